@@ -1,0 +1,40 @@
+"""What a configuration may say about datasets: typed, range-checked, without torch or scikit-learn.
+
+Defaults live in conf/dataset/*.yaml, and only there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+Noise = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DigitsConfig:
+    """scikit-learn's 1,797 handwritten 8×8 digits: up to 1,000 to train, 400 to validate, 397 to test."""
+
+    classes: ClassVar[int] = 10
+    name: Literal["digits"]
+    train_size: Annotated[int, Field(ge=1, le=1000)]
+    label_noise: Noise
+    split_seed: Seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class MNIST1DConfig:
+    """Greydanus & Kobak's procedural 40-point signals: up to 1,000 to train, 2,000 to validate, 2,000 to test."""
+
+    classes: ClassVar[int] = 10
+    name: Literal["mnist1d"]
+    train_size: Annotated[int, Field(ge=1, le=1000)]
+    label_noise: Noise
+    split_seed: Seed
+
+
+DatasetConfig = Annotated[DigitsConfig | MNIST1DConfig, Field(discriminator="name")]
+DATASETS = {"digits": DigitsConfig, "mnist1d": MNIST1DConfig}

@@ -1,0 +1,80 @@
+"""Canonical JSON and tagged hashes: the one text form from which every id is made.
+
+Changing anything here changes every id in every store. It knows nothing of trials or studies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+Scalar = bool | int | float | str
+"""What a configuration leaf or an axis value can be (besides None and lists of these)."""
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of `value`: keys sorted, no spaces, floats by their shortest repr, -0.0 as 0.0.
+
+    Raises ValueError on NaN and infinities, which no configuration may hold.
+    """
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def tagged_hash(tag: str, value: Any) -> str:
+    """SHA-256 of the tag, a newline and the canonical JSON of `value`, as 64 hex digits.
+
+    The tag keeps hashes of different kinds of things apart: equal content, different tag, different hash.
+    """
+    return hashlib.sha256(f"{tag}\n{canonical_json(value)}".encode()).hexdigest()
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """Return a configuration dataclass as nested plain dicts, in field order, every field present."""
+    return {f.name: _config_value(getattr(config, f.name)) for f in fields(config)}
+
+
+def identity_dict(config: Any) -> dict[str, Any]:
+    """Like `as_dict`, without the fields that still have their introductory default.
+
+    A field added to a schema after its first release says so in its metadata, `introduced_as=VALUE`: the value
+    that means "as before the field existed". While it has that value it stays out of the hash, and old ids hold.
+    """
+    plain = {}
+    for f in fields(config):
+        value = getattr(config, f.name)
+        if "introduced_as" in f.metadata and value == f.metadata["introduced_as"]:
+            continue
+        plain[f.name] = identity_dict(value) if is_dataclass(value) else _config_value(value)
+    return plain
+
+
+def structure_dict(config: Any) -> dict[str, Any]:
+    """Like `identity_dict`, without the fields marked `per_trial`: what trials of one fused program must share."""
+    plain = {}
+    for f in fields(config):
+        value = getattr(config, f.name)
+        if f.metadata.get("per_trial") or ("introduced_as" in f.metadata and value == f.metadata["introduced_as"]):
+            continue
+        plain[f.name] = structure_dict(value) if is_dataclass(value) else _config_value(value)
+    return plain
+
+
+def _config_value(value: Any) -> Any:
+    if is_dataclass(value):
+        return as_dict(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{value} cannot be part of a configuration")
+        return value + 0.0  # -0.0 becomes 0.0
+    return value
