@@ -1,0 +1,105 @@
+"""Which executor and batch layout a group of trials gets: measured, not hoped.
+
+Fusing that is slower than a loop, or that changes the gradient, is never chosen; the reason is kept in words.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from runner.choice import Choice, Layout
+from runner.engine.executors import EXECUTORS, solo_gradient, vmap_gradient
+from runner.engine.inputs import Inputs
+from runner.engine.workload import Workload
+from runner.trial import Trial
+
+CPU_WIDTH = 64
+"""Widest cohort on a CPU core: for small models a wider one falls out of the cache (full width costs 28%)."""
+GPU_WIDTH = 4096
+PROBED_LANES = 32
+PROBED_STEPS = 5
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
+"""Largest ‖fused − loop‖ / ‖loop‖ of a trial's gradient that counts as the same gradient."""
+
+
+def choose(workload: Workload, trials: Sequence[Trial], requested: str, width: int | None) -> Choice:
+    """Choose for a group, given all trials of it that its study declares.
+
+    requested: "auto" measures; "loop" and "vmap" are taken at their word. width limits the cohort if given.
+    """
+    layout = _layout(trials)
+    width = width or (CPU_WIDTH if workload.device.type == "cpu" else GPU_WIDTH)
+    if requested != "auto":
+        return Choice(executor=requested, layout=layout, width=width, reason="asked for")
+    if len(trials) == 1:
+        return Choice(executor="loop", layout=layout, width=width, reason="a single trial")
+    sample = _sample(trials, layout)[: min(width, PROBED_LANES)]
+    objection = _objection(workload, sample, layout)
+    if objection:
+        return Choice(executor="loop", layout=layout, width=width, reason=objection)
+    gain = _seconds("loop", workload, sample[:1], layout) / _seconds("vmap", workload, sample, layout) * len(sample)
+    executor = "vmap" if gain > 1 else "loop"
+    return Choice(
+        executor=executor,
+        layout=layout,
+        width=width,
+        reason=f"vmap at {len(sample)} lanes is {gain:.1f}× loop",
+    )
+
+
+def _layout(trials: Sequence[Trial]) -> Layout:
+    """Share batches where a seed has enough trials to fill a cohort; else lanes draw their own."""
+    seeds = Counter(trial.config.seed for trial in trials)
+    return "shared" if len(seeds) == 1 or len(trials) / len(seeds) >= 8 else "per_lane"
+
+
+def _sample(trials: Sequence[Trial], layout: Layout) -> list[Trial]:
+    if layout == "per_lane":
+        return list(trials)
+    seed = trials[0].config.seed
+    return [trial for trial in trials if trial.config.seed == seed]
+
+
+def _objection(workload: Workload, sample: Sequence[Trial], layout: Layout) -> str | None:
+    """Why these trials must not be fused, or None: their fused gradient is compared with each one's own."""
+    pair = list(sample[:2])
+    inputs, train = Inputs(pair, layout, workload), workload.splits["train"]
+    rows = inputs.block(0, 1, np.arange(len(pair))).rows[0]
+    state = workload.start(pair)
+    try:
+        _, fused_KP, _ = vmap_gradient(workload, layout == "shared")(state, train.x[rows], train.y[rows])
+    except Exception as error:  # whatever torch says against fusing this model is the reason
+        return f"vmap cannot take this model: {str(error).splitlines()[0]}"
+    worst = 0.0
+    for k in range(len(pair)):
+        own = rows if layout == "shared" else rows[k]
+        _, solo_1P, _ = solo_gradient(workload)(state.lane(k), train.x[own], train.y[own])
+        worst = max(worst, float((fused_KP[k] - solo_1P[0]).norm() / solo_1P.norm().clamp(min=1e-30)))
+    if not math.isfinite(worst) or worst > TOLERANCE[workload.dtype]:
+        return f"the fused gradient differs from the loop's by {worst:.1e}"
+    return None
+
+
+def _seconds(executor: str, workload: Workload, sample: Sequence[Trial], layout: Layout) -> float:
+    """Seconds of one step of the sample, the best of a few after a warm-up."""
+    state, inputs = workload.start(sample), Inputs(sample, layout, workload)
+    best = math.inf
+    for step in range(PROBED_STEPS):
+        block = inputs.block(step, step + 1, np.arange(len(sample)))
+        _wait(workload)
+        started = time.perf_counter()
+        EXECUTORS[executor](workload, state, block)
+        _wait(workload)
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def _wait(workload: Workload) -> None:
+    if workload.device.type == "cuda":
+        torch.cuda.synchronize(workload.device)

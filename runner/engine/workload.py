@@ -1,0 +1,100 @@
+"""What trials of one structure train on: a model template, a rule, and the data on the device.
+
+Everything here is shared by all lanes of a cohort; what differs between them is in State and in coefficients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from data.load import load_splits
+from models.build import build_model
+from optim.build import rule_for
+from optim.rule import Rule
+from runner.engine.state import ParameterLayout, State
+from runner.engine.streams import stream_key
+from runner.trial import Trial, TrialConfig
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One split on the device: x `[N, D]` in the trial's precision, y int64 `[N]`."""
+
+    x: Tensor
+    y: Tensor
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A structure, ready to train: `module` is a template whose own weights are never used."""
+
+    module: nn.Module
+    layout: ParameterLayout
+    rule: Rule
+    splits: dict[str, Examples]
+    loss_factor: float  # a loss above this many times max(first loss, 1) is divergence
+    device: torch.device
+    dtype: torch.dtype
+    extent: tuple[int, int]  # features in, classes out
+
+    @classmethod
+    def of(cls, config: TrialConfig, device: torch.device) -> Workload:
+        """Build the template, the rule and the data of `config` on `device`."""
+        dtype = DTYPES[config.precision]
+        arrays = load_splits(config.dataset)
+        splits = {
+            name: Examples(
+                torch.as_tensor(split.x, device=device, dtype=dtype), torch.as_tensor(split.y, device=device)
+            )
+            for name, split in (("train", arrays.train), ("val", arrays.validation), ("test", arrays.test))
+        }
+        extent = (arrays.train.x.shape[1], arrays.classes)
+        module = _initialised(config, extent)
+        module = module.to(device=device, dtype=dtype)
+        return cls(
+            module=module,
+            layout=ParameterLayout.of(module),
+            rule=rule_for(config.optimizer),
+            splits=splits,
+            loss_factor=config.divergence.loss_factor,
+            device=device,
+            dtype=dtype,
+            extent=extent,
+        )
+
+    def start(self, trials: Sequence[Trial]) -> State:
+        """The state of `trials` before their first step, one lane each, in order."""
+        rows: dict[object, tuple[Tensor, dict[str, Tensor]]] = {}
+        for trial in trials:
+            key = (trial.config.model, trial.config.seed)
+            if key not in rows:
+                module = _initialised(trial.config, self.extent).to(dtype=self.dtype)
+                named = {name: p.detach()[None] for name, p in module.named_parameters()}
+                rows[key] = (self.layout.flatten(named), dict(module.named_buffers()))
+        chosen = [rows[(trial.config.model, trial.config.seed)] for trial in trials]
+        theta_KP = torch.cat([theta for theta, _ in chosen]).to(self.device)
+        buffers = {name: torch.stack([held[name] for _, held in chosen]).to(self.device) for name in chosen[0][1]}
+        return State.start(theta_KP, self.rule.slots, buffers)
+
+    def loss(
+        self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """One trial's mean loss on a batch, and its buffers after the forward pass."""
+        held = {name: buffer.clone() for name, buffer in buffers.items()}
+        logits = functional_call(self.module, (parameters, held), (x,))
+        return F.cross_entropy(logits, y), held
+
+
+def _initialised(config: TrialConfig, extent: tuple[int, int]) -> nn.Module:
+    """Build a model on the host with the seed's own initial weights, leaving torch's generator untouched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_key(config.seed, "init"))
+        return build_model(config.model, *extent)
