@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from runner.trial import Trial
 
 Layout = Literal["shared", "per_lane"]
 """shared: a cohort has one seed and draws each batch once. per_lane: each lane draws its own."""
@@ -17,3 +21,9 @@ class Choice:
     layout: Layout
     width: int
     reason: str
+
+
+def layout_for(trials: Sequence[Trial]) -> Layout:
+    """Share batches where a seed has trials enough to fill a cohort; else let lanes draw their own."""
+    seeds = Counter(trial.config.seed for trial in trials)
+    return "shared" if len(seeds) == 1 or len(trials) / len(seeds) >= 8 else "per_lane"

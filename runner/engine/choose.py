@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -28,42 +28,38 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
 """Largest ‖fused − loop‖ / ‖loop‖ of a trial's gradient that counts as the same gradient."""
 
 
-def choose(workload: Workload, trials: Sequence[Trial], requested: str, width: int | None) -> Choice:
-    """Choose for a group, given all trials of it that its study declares.
+@dataclass(frozen=True)
+class Question:
+    """What to choose for: a sample of a group's trials in their batch layout (one seed if it is "shared").
 
-    requested: "auto" measures; "loop" and "vmap" are taken at their word. width limits the cohort if given.
+    requested: "auto" measures, "loop" and "vmap" are taken at their word. width limits the cohorts if given.
     """
-    layout = _layout(trials)
-    width = width or (CPU_WIDTH if workload.device.type == "cpu" else GPU_WIDTH)
-    if requested != "auto":
-        return Choice(executor=requested, layout=layout, width=width, reason="asked for")
-    if len(trials) == 1:
-        return Choice(executor="loop", layout=layout, width=width, reason="a single trial")
-    sample = _sample(trials, layout)[: min(width, PROBED_LANES)]
+
+    sample: tuple[Trial, ...]
+    layout: Layout
+    requested: str
+    width: int | None
+
+
+def choose(workload: Workload, question: Question) -> Choice:
+    """Choose executor and width; a sample of one trial is trained in a loop."""
+    width = question.width or (CPU_WIDTH if workload.device.type == "cpu" else GPU_WIDTH)
+    executor, reason = _verdict(workload, question, min(width, PROBED_LANES))
+    return Choice(executor=executor, layout=question.layout, width=width, reason=reason)
+
+
+def _verdict(workload: Workload, question: Question, lanes: int) -> tuple[str, str]:
+    if question.requested != "auto":
+        return question.requested, "asked for"
+    if len(question.sample) == 1:
+        return "loop", "a single trial"
+    sample, layout = question.sample[:lanes], question.layout
     objection = _objection(workload, sample, layout)
     if objection:
-        return Choice(executor="loop", layout=layout, width=width, reason=objection)
-    gain = _seconds("loop", workload, sample[:1], layout) / _seconds("vmap", workload, sample, layout) * len(sample)
-    executor = "vmap" if gain > 1 else "loop"
-    return Choice(
-        executor=executor,
-        layout=layout,
-        width=width,
-        reason=f"vmap at {len(sample)} lanes is {gain:.1f}× loop",
-    )
-
-
-def _layout(trials: Sequence[Trial]) -> Layout:
-    """Share batches where a seed has enough trials to fill a cohort; else lanes draw their own."""
-    seeds = Counter(trial.config.seed for trial in trials)
-    return "shared" if len(seeds) == 1 or len(trials) / len(seeds) >= 8 else "per_lane"
-
-
-def _sample(trials: Sequence[Trial], layout: Layout) -> list[Trial]:
-    if layout == "per_lane":
-        return list(trials)
-    seed = trials[0].config.seed
-    return [trial for trial in trials if trial.config.seed == seed]
+        return "loop", objection
+    solo = _seconds("loop", workload, sample[:1], layout)
+    gain = solo * len(sample) / _seconds("vmap", workload, sample, layout)
+    return ("vmap" if gain > 1 else "loop"), f"vmap trains {len(sample)} trials at {gain:.1f}× the loop's speed"
 
 
 def _objection(workload: Workload, sample: Sequence[Trial], layout: Layout) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -90,7 +91,7 @@ def evaluation_steps(steps: int, points: int) -> list[int]:
 
 def _spans(steps: int, measured: Sequence[int]) -> list[tuple[int, int]]:
     edges = sorted({*range(0, steps, BLOCK), *measured, steps})
-    return list(zip(edges, edges[1:], strict=False))
+    return list(pairwise(edges))
 
 
 def _measure(record: _Record, workload: Workload, state: State, cohort: Cohort) -> None:

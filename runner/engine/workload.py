@@ -52,12 +52,12 @@ class Workload:
         arrays = load_splits(config.dataset)
         splits = {
             name: Examples(
-                torch.as_tensor(split.x, device=device, dtype=dtype), torch.as_tensor(split.y, device=device)
+                torch.tensor(split.x, device=device, dtype=dtype), torch.tensor(split.y, device=device)
             )
             for name, split in (("train", arrays.train), ("val", arrays.validation), ("test", arrays.test))
         }
         extent = (arrays.train.x.shape[1], arrays.classes)
-        module = _initialised(config, extent)
+        module = initialised(config, extent)
         module = module.to(device=device, dtype=dtype)
         return cls(
             module=module,
@@ -76,7 +76,7 @@ class Workload:
         for trial in trials:
             key = (trial.config.model, trial.config.seed)
             if key not in rows:
-                module = _initialised(trial.config, self.extent).to(dtype=self.dtype)
+                module = initialised(trial.config, self.extent).to(dtype=self.dtype)
                 named = {name: p.detach()[None] for name, p in module.named_parameters()}
                 rows[key] = (self.layout.flatten(named), dict(module.named_buffers()))
         chosen = [rows[(trial.config.model, trial.config.seed)] for trial in trials]
@@ -93,7 +93,7 @@ class Workload:
         return F.cross_entropy(logits, y), held
 
 
-def _initialised(config: TrialConfig, extent: tuple[int, int]) -> nn.Module:
+def initialised(config: TrialConfig, extent: tuple[int, int]) -> nn.Module:
     """Build a model on the host with the seed's own initial weights, leaving torch's generator untouched."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_key(config.seed, "init"))

@@ -1,0 +1,77 @@
+"""What the driver and its worker processes say to each other. Plain data that pickles; no torch.
+
+driver to worker    Ask (choose for a group), Train (a cohort), None (leave)
+worker to driver    Hello (once), Answer, Progress, Trained
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runner.choice import Choice, Layout
+from runner.observation import Observations
+from runner.trial import Trial
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Choose executor and width for a group, from a sample of its trials."""
+
+    group_id: str
+    sample: tuple[Trial, ...]
+    layout: Layout
+    requested: str
+    width: int | None
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a cohort. `attempt` counts from 1; a cohort whose worker died is tried once more."""
+
+    group_id: str
+    trials: tuple[Trial, ...]
+    executor: str
+    layout: Layout
+    evaluations: int
+    attempt: int = 1
+
+
+Task = Ask | Train
+
+
+@dataclass(frozen=True)
+class Hello:
+    """A worker is ready: the device it trains on, what it runs, and why a wanted device is not used."""
+
+    device: str
+    device_name: str
+    versions: dict[str, str]
+    complaint: str | None = None
+    devices: int = 1  # how many devices of this kind the machine has
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The choice for a group."""
+
+    group_id: str
+    choice: Choice
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Trial-steps done and trials diverged since the last report."""
+
+    steps: int
+    diverged: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A cohort's observations, one per trial, in order; failed ones carry the traceback."""
+
+    observations: tuple[Observations, ...]
+    peak_bytes: int
+
+
+Report = Hello | Answer | Progress | Trained

@@ -1,0 +1,103 @@
+"""The driver's side of the worker processes: starting them, hearing from them, noticing their death.
+
+Decides nothing about trials. Workers are spawned, not forked, so that each starts CUDA and threads afresh.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+
+from runner import messages, worker
+
+STOP_SECONDS = 1.0
+
+
+@dataclass(eq=False)
+class Worker:
+    """One process, its pipe and the task it is on."""
+
+    process: SpawnProcess
+    pipe: Connection
+    hello: messages.Hello | None = None
+    task: messages.Task | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has said hello and waits for a task."""
+        return self.hello is not None and self.task is None
+
+    def give(self, task: messages.Task) -> None:
+        """Send it a task. One that died meanwhile is found by the next `hear`."""
+        self.task = task
+        try:
+            self.pipe.send(task)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+
+class Pool:
+    """Worker processes of this driver. Use as a context: none outlives it."""
+
+    def __init__(self) -> None:
+        self.workers: list[Worker] = []
+        self._context = multiprocessing.get_context("spawn")
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def start(self, device: str) -> Worker:
+        """Start a worker that will train on `device` ("auto", "cpu", "mps", "cuda[:n]")."""
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=worker.main, args=(theirs, device), daemon=True)
+        with _sigint_ignored():  # a child inherits this, so that Ctrl-C cannot hit it while it still imports
+            process.start()
+        theirs.close()
+        started = Worker(process, ours)
+        self.workers.append(started)
+        return started
+
+    def hear(self, timeout: float | None = None) -> Iterator[tuple[Worker, messages.Report | None]]:
+        """Wait for reports and yield them. None in place of a report: that worker died and was removed."""
+        by_pipe = {each.pipe: each for each in self.workers}
+        for pipe in wait(list(by_pipe), timeout):
+            speaker = by_pipe[pipe]  # type: ignore[index]
+            try:
+                yield speaker, speaker.pipe.recv()
+            except (EOFError, ConnectionResetError):
+                self.workers.remove(speaker)
+                speaker.process.join(STOP_SECONDS)
+                yield speaker, None
+
+    def close(self) -> None:
+        """End every worker, at once: what they have not sent is trained again."""
+        for each in self.workers:
+            each.process.terminate()
+            each.pipe.close()
+        for each in self.workers:
+            each.process.join(STOP_SECONDS)
+            if each.process.is_alive():
+                each.process.kill()
+                each.process.join()
+        self.workers.clear()
+
+
+class _sigint_ignored:  # noqa: N801
+    """Ignores SIGINT for a moment; only the main thread may, and elsewhere there is nothing to do."""
+
+    def __enter__(self) -> None:
+        self.main = threading.current_thread() is threading.main_thread()
+        if self.main:
+            self.before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def __exit__(self, *exception: object) -> None:
+        if self.main:
+            signal.signal(signal.SIGINT, self.before)

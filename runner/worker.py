@@ -1,0 +1,151 @@
+"""A worker process: chooses executors and trains cohorts on one device, and reports over a pipe.
+
+Has no connection to the store. It trains with one thread, ignores Ctrl-C (its driver decides), and ends when its
+driver does, however the driver ends.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING
+
+from runner.choice import Choice
+from runner.messages import Answer, Ask, Hello, Progress, Task, Train, Trained
+from runner.observation import Observations, Outcome
+from runner.trial import Trial
+
+if TYPE_CHECKING:
+    import torch
+
+    from runner.engine.workload import Workload
+
+PROGRESS_SECONDS = 0.2
+
+
+def main(pipe: Connection, wanted: str) -> None:
+    """Serve tasks from `pipe` until it says None or closes. `wanted` is "auto", "cpu", "mps" or "cuda[:n]"."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    from runner.engine.determinism import prepare
+
+    prepare()
+    device, hello = _device(wanted)
+    pipe.send(hello)
+    bench = _Bench(pipe, device)
+    try:
+        while (task := pipe.recv()) is not None:
+            pipe.send(bench.do(task))
+    except (EOFError, BrokenPipeError):
+        return
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+class _Bench:
+    """Does tasks, keeping the last group's workload: its data stays on the device between cohorts."""
+
+    def __init__(self, pipe: Connection, device: torch.device) -> None:
+        self.pipe = pipe
+        self.device = device
+        self.group_id: str | None = None
+        self.workload: Workload | None = None
+
+    def do(self, task: Task) -> Answer | Trained:
+        if isinstance(task, Train):
+            return self._train(task)
+        return self._answer(task)
+
+    def _answer(self, ask: Ask) -> Answer:
+        from runner.engine.choose import Question, choose
+
+        question = Question(ask.sample, ask.layout, ask.requested, ask.width)
+        try:
+            choice = choose(self._workload_of(ask.group_id, ask.sample[0]), question)
+        except Exception as error:  # training will meet the same error and record it with each trial
+            reason = f"probing failed: {type(error).__name__}: {error}"
+            choice = Choice(executor="loop", layout=ask.layout, width=ask.width or 1, reason=reason)
+        return Answer(ask.group_id, choice)
+
+    def _train(self, task: Train) -> Trained:
+        from runner.engine.cohort import Cohort, train
+
+        cohort = Cohort(task.trials, task.executor, task.layout, task.evaluations)
+        try:
+            observations = train(cohort, self._workload_of(task.group_id, task.trials[0]), self._ticker())
+        except Exception:  # recorded with each trial; the sweep goes on
+            reason = traceback.format_exc()
+            observations = [
+                Observations(trial_id=trial.id, outcome=Outcome.FAILED, error=reason) for trial in task.trials
+            ]
+        return Trained(tuple(observations), self._peak_bytes())
+
+    def _workload_of(self, group_id: str, trial: Trial) -> Workload:
+        from runner.engine.workload import Workload
+
+        if self.workload is None or self.group_id != group_id:
+            self.workload, self.group_id = Workload.of(trial.config, self.device), group_id
+        return self.workload
+
+    def _ticker(self) -> Callable[[int, int], None]:
+        """A tick that sends at most a few messages a second."""
+        steps_held, diverged_held, last = 0, 0, time.monotonic()
+
+        def tick(steps: int, diverged: int) -> None:
+            nonlocal steps_held, diverged_held, last
+            steps_held, diverged_held = steps_held + steps, diverged_held + diverged
+            if time.monotonic() - last >= PROGRESS_SECONDS:
+                self.pipe.send(Progress(steps_held, diverged_held))
+                steps_held, diverged_held, last = 0, 0, time.monotonic()
+
+        return tick
+
+    def _peak_bytes(self) -> int:
+        if self.device.type == "cuda":
+            import torch
+
+            return torch.cuda.max_memory_allocated(self.device)
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _device(wanted: str) -> tuple[torch.device, Hello]:
+    """The device to train on. Without a usable GPU: the CPU, and a complaint if a GPU was wanted or is there."""
+    import numpy
+    import torch
+
+    from runner import __version__
+    from runner.device import cuda_complaint
+
+    versions = {
+        "thalweg": __version__,
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "python": platform.python_version(),
+    }
+    complaint = None
+    if wanted != "cpu" and wanted != "mps":
+        if torch.cuda.is_available():
+            device = torch.device(wanted if wanted.startswith("cuda:") else "cuda:0")
+            name = torch.cuda.get_device_name(device)
+            return device, Hello(str(device), name, versions, devices=torch.cuda.device_count())
+        complaint = cuda_complaint(torch.version.cuda)
+    if wanted == "mps":
+        if torch.backends.mps.is_available():
+            return torch.device("mps"), Hello("mps", platform.processor(), versions)
+        complaint = "this machine has no MPS device that torch can use"
+    return torch.device("cpu"), Hello("cpu", platform.machine(), versions, complaint)

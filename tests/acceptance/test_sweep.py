@@ -1,0 +1,136 @@
+"""The promises of the main job: only the missing trains, nothing twice, the same bits however it is run."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import time
+
+import pytest
+from conftest import SMALL, Desk  # type: ignore[import-not-found]
+
+
+def copy_of(swept: Desk, desk: Desk) -> Desk:
+    shutil.copytree(swept.folder / "results", desk.folder / "results")
+    return desk
+
+
+def test_every_declared_trial_is_trained_once(swept: Desk) -> None:
+    plan = swept.json("plan", *SMALL)
+    assert (plan["wanted"], plan["to_train"]) == (plan["done"], 0)
+    assert swept.query("SELECT count(*), count(DISTINCT id) FROM trials") == [(plan["wanted"], plan["wanted"])]
+    assert swept.query("SELECT count(*) FROM cohort_trials") == [(plan["wanted"],)]
+
+
+def test_a_second_sweep_trains_nothing_and_says_so(swept: Desk) -> None:
+    cohorts = swept.query("SELECT count(*) FROM cohorts")
+    again = swept.thalweg("sweep", *SMALL)
+    assert "nothing to train" in again.stdout + again.stderr
+    assert swept.query("SELECT count(*) FROM cohorts") == cohorts
+
+
+def test_one_more_value_on_an_axis_trains_only_the_new_cells(swept: Desk, desk: Desk) -> None:
+    copy_of(swept, desk)
+    before = desk.hashes()
+    plan = desk.json("plan", *SMALL, "seed=0..2")
+    assert plan["to_train"] == plan["wanted"] // 3
+    desk.thalweg("sweep", *SMALL, "seed=0..2")
+    after = desk.hashes()
+    assert len(after) == plan["wanted"]
+    assert before.items() <= after.items()
+
+
+@pytest.mark.parametrize("how", [("launcher.workers=2",), ("engine.width=5",), ("launcher.workers=2", "engine.width=17")])
+def test_weights_do_not_depend_on_workers_or_width(swept: Desk, desk: Desk, how: tuple[str, ...]) -> None:
+    desk.thalweg("sweep", *SMALL, "engine=vmap", *how)
+    assert swept.query("SELECT DISTINCT executor FROM cohorts") == [("vmap",)]
+    assert desk.hashes() == swept.hashes()
+
+
+def kill_somewhere(desk: Desk, seed: int) -> int:
+    """Start a sweep, SIGKILL its whole process group at a random moment; returns the number of trials done."""
+    sweep = desk.start("sweep", *SMALL)
+    try:
+        sweep.wait(random.Random(seed).uniform(2.0, 9.0))
+    except Exception:  # still running: that is the point
+        os.killpg(sweep.pid, signal.SIGKILL)
+    sweep.wait()
+    if not desk.store.exists():
+        return 0
+    assert desk.query("PRAGMA integrity_check") == [("ok",)]
+    return len(desk.hashes())
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(swept: Desk, desk: Desk, kills: int) -> None:
+    first = random.SystemRandom().randrange(10**6)
+    print(f"kills from seed {first}")
+    done = 0
+    for number in range(kills):
+        now = kill_somewhere(desk, first + number)
+        assert now >= done
+        done = now
+    desk.thalweg("sweep", *SMALL)
+    assert desk.hashes() == swept.hashes()
+    assert desk.query("SELECT count(*) FROM trials WHERE outcome IS NULL OR outcome = 'failed'") == [(0,)]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_sweep_keeps_what_it_has_and_says_how_to_go_on(desk: Desk, number: int, code: int) -> None:
+    sweep = desk.start("sweep", "smoke", "tracker=none", "budget.steps=3000")
+    wait_for(lambda: desk.store.exists() and desk.query("SELECT count(*) FROM cohorts")[0][0] > 0)
+    os.kill(sweep.pid, number)
+    out, err = sweep.communicate(timeout=30)
+    assert sweep.returncode == code, err
+    assert "Traceback" not in err
+    assert "thalweg sweep smoke" in out + err
+
+
+def test_workers_do_not_outlive_a_killed_driver(desk: Desk) -> None:
+    sweep = desk.start("sweep", "smoke", "tracker=none", "budget.steps=3000", "launcher.workers=2")
+    wait_for(lambda: desk.store.exists() and desk.query("SELECT count(*) FROM cohorts")[0][0] > 0)
+    members = group_members(sweep.pid)
+    assert len(members) >= 3
+    os.kill(sweep.pid, signal.SIGKILL)
+    sweep.wait()
+    wait_for(lambda: not group_members(sweep.pid), seconds=5)
+
+
+def test_a_dead_worker_costs_no_trial(desk: Desk) -> None:
+    sweep = desk.start("sweep", *SMALL, "launcher.workers=2", "budget.steps=400")
+    wait_for(lambda: desk.store.exists() and desk.query("SELECT count(*) FROM cohorts")[0][0] > 0)
+    workers = [pid for pid in group_members(sweep.pid) if pid != sweep.pid and "spawn_main" in command_of(pid)]
+    os.kill(workers[0], signal.SIGKILL)
+    _, err = sweep.communicate(timeout=240)
+    assert sweep.returncode == 0, err
+    assert "a worker process died" in err
+    assert desk.query("SELECT count(*) FROM trials WHERE outcome IS NULL OR outcome = 'failed'") == [(0,)]
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def group_members(group: int) -> list[int]:
+    """Living processes of a process group, from /proc."""
+    members = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            state, _, pgrp = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(pgrp) == group and state != "Z":
+            members.append(int(pid))
+    return members
+
+
+def command_of(pid: int) -> str:
+    try:
+        return open(f"/proc/{pid}/cmdline").read().replace("\0", " ")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

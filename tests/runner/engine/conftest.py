@@ -1,0 +1,87 @@
+"""Trials for engine tests, built straight from the schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+
+from runner.engine.cohort import Cohort, train
+from runner.engine.determinism import prepare
+from runner.engine.workload import Workload
+from runner.observation import Observations
+from runner.trial import Trial, TrialConfig
+
+ADAPTER = TypeAdapter(TrialConfig)
+OPTIMIZERS = {
+    "sgd": {"name": "sgd", "momentum": 0.9, "nesterov": False, "decay": "l2", "decay_order": "before"},
+    "adamw": {
+        "name": "adamw", "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": "coupled", "decay_order": "before",
+    },
+    "adam_l2": {"name": "adam_l2", "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    prepare()
+
+
+def make_trial(
+    lr: float = 0.1,
+    weight_decay: float = 1e-3,
+    *,
+    seed: int = 0,
+    optimizer: str = "sgd",
+    model: str = "mlp",
+    steps: int = 30,
+    warmup: int = 5,
+    precision: str = "float32",
+    init_gain: float = 1.0,
+) -> Trial:
+    """A small trial on digits."""
+    network = {"name": model, "hidden": [16, 16], "init_gain": init_gain}
+    if model == "mlp_scale_invariant":
+        network["logit_scale"] = 2.0
+    return Trial(
+        ADAPTER.validate_python(
+            {
+                "model": network,
+                "dataset": {"name": "digits", "train_size": 200, "label_noise": 0.2, "split_seed": 0},
+                "optimizer": {**OPTIMIZERS[optimizer], "lr": lr, "weight_decay": weight_decay},
+                "schedule": {"name": "warmup_cosine", "warmup": warmup, "floor": 0.0},
+                "budget": {"steps": steps, "batch_size": 16},
+                "precision": precision,
+                "divergence": {"loss_factor": 1e4},
+                "seed": seed,
+            }
+        )
+    )
+
+
+def grid(lanes: int, **fixed: object) -> list[Trial]:
+    """`lanes` trials that differ in learning rate and weight decay."""
+    return [make_trial(0.01 * 1.1**i, 1e-4 * 1.2**i, **fixed) for i in range(lanes)]  # type: ignore[arg-type]
+
+
+def run(trials: list[Trial], executor: str = "vmap", layout: str = "shared", evaluations: int = 2) -> list[Observations]:
+    """Train trials as one cohort on the CPU."""
+    workload = Workload.of(trials[0].config, torch.device("cpu"))
+    return train(Cohort(tuple(trials), executor, layout, evaluations), workload)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def trial_of() -> Callable[..., Trial]:
+    return make_trial
+
+
+@pytest.fixture
+def grid_of() -> Callable[..., list[Trial]]:
+    return grid
+
+
+@pytest.fixture
+def train_all() -> Callable[..., list[Observations]]:
+    return run

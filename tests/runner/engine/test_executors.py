@@ -1,0 +1,84 @@
+"""Executors agree with each other, and a lane's bits do not depend on the company it trains in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from optim.schedule import warmup_cosine
+from runner.engine.streams import batch_indices
+from runner.engine.workload import Workload, initialised
+
+CASES = [
+    (optimizer, model) for optimizer in ("sgd", "adamw", "adam_l2") for model in ("mlp", "mlp_scale_invariant")
+]
+
+
+def losses_of(observations) -> np.ndarray:
+    return np.stack([each.series["train/batch_loss"].values for each in observations])
+
+
+@pytest.mark.parametrize(("optimizer", "model"), CASES)
+def test_vmap_equals_loop_to_rounding_in_float64(grid_of, train_all, optimizer, model) -> None:
+    trials = grid_of(4, optimizer=optimizer, model=model, precision="float64", steps=20)
+    np.testing.assert_allclose(losses_of(train_all(trials, "vmap")), losses_of(train_all(trials, "loop")), rtol=1e-10)
+
+
+@pytest.mark.parametrize(("optimizer", "model"), CASES)
+def test_vmap_losses_equal_loop_losses_in_float32(grid_of, train_all, optimizer, model) -> None:
+    trials = grid_of(3, optimizer=optimizer, model=model, steps=50)
+    np.testing.assert_allclose(losses_of(train_all(trials, "vmap")), losses_of(train_all(trials, "loop")), rtol=1e-4)
+
+
+@pytest.mark.parametrize("executor", ["loop", "vmap"])
+@pytest.mark.parametrize("model", ["mlp", "mlp_scale_invariant"])
+def test_a_trials_bits_do_not_depend_on_width_place_or_neighbours(grid_of, train_all, executor, model) -> None:
+    trials = grid_of(37, model=model, optimizer="adamw")
+    whole = [each.weight_hash for each in train_all(trials, executor)]
+    for chosen in ([5], [5, 6], [36, 5, 0], list(range(5, 21)), list(reversed(range(37)))):
+        part = [each.weight_hash for each in train_all([trials[i] for i in chosen], executor)]
+        assert part == [whole[i] for i in chosen]
+
+
+@pytest.mark.parametrize("executor", ["loop", "vmap"])
+def test_lanes_with_batches_of_their_own_keep_their_bits_too(grid_of, trial_of, train_all, executor) -> None:
+    trials = [trial_of(0.05, seed=seed) for seed in range(9)]
+    whole = [each.weight_hash for each in train_all(trials, executor, "per_lane")]
+    assert [each.weight_hash for each in train_all([trials[4], trials[1]], executor, "per_lane")] == [whole[4], whole[1]]
+    assert len(set(whole)) == 9
+
+
+def test_one_lane_of_infinite_rate_changes_no_other_to_the_bit(grid_of, trial_of, train_all) -> None:
+    trials = grid_of(8)
+    alone = [each.weight_hash for each in train_all(trials)]
+    mixed = train_all([*trials[:3], trial_of(1e30), *trials[3:]])
+    assert mixed[3].outcome == "diverged"
+    assert [each.weight_hash for i, each in enumerate(mixed) if i != 3] == alone
+
+
+def test_the_loop_equals_a_plain_torch_script(trial_of, train_all) -> None:
+    """The oracle itself, against torch.optim written out by hand."""
+    trial = trial_of(0.05, 1e-3, optimizer="adamw", steps=40, precision="float64")
+    config = trial.config
+    workload = Workload.of(config, torch.device("cpu"))
+    train = workload.splits["train"]
+    module = initialised(config, workload.extent).double()
+    optimizer = torch.optim.AdamW(module.parameters(), lr=config.optimizer.lr, weight_decay=1e-3)
+    expected = []
+    for t, rows in enumerate(batch_indices(config.seed, 0, 40, 16, 200)):
+        optimizer.param_groups[0]["lr"] = config.optimizer.lr * float(warmup_cosine(t, 40, 5, 0.0))
+        loss = torch.nn.functional.cross_entropy(module(train.x[rows]), train.y[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        expected.append(loss.item())
+    for executor in ("loop", "vmap"):
+        np.testing.assert_allclose(losses_of(train_all([trial], executor))[0], expected, rtol=1e-10)
+
+
+def test_training_leaves_torchs_generator_alone(grid_of, train_all) -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    train_all(grid_of(2))
+    assert torch.equal(before, torch.get_rng_state())
