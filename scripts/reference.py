@@ -1,0 +1,146 @@
+"""Writes docs/config.md from the schemas and conf/: every group, option, key, type, range and default.
+
+    scripts/thalweg-python scripts/reference.py            # rewrites docs/config.md
+
+A test makes it again and compares, so the page cannot go stale.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from data.schema import DATASETS
+from models.schema import MODELS
+from optim.schema import OPTIMIZERS, SCHEDULES
+from runner.settings import EngineSettings, Evaluation, LauncherSettings, TrackerSettings
+from runner.trial import Budget, Divergence, TrialConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+GROUPS: dict[str, dict[str, type]] = {
+    "model": dict(MODELS),
+    "dataset": dict(DATASETS),
+    "optimizer": dict(OPTIMIZERS),
+    "schedule": dict(SCHEDULES),
+    "engine": dict.fromkeys(("auto", "loop", "vmap"), EngineSettings),
+    "launcher": {"local": LauncherSettings},
+    "tracker": dict.fromkeys(("wandb", "none"), TrackerSettings),
+}
+SETTINGS = ("engine", "launcher", "tracker")
+INTRODUCTION = """# Configuration
+
+Made by `scripts/reference.py` from the schemas and `conf/`; a test keeps it fresh.
+
+A configuration is one option of each group (`optimizer=adamw`) and values (`optimizer.lr=0.1`). Everything in the
+first part determines a trial's weights or their evaluation and is part of its id; everything in the second part
+says how trials are run and is not. *Per trial* keys may differ between trials that train as one program; trials
+that differ in any other key train in programs of their own. The short names `lr`, `wd`, `bs` and `epochs` are
+understood in suggestions, not as keys.
+
+Values that are swept may be comma lists and [ranges](study.md#ranges). Durations (`budget.steps`,
+`schedule.warmup`) may be steps (`600`), epochs (`20ep`) or, for the warmup, a share of the run (`5%`).
+"""
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    parts = [INTRODUCTION, "## What a trial is\n"]
+    parts += [group_section(group) for group in GROUPS if group not in SETTINGS]
+    parts += [top_level_section(), "## How trials are run\n"]
+    parts += [group_section(group) for group in GROUPS if group in SETTINGS]
+    parts.append("### evaluation\n\n" + key_table("evaluation", Evaluation, comments(ROOT / "conf/config.yaml")))
+    return "\n".join(parts)
+
+
+def group_section(group: str) -> str:
+    """A group's heading and its options; options with one schema and the same keys share a table."""
+    lines = [f"### {group}\n"]
+    described = set()
+    for option, schema in GROUPS[group].items():
+        path = ROOT / "conf" / group / f"{option}.yaml"
+        lines.append(f"**`{group}={option}`** {first_comment(path)}\n")
+        if schema not in described:
+            lines.append(key_table(group, schema, comments(path)))
+        described.add(schema)
+    return "\n".join(lines)
+
+
+def top_level_section() -> str:
+    """The keys outside all groups."""
+    path = ROOT / "conf/config.yaml"
+    notes = comments(path)
+    rows = [row("precision", property_of(TrialConfig, "precision"), notes, False)]
+    rows.append(row("seed", property_of(TrialConfig, "seed"), notes, True))
+    tables = [key_rows("budget", Budget, notes), key_rows("divergence", Divergence, notes), rows]
+    return "### budget, divergence, precision, seed\n\n" + HEADER + "".join(line for rows in tables for line in rows)
+
+
+HEADER = "| key | value | default | per trial | |\n|---|---|---|---|---|\n"
+
+
+def key_table(group: str, schema: type, notes: dict[str, tuple[str, str]]) -> str:
+    """One row a key of a schema."""
+    return HEADER + "".join(key_rows(group, schema, notes))
+
+
+def key_rows(group: str, schema: type, notes: dict[str, tuple[str, str]]) -> list[str]:
+    return [
+        row(f"{group}.{field.name}", property_of(schema, field.name), notes, bool(field.metadata.get("per_trial")))
+        for field in fields(schema)
+        if field.name != "name"
+    ]
+
+
+def row(key: str, kind: dict[str, Any], notes: dict[str, tuple[str, str]], per_trial: bool) -> str:
+    default, note = notes.get(key.rpartition(".")[2], ("", ""))
+    return f"| `{key}` | {in_words(kind)} | `{default}` | {'yes' if per_trial else ''} | {note} |\n"
+
+
+def property_of(schema: type, name: str) -> dict[str, Any]:
+    """The JSON schema of one field."""
+    whole = TypeAdapter(schema).json_schema()
+    found: dict[str, Any] = whole["properties"][name]
+    return found
+
+
+def in_words(kind: dict[str, Any]) -> str:
+    """A JSON schema's type and range in words."""
+    if "anyOf" in kind:
+        return " or ".join(in_words(each) for each in kind["anyOf"])
+    if "enum" in kind:
+        return ", ".join(f"`{value}`" for value in kind["enum"])
+    if "const" in kind:
+        return f"`{kind['const']}`"
+    if kind.get("type") == "array":
+        return f"list of: {in_words(kind['items'])}"
+    bounds = [
+        (">", "exclusiveMinimum"), ("≥", "minimum"), ("<", "exclusiveMaximum"), ("≤", "maximum"),
+    ]  # fmt: skip
+    limits = [f"{sign} {bounded(kind[name])}" for sign, name in bounds if name in kind]
+    return " ".join([str(kind["type"]), ", ".join(limits)]).strip()
+
+
+def bounded(value: float) -> str:
+    return "2^63" if value == 2**63 else f"{value:g}"
+
+
+def first_comment(path: Path) -> str:
+    return path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+
+
+def comments(path: Path) -> dict[str, tuple[str, str]]:
+    """Key -> (default as written, the comment beside it) of a YAML file, by the key's last name."""
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        match = re.match(r"\s*(\w+):\s*([^#]*?)\s*(?:#\s*(.*))?$", line)
+        if match and match[2]:
+            found[match[1]] = (match[2], (match[3] or "").replace("|", "\\|"))
+    return found
+
+
+if __name__ == "__main__":
+    (ROOT / "docs" / "config.md").write_text(page(), encoding="utf-8")
