@@ -151,13 +151,18 @@ def refuse_unknown_keys(config: Mapping[str, Any]) -> None:
 
 def trial_config(plain: dict[str, Any]) -> TrialConfig:
     """Return the typed configuration of one trial. Durations in `plain` become steps, in place."""
-    steps_from_durations(plain)
-    config = _checked(TrialConfig, plain)
+    config = check_types(plain)
     if config.schedule.warmup > config.budget.steps:
         raise ConfigError(
             f"schedule.warmup is {config.schedule.warmup} steps; expected at most budget.steps, {config.budget.steps}"
         )
     return config
+
+
+def check_types(plain: dict[str, Any]) -> TrialConfig:
+    """Like `trial_config`, but for one value at a time: how the values agree with each other is not looked at."""
+    steps_from_durations(plain)
+    return _checked(TrialConfig, plain)
 
 
 def settings_of(config: Mapping[str, Any]) -> Settings:

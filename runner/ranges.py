@@ -92,11 +92,12 @@ def parse_range(text: str) -> Points:
 
 def half_open(start: float, stop: float, step: float) -> Points:
     """Hydra's `range(start, stop, step)` in exact decimals: `range(0.1, 0.4, 0.1)` is 0.1, 0.2, 0.3."""
-    text = f"range({start},{stop},{step})"
     low, end, by = (exact(v if isinstance(v, int) else f"{v:.15g}") for v in (start, stop, step))
+    text = f"range({rounded(low)},{rounded(end)},{rounded(by)})"
     if by == 0:
         raise ConfigError(f"{text} has a step of 0", "give a step other than 0")
-    return Points(text, max(0, -((low - end) // by)), lambda: _linear(low, by, max(0, -((low - end) // by))))
+    count = max(0, -((low - end) // by))
+    return Points(text, count, lambda: _linear(low, by, count))
 
 
 def numeric_values(
