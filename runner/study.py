@@ -5,12 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
 from typing import Any, Literal
 
 from runner.canonical import Scalar
+from runner.config_schema import DURATIONS, coerced, leaf_of, steps_from_durations, trial_config
+from runner.derive import parse_expression
+from runner.errors import ConfigError
 from runner.trial import Trial
+
+CONFIRM_ABOVE = 10_000
+"""A declaration of more trials than this is built only after `--yes`."""
 
 
 @dataclass(frozen=True)
@@ -107,3 +115,69 @@ class Member:
     trial: Trial
     block: str
     axes: Mapping[str, Scalar]
+
+
+def expand(study: Study) -> list[Member]:
+    """Return the members of a study, block by block, the last axis fastest. Pure; 10,000 take about a second.
+
+    Raises ConfigError for a combination of values that no trial can have, naming the block.
+    """
+    members: list[Member] = []
+    for block in study.blocks:
+        try:
+            members += _members(block)
+        except ConfigError as error:
+            where = f"block {block.name!r}: " if len(study.blocks) > 1 else ""
+            raise ConfigError(f"{where}{error.message}", error.hint) from None
+    return members
+
+
+def updates_at(
+    block: Block, base: Base, coordinates: Mapping[str, Scalar]
+) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
+    """Return what to set in `base` at a point of the block, derived keys included; and the derived ones alone."""
+    updates = {key: value for key, value in coordinates.items() if leaf_of(key)}
+    derived: dict[str, Scalar] = {}
+    for key, text in block.derive.items():
+        value = parse_expression(text).value(partial(_number, base, coordinates, derived, updates))
+        updates[key] = derived[key] = coerced(key, value)
+    return updates, derived
+
+
+def _members(block: Block) -> Iterator[Member]:
+    keys = [axis.key for axis in block.axes]
+    choices = product(*(axis.values for axis in block.group_axes))
+    for base, options in zip(block.bases, choices, strict=True):
+        chosen = {axis.key: option for axis, option in zip(block.group_axes, options, strict=True)}
+        for point in product(*(axis.values for axis in block.axes)):
+            coordinates = dict(zip(keys, point, strict=True))
+            updates, derived = updates_at(block, base, coordinates)
+            plain = base.at(updates)
+            config = trial_config(plain)
+            for key in DURATIONS:  # a duration is a coordinate in steps, which trial_config made of it
+                if isinstance(coordinates.get(key), str):
+                    coordinates[key] = _at(plain, key)
+            yield Member(Trial(config), block.name, {**chosen, **coordinates, **derived})
+
+
+def _number(
+    base: Base,
+    coordinates: Mapping[str, Scalar],
+    derived: Mapping[str, Scalar],
+    updates: Mapping[str, Scalar],
+    name: str,
+) -> int | float:
+    value: Any = derived.get(name, coordinates.get(name))
+    if not isinstance(value, int | float):
+        plain = base.at(updates)
+        steps_from_durations(plain)
+        value = _at(plain, name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value - value != 0:
+        raise ConfigError(f"{name} is {value!r}; expected a finite number to derive from")
+    return value
+
+
+def _at(plain: Any, key: str) -> Any:
+    for name in key.split("."):
+        plain = plain.get(name) if isinstance(plain, Mapping) else None
+    return plain

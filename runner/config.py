@@ -1,0 +1,300 @@
+"""Configuration: words of the command line and YAML files become a Study and Settings. The only door to Hydra.
+
+Hydra is imported when a configuration is composed, not before: listing groups or importing this module costs
+nothing. What the words mean is in `config_words`, how they compose in `config_compose`, what a study declares in
+`config_study`; which keys exist, and of what type, in `config_schema`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from runner.canonical import as_dict, canonical_json, tagged_hash
+from runner.config_compose import Composer, Composition, check_folders, options
+from runner.config_schema import (
+    coerced,
+    is_duration,
+    is_setting,
+    leaf_of,
+    sections,
+    settings_of,
+    trial_config,
+    unknown_key,
+    wrong_value,
+)
+from runner.config_study import Overrides, build, check_option, read_section
+from runner.config_words import Word, flattened, override_text, parse_word
+from runner.config_yaml import first_comment
+from runner.errors import ConfigError
+from runner.ranges import check_count, looks_like_range, numeric_values
+from runner.settings import Settings
+from runner.study import Axis, Base, Block, Study, updates_at
+
+NAME = re.compile(r"(?![-.])[A-Za-z0-9_.-]{1,64}")
+"""What a study may be called."""
+
+_STUDY_KEYS = ("name", "question", "metric", "direction")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What follows the verb: Hydra's override grammar, a bare word being a study; and the flags of folders."""
+
+    words: tuple[str, ...]
+    config_dir: str | None = None
+    config_name: str | None = None
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A study, how to run it, and a plain description of both its axes and where they came from.
+
+    base_config: the plain configuration of the first block at its defaults. document: JSON-able, kept by the store.
+    """
+
+    study: Study
+    settings: Settings
+    base_config: dict[str, Any]
+    document: dict[str, Any]
+
+
+@dataclass
+class _Typed:
+    """The words of a request, sorted by what they are about."""
+
+    study: str | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    choices: dict[str, Word] = field(default_factory=dict)
+    values: dict[str, Word] = field(default_factory=dict)
+    axes: dict[str, Word] = field(default_factory=dict)
+
+    @property
+    def choice_texts(self) -> list[str]:
+        study = [f"study={self.study}"] if self.study else []
+        return study + [word.text for word in self.choices.values()]
+
+
+def declare(request: Request) -> Declaration:
+    """Return what a request declares. Raises ConfigError for what cannot mean anything; nothing is started."""
+    groups = _groups(request)
+    words, study_name = _words(request, groups)
+    with Composer(request.config_dir, request.config_name) as composer:
+        typed = _Typed(study=study_name)
+        plain = composer.compose(typed.choice_texts).study
+        _sort(words, typed, groups, _vars_of(plain))
+        section = read_section({**plain, **{k: v for k, v in typed.about.items() if k != "name"}})
+        made: list[Composition] = []
+
+        def compose(choices: Sequence[str], values: Sequence[str]) -> tuple[Base, Mapping[str, Any]]:
+            made.append(composer.compose([*_Typed(study=study_name).choice_texts, *choices], values))
+            return made[-1].base(), made[-1].unresolved
+
+        overrides = Overrides(typed.choices, typed.values, typed.axes)
+        study = build(study_name or "", section, groups, overrides, compose)
+        settings = settings_of(made[0].resolved)
+        changed = study_name is None or any(not is_setting(key) for key in overrides.keys)
+        study = replace(study, name=_name(typed, study), overridden=changed)
+        return Declaration(study, settings, study.blocks[0].bases[0].at({}), _document(study, request))
+
+
+def groups(config_dir: str | None = None) -> dict[str, list[tuple[str, str]]]:
+    """Return group -> (option, the first comment line of its file), without importing Hydra."""
+    check_folders(config_dir, None)
+    return {
+        group: [(option, first_comment(file)) for option, file in sorted(found.items())]
+        for group, found in options(config_dir).items()
+    }
+
+
+def job(request: Request, resolve: bool = False) -> str:
+    """Return the composed configuration as YAML, without the sweeps of a request (Hydra's --cfg job)."""
+    from omegaconf import OmegaConf
+
+    found = _composed(request)
+    tree = {**(found.resolved if resolve else found.unresolved), "study": found.study}
+    return OmegaConf.to_yaml(OmegaConf.create(tree))
+
+
+def info(request: Request) -> str:
+    """Return where configuration is looked for and which option of each group was chosen (Hydra's --info)."""
+    found = _composed(request)
+    lines = ["Search path:", *(f"  {source}" for source in found.sources)]
+    lines += ["Chosen:", *(f"  {group}: {option}" for group, option in sorted(found.choices.items()))]
+    lines += ["Options:", *(f"  {group}: {', '.join(found)}" for group, found in _groups(request).items())]
+    return "\n".join(lines) + "\n"
+
+
+def _composed(request: Request) -> Composition:
+    declare(request)  # refuses what is wrong, with its own sentences
+    found = _groups(request)
+    words, study_name = _words(request, found)
+    with Composer(request.config_dir, request.config_name) as composer:
+        typed = _Typed(study=study_name)
+        _sort(words, typed, found, _vars_of(composer.compose(typed.choice_texts).study))
+        return composer.compose(typed.choice_texts, [word.text for word in typed.values.values()])
+
+
+def _groups(request: Request) -> dict[str, list[str]]:
+    check_folders(request.config_dir, request.config_name)
+    return {group: sorted(found) for group, found in options(request.config_dir).items()}
+
+
+def _words(request: Request, groups: Mapping[str, list[str]]) -> tuple[list[Word], str | None]:
+    """Split a request into its overrides and the name of its study file."""
+    words: list[Word] = []
+    studies: list[str] = []
+    for text in request.words:
+        if text in ("-m", "--multirun"):
+            continue
+        if re.match(r"[~+=]|[^=]*=", text):
+            word = parse_word(text)
+            if word.key == "study" and word.prefix in ("", "+", "++") and not isinstance(word.value, dict):
+                if word.is_sweep:
+                    raise ConfigError(f"{text} names several studies", "name one study at a time")
+                studies += [str(word.value)] if word.value not in (None, "") else []
+            else:
+                words += flattened(word)
+        else:
+            studies.append(text)
+    if len(studies) > 1:
+        raise ConfigError(f"two studies are named, {studies[0]!r} and {studies[1]!r}", "name one; overrides are key=value")
+    for study in studies:
+        if not NAME.fullmatch(study):
+            raise ConfigError(f"{study[:80]!r} cannot be a study's name", "use up to 64 of A-Z a-z 0-9 _ . -")
+        check_option("study", study, groups)
+    return words, studies[0] if studies else None
+
+
+def _vars_of(plain: Mapping[str, Any]) -> tuple[str, ...]:
+    declared = plain.get("vars")
+    return tuple(str(name) for name in declared) if isinstance(declared, list) else ()
+
+
+def _sort(words: Sequence[Word], typed: _Typed, groups: Mapping[str, list[str]], free: Sequence[str]) -> None:
+    """Check each word against groups, keys and vars, and file it under what it is about; the last one of a key counts."""
+    for word in words:
+        for known in (typed.choices, typed.values, typed.axes):
+            known.pop(word.key, None)
+        if word.key.split(".")[0] == "study":
+            typed.about.update(_about(word))
+        elif word.key in groups or "/" in word.key or word.package is not None:
+            _sort_choice(word, typed, groups)
+        elif word.key in free:
+            items = word.items if word.items is not None else () if word.value in ("", []) else (word.value,)
+            typed.axes[word.key] = replace(word, items=items)
+        else:
+            _sort_value(word, typed, [*groups, *free])
+
+
+def _about(word: Word) -> dict[str, Any]:
+    name = word.key.partition(".")[2]
+    if name not in _STUDY_KEYS or word.is_sweep or word.prefix == "~":
+        hint = f"override the axes by their own keys; of the study itself: {', '.join(_STUDY_KEYS)}"
+        raise ConfigError(f"{word.text} cannot be set on the command line", hint)
+    return {name: word.value}
+
+
+def _sort_choice(word: Word, typed: _Typed, groups: Mapping[str, list[str]]) -> None:
+    if word.key not in groups:
+        raise unknown_key(word.key, groups)
+    if word.prefix == "~" or word.package is not None:
+        typed.choices[word.key] = word
+    elif word.is_sweep:
+        if is_setting(word.key):
+            raise ConfigError(f"{word.text} gives several values to a setting", f"choose one {word.key}")
+        typed.axes[word.key] = word
+    else:
+        if word.value is not None:
+            check_option(word.key, word.value, groups)
+        typed.choices[word.key] = word
+
+
+def _sort_value(word: Word, typed: _Typed, names: Sequence[str]) -> None:
+    leaf = leaf_of(word.key)
+    section = word.key.split(".")[0]
+    if leaf is None and not (word.prefix == "~" and section in sections()):
+        raise unknown_key(word.key, names)
+    if leaf and word.key.endswith(".name"):
+        raise ConfigError(f"{word.key} is set by its group", f"write {section}=OPTION")
+    if leaf is None or word.prefix == "~":
+        typed.values[word.key] = word
+        return
+    if not word.is_sweep and leaf.is_number:
+        word = _read_number(word)
+    if not word.is_sweep:
+        typed.values[word.key] = word
+    elif is_setting(word.key):
+        raise ConfigError(f"{word.text} gives several values to a setting", f"give {word.key} one value")
+    elif word.prefix == "+":
+        raise ConfigError(f"{word.key} is already there", f"write {word.text[1:]}")
+    else:
+        typed.axes[word.key] = word
+
+
+def _read_number(word: Word) -> Word:
+    """Return a word whose text is a plain number; a range makes it a sweep of one item."""
+    leaf, value = leaf_of(word.key), word.value
+    assert leaf is not None
+    if value == "" or value == []:
+        check_count(word.key, 0)
+    if value is None or isinstance(value, bool | list):
+        if value is None and leaf.expected.endswith("null"):
+            return word
+        raise wrong_value(leaf, value)
+    if isinstance(value, str) and "${" in value:
+        return word
+    if isinstance(value, str) and looks_like_range(value):
+        return replace(word, items=(value,), value=None)
+    number = coerced(word.key, numeric_values(word.key, [value], also=lambda text: is_duration(word.key, text))[0])
+    return replace(word, value=number, text=override_text(word.prefix, word.key, number))
+
+
+def _name(typed: _Typed, study: Study) -> str:
+    given = typed.about.get("name")
+    if typed.study is not None:
+        if given is not None:
+            raise ConfigError(f"study.name={given} cannot rename {typed.study}", "it names a sweep without a study file")
+        return typed.study
+    if given is None:
+        return f"adhoc-{tagged_hash('thalweg.adhoc.v1', [_content(block) for block in study.blocks])[:6]}"
+    if not NAME.fullmatch(str(given)):
+        raise ConfigError(f"study.name is {str(given)[:80]!r}", "use up to 64 of A-Z a-z 0-9 _ . -")
+    return str(given)
+
+
+def _content(block: Block) -> dict[str, Any]:
+    """Return what a block without a file declares, whatever the order of words and values."""
+    first = {axis.key: axis.values[0] for axis in block.axes}
+    axes = {axis.key: sorted(canonical_json(v) for v in axis.values) for axis in (*block.group_axes, *block.axes)}
+    trials = [as_dict(trial_config(base.at(updates_at(block, base, first)[0]))) for base in block.bases]
+    return {"axes": axes, "trials": sorted(canonical_json(trial) for trial in trials)}
+
+
+def _document(study: Study, request: Request) -> dict[str, Any]:
+    return {
+        "question": study.question,
+        "metric": study.metric,
+        "direction": study.direction,
+        "replicate": study.replicate,
+        "vars": list(study.vars),
+        "blocks": [_described(block) for block in study.blocks],
+        "analysis": study.analysis and {study.analysis.kind: {"lr": study.analysis.lr, "wd": study.analysis.wd}},
+        "overrides": list(request.words),
+    }
+
+
+def _described(block: Block) -> dict[str, Any]:
+    def axes(of: Sequence[Axis]) -> list[dict[str, Any]]:
+        return [{"key": axis.key, "text": axis.text, "values": list(axis.values)} for axis in of]
+
+    return {
+        "name": block.name,
+        "choices": [dict(base.choices) for base in block.bases],
+        "group_axes": axes(block.group_axes),
+        "axes": axes(block.axes),
+        "derive": dict(block.derive),
+        "expect": block.expect and {"slope": block.expect.slope, "tolerance": block.expect.tolerance},
+    }

@@ -1,0 +1,331 @@
+"""What the schemas say about each configuration key, and the check of a composed configuration against them.
+
+Works on plain dicts; knows neither Hydra nor studies. Every refusal is one sentence with the dotted key, the value
+seen and what was expected.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from fractions import Fraction
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from runner.canonical import canonical_json
+from runner.errors import ConfigError
+from runner.settings import Settings
+from runner.trial import TrialConfig
+
+TRIAL_SECTIONS = tuple(f.name for f in fields(TrialConfig))
+SETTINGS_SECTIONS = tuple(f.name for f in fields(Settings))
+ALIASES = {
+    "lr": "optimizer.lr",
+    "learning_rate": "optimizer.lr",
+    "wd": "optimizer.weight_decay",
+    "l2": "optimizer.weight_decay",
+    "bs": "budget.batch_size",
+    "epochs": "budget.steps",
+}
+"""What people type -> the key they mean. Only ever suggested, never taken."""
+
+DURATIONS = {
+    "budget.steps": ("dataset.train_size", "budget.batch_size"),
+    "schedule.warmup": ("dataset.train_size", "budget.batch_size", "budget.steps"),
+}
+"""Keys counted in steps that may be written as epochs (`10ep`) -> the keys the conversion reads.
+The warmup may also be a share of the run (`5%`). Both are rounded up to whole steps."""
+
+Kind = Literal["int", "float", "bool", "text", "list"]
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A key that holds a value: `option` is the variant of its group that has it, None outside of such groups."""
+
+    key: str
+    kind: Kind
+    expected: str
+    option: str | None
+
+    @property
+    def is_number(self) -> bool:
+        """Whether ranges and arithmetic mean something here."""
+        return self.kind in ("int", "float")
+
+
+@cache
+def leaves() -> dict[str, tuple[Leaf, ...]]:
+    """Return every configuration key and what each option of its group says about it."""
+    index: dict[str, tuple[Leaf, ...]] = {}
+    for schema in (TrialConfig, Settings):
+        for leaf in _leaves_of(schema, "", None):
+            index[leaf.key] = (*index.get(leaf.key, ()), leaf)
+    return index
+
+
+@cache
+def sections() -> dict[str, dict[str | None, frozenset[str]]]:
+    """Return section -> option -> names of its keys; the option is None where a section has no variants."""
+    index: dict[str, dict[str | None, frozenset[str]]] = {}
+    for key, variants in leaves().items():
+        section, _, name = key.partition(".")
+        for leaf in variants if name else ():
+            options = index.setdefault(section, {})
+            options[leaf.option] = options.get(leaf.option, frozenset()) | {name}
+    return index
+
+
+def leaf_of(key: str, option: str | None = None) -> Leaf | None:
+    """Return what a key holds, under that option of its group if given; None for an unknown key."""
+    variants = leaves().get(key, ())
+    return next((leaf for leaf in variants if leaf.option == option), variants[0] if variants else None)
+
+
+def is_setting(key: str) -> bool:
+    """Whether a key or group says how trials are run rather than what they are."""
+    return re.split(r"[./]", key)[0] in SETTINGS_SECTIONS
+
+
+def nearest(key: str, names: Iterable[str]) -> str | None:
+    """Return the one of `names` that somebody probably meant by `key`: an alias, a leaf name, a close spelling."""
+    known = [name for name in names if not name.endswith(".name")]
+    section, _, last = key.rpartition(".")
+    if ALIASES.get(key) in known or ALIASES.get(last) in known:
+        return ALIASES.get(key) or ALIASES.get(last)
+    by_leaf = {name.rpartition(".")[2]: name for name in reversed(known)}
+    if last in by_leaf:
+        return by_leaf[last]
+    if section in sections():
+        ours = {name: whole for name, whole in by_leaf.items() if whole.startswith(f"{section}.")}
+        close = difflib.get_close_matches(last, ours, n=1)
+        return ours[close[0]] if close else None
+    if close := difflib.get_close_matches(key, known, n=1, cutoff=0.7):
+        return close[0]
+    close = difflib.get_close_matches(last, by_leaf, n=1, cutoff=0.75)
+    return by_leaf[close[0]] if close else None
+
+
+def unknown_key(key: str, names: Iterable[str] = ()) -> ConfigError:
+    """Return the refusal of a key that does not exist, naming the nearest of ours and of `names`."""
+    if variants := leaves().get(key):
+        owners = " or ".join(f"{key.partition('.')[0]}={leaf.option}" for leaf in variants)
+        return ConfigError(f"{key} belongs to {owners}, which was not chosen here", f"choose {owners}, or leave it out")
+    section = key.partition(".")[0]
+    if key in sections():
+        return ConfigError(f"{key} is a section, not a value", f"its keys: {', '.join(sorted(_keys_under(key)))}")
+    meant = nearest(key, [*leaves(), *names])
+    if meant:
+        return ConfigError(f"there is no key {key!r}", f"did you mean {meant}?")
+    listed = _keys_under(section) or {*sections(), *(k for k in leaves() if "." not in k)}
+    return ConfigError(f"there is no key {key!r}", f"known here: {', '.join(sorted(listed))}")
+
+
+def refuse_unknown_keys(config: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a key of a composed configuration that no schema has, and for a true/false number."""
+    for key, value in flatten(config):
+        section, _, name = key.partition(".")
+        options = sections().get(section)
+        if options and isinstance(config[section], Mapping):
+            option = config[section].get("name") if None not in options else None
+            if option not in options:
+                raise ConfigError(f"{section}.name is {option!r}; expected {_one_of(str(o) for o in options)}")
+            if name not in options[option]:
+                ours = [f"{section}.{n}" for n in options[option]]
+                raise unknown_key(key) if not nearest(key, ours) else ConfigError(
+                    f"there is no key {key!r} in {section}={option}", f"did you mean {nearest(key, ours)}?"
+                )
+        elif section not in leaves() and not (options and value is None):
+            raise unknown_key(key)
+        leaf = leaf_of(key)
+        if leaf and leaf.is_number and isinstance(value, bool):
+            raise wrong_value(leaf, value)
+
+
+def trial_config(plain: dict[str, Any]) -> TrialConfig:
+    """Return the typed configuration of one trial. Durations in `plain` become steps, in place."""
+    config = check_types(plain)
+    if config.schedule.warmup > config.budget.steps:
+        raise ConfigError(
+            f"schedule.warmup is {config.schedule.warmup} steps; expected at most budget.steps, {config.budget.steps}"
+        )
+    return config
+
+
+def check_types(plain: dict[str, Any]) -> TrialConfig:
+    """Like `trial_config`, but for one value at a time: how the values agree with each other is not looked at."""
+    steps_from_durations(plain)
+    return _checked(TrialConfig, plain)
+
+
+def settings_of(config: Mapping[str, Any]) -> Settings:
+    """Return the typed settings of a composed configuration."""
+    return _checked(Settings, {name: config[name] for name in SETTINGS_SECTIONS if name in config})
+
+
+def is_duration(key: str, text: str) -> bool:
+    """Whether `text` is a duration that `key` takes: `10ep`, and `5%` for the warmup."""
+    units = {"budget.steps": "ep", "schedule.warmup": "ep|%"}.get(key)
+    return bool(units and re.fullmatch(rf"\d{{1,9}}(\.\d{{1,9}})?({units})", text.strip()))
+
+
+def steps_from_durations(plain: dict[str, Any]) -> None:
+    """Replace durations by whole steps, in place, rounded up; leave what is not a duration to the typed check."""
+    for key in DURATIONS:
+        section, name = key.split(".")
+        value = plain.get(section, {}).get(name) if isinstance(plain.get(section), dict) else None
+        if isinstance(value, str) and is_duration(key, value):
+            steps = _steps(value.strip(), plain)
+            if steps is not None:
+                plain[section][name] = steps
+
+
+def coerced(key: str, value: Any) -> Any:
+    """Return an axis value in the type of its key, so that 1 and 1.0 are one coordinate; others as they are."""
+    leaf = leaf_of(key)
+    if leaf is None or isinstance(value, bool):
+        return value
+    if isinstance(value, list | tuple):
+        return canonical_json(value)
+    if leaf.kind == "float" and isinstance(value, int) and abs(value) < 2**1000:
+        return float(value)
+    if leaf.kind == "int" and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and value of every leaf; an empty section counts as a leaf."""
+    for name, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def shown(value: Any) -> str:
+    """Return a value as it is quoted in a message, cut at 60 characters."""
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def wrong_value(leaf: Leaf, value: Any) -> ConfigError:
+    """Return the refusal of a value that a key cannot hold."""
+    hint = f"for several values write {leaf.key}=0.1,0.3" if leaf.is_number and isinstance(value, list) else None
+    return ConfigError(f"{leaf.key} is {shown(value)}; expected {leaf.expected}", hint)
+
+
+@cache
+def _adapter(schema: type[_T]) -> TypeAdapter[_T]:
+    return TypeAdapter(schema)
+
+
+def _checked(schema: type[_T], plain: Mapping[str, Any]) -> _T:
+    try:
+        return _adapter(schema).validate_python(plain)
+    except ValidationError as error:
+        raise _sentence(error) from None
+
+
+def _sentence(error: ValidationError) -> ConfigError:
+    details = error.errors(include_url=False, include_context=False)
+    detail = min(details, key=lambda d: is_duration(".".join(map(str, d["loc"])), str(d["input"])))
+    loc = [str(part) for part in detail["loc"]]
+    option = loc.pop(1) if len(loc) > 1 and loc[1] in sections().get(loc[0], {}) else None  # pydantic's own path
+    key = ".".join(loc[:2])
+    leaf = leaf_of(key, option)
+    if detail["type"] == "missing" or detail["type"] == "union_tag_not_found":
+        return ConfigError(f"{key} is missing; expected {leaf.expected if leaf else 'a section with its keys'}")
+    if leaf is None:
+        return ConfigError(f"{key} is {shown(detail['input'])}; expected a section with its keys")
+    return wrong_value(leaf, detail["input"])
+
+
+def _steps(text: str, plain: Mapping[str, Any]) -> int | None:
+    if text.endswith("%"):
+        steps = plain.get("budget", {}).get("steps")
+        return None if not _is_count(steps) else math.ceil(Fraction(text[:-1]) / 100 * steps)
+    size, batch = plain.get("dataset", {}).get("train_size"), plain.get("budget", {}).get("batch_size")
+    if not _is_count(size) or not _is_count(batch):
+        return None
+    return math.ceil(Fraction(text[:-2]) * Fraction(size) / Fraction(batch))
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value < math.inf
+
+
+def _keys_under(section: str) -> set[str]:
+    return {f"{section}.{name}" for names in sections().get(section, {}).values() for name in names}
+
+
+def _leaves_of(schema: Any, prefix: str, option: str | None) -> Iterator[Leaf]:
+    hints = get_type_hints(schema, include_extras=True)
+    for f in fields(schema):
+        key, hint = f"{prefix}{f.name}", hints[f.name]
+        variants = [t for t in get_args(_bare(hint)) if is_dataclass(t)] or [_bare(hint)]
+        if is_dataclass(variants[0]):
+            for variant in variants:
+                name = get_type_hints(variant).get("name")
+                union = len(variants) > 1 or (get_origin(name) is Literal and len(get_args(name)) == 1)
+                yield from _leaves_of(variant, f"{key}.", get_args(name)[0] if union else None)
+        else:
+            yield Leaf(key, _kind(hint), _expected(key, hint), option)
+
+
+def _bare(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def _inner(hint: Any) -> tuple[Any, bool]:
+    """Split `X | None` into X and whether None was there."""
+    if get_origin(hint) in (Union, UnionType):
+        parts = [t for t in get_args(hint) if t is not type(None)]
+        return parts[0], len(parts) < len(get_args(hint))
+    return hint, False
+
+
+def _kind(hint: Any) -> Kind:
+    bare = _bare(_inner(hint)[0])
+    if get_origin(bare) is tuple:
+        return "list"
+    kinds: dict[Any, Kind] = {int: "int", float: "float", bool: "bool"}
+    return kinds.get(bare, "text")
+
+
+def _expected(key: str, hint: Any) -> str:
+    inner, optional = _inner(hint)
+    bare = _bare(inner)
+    if get_origin(bare) is Literal:
+        text = _one_of(str(option) for option in get_args(bare))
+    elif get_origin(bare) is tuple:
+        text = f"a list of {_expected('', get_args(bare)[0]).replace('an integer', 'integers')}"
+    else:
+        words = {int: "an integer", float: "a number", bool: "true or false"}
+        text = f"{words.get(bare, 'text')}{_bounds(inner)}"
+    more = {"budget.steps": ", or epochs such as 10ep", "schedule.warmup": ", epochs (2ep) or a share of the run (5%)"}
+    return f"{text}{' or null' if optional else ''}{more.get(key, '')}"
+
+
+def _bounds(hint: Any) -> str:
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    limits = [
+        f"{signs[name]} {getattr(rule, name)}"
+        for meta in get_args(hint)[1:]
+        for rule in getattr(meta, "metadata", [])
+        for name in signs
+        if getattr(rule, name, None) is not None and getattr(rule, name) < 2**53
+    ]
+    return f" {' and '.join(limits)}" if limits else ""
+
+
+def _one_of(options: Iterable[str]) -> str:
+    names = list(options)
+    return f"one of {', '.join(names)}" if len(names) > 1 else names[0]

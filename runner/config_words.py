@@ -1,0 +1,187 @@
+"""Words of Hydra's override grammar, read by Hydra's own parser into plain values.
+
+Knows the grammar and nothing of studies or schemas. Ranges stay texts here; only Hydra's own `range()` is turned
+into exact points.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from runner.errors import ConfigError
+from runner.ranges import FORMS, check_count, half_open, looks_like_range, parse_range
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+_MAX_LENGTH = 20_000
+_MAX_DEPTH = 20
+
+HYDRA_EQUIVALENTS = {
+    "searchpath": "use --config-dir DIR",
+    "launcher": "use launcher.workers=N",
+    "sweeper": "write ranges and lists on the keys themselves, e.g. optimizer.lr=1e-4..1:2/dec",
+    "run": "use --store PATH",
+    "sweep": "use --store PATH",
+    "output_subdir": "use --store PATH",
+    "job": "use study.name=NAME",
+    "mode": "thalweg plan and thalweg sweep take single values and sweeps alike",
+}
+"""The part of hydra.* after the dot -> what does the same here."""
+
+
+@dataclass(frozen=True)
+class Word:
+    """One override as typed. `items` are the values of a sweep; `value` is that of a word without one.
+
+    prefix: "", "+", "++" or "~". shuffled: the values of a sweep come in an order of their own. glob: a filter of
+    option names, for groups.
+    """
+
+    text: str
+    prefix: str
+    key: str
+    package: str | None = None
+    value: Any = None
+    items: tuple[Any, ...] | None = None
+    shuffled: bool = False
+    glob: Callable[[list[str]], list[str]] | None = None
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether the word gives a list of values, be it of one or of none."""
+        return self.items is not None or self.glob is not None
+
+    @property
+    def typed(self) -> str:
+        """The part after the equals sign, as typed."""
+        return self.text.partition("=")[2]
+
+    def in_order(self, values: Sequence[Any]) -> list[Any]:
+        """Return the values in the order that was asked for; a shuffle is the same one every time."""
+        values = list(values)
+        if self.shuffled:
+            random.Random(0).shuffle(values)
+        return values
+
+
+@contextmanager
+def one_sentence(about: str, hint: str | None = None) -> Iterator[None]:
+    """Turn whatever Hydra, OmegaConf, antlr or YAML raise into a ConfigError of one sentence."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except RecursionError as error:
+        raise ConfigError(f"{about} is nested too deeply", hint) from error
+    except Exception as error:
+        raise ConfigError(f"{about}: {_first_sentence(error)}", hint) from error
+
+
+def parse_word(text: str) -> Word:
+    """Read one override. Raises ConfigError for what the grammar does not hold, and for hydra.* overrides."""
+    _refuse_garbage(text)
+    for item in text.partition("=")[2].split(","):
+        if "^" in item and looks_like_range(item):
+            parse_range(item)  # 2^-8: a lexer error to Hydra, a near miss here
+    with one_sentence(f"{text[:60]!r} cannot be read", "an override is key=value, e.g. optimizer.lr=0.1,0.3"):
+        override = _parser().parse_override(text)
+        prefix = {"CHANGE": "", "ADD": "+", "FORCE_ADD": "++", "DEL": "~"}[override.type.name]
+        word = Word(text, prefix, override.key_or_group, override.package)
+        if override.is_hydra_override() or word.key == "hydra":
+            part = re.split(r"[./]", f"{word.key}.")[1]
+            hint = HYDRA_EQUIVALENTS.get(part, "leave it out: thalweg configures logging, folders and launching itself")
+            raise ConfigError(f"{word.key} is Hydra's own setting, which thalweg does not take", hint)
+        return _with_value(word, override._value)
+
+
+def flattened(word: Word) -> list[Word]:
+    """Split `budget={steps: 10}` into one word a key; other words stay as they are."""
+    if not isinstance(word.value, Mapping) or not word.value:
+        return [word]
+    parts = []
+    for name, value in word.value.items():
+        key = f"{word.key}.{name}"
+        parts += flattened(replace(word, key=key, value=value, text=f"{word.prefix}{key}={_spelled(value)}"))
+    return parts
+
+
+def override_text(prefix: str, key: str, value: Any) -> str:
+    """Return an override that Hydra reads back as exactly this value."""
+    return f"{prefix}{key}={_spelled(value)}"
+
+
+def axis_word(key: str, declared: Any) -> Word:
+    """Read an axis declared in YAML: a text in the grammar of the command line, a list, or one value."""
+    if isinstance(declared, str):
+        text = f"{key}={declared}"
+        word = parse_word(text)
+        return word if word.is_sweep else replace(word, items=() if word.value == "" else (word.value,))
+    items = tuple(declared) if isinstance(declared, list) else (declared,)
+    return Word(f"{key}={','.join(_spelled(item) for item in items)}", "", key, items=items)
+
+
+def _with_value(word: Word, value: Any) -> Word:
+    from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, RangeSweep
+
+    if isinstance(value, IntervalSweep):
+        raise ConfigError(f"{word.text} is a continuous interval, but a study is a set of values", f"write {FORMS}")
+    if isinstance(value, Glob):
+        return replace(word, glob=value.filter)
+    if isinstance(value, ChoiceSweep):
+        items = tuple(Override._convert_value(item) for item in value.list)
+        if any(isinstance(item, ChoiceSweep | RangeSweep | IntervalSweep | Glob) for item in items):
+            raise ConfigError(f"{word.text} nests one sweep in another", "write one list of values and ranges")
+        return replace(word, items=items, shuffled=value.shuffle)
+    if isinstance(value, RangeSweep):
+        assert value.start is not None and value.stop is not None  # Hydra's own range() always sets them
+        points = half_open(value.start, value.stop, value.step)
+        check_count(word.key, points.count)
+        return replace(word, items=(points,), shuffled=value.shuffle)
+    return replace(word, value=Override._convert_value(value))
+
+
+@cache
+def _parser() -> OverridesParser:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return OverridesParser.create()
+
+
+def _refuse_garbage(text: str) -> None:
+    depth = deepest = 0
+    for char in text:
+        depth += (char in "([{") - (char in ")]}")
+        deepest = max(deepest, depth)
+    if len(text) > _MAX_LENGTH or deepest > _MAX_DEPTH:
+        raise ConfigError(f"{text[:40]!r}… is too long or too deeply nested", f"write a range instead: {FORMS}")
+    if not text.isprintable():
+        raise ConfigError(f"{text[:60]!r} holds characters that cannot be printed", "remove them")
+
+
+def _spelled(value: Any) -> str:
+    from hydra.core.override_parser.types import Override, Quote, QuotedString
+
+    if isinstance(value, str) and not re.fullmatch(r"[A-Za-z_][\w/.-]*|\$\{[^}]*\}", value):
+        return QuotedString(value, Quote.single).with_quotes()
+    if isinstance(value, list | tuple):
+        return f"[{','.join(_spelled(item) for item in value)}]"
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{k}:{_spelled(v)}' for k, v in value.items())}}}"
+    return Override._get_value_element_as_str(value)
+
+
+def _first_sentence(error: BaseException) -> str:
+    """Return the first line that says something, of the innermost of our libraries' errors."""
+    while not str(error).strip() and error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line and set(line) != {"^"} and not line.startswith(("See ", "full_key", "object_type"))]
+    text = re.sub(r" expecting [{'<].*", "", said[0] if said else type(error).__name__)
+    return text if len(text) <= 200 else f"{text[:197]}..."
