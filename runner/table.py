@@ -1,4 +1,4 @@
-"""The tidy table: one row a member of a study. What every reader (terminal, JSON, analysis, tracker) is given.
+"""The tidy table: one row a member of a study. What terminal, JSON and analysis are given.
 
 It knows neither SQL nor torch.
 """
@@ -17,8 +17,9 @@ from runner.observation import Outcome
 class Row:
     """One trial as one study sees it.
 
-    axes: every axis, var and derived key of its block -> value. metrics: final values, finite only. outcome is
-    None while the trial has not been trained. `outside`: an edited YAML no longer declares it.
+    axes: every axis, var and derived key of its block -> value. metrics: final values, finite only. outcome
+    is None while the trial has not been trained. `outside`: an edited YAML no longer declares it.
+    `overridden`: a command line with overrides declared it, whether or not the YAML does too.
     """
 
     trial_id: str
@@ -29,4 +30,27 @@ class Row:
     metrics: Mapping[str, float]
     config: Mapping[str, Any]
     outside: bool = False
+    overridden: bool = False
     error: str | None = None
+
+
+@dataclass(frozen=True)
+class TrialStatus:
+    """How far a trial is: its outcome (None while untrained) and the names of the final metrics it has."""
+
+    outcome: Outcome | None
+    metrics: frozenset[str] = frozenset()
+
+    def is_done(self, required: str) -> bool:
+        """Whether nothing is left to train for a study that asks for the final metric `required`.
+
+        | outcome            | has the metric | done               |
+        |--------------------|----------------|--------------------|
+        | finished           | yes            | yes                |
+        | finished           | no             | no: measured again |
+        | diverged           | either         | yes                |
+        | pruned, failed, no | either         | no                 |
+        """
+        if self.outcome is Outcome.FINISHED:
+            return required in self.metrics
+        return self.outcome is Outcome.DIVERGED

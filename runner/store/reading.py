@@ -1,0 +1,258 @@
+"""Every question asked of the store, in SQL. Each function runs inside a snapshot that its caller owns."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from runner.errors import UsageError
+from runner.observation import Outcome, Series
+from runner.store.records import (
+    BlockRecord,
+    Choice,
+    CohortRecord,
+    Membership,
+    StudyRecord,
+    StudySummary,
+    TrialRecord,
+)
+from runner.study import Analysis, Axis, Expectation
+from runner.table import Row, TrialStatus
+from runner.trial import SHOWN
+
+OUTSIDE = "NOT (m.declared OR m.overridden)"
+OF_STUDY = "SELECT m.trial FROM members m JOIN studies s ON s.id = m.study WHERE s.name = :study"
+Values = Mapping[str, Any]
+
+
+def statuses(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, TrialStatus]:
+    """Trial id -> status, for those of `ids` that the store knows."""
+    found = db.execute(
+        "SELECT t.id, t.outcome, (SELECT group_concat(name, char(10)) FROM metrics WHERE trial = t.seq)"
+        " FROM json_each(?) j JOIN trials t ON t.id = j.value",
+        (json.dumps(list(ids)),),
+    ).fetchall()
+    each = {
+        (outcome, names): TrialStatus(_outcome(outcome), frozenset(names.split("\n") if names else ()))
+        for _, outcome, names in found
+    }
+    return {trial_id: each[outcome, names] for trial_id, outcome, names in found}
+
+
+def choice(db: sqlite3.Connection, group_id: str, key: str) -> Choice | None:
+    """The choice in force for a group, if one was made."""
+    found = db.execute(
+        "SELECT executor, layout, width, reason FROM choices WHERE group_id = ? AND key = ?", (group_id, key)
+    ).fetchone()
+    return Choice(*found) if found else None
+
+
+def studies(db: sqlite3.Connection) -> list[StudySummary]:
+    """Every study, the last declared one first."""
+    found = db.execute(
+        f"""
+        WITH part AS (
+            SELECT m.study, m.trial, t.outcome, min({OUTSIDE}) AS outside
+            FROM members m JOIN trials t ON t.seq = m.trial GROUP BY m.study, m.trial
+        )
+        SELECT s.name, s.question, s.metric, s.direction, s.declared,
+            ifnull(sum(NOT outside), 0) AS wanted,
+            ifnull(sum(NOT outside AND outcome IS 'finished'), 0) AS finished,
+            ifnull(sum(NOT outside AND outcome IS 'diverged'), 0) AS diverged,
+            ifnull(sum(NOT outside AND outcome IS 'pruned'), 0) AS pruned,
+            ifnull(sum(NOT outside AND outcome IS 'failed'), 0) AS failed,
+            ifnull(sum(outside AND outcome IN ('finished', 'diverged')), 0) AS outside
+        FROM studies s LEFT JOIN part ON part.study = s.id
+        GROUP BY s.id ORDER BY s.declaration DESC
+        """
+    )
+    names = [column[0] for column in found.description]
+    return [StudySummary(**dict(zip(names, row, strict=True))) for row in found]
+
+
+def study(db: sqlite3.Connection, name: str) -> StudyRecord:
+    """One study as declared. Raises UsageError, naming the nearest, if there is none of that name."""
+    found = db.execute(
+        "SELECT question, metric, direction, replicate, outline, document, declared"
+        " FROM studies WHERE name = ?",
+        (name,),
+    ).fetchone()
+    if found is None:
+        raise _no_study(db, name)
+    question, metric, direction, replicate, outline, document, declared = found
+    said = json.loads(outline)
+    return StudyRecord(
+        name=name,
+        question=question,
+        metric=metric,
+        direction=direction,
+        replicate=replicate,
+        vars=tuple(said["vars"]),
+        analysis=Analysis(**said["analysis"]) if said["analysis"] else None,
+        blocks=tuple(_block(block) for block in said["blocks"]),
+        document=json.loads(document),
+        declared=declared,
+    )
+
+
+def _block(said: Mapping[str, Any]) -> BlockRecord:
+    axes, group_axes = (
+        tuple(Axis(axis["key"], tuple(axis["values"]), axis["text"]) for axis in said[kind])
+        for kind in ("axes", "group_axes")
+    )
+    expect = Expectation(**said["expect"]) if said["expect"] else None
+    return BlockRecord(said["name"], axes, group_axes, said["derive"], expect)
+
+
+def _no_study(db: sqlite3.Connection, name: str) -> UsageError:
+    names = [found for (found,) in db.execute("SELECT name FROM studies ORDER BY declaration DESC")]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"it has: {', '.join(names[:8]) or 'no study yet'}"
+    return UsageError(f"the store has no study {name!r}", hint)
+
+
+def study_rows(db: sqlite3.Connection, name: str) -> list[Row]:
+    """A row a member, in declared order, then what command lines added, then what is outside.
+
+    Empty if there is no such study.
+    """
+    metrics = _metrics(db, OF_STUDY, {"study": name})
+    found = db.execute(
+        f"SELECT t.seq, t.id, m.block, m.axes, t.outcome, t.diverged_step, t.config, {OUTSIDE}, m.overridden,"
+        " t.error FROM members m JOIN studies s ON s.id = m.study JOIN trials t ON t.seq = m.trial"
+        " WHERE s.name = ? ORDER BY m.declared DESC, m.overridden DESC, m.position, t.seq",
+        (name,),
+    )
+    return [
+        Row(
+            trial_id=trial_id,
+            block=block,
+            axes=json.loads(axes),
+            outcome=_outcome(outcome),
+            diverged_step=diverged_step,
+            metrics=metrics.get(seq, {}),
+            config=json.loads(config),
+            outside=bool(outside),
+            overridden=bool(overridden),
+            error=error,
+        )
+        for seq, trial_id, block, axes, outcome, diverged_step, config, outside, overridden, error in found
+    ]
+
+
+def series(db: sqlite3.Connection, trial_id: str) -> dict[str, Series]:
+    """Name -> series of one trial; empty if it has none."""
+    from runner.store.series import Packed, unpack  # numpy, which most reading verbs go without
+
+    found = db.execute(
+        "SELECT s.name, s.dtype, s.steps, s.points FROM series s JOIN trials t ON t.seq = s.trial"
+        " WHERE t.id = ? ORDER BY s.name",
+        (trial_id,),
+    )
+    return {name: unpack(Packed(*packed)) for name, *packed in found}
+
+
+def trial(db: sqlite3.Connection, prefix: str) -> TrialRecord:
+    """The trial whose id begins with `prefix`. Raises UsageError if none or several do."""
+    if not re.fullmatch("[0-9a-f]{1,64}", prefix):
+        raise UsageError(f"{prefix!r} is not a trial id, which is made of the digits 0-9 and a-f")
+    span = (prefix, prefix + "g")
+    first = db.execute("SELECT id FROM trials WHERE id >= ? AND id < ? ORDER BY id LIMIT 3", span)
+    found = [trial_id for (trial_id,) in first]
+    if not found:
+        raise UsageError(f"no trial id in the store begins with {prefix}", "thalweg ls STUDY lists them")
+    if len(found) > 1:
+        (count,) = db.execute("SELECT count(*) FROM trials WHERE id >= ? AND id < ?", span).fetchone()
+        shown = [trial_id[: max(SHOWN, len(prefix) + 1)] for trial_id in found] + ["…"] * (count > len(found))
+        raise UsageError(f"{count} trial ids begin with {prefix}: {', '.join(shown)}", "give more digits")
+    return trial_records(db, "SELECT seq FROM trials WHERE id = :id", {"id": found[0]})[0]
+
+
+def membership(db: sqlite3.Connection, trial_id: str) -> list[Membership]:
+    """The studies and blocks that a trial belongs to."""
+    chosen = "SELECT seq FROM trials WHERE id = :id"
+    return [m for each in _memberships(db, chosen, {"id": trial_id}).values() for m in each]
+
+
+def done_records(db: sqlite3.Connection, study_name: str | None) -> list[TrialRecord]:
+    """Every finished or diverged trial, of one study or of all, in the order in which they were declared."""
+    chosen = "SELECT seq FROM trials WHERE outcome IN ('finished', 'diverged')"
+    if study_name is not None:
+        chosen += f" AND seq IN ({OF_STUDY})"
+    return trial_records(db, chosen, {"study": study_name})
+
+
+def trial_records(db: sqlite3.Connection, chosen: str, values: Values) -> list[TrialRecord]:
+    """Records of the trials whose seq the query `chosen` gives."""
+    metrics = _metrics(db, chosen, values)
+    memberships = _memberships(db, chosen, values)
+    cohorts = _cohorts(db, chosen, values)
+    found = db.execute(
+        "SELECT seq, id, group_id, config, outcome, diverged_step, weight_hash, error, seconds, cohort,"
+        f" version, declared, ended FROM trials WHERE seq IN ({chosen}) ORDER BY seq",
+        values,
+    )
+    names = [column[0] for column in found.description]
+    records = []
+    for row in found:
+        one = dict(zip(names, row, strict=True))
+        seq = one.pop("seq")
+        one["trial_id"] = one.pop("id")
+        one["config"] = json.loads(one["config"])
+        one["outcome"] = _outcome(one["outcome"])
+        one["metrics"] = metrics.get(seq, {})
+        one["memberships"] = tuple(memberships.get(seq, ()))
+        one["cohort"] = cohorts.get(one["cohort"])
+        records.append(TrialRecord(**one))
+    return records
+
+
+def _metrics(db: sqlite3.Connection, chosen: str, values: Values) -> dict[int, dict[str, float]]:
+    metrics: dict[int, dict[str, float]] = defaultdict(dict)
+    found = db.execute(f"SELECT trial, name, value FROM metrics WHERE trial IN ({chosen})", values)
+    for seq, name, value in found:
+        metrics[seq][name] = value
+    return metrics
+
+
+def _memberships(db: sqlite3.Connection, chosen: str, values: Values) -> dict[int, list[Membership]]:
+    found: dict[int, list[Membership]] = defaultdict(list)
+    for seq, name, block, axes, outside in db.execute(
+        f"SELECT m.trial, s.name, m.block, m.axes, {OUTSIDE} FROM members m JOIN studies s ON s.id = m.study"
+        f" WHERE m.trial IN ({chosen}) ORDER BY s.name, m.declared DESC, m.position",
+        values,
+    ):
+        found[seq].append(Membership(name, block, json.loads(axes), bool(outside)))
+    return found
+
+
+def _cohorts(db: sqlite3.Connection, chosen: str, values: Values) -> dict[int, CohortRecord]:
+    of_chosen = f"SELECT cohort FROM trials WHERE seq IN ({chosen})"
+    lanes: dict[int, list[str]] = defaultdict(list)
+    for cohort_id, trial_id in db.execute(
+        "SELECT c.cohort, t.id FROM cohort_trials c JOIN trials t ON t.seq = c.trial"
+        f" WHERE c.cohort IN ({of_chosen}) ORDER BY c.cohort, c.lane",
+        values,
+    ):
+        lanes[cohort_id].append(trial_id)
+    found = db.execute(
+        "SELECT c.id, s.name AS study, c.group_id, c.executor, c.layout, c.width, c.device, c.worker,"
+        f" c.versions FROM cohorts c JOIN studies s ON s.id = c.study WHERE c.id IN ({of_chosen})",
+        values,
+    )
+    names = [column[0] for column in found.description]
+    cohorts = {}
+    for row in found:
+        one = dict(zip(names, row, strict=True))
+        cohort_id, versions = one.pop("id"), json.loads(one.pop("versions"))
+        cohorts[cohort_id] = CohortRecord(**one, versions=versions, trial_ids=tuple(lanes[cohort_id]))
+    return cohorts
+
+
+def _outcome(text: str | None) -> Outcome | None:
+    return None if text is None else Outcome(text)

@@ -1,0 +1,121 @@
+"""What goes into the store and comes out of it, as frozen dataclasses. Knows no SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from runner.canonical import Scalar
+from runner.observation import Outcome
+from runner.study import Analysis, Axis, Expectation
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the trials of one group are trained: decided once, so that a resumed sweep has the same bits."""
+
+    executor: str
+    layout: Literal["shared", "per_lane"]
+    width: int  # trials a cohort
+    reason: str  # one sentence for people
+
+
+@dataclass(frozen=True, kw_only=True)
+class CohortRecord:
+    """Trials that train as one program, in lane order, and where. Written before their first step."""
+
+    study: str
+    group_id: str
+    executor: str
+    layout: Literal["shared", "per_lane"]
+    width: int
+    device: str
+    versions: Mapping[str, str]  # package or driver -> version
+    trial_ids: tuple[str, ...]
+    worker: int | None = None  # number of the worker process; None when the driver trained it
+
+
+@dataclass(frozen=True)
+class Membership:
+    """A trial's place in one study."""
+
+    study: str
+    block: str
+    axes: Mapping[str, Scalar]
+    outside: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """Everything stored about one trial except its series. Times are ISO 8601 in UTC."""
+
+    trial_id: str
+    group_id: str
+    config: Mapping[str, Any]
+    outcome: Outcome | None
+    diverged_step: int | None
+    weight_hash: str | None
+    error: str | None
+    seconds: float | None
+    metrics: Mapping[str, float]
+    memberships: tuple[Membership, ...]
+    cohort: CohortRecord | None  # None while untrained
+    version: str | None  # of thalweg, when it was trained
+    declared: str
+    ended: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySummary:
+    """One line of `ls`: how much of a study there is. Counts are of distinct trials.
+
+    wanted: all that are not outside; finished to failed: among those; outside: done, but no longer declared.
+    """
+
+    name: str
+    question: str
+    metric: str
+    direction: Literal["min", "max"]
+    wanted: int
+    finished: int
+    diverged: int
+    pruned: int
+    failed: int
+    outside: int
+    declared: str
+
+    @property
+    def done(self) -> int:
+        """Trials that need no more training."""
+        return self.finished + self.diverged
+
+
+@dataclass(frozen=True)
+class BlockRecord:
+    """A block as declared, without the configurations it was expanded from."""
+
+    name: str
+    axes: tuple[Axis, ...]
+    group_axes: tuple[Axis, ...]
+    derive: Mapping[str, str]
+    expect: Expectation | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRecord:
+    """A study as last declared by its file, or, if only the command line ever declared it, by that.
+
+    `document` is the declaration as the caller wrote it down, for people.
+    """
+
+    name: str
+    question: str
+    metric: str
+    direction: Literal["min", "max"]
+    replicate: str | None
+    vars: tuple[str, ...]
+    analysis: Analysis | None
+    blocks: tuple[BlockRecord, ...]
+    document: Mapping[str, Any]
+    declared: str

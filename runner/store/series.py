@@ -1,0 +1,43 @@
+"""A series as two compressed blobs, without loss. Knows no SQL.
+
+Steps are stored as differences: 600 steps one apart take about 20 bytes. Values that float32 holds exactly,
+as it does the losses of float32 training, are stored as float32: 600 of them take about 2.2 KB.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+
+from runner.observation import Series
+
+
+class Packed(NamedTuple):
+    """dtype of the values (`<f4` or `<f8`), compressed step differences, compressed values."""
+
+    dtype: str
+    steps: bytes
+    points: bytes
+
+
+def pack(series: Series) -> Packed:
+    """Return `series` as blobs. ValueError if steps and values differ in length or steps do not ascend."""
+    steps = np.asarray(series.steps, dtype="<i8")
+    values = np.asarray(series.values, dtype="<f8")
+    if steps.ndim != 1 or steps.shape != values.shape or np.any(np.diff(steps) <= 0):
+        raise ValueError(f"a series needs ascending steps, one a value; got {steps.shape} and {values.shape}")
+    with np.errstate(over="ignore"):
+        narrow = values.astype("<f4")
+    dtype = "<f4" if np.array_equal(narrow.astype("<f8"), values, equal_nan=True) else "<f8"
+    points = narrow if dtype == "<f4" else values
+    differences = np.diff(steps, prepend=np.int64(0)).astype("<i8")
+    return Packed(dtype, zlib.compress(differences.tobytes()), zlib.compress(points.tobytes()))
+
+
+def unpack(packed: Packed) -> Series:
+    """Return what was packed: steps int64 [n], values float64 [n]."""
+    steps = np.cumsum(np.frombuffer(zlib.decompress(packed.steps), dtype="<i8"), dtype=np.int64)
+    values = np.frombuffer(zlib.decompress(packed.points), dtype=packed.dtype).astype(np.float64)
+    return Series(steps, values)

@@ -1,0 +1,215 @@
+"""Every change to the store, in SQL. Each function runs inside a transaction that its caller owns."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from runner.observation import Observations, Outcome
+from runner.store.records import Choice, CohortRecord
+from runner.study import Member, Study
+
+Made = tuple[int, str, str]
+"""What trained a trial and when: cohort, version of thalweg, time."""
+
+
+def declare(
+    db: sqlite3.Connection, study: Study, members: Sequence[Member], document: Mapping[str, Any], now: str
+) -> None:
+    """Write a study, the trials that are new, and which trials are its members."""
+    study_id = _put_study(db, study, document, now)
+    _add_trials(db, members, now)
+    if study.overridden:
+        on_conflict = "overridden = 1, axes = CASE WHEN declared THEN axes ELSE excluded.axes END"
+    else:
+        db.execute("UPDATE members SET declared = 0 WHERE study = ?", (study_id,))
+        on_conflict = "declared = 1, axes = excluded.axes, position = excluded.position"
+    db.executemany(
+        "INSERT INTO members (study, trial, block, axes, position, declared, overridden)"
+        " SELECT ?, seq, ?, ?, ?, ?, ? FROM trials WHERE id = ?"
+        f" ON CONFLICT (study, trial, block) DO UPDATE SET {on_conflict}",
+        (
+            (study_id, m.block, _json(dict(m.axes)), i, not study.overridden, study.overridden, m.trial.id)
+            for i, m in enumerate(members)
+        ),
+    )
+    _forget_renamed_blocks(db, study_id)
+
+
+def _put_study(db: sqlite3.Connection, study: Study, document: Mapping[str, Any], now: str) -> int:
+    """A declaration from the command line replaces only another such: it is a part, a file's is the whole."""
+    said = {
+        "question": study.question,
+        "metric": study.metric,
+        "direction": study.direction,
+        "replicate": study.replicate,
+        "outline": _json(_outline(study)),
+        "document": _json(document),
+        "overridden": study.overridden,
+    }
+    replaced = ", ".join(
+        f"{name} = CASE WHEN studies.overridden >= excluded.overridden THEN excluded.{name} ELSE {name} END"
+        for name in said
+    )
+    (study_id,) = db.execute(
+        f"INSERT INTO studies (name, {', '.join(said)}, declaration, declared)"
+        f" VALUES (?, {', '.join('?' * len(said))}, (SELECT ifnull(max(declaration), 0) + 1 FROM studies), ?)"
+        f" ON CONFLICT (name) DO UPDATE SET {replaced},"
+        " declaration = excluded.declaration, declared = excluded.declared RETURNING id",
+        (study.name, *said.values(), now),
+    ).fetchone()
+    return int(study_id)
+
+
+def _outline(study: Study) -> dict[str, Any]:
+    return {
+        "vars": study.vars,
+        "analysis": asdict(study.analysis) if study.analysis else None,
+        "blocks": [
+            {
+                "name": block.name,
+                "axes": [asdict(axis) for axis in block.axes],
+                "group_axes": [asdict(axis) for axis in block.group_axes],
+                "derive": dict(block.derive),
+                "expect": asdict(block.expect) if block.expect else None,
+            }
+            for block in study.blocks
+        ],
+    }
+
+
+def _add_trials(db: sqlite3.Connection, members: Sequence[Member], now: str) -> None:
+    trials = {member.trial.id: member.trial for member in members}
+    known = db.execute(
+        "SELECT t.id FROM json_each(?) j JOIN trials t ON t.id = j.value", (json.dumps(list(trials)),)
+    )
+    for (trial_id,) in known.fetchall():
+        del trials[trial_id]
+    db.executemany(
+        "INSERT INTO trials (id, group_id, config, declared) VALUES (?, ?, ?, ?)",
+        ((trial.id, trial.group_id, trial.config_json, now) for trial in trials.values()),
+    )
+
+
+def _forget_renamed_blocks(db: sqlite3.Connection, study_id: int) -> None:
+    """Drop what an edit left behind of trials still declared: themselves, under a block's old name."""
+    db.execute(
+        "DELETE FROM members WHERE study = :study AND NOT declared AND NOT overridden"
+        " AND trial IN (SELECT trial FROM members WHERE study = :study AND declared)",
+        {"study": study_id},
+    )
+
+
+def record_choice(
+    db: sqlite3.Connection, group_id: str, key: str, choice: Choice, version: str, now: str
+) -> None:
+    """Write a choice unless there is one: the first stays, or a resumed sweep would end with other bits."""
+    db.execute(
+        "INSERT INTO choices (group_id, key, executor, layout, width, reason, version, decided)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (group_id, key, choice.executor, choice.layout, choice.width, choice.reason, version, now),
+    )
+
+
+def open_cohort(db: sqlite3.Connection, cohort: CohortRecord, now: str) -> int:
+    """Write a cohort and its lanes; return its number."""
+    (cohort_id,) = db.execute(
+        "INSERT INTO cohorts (study, group_id, executor, layout, width, device, worker, versions, started)"
+        " VALUES ((SELECT id FROM studies WHERE name = ?), ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        (
+            *(cohort.study, cohort.group_id, cohort.executor, cohort.layout, cohort.width, cohort.device),
+            *(cohort.worker, _json(dict(cohort.versions)), now),
+        ),
+    ).fetchone()
+    db.executemany(
+        "INSERT INTO cohort_trials (cohort, lane, trial)"
+        " VALUES (?, ?, (SELECT seq FROM trials WHERE id = ?))",
+        ((cohort_id, lane, trial_id) for lane, trial_id in enumerate(cohort.trial_ids)),
+    )
+    return int(cohort_id)
+
+
+def commit(
+    db: sqlite3.Connection, cohort_id: int, observations: Sequence[Observations], version: str, now: str
+) -> list[str]:
+    """Write what was observed of some of a cohort's trials; return the ids of those left as they were.
+
+    | stored                  | observed                       | effect                                |
+    |-------------------------|--------------------------------|---------------------------------------|
+    | nothing, failed, pruned | anything                       | written                               |
+    | finished                | finished, the same weight hash | metrics and series it lacks are added |
+    | finished, diverged      | anything else                  | left as it was                        |
+    """
+    lanes = dict(
+        db.execute(
+            "SELECT t.id, t.seq FROM cohort_trials c JOIN trials t ON t.seq = c.trial WHERE c.cohort = ?",
+            (cohort_id,),
+        ).fetchall()
+    )
+    if strangers := [o.trial_id for o in observations if o.trial_id not in lanes]:
+        raise ValueError(f"cohort {cohort_id} has no trial {strangers[0]}")
+    left = []
+    for observed in observations:
+        seq = lanes[observed.trial_id]
+        db.execute(
+            "UPDATE cohort_trials SET outcome = ? WHERE cohort = ? AND trial = ?",
+            (observed.outcome.value, cohort_id, seq),
+        )
+        if _write_outcome(db, seq, observed, (cohort_id, version, now)) or _completes(db, seq, observed):
+            _add_values(db, seq, observed)
+        else:
+            left.append(observed.trial_id)
+    db.execute(
+        "UPDATE cohorts SET finished = :now WHERE id = :cohort"
+        " AND NOT EXISTS (SELECT 1 FROM cohort_trials WHERE cohort = :cohort AND outcome IS NULL)",
+        {"cohort": cohort_id, "now": now},
+    )
+    return left
+
+
+def _write_outcome(db: sqlite3.Connection, seq: int, observed: Observations, made: Made) -> bool:
+    """Write how a trial ended, and drop what an earlier attempt left; False, and no change, if done."""
+    error = observed.error and observed.error.encode("utf-8", "backslashreplace").decode()
+    written = db.execute(
+        "UPDATE trials SET outcome = ?, diverged_step = ?, weight_hash = ?, error = ?, seconds = ?,"
+        " cohort = ?, version = ?, ended = ?"
+        " WHERE seq = ? AND (outcome IS NULL OR outcome NOT IN ('finished', 'diverged'))",
+        (
+            *(observed.outcome.value, observed.diverged_step, observed.weight_hash, error, observed.seconds),
+            *(*made, seq),
+        ),
+    )
+    if written.rowcount == 0:
+        return False
+    db.execute("DELETE FROM metrics WHERE trial = ?", (seq,))
+    db.execute("DELETE FROM series WHERE trial = ?", (seq,))
+    return True
+
+
+def _completes(db: sqlite3.Connection, seq: int, observed: Observations) -> bool:
+    """Whether a done trial was measured again on the very same weights."""
+    if observed.outcome is not Outcome.FINISHED or observed.weight_hash is None:
+        return False
+    stored = db.execute("SELECT outcome, weight_hash FROM trials WHERE seq = ?", (seq,)).fetchone()
+    return bool(stored == (Outcome.FINISHED.value, observed.weight_hash))
+
+
+def _add_values(db: sqlite3.Connection, seq: int, observed: Observations) -> None:
+    from runner.store.series import pack  # numpy, which reading verbs go without
+
+    db.executemany(
+        "INSERT INTO metrics (trial, name, value) VALUES (?, ?, ?) ON CONFLICT (trial, name) DO NOTHING",
+        ((seq, name, float(value)) for name, value in observed.metrics.items()),
+    )
+    db.executemany(
+        "INSERT INTO series (trial, name, dtype, steps, points) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (trial, name) DO NOTHING",
+        ((seq, name, *pack(series)) for name, series in observed.series.items()),
+    )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
