@@ -263,7 +263,7 @@ class _Sweep:
     def _chosen(self, answer: Answer) -> None:
         group, choice = self.groups[answer.group_id], answer.choice
         if self.settings.engine.name == "auto" and group.wanted > 1:
-            self.store.record_choice(group.group_id, self._choice_key(), choice)
+            choice = self.store.record_choice(group.group_id, self._choice_key(), choice)
         self.report.note(f"{_structure(group)}: {choice.executor}, {choice.reason}")
         self.tasks.extendleft(reversed(self._cohorts(group, choice)))
 

@@ -124,28 +124,35 @@ class _Bench:
 
 
 def _device(wanted: str) -> tuple[torch.device, Hello]:
-    """The device to train on. Without a usable GPU: the CPU, and a complaint if a GPU was wanted or is there."""
+    """The device to train on. Where the wanted one cannot be used: the CPU, and a complaint."""
+    import torch
+
+    from runner.doctor import gpu
+
+    complaint = None
+    if wanted == "mps":
+        if torch.backends.mps.is_available():
+            return torch.device("mps"), Hello("mps", platform.processor(), _versions())
+        complaint = "this machine has no MPS device that torch can use"
+    elif wanted != "cpu":
+        check = gpu()
+        if check.ok:
+            device = torch.device("cuda:0" if wanted in ("auto", "cuda") else wanted)
+            name = torch.cuda.get_device_name(device)
+            return device, Hello(str(device), name, _versions(), devices=torch.cuda.device_count())
+        complaint = check.detail if check.remedy is None else f"{check.detail}; {check.remedy}"
+    return torch.device("cpu"), Hello("cpu", platform.machine(), _versions(), complaint)
+
+
+def _versions() -> dict[str, str]:
     import numpy
     import torch
 
     from runner import __version__
-    from runner.device import cuda_complaint
 
-    versions = {
+    return {
         "thalweg": __version__,
         "torch": torch.__version__,
         "numpy": numpy.__version__,
         "python": platform.python_version(),
     }
-    complaint = None
-    if wanted != "cpu" and wanted != "mps":
-        if torch.cuda.is_available():
-            device = torch.device(wanted if wanted.startswith("cuda:") else "cuda:0")
-            name = torch.cuda.get_device_name(device)
-            return device, Hello(str(device), name, versions, devices=torch.cuda.device_count())
-        complaint = cuda_complaint(torch.version.cuda)
-    if wanted == "mps":
-        if torch.backends.mps.is_available():
-            return torch.device("mps"), Hello("mps", platform.processor(), versions)
-        complaint = "this machine has no MPS device that torch can use"
-    return torch.device("cpu"), Hello("cpu", platform.machine(), versions, complaint)
