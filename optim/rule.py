@@ -1,9 +1,9 @@
 """The vocabulary of an optimizer: a rule updates weights in place from a gradient, slots and coefficients.
 
-One rule serves two callers. A `torch.optim.Optimizer` class hands it one parameter at a time and 0-d coefficient
-tensors; the engine hands it the weights of K trials at once, `theta_KP`, and `[K, 1]` coefficients. The rule
-cannot tell which: it only broadcasts. It knows nothing of schedules beyond the multiplier it is given, of trials,
-or of devices.
+One rule serves two callers. A `torch.optim.Optimizer` class hands it one parameter at a time and 0-d
+coefficient tensors; the engine hands it the weights of K trials at once, `theta_KP`, and `[K, 1]`
+coefficients. The rule cannot tell which: it only broadcasts. It knows nothing of schedules beyond the
+multiplier it is given, of trials, or of devices.
 
 K is the trial axis, P the flattened parameters of a trial, T steps.
 """
@@ -43,9 +43,9 @@ class Rule(Protocol):
     ) -> dict[str, np.ndarray]:
         """Turn hyperparameters into what `update` multiplies by, in float64 on the host.
 
-        multiplier: the schedule's, `[T, K]` or scalar (learning rate = hyper["lr"]·multiplier); step: 0-based,
-        `[T, 1]` or scalar. Returns name -> float64 array that broadcasts to `[T, K]` (or scalar). Computed once
-        and cast once, so nothing is baked into a trace and bias corrections keep their digits.
+        multiplier: the schedule's, `[T, K]` or scalar (learning rate = hyper["lr"]·multiplier); step:
+        0-based, `[T, 1]` or scalar. Returns name -> float64 array that broadcasts to `[T, K]` (or scalar).
+        Computed once and cast once, so nothing is baked into a trace and bias corrections keep their digits.
         """
         ...
 

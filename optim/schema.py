@@ -7,7 +7,7 @@ Defaults live in conf/optimizer/*.yaml and conf/schedule/*.yaml, and only there.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -15,11 +15,8 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Decay = Literal["l2", "coupled", "independent"]
-"""l2: through the gradient. coupled: p ← p − lr·wd·p. independent: p ← p − m·wd·p, m the schedule's multiplier."""
-
-
-def _per_trial() -> Any:
-    return field(metadata={"per_trial": True})
+"""l2: by the gradient. coupled: p ← p − lr·wd·p. independent: p ← p − m·wd·p, m the schedule's multiplier."""
+PER_TRIAL = {"per_trial": True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +24,9 @@ class SGDConfig:
     """Stochastic gradient descent with momentum."""
 
     name: Literal["sgd"]
-    lr: NonNegative = _per_trial()
-    weight_decay: NonNegative = _per_trial()
-    momentum: Fraction = _per_trial()
+    lr: NonNegative = field(metadata=PER_TRIAL)
+    weight_decay: NonNegative = field(metadata=PER_TRIAL)
+    momentum: Fraction = field(metadata=PER_TRIAL)
     nesterov: bool
     decay: Decay
     decay_order: Literal["before", "after"]
@@ -40,11 +37,11 @@ class AdamWConfig:
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019), in either of its two conventions."""
 
     name: Literal["adamw"]
-    lr: NonNegative = _per_trial()
-    weight_decay: NonNegative = _per_trial()
-    beta1: Fraction = _per_trial()
-    beta2: Fraction = _per_trial()
-    eps: Positive = _per_trial()
+    lr: NonNegative = field(metadata=PER_TRIAL)
+    weight_decay: NonNegative = field(metadata=PER_TRIAL)
+    beta1: Fraction = field(metadata=PER_TRIAL)
+    beta2: Fraction = field(metadata=PER_TRIAL)
+    eps: Positive = field(metadata=PER_TRIAL)
     decay: Literal["coupled", "independent"]
     decay_order: Literal["before", "after"]
 
@@ -54,11 +51,11 @@ class AdamL2Config:
     """Adam (Kingma & Ba 2015) with the decay added to the gradient."""
 
     name: Literal["adam_l2"]
-    lr: NonNegative = _per_trial()
-    weight_decay: NonNegative = _per_trial()
-    beta1: Fraction = _per_trial()
-    beta2: Fraction = _per_trial()
-    eps: Positive = _per_trial()
+    lr: NonNegative = field(metadata=PER_TRIAL)
+    weight_decay: NonNegative = field(metadata=PER_TRIAL)
+    beta1: Fraction = field(metadata=PER_TRIAL)
+    beta2: Fraction = field(metadata=PER_TRIAL)
+    eps: Positive = field(metadata=PER_TRIAL)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,50 @@
+"""Optimizers and schedules. Importing this package loads no torch: a name loads its module at first use."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optim.adam_l2 import AdamL2, AdamL2Rule
+    from optim.adamw import AdamW, AdamWRule
+    from optim.build import multipliers, rule_for
+    from optim.schedule import warmup_cosine
+    from optim.scheduler import WarmupCosine
+    from optim.sgd import SGDMomentum, SGDRule
+
+__all__ = [
+    "AdamL2",
+    "AdamL2Rule",
+    "AdamW",
+    "AdamWRule",
+    "SGDMomentum",
+    "SGDRule",
+    "WarmupCosine",
+    "multipliers",
+    "rule_for",
+    "warmup_cosine",
+]
+
+_HOME = {
+    "AdamL2": "adam_l2",
+    "AdamL2Rule": "adam_l2",
+    "AdamW": "adamw",
+    "AdamWRule": "adamw",
+    "SGDMomentum": "sgd",
+    "SGDRule": "sgd",
+    "WarmupCosine": "scheduler",
+    "multipliers": "build",
+    "rule_for": "build",
+    "warmup_cosine": "schedule",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'optim' has no attribute {name!r}")
+    return getattr(import_module(f"optim.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,86 @@
+"""SGD with momentum: heavy ball or Nesterov, with weight decay in any of its three conventions.
+
+    b ← μ·b + g                     heavy ball (Polyak 1964)
+    θ ← θ − lr·m·b                  or, Nesterov:  θ ← θ − lr·m·(g + μ·b)   (Sutskever et al. 2013)
+
+with m the schedule's multiplier, lr the peak rate and b zero at the start. As in torch.optim.SGD the rate
+stands outside the momentum, and dampening is 0. Decay (optim/decay.py): l2 adds λ·θ to g first; coupled and
+independent act on θ `before` the step or `after` it. Loshchilov & Hutter (2019, algorithm 1) put the rate
+inside the momentum: the same while the rate is constant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+
+from optim.decay import decay_coefficient, shrink
+from optim.optimizer import RuleOptimizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim.optimizer import ParamsT
+
+    from optim.rule import Coefficients, Hyper, Slots
+    from optim.schema import Decay
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGDRule:
+    """b ← μ·b + g, then θ ← θ − lr·b; with `nesterov` θ ← θ − lr·(g + μ·b). For l2 `decay_order` is moot."""
+
+    nesterov: bool
+    decay: Decay
+    decay_order: Literal["before", "after"]
+    slots: ClassVar[tuple[str, ...]] = ("momentum_buffer",)
+    hyper: ClassVar[tuple[str, ...]] = ("lr", "weight_decay", "momentum")
+
+    def coefficients(
+        self, hyper: Hyper, multiplier: np.ndarray | float, step: np.ndarray | int
+    ) -> dict[str, np.ndarray]:
+        """Return `rate` (lr·multiplier), `momentum` and `decay`; `step` plays no part."""
+        lr, weight_decay, momentum = (np.asarray(hyper[name], np.float64) for name in self.hyper)
+        rate = np.asarray(lr * multiplier)
+        decay = decay_coefficient(self.decay, weight_decay, rate, multiplier)
+        return {"rate": rate, "momentum": momentum, "decay": decay}
+
+    def update(self, theta: Tensor, grad: Tensor, slots: Slots, c: Coefficients) -> None:
+        """Apply one step in place to `theta` and `slots`; `grad` is lost."""
+        if self.decay == "l2":
+            grad.addcmul_(theta, c["decay"])
+        elif self.decay_order == "before":
+            shrink(theta, c)
+        buffer = slots["momentum_buffer"]
+        buffer.mul_(c["momentum"]).add_(grad)
+        direction = grad.addcmul_(buffer, c["momentum"]) if self.nesterov else buffer
+        theta.addcmul_(direction, c["rate"], value=-1)
+        if self.decay != "l2" and self.decay_order == "after":
+            shrink(theta, c)
+
+
+class SGDMomentum(RuleOptimizer):
+    """b ← μ·b + g, θ ← θ − lr·b as a torch.optim.Optimizer; by default equal to torch.optim.SGD.
+
+    decay: "l2" (added to the gradient), "coupled" (lr·weight_decay off the weights) or "independent"
+    (weight_decay times the group's "multiplier", which `WarmupCosine` writes). decay_order: "before" the step
+    or "after" it; moot for l2. Every argument may differ by group.
+    Raises ValueError for a value out of range.
+    """
+
+    config_name = "sgd"
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        *,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        decay: Decay = "l2",
+        decay_order: Literal["before", "after"] = "before",
+    ) -> None:
+        rates = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        super().__init__(params, rates | {"nesterov": nesterov, "decay": decay, "decay_order": decay_order})

@@ -1,0 +1,197 @@
+"""The contract of the optimizer classes as torch.optim.Optimizer: groups, state, closures, refusals."""
+
+import copy
+import io
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from optim import AdamL2, AdamW, SGDMomentum
+
+CLASSES = [SGDMomentum, AdamW, AdamL2]
+OPTIONS = {
+    SGDMomentum: {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "nesterov": True, "decay": "independent"},
+    AdamW: {"lr": 0.1, "weight_decay": 0.1, "decay": "independent", "decay_order": "after"},
+    AdamL2: {"lr": 0.1, "weight_decay": 0.1},
+}
+each_class = pytest.mark.parametrize("kind", CLASSES)
+
+
+def parameter(*shape, dtype=torch.float32):
+    return torch.nn.Parameter(torch.linspace(-1, 2, int(np.prod(shape)), dtype=dtype).reshape(shape))
+
+
+def train(optimizer, steps, first=0):
+    for t in range(first, first + steps):
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                p.grad = torch.cos(p.detach() * (t + 1)) + 0.1
+        optimizer.step()
+
+
+@each_class
+def test_groups_train_as_they_would_alone(kind):
+    a, b = parameter(3, 2), parameter(4)
+    train(kind([{"params": [a], "lr": 0.01, "weight_decay": 0.0}, {"params": [b]}], **OPTIONS[kind]), 5)
+    left, right = parameter(3, 2), parameter(4)
+    train(kind([left], **OPTIONS[kind] | {"lr": 0.01, "weight_decay": 0.0}), 5)
+    train(kind([right], **OPTIONS[kind]), 5)
+    assert torch.equal(a, left)
+    assert torch.equal(b, right)
+
+
+def test_structure_may_differ_between_groups():
+    a, b = parameter(3), parameter(3)
+    optimizer = AdamW([{"params": [a], "decay": "independent"}, {"params": [b]}], lr=0.1, weight_decay=0.2)
+    train(optimizer, 3)
+    alone = parameter(3)
+    train(AdamW([alone], lr=0.1, weight_decay=0.2, decay="independent"), 3)
+    assert torch.equal(a, alone)
+    assert not torch.equal(a, b)
+
+
+@each_class
+def test_a_closure_is_run_with_gradients_and_its_loss_returned(kind):
+    theta = parameter(3)
+    optimizer = kind([theta], **OPTIONS[kind])
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (theta**2).sum()
+        loss.backward()
+        return loss
+
+    before = (theta.detach() ** 2).sum()
+    assert optimizer.step(closure) == before
+    assert (theta.detach() ** 2).sum() < before
+    assert optimizer.step() is None
+
+
+@each_class
+def test_a_parameter_without_gradient_waits_and_starts_at_its_own_first_step(kind):
+    early, late, alone = parameter(3), parameter(3), parameter(3)
+    optimizer = kind([early, late], **OPTIONS[kind])
+    early.grad = torch.ones(3)
+    optimizer.step()
+    assert torch.equal(late, parameter(3))
+    assert late not in optimizer.state
+    train(optimizer, 4)
+    train(kind([alone], **OPTIONS[kind]), 4)
+    assert torch.equal(late, alone)
+
+
+@each_class
+def test_gradients_survive_a_step(kind):
+    theta = parameter(5)
+    theta.grad = torch.arange(5.0)
+    kind([theta], **OPTIONS[kind]).step()
+    assert torch.equal(theta.grad, torch.arange(5.0))
+
+
+@each_class
+def test_memory_layout_changes_nothing(kind):
+    plain, strided = parameter(4, 6), parameter(4, 6)
+    grad = torch.linspace(-1, 1, 24).reshape(4, 6)
+    one, two = kind([plain], **OPTIONS[kind]), kind([strided], **OPTIONS[kind])
+    for _ in range(3):
+        plain.grad = grad.clone()
+        strided.grad = grad.t().contiguous().t()
+        assert not strided.grad.is_contiguous()
+        one.step()
+        two.step()
+    torch.testing.assert_close(plain, strided, rtol=1e-6, atol=1e-7)
+    turned = torch.nn.Parameter(parameter(4, 6).detach().t())
+    assert not turned.is_contiguous()
+    three = kind([turned], **OPTIONS[kind])
+    for _ in range(3):
+        turned.grad = grad.t().contiguous()
+        three.step()
+    torch.testing.assert_close(turned.t(), plain, rtol=1e-6, atol=1e-7)
+
+
+def saved_and_loaded(optimizer):
+    buffer = io.BytesIO()
+    torch.save(optimizer.state_dict(), buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+@each_class
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_resuming_from_a_saved_state_ends_with_the_same_bits(kind, dtype):
+    whole, part = [parameter(3, dtype=dtype)], [parameter(3, dtype=dtype)]
+    train(kind(whole, **OPTIONS[kind]), 9)
+    optimizer = kind(part, **OPTIONS[kind])
+    train(optimizer, 4)
+    again = kind(part, lr=0.5)
+    again.load_state_dict(saved_and_loaded(optimizer))
+    train(again, 5, first=4)
+    assert torch.equal(whole[0], part[0])
+
+
+@each_class
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
+def test_a_copy_trains_on_by_itself(kind, duplicate):
+    optimizer = kind([parameter(3)], **OPTIONS[kind])
+    train(optimizer, 3)
+    twin = duplicate(optimizer)
+    theta, other = optimizer.param_groups[0]["params"][0], twin.param_groups[0]["params"][0]
+    train(twin, 3, first=3)
+    assert not torch.equal(theta, other)
+    train(optimizer, 3, first=3)
+    assert torch.equal(theta, other)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bad", "message"),
+    [
+        *((kind, {"lr": float("nan")}, "lr is nan; it should be a finite number") for kind in CLASSES),
+        *((kind, {"lr": -1}, "lr is -1; it should be greater than or equal to 0") for kind in CLASSES),
+        *((kind, {"lr": "0.1"}, "lr is a str; it should be a number") for kind in CLASSES),
+        *((kind, {"lr": torch.tensor(0.1)}, "lr is a Tensor; it should be a number") for kind in CLASSES),
+        *((kind, {"weight_decay": float("inf")}, "weight_decay is inf") for kind in CLASSES),
+        *((kind, {"weight_decay": -0.1}, "weight_decay is -0.1") for kind in CLASSES),
+        (SGDMomentum, {"momentum": 1.0}, "momentum is 1.0; it should be less than 1"),
+        (
+            SGDMomentum,
+            {"decay": "decoupled"},
+            "decay is 'decoupled'; it should be 'l2', 'coupled' or 'independent'",
+        ),
+        (AdamW, {"betas": (0.9, 1.0)}, "beta2 is 1.0; it should be less than 1"),
+        (AdamW, {"betas": (float("nan"), 0.9)}, "beta1 is nan"),
+        (AdamW, {"betas": 0.9}, "betas is 0.9; it should be a pair of numbers"),
+        (AdamW, {"eps": 0.0}, "eps is 0.0; it should be greater than 0"),
+        (AdamW, {"decay": "l2"}, "decay is 'l2'; it should be 'coupled' or 'independent'"),
+        (AdamW, {"decay_order": "during"}, "decay_order is 'during'"),
+        (AdamL2, {"betas": (-0.1, 0.9)}, "beta1 is -0.1"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_in_one_sentence(kind, bad, message):
+    with pytest.raises(ValueError, match=message) as error:
+        kind([parameter(1)], **bad)
+    assert str(error.value).startswith(f"{kind.__name__}: ")
+    assert "\n" not in str(error.value)
+    optimizer = kind([parameter(1)])
+    with pytest.raises(ValueError, match=message):
+        optimizer.add_param_group({"params": [parameter(1)], **bad})
+    assert len(optimizer.param_groups) == 1
+
+
+@each_class
+def test_complex_parameters_are_refused(kind):
+    with pytest.raises(ValueError, match="complex"):
+        kind([torch.nn.Parameter(torch.zeros(2, dtype=torch.complex64))])
+
+
+@each_class
+def test_a_sparse_gradient_is_refused_before_anything_moves(kind):
+    theta, table = parameter(3), parameter(4, 2)
+    optimizer = kind([theta, table], **OPTIONS[kind])
+    theta.grad = torch.ones(3)
+    table.grad = torch.sparse_coo_tensor([[1]], [[1.0, 2.0]], (4, 2), check_invariants=True)
+    with pytest.raises(RuntimeError, match=r"gradient of shape \(4, 2\) is sparse; it should be dense"):
+        optimizer.step()
+    assert torch.equal(theta, parameter(3))
+    assert not optimizer.state

@@ -1,0 +1,150 @@
+"""The closed form of the schedule, and the torch scheduler that steps along it."""
+
+import copy
+
+import numpy as np
+import pytest
+import reference
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optim import AdamW, SGDMomentum, WarmupCosine, multipliers, warmup_cosine
+from optim.schema import WarmupCosineConfig
+
+TABLE = [(200, 10, 0.0), (200, 0, 0.1), (7, 7, 0.5), (1, 0, 0.0), (1, 1, 0.0), (50, 49, 1.0)]
+
+
+@st.composite
+def schedules(draw):
+    total = draw(st.integers(1, 300))
+    return total, draw(st.integers(0, total)), draw(st.floats(0, 1))
+
+
+@settings(deadline=None)
+@given(schedules())
+def test_the_multiplier_rises_to_one_and_falls_to_the_floor(schedule):
+    total, warmup, floor = schedule
+    m = warmup_cosine(np.arange(total + 3), total, warmup, floor)
+    assert m.dtype == np.float64
+    assert ((m > 0) | (np.arange(total + 3) >= warmup)).all()
+    assert (np.diff(m[:warmup]) > 0).all()
+    assert (np.diff(m[max(warmup, 1) : total]) <= 1e-15).all()
+    assert m.max() <= 1 + 1e-15
+    assert (m[warmup:] >= floor - 1e-15).all()
+    assert (m[total:] == floor).all()
+    if warmup:
+        assert m[0] == 1 / warmup
+        assert m[warmup - 1] == 1
+    if warmup < total:
+        assert m[warmup] == pytest.approx(1, abs=1e-15)
+
+
+@settings(deadline=None)
+@given(schedules())
+def test_the_multiplier_equals_the_formula_as_written(schedule):
+    total, warmup, floor = schedule
+    wanted = [reference.warmup_cosine(t, total, warmup, floor) for t in range(total + 2)]
+    np.testing.assert_allclose(
+        warmup_cosine(np.arange(total + 2), total, warmup, floor), wanted, rtol=0, atol=1e-15
+    )
+
+
+@settings(deadline=None)
+@given(st.lists(schedules(), min_size=1, max_size=6))
+def test_a_table_of_trials_holds_the_bits_of_each_trial(rows):
+    steps = np.arange(40)
+    totals, warmups, floors = (np.array(column) for column in zip(*rows, strict=True))
+    table = warmup_cosine(steps[:, None], totals, warmups, floors)
+    assert table.shape == (40, len(rows))
+    for k, row in enumerate(rows):
+        np.testing.assert_array_equal(table[:, k], warmup_cosine(steps, *row))
+        np.testing.assert_array_equal(table[17, k], warmup_cosine(17, *row))
+
+
+@pytest.mark.parametrize(("total", "warmup", "floor"), TABLE)
+def test_stepping_the_scheduler_walks_the_table(total, warmup, floor):
+    a, b = (torch.nn.Parameter(torch.zeros(2)) for _ in range(2))
+    optimizer = AdamW([{"params": [a], "lr": 0.3}, {"params": [b]}], lr=0.01)
+    scheduler = WarmupCosine(optimizer, total, warmup, floor=floor)
+    config = WarmupCosineConfig(name="warmup_cosine", warmup=warmup, floor=floor)
+    for m in multipliers(config, total, np.arange(total + 2)):
+        assert [group["multiplier"] for group in optimizer.param_groups] == [m, m]
+        assert [group["lr"] for group in optimizer.param_groups] == [0.3 * m, 0.01 * m]
+        assert scheduler.get_last_lr() == [0.3 * m, 0.01 * m]
+        optimizer.step()
+        scheduler.step()
+
+
+def test_the_first_step_is_taken_at_the_first_value_of_the_warmup():
+    theta = torch.nn.Parameter(torch.zeros(1))
+    optimizer = SGDMomentum([theta], lr=1.0)
+    WarmupCosine(optimizer, 100, 10)
+    theta.grad = torch.ones(1)
+    optimizer.step()
+    assert theta.item() == pytest.approx(-0.1)
+
+
+def test_a_rate_of_zero_still_decays_independently():
+    theta = torch.nn.Parameter(torch.ones(1, dtype=torch.float64))
+    optimizer = AdamW([theta], lr=0.0, weight_decay=0.5, decay="independent")
+    scheduler = WarmupCosine(optimizer, 4, 2)
+    for _ in range(4):
+        theta.grad = torch.ones_like(theta)
+        optimizer.step()
+        scheduler.step()
+    wanted = np.prod(1 - 0.5 * warmup_cosine(np.arange(4), 4, 2, 0.0))
+    assert theta.item() == pytest.approx(wanted, rel=1e-14)
+
+
+@pytest.mark.parametrize("decay", ["coupled", "independent"])
+@pytest.mark.parametrize("stop", [3, 10, 25])
+def test_resuming_inside_the_schedule_ends_with_the_same_bits(stop, decay):
+    total = 30
+    grads = torch.randn(total, 5, generator=torch.Generator().manual_seed(1))
+
+    def start():
+        theta = torch.nn.Parameter(torch.linspace(-1, 1, 5))
+        optimizer = AdamW([theta], lr=0.1, weight_decay=0.1, decay=decay)
+        return theta, optimizer, WarmupCosine(optimizer, total, 10, floor=0.05)
+
+    def train(theta, optimizer, scheduler, steps):
+        for t in steps:
+            theta.grad = grads[t].clone()
+            optimizer.step()
+            scheduler.step()
+
+    whole = start()
+    train(*whole, range(total))
+    first = start()
+    train(*first, range(stop))
+    saved = copy.deepcopy((first[0].detach(), first[1].state_dict(), first[2].state_dict()))
+    again = start()
+    with torch.no_grad():
+        again[0].copy_(saved[0])
+    again[1].load_state_dict(saved[1])
+    again[2].load_state_dict(saved[2])
+    train(*again, range(stop, total))
+    assert torch.equal(whole[0], again[0])
+    assert whole[1].param_groups[0]["lr"] == again[1].param_groups[0]["lr"]
+    assert whole[1].param_groups[0]["multiplier"] == again[1].param_groups[0]["multiplier"]
+
+
+@pytest.mark.parametrize(
+    ("total", "warmup", "floor", "message"),
+    [
+        (20, 21, 0.0, "warmup is 21 of 20 steps"),
+        (20, -1, 0.0, "warmup is -1 of 20 steps"),
+        (20, 2, -0.1, "floor is -0.1"),
+        (20, 2, 1.5, "floor is 1.5"),
+        (20, 2, float("nan"), "floor is nan"),
+    ],
+)
+def test_an_impossible_schedule_is_refused_and_the_optimizer_kept(total, warmup, floor, message):
+    optimizer = AdamW([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    groups = copy.deepcopy(optimizer.param_groups)
+    with pytest.raises(ValueError, match=message):
+        warmup_cosine(np.arange(3), total, np.array([1, warmup]), floor)
+    with pytest.raises(ValueError, match=message):
+        WarmupCosine(optimizer, total, warmup, floor=floor)
+    assert optimizer.param_groups == groups
