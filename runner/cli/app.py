@@ -1,0 +1,123 @@
+"""The command `thalweg`: its verbs, and the border where every error becomes a sentence and an exit code.
+
+| how a verb ends                  | exit code |
+|----------------------------------|-----------|
+| it returns a code, or nothing    | that, or 0 |
+| a ThalwegError                   | its own: 2 usage or configuration, 5 store, 1 internal |
+| anything else                    | 1 |
+| Ctrl-C                           | 130 |
+| SIGTERM                          | 143 |
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from runner import __version__
+from runner.cli import verbs_about, verbs_read, verbs_train
+from runner.cli.output import say
+from runner.cli.words import take_info
+from runner.errors import ThalwegError
+
+INTERNAL, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+
+GREETING = """\
+thalweg trains whole hyperparameter grids as one program, and says what they mean.
+
+  thalweg sweep smoke       a first study: seconds
+  thalweg sweep coupling    does doubling the learning rate call for half the weight decay?
+  thalweg config            what there is to configure
+  thalweg --help            all verbs"""
+
+app = typer.Typer(
+    name="thalweg",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: thalweg sweep coupling",
+)
+for verbs in (verbs_train, verbs_read, verbs_about):
+    verbs.register(app)
+
+
+@app.callback(invoke_without_command=True)
+def _greet(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """Declare which trials should exist; thalweg trains the missing ones and says what the results mean."""
+    if version:
+        print(f"thalweg {__version__}")  # noqa: T201
+    elif context.invoked_subcommand is None:
+        print(GREETING)  # noqa: T201
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; return its exit code. Nothing is raised, nothing is printed twice."""
+    terminated: list[int] = []
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        terminated.append(number)
+        raise KeyboardInterrupt
+
+    _prepare_streams()
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        code = _guarded(list(sys.argv[1:] if arguments is None else arguments))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return TERMINATED if terminated and code in (0, INTERRUPTED) else code
+
+
+def _guarded(arguments: list[str]) -> int:
+    try:
+        code = app(args=take_info(arguments), prog_name="thalweg", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, `head` say, has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ThalwegError as error:
+        return _fail(error.message, error.hint, error.exit_code, error)
+    except (KeyboardInterrupt, typer.Abort):
+        say("interrupted")
+        return INTERRUPTED
+    except Exception as error:  # recorded: printed with the way to its traceback
+        return _unexpected(error)
+    return code if isinstance(code, int) else 0
+
+
+def _unexpected(error: Exception) -> int:
+    wrong_usage = getattr(error, "format_message", None)  # what Typer raises for options and verbs it does not know
+    if wrong_usage is not None:
+        verb = getattr(getattr(error, "ctx", None), "command_path", "thalweg")
+        return _fail(wrong_usage(), f"see: {verb} --help", USAGE, error)
+    lines = str(error).strip().splitlines() or ["no message"]
+    what = f"internal: {type(error).__name__}: {lines[0]}"
+    return _fail(what, "THALWEG_TRACEBACK=1 shows the traceback; please report it", INTERNAL, error)
+
+
+def _fail(message: str, hint: str | None, code: int, error: BaseException) -> int:
+    if os.environ.get("THALWEG_TRACEBACK"):
+        import traceback
+
+        traceback.print_exception(error)
+    say(f"error: {message}")
+    if hint:
+        say(f"hint: {hint}")
+    return code
+
+
+def _prepare_streams() -> None:
+    """Never fail on a character that the terminal's encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")

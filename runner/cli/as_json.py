@@ -1,0 +1,134 @@
+"""What --json prints of studies, cells, panels and trials, as plain dicts. Keys are only ever added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from runner.observation import Series
+from runner.plan import Plan
+from runner.store import StudyRecord, StudySummary, TrialRecord
+from runner.summary import Cell, NearOptimal, Panel, near_optimal, panels
+from runner.table import Row
+from runner.terminal.listing import test_metrics
+from runner.valley import sentence, valley
+
+
+def plan(made: Plan, path: Path) -> dict[str, Any]:
+    """A plan against the store at `path`."""
+    keys = ("wanted", "done", "to_train", "diverged", "retry", "again", "outside")
+    groups = [{"id": each.group_id, "to_train": len(each.trials), "wanted": each.wanted} for each in made.groups]
+    return {
+        "store": str(path.absolute()),
+        "study": made.study.name,
+        "question": made.study.question,
+        **{key: getattr(made, key) for key in keys},
+        "kept_points": {key: {"kept": kept, "declared": n} for key, (kept, n) in made.kept_points.items()},
+        "groups": groups,
+    }
+
+
+def summary(study: StudySummary) -> dict[str, Any]:
+    """A study as a line of `ls`."""
+    keys = ("name", "question", "metric", "direction", "wanted", "done", "finished", "diverged", "pruned", "failed")
+    return {key: getattr(study, key) for key in (*keys, "outside", "declared")}
+
+
+def row(member: Row) -> dict[str, Any]:
+    """A trial as one study sees it."""
+    return {
+        "id": member.trial_id,
+        "block": member.block,
+        "outcome": member.outcome,
+        "diverged_step": member.diverged_step,
+        "axes": dict(member.axes),
+        "metrics": dict(member.metrics),
+        "outside": member.outside,
+        "error": member.error,
+    }
+
+
+def trial(record: TrialRecord) -> dict[str, Any]:
+    """All that is stored about one trial except its series."""
+    places = [
+        {"study": place.study, "block": place.block, "axes": dict(place.axes), "outside": place.outside}
+        for place in record.memberships
+    ]
+    keys = ("outcome", "diverged_step", "weight_hash", "error", "seconds", "version", "declared", "ended")
+    return {
+        "id": record.trial_id,
+        "group": record.group_id,
+        **{key: getattr(record, key) for key in keys},
+        "metrics": dict(record.metrics),
+        "config": record.config,
+        "studies": places,
+    }
+
+
+def series(named: Mapping[str, Series]) -> dict[str, Any]:
+    """Series by name, each as steps and values."""
+    return {name: {"steps": one.steps.tolist(), "values": one.values.tolist()} for name, one in named.items()}
+
+
+def study(rows: Sequence[Row], record: StudyRecord) -> dict[str, Any]:
+    """A study's answer: its panels, each with its best cell and its rows' bests."""
+    content = {"study": record.name, "question": record.question, "metric": record.metric}
+    return {**content, "panels": [_panel(panel, record) for panel in panels(rows, record)]}
+
+
+def _panel(panel: Panel, record: StudyRecord) -> dict[str, Any]:
+    found = valley(panel, record)
+    rows = [
+        {"at": each.y, "best": each.wd, "used": each.counts, "bound": each.side or None, "why": each.where.value}
+        for each in (found.rows if found else ())
+    ]
+    return {
+        "name": panel.name,
+        "block": panel.block,
+        "trained": panel.trained,
+        "wanted": panel.wanted,
+        "expect": {"slope": panel.expect.slope, "tolerance": panel.expect.tolerance} if panel.expect else None,
+        "best": _cell(panel.best) if panel.best else None,
+        "sentence": sentence(found) if found else None,
+        "rows": rows,
+    }
+
+
+def best(record: StudyRecord, cut: Sequence[Panel]) -> dict[str, Any]:
+    """The near-optimal set overall and of each block; test metrics of the overall best alone."""
+    overall = near_optimal(cell for panel in cut for cell in panel.cells)
+    blocks = []
+    for name in dict.fromkeys(panel.block for panel in cut):
+        of_block = near_optimal(cell for panel in cut if panel.block == name for cell in panel.cells)
+        blocks.append({"block": name, **_near(of_block)})
+    measured = {name: overall.best.measuring(name) for name in test_metrics(overall.best)} if overall else {}
+    return {
+        "study": record.name,
+        "metric": record.metric,
+        "direction": record.direction,
+        **_near(overall),
+        "test": {name: {"mean": cell.mean, "n": cell.n} for name, cell in measured.items()},
+        "blocks": blocks,
+    }
+
+
+def _near(found: NearOptimal | None) -> dict[str, Any]:
+    if found is None:
+        return {"best": None, "near_optimal": []}
+    near = [_cell(cell) for cell in found.cells]
+    return {"best": near[0], "near_optimal": near, "margin": found.margin, "pooled": found.pooled, "usable": found.of}
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    low, high = cell.interval or (None, None)
+    return {
+        "block": cell.rows[0].block,
+        "axes": dict(cell.axes),
+        "n": cell.n,
+        "mean": cell.mean,
+        "low": low,
+        "high": high,
+        "diverged": cell.diverged,
+        "trials": [member.trial_id for member in cell.rows],
+    }

@@ -1,0 +1,103 @@
+"""The verbs about the surroundings: what can be configured, what W&B still lacks, what the machine can do."""
+
+from __future__ import annotations
+
+import typer
+from rich.text import Text
+
+from runner.cli import words as given
+from runner.cli.output import emit_json, err, out, say
+from runner.terminal.text import clean, row, table
+
+BROKEN = 1
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's verbs to the command line."""
+    app.command(epilog="Example: thalweg config, or what a command means: thalweg config coupling seed=0")(config)
+    app.command(epilog="Example: thalweg sync coupling")(sync)
+    app.command(epilog="Example: thalweg doctor")(doctor)
+
+
+def config(
+    words: given.Words = None,
+    json: given.Json = False,
+    config_dir: given.ConfigDir = None,
+    config_name: given.ConfigName = None,
+    resolve: given.Resolve = False,
+    multirun: given.Multirun = False,
+) -> None:
+    """List what can be configured, or compose a configuration.
+
+    Alone: the groups and their options. With a study or overrides: the configuration they mean, as YAML.
+    """
+    from runner import config as configuration
+
+    if words:
+        request = configuration.Request(tuple(words), config_dir, config_name)
+        if json:
+            emit_json({"config": configuration.declare(request).base_config})
+        else:
+            out().file.write(configuration.job(request, resolve))
+        return
+    groups = configuration.groups(config_dir)
+    if json:
+        emit_json({"groups": {group: dict(options) for group, options in groups.items()}})
+        return
+    made = table("group", "option", "what it is")
+    for group, options in groups.items():
+        for number, (option, comment) in enumerate(options):
+            row(made, "" if number else group, option, comment)
+    out().print(made)
+    say("use one: thalweg run GROUP=OPTION; see what it means: thalweg config GROUP=OPTION")
+
+
+def sync(words: given.Words = None, store: given.StorePath = None) -> int:
+    """Go on writing W&B runs, and upload them.
+
+    Of one study or of all. Without an account nothing is uploaded, and nothing is asked.
+    """
+    from runner import config as configuration
+    from runner.cli.export import export_stored
+
+    typed = [word for word in words or () if word.startswith("tracker")]
+    names = [given.plain_name(word) for word in words or () if word not in typed]
+    opened = given.open_to_read(store)
+    if opened is None:
+        return 0
+    with opened:
+        study = opened.study(names[0]).name if names else None
+        settings = configuration.declare(configuration.Request(tuple(typed))).settings.tracker
+        screen = err()
+        with screen.status(Text("W&B …")) as status:
+
+            def report(what: str, done: int, total: int) -> None:
+                status.update(Text(f"W&B {done:,}/{total:,} {what}"))
+
+            result = export_stored(opened, study, settings, typed, asked_to_upload=True, report=report)
+    for warning in result.warnings:
+        say(warning)
+    out().print(Text(clean(result.line)), soft_wrap=True)
+    return BROKEN if result.problem else 0
+
+
+def doctor(store: given.StorePath = None, json: given.Json = False) -> int:
+    """Check this machine and environment.
+
+    Leaves with 1 if something that is needed fails.
+    """
+    from runner.doctor import examine
+
+    checks = examine(given.store_path(store))
+    failed = any(check.ok is False for check in checks)
+    if json:
+        keys = ("name", "ok", "detail", "remedy")
+        emit_json({"ok": not failed, "checks": [{key: getattr(each, key) for key in keys} for each in checks]})
+        return BROKEN if failed else 0
+    made = table("", "check", "found")
+    for check in checks:
+        mark = {True: "ok", False: "FAIL", None: "note"}[check.ok]
+        found = check.detail + (f" → {check.remedy}" if check.remedy and not check.ok else "")
+        row(made, mark, check.name, found, style=None if check.ok else "bold")
+    out().print(made)
+    return BROKEN if failed else 0

@@ -1,0 +1,183 @@
+"""The verbs that read the store: ls lists, show explains, best chooses. They compose no YAML and write nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from runner.cli import as_json
+from runner.cli import words as given
+from runner.cli.output import emit_json, out, say
+from runner.figures import count
+from runner.terminal.text import clean, clean_lines
+
+if TYPE_CHECKING:
+    from runner.store import Store, StudyRecord, StudySummary, TrialRecord
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's verbs to the command line."""
+    app.command("ls", epilog="Example: thalweg ls coupling")(list_)
+    app.command(epilog="Example: thalweg show coupling --maps, or by a trial's id: thalweg show 3f2a")(show)
+    app.command(epilog="Example: thalweg best coupling")(best)
+
+
+def list_(study: given.StudyName = None, store: given.StorePath = None, json: given.Json = False) -> None:
+    """List studies, or the cells of one study.
+
+    A cell is a point of the grid: number of seeds, mean and 95% interval of the study's metric over them.
+    """
+    with _reading(store) as opened:
+        if study is None:
+            _list_studies(opened.studies() if opened else [], json)
+        elif opened is None:
+            _nothing(json, {"study": given.plain_name(study), "trials": []})
+        else:
+            _list_cells(opened, opened.study(given.plain_name(study)), json)
+
+
+def show(
+    what: Annotated[str | None, typer.Argument(metavar="STUDY|TRIAL", help="A study, or a trial's id.")] = None,
+    maps: Annotated[bool, typer.Option("--maps", help="Draw the map of every panel.")] = False,
+    store: given.StorePath = None,
+    json: given.Json = False,
+) -> None:
+    """Show the answer of a study, or one trial.
+
+    A trial is named by the beginning of its id.
+    """
+    with _reading(store) as opened:
+        if opened is None:
+            _nothing(json, {"study": what, "panels": []})
+            return
+        if what and _names_trial(opened, what):
+            _show_trial(opened, opened.trial(what), json)
+        else:
+            _show_study(opened, given.study_of(opened, what), maps, json)
+
+
+def best(study: given.StudyName = None, store: given.StorePath = None, json: given.Json = False) -> None:
+    """Name the best cells of a study.
+
+    Chosen on the mean over seeds of the study's metric, with all cells that are as good within the noise. Test
+    metrics are reported once, for the chosen cell.
+    """
+    with _reading(store) as opened:
+        record = given.study_of(opened, study) if opened else None
+        if opened is None or record is None:
+            _nothing(json, {"study": study and given.plain_name(study), "best": None, "blocks": []})
+            return
+        from runner.summary import panels
+
+        cut = panels(opened.study_rows(record.name), record)
+    if json:
+        emit_json(as_json.best(record, cut))
+        return
+    from runner.terminal.listing import show_best
+
+    _title(record)
+    show_best(out(), cut, record)
+
+
+@contextmanager
+def _reading(store: str | None) -> Iterator[Store | None]:
+    opened = given.open_to_read(store)
+    try:
+        yield opened
+    finally:
+        if opened is not None:
+            opened.close()
+
+
+def _nothing(json: bool, content: dict[str, Any]) -> None:
+    if json:
+        emit_json(content)
+
+
+def _title(record: StudyRecord) -> None:
+    out().print(Text(clean(f"{record.name}: {record.question}".rstrip(": ")), "bold"))
+
+
+def _list_studies(studies: Sequence[StudySummary], json: bool) -> None:
+    if json:
+        emit_json({"studies": [as_json.summary(each) for each in studies]})
+    elif studies:
+        from runner.terminal.listing import show_studies
+
+        show_studies(out(), studies)
+    else:
+        say("no studies yet; begin with: thalweg sweep smoke")
+
+
+def _list_cells(opened: Store, record: StudyRecord, json: bool) -> None:
+    rows = opened.study_rows(record.name)
+    if json:
+        content = {"study": record.name, "metric": record.metric, "direction": record.direction}
+        emit_json({**content, "trials": [as_json.row(row) for row in rows]})
+        return
+    from runner.summary import panels
+    from runner.terminal.answer import cells_table
+
+    cut = panels(rows, record)
+    _title(record)
+    trained, wanted = sum(panel.trained for panel in cut), sum(panel.wanted for panel in cut)
+    out().print(Text(f"{trained:,} of {count(wanted, 'trial')} trained; means over {record.replicate or 'trial'}s"))
+    out().print(cells_table(cut, record))
+    outside = sum(row.outside for row in rows)
+    if outside:
+        say(f"{count(outside, 'trial')} not shown: an edited YAML no longer declares them (--json has them)")
+
+
+def _names_trial(opened: Store, word: str) -> bool:
+    """Whether a word is the beginning of an id, and no study's name."""
+    is_prefix = re.fullmatch(r"[0-9a-fA-F]{3,64}", word) is not None
+    return is_prefix and all(each.name != word for each in opened.studies())
+
+
+def _show_trial(opened: Store, trial: TrialRecord, json: bool) -> None:
+    series = opened.series(trial.trial_id)
+    if json:
+        emit_json({"trial": as_json.trial(trial), "series": as_json.series(series)})
+        return
+    from runner.terminal.listing import config_lines, outcome_line, show_metrics, show_series
+
+    screen = out()
+    screen.print(Text(f"trial {trial.trial_id}"))
+    screen.print(Text(outcome_line(trial.outcome, trial.diverged_step), "bold"))
+    for place in trial.memberships:
+        axes = ", ".join(f"{key}={value}" for key, value in place.axes.items())
+        outside = " (outside)" if place.outside else ""
+        screen.print(Text(clean(f"in {place.study}{outside}, block {place.block}: {axes}")))
+    if trial.cohort:
+        cohort = trial.cohort
+        screen.print(Text(clean(f"trained by {cohort.executor}, {cohort.width} at a time, on {cohort.device}")))
+    if trial.weight_hash:
+        screen.print(Text(f"weights {trial.weight_hash}"))
+    if trial.error:
+        screen.print(Text(clean_lines(trial.error)))
+    for line in ("", *config_lines(trial.config), ""):
+        screen.print(Text(line))
+    if trial.metrics:
+        show_metrics(screen, trial.metrics)
+    if series:
+        show_series(screen, series)
+
+
+def _show_study(opened: Store, record: StudyRecord | None, maps: bool, json: bool) -> None:
+    if record is None:
+        _nothing(json, {"study": None, "panels": []})
+        say("no studies yet; begin with: thalweg sweep smoke")
+        return
+    rows = opened.study_rows(record.name)
+    if json:
+        emit_json(as_json.study(rows, record))
+        return
+    from runner.terminal.answer import show_answer
+
+    _title(record)
+    show_answer(out(), rows, record, maps=maps)

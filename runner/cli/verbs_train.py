@@ -1,0 +1,283 @@
+"""The verbs that declare trials: plan says what a sweep would train, sweep trains it, run trains one trial."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from runner.cli import as_json
+from runner.cli import words as given
+from runner.cli.output import emit_json, err, out, say
+from runner.errors import UsageError
+from runner.figures import count, duration
+from runner.store import Store
+from runner.terminal.text import clean
+
+if TYPE_CHECKING:
+    from runner.config import Declaration, Request
+    from runner.plan import Plan
+    from runner.session import SweepResult
+    from runner.settings import TrackerSettings
+    from runner.study import Member
+
+MANY = 10_000
+WORK_LEFT, FAILED, INTERRUPTED = 3, 3, 130
+EXPORT_SECONDS = 4.0
+"""Time the W&B export is given; starting and ending it stay within the second that is left of five."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's verbs to the command line."""
+    app.command(epilog="Example: thalweg plan coupling optimizer.lr=1/256..16:x2")(plan)
+    app.command(epilog="Example: thalweg sweep optimizer=sgd optimizer.lr=1/64..1:x4 seed=0..2")(sweep)
+    app.command(epilog="Example: thalweg run optimizer=sgd optimizer.lr=0.1")(run)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the words of a verb declare, expanded."""
+
+    declaration: Declaration
+    members: list[Member]
+    path: Path
+
+    def plan(self, store: Store | None) -> Plan:
+        """Compare with what is stored."""
+        from runner.plan import make_plan
+
+        study = self.declaration.study
+        if store is None:
+            return make_plan(study, self.members, {})
+        statuses = store.statuses([member.trial.id for member in self.members])
+        return make_plan(study, self.members, statuses, store.study_rows(study.name))
+
+
+def plan(
+    words: given.Words = None,
+    store: given.StorePath = None,
+    json: given.Json = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Leave with 3 if there is work left.")] = False,
+    config_dir: given.ConfigDir = None,
+    config_name: given.ConfigName = None,
+    cfg: given.Cfg = None,
+    resolve: given.Resolve = False,
+    info: given.Info = None,
+    multirun: given.Multirun = False,
+    yes: given.Yes = False,
+) -> int:
+    """Say what a sweep would train.
+
+    What is wanted, what is done and what is missing. Nothing is trained or written.
+    """
+    request = _request(words, config_dir, config_name)
+    if _shown(request, cfg, resolve, info):
+        return 0
+    wanted = _wanted(request, store, yes)
+    with Store.open_if_present(wanted.path) or nullcontext() as opened:
+        made = wanted.plan(opened)
+    if json:
+        emit_json(as_json.plan(made, wanted.path))
+    else:
+        _show_plan(made)
+    return WORK_LEFT if exit_code and made.to_train else 0
+
+
+def sweep(
+    words: given.Words = None,
+    store: given.StorePath = None,
+    config_dir: given.ConfigDir = None,
+    config_name: given.ConfigName = None,
+    cfg: given.Cfg = None,
+    resolve: given.Resolve = False,
+    info: given.Info = None,
+    multirun: given.Multirun = False,
+    yes: given.Yes = False,
+) -> int:
+    """Train what is missing and show the answer.
+
+    Stop it at any time; the same command goes on where it stopped.
+    """
+    request = _request(words, config_dir, config_name)
+    if _shown(request, cfg, resolve, info):
+        return 0
+    wanted = _wanted(request, store, yes)
+    with _open_to_write(wanted.path) as opened:
+        made, result = _train(wanted, opened)
+        _show_answer(opened, wanted.declaration.study.name)
+        code = _close(made, result, store, opened)
+        if result and not result.interrupted:
+            _export(wanted.declaration, opened, request.words)
+    return code
+
+
+def run(
+    words: given.Words = None,
+    store: given.StorePath = None,
+    config_dir: given.ConfigDir = None,
+    config_name: given.ConfigName = None,
+    cfg: given.Cfg = None,
+    resolve: given.Resolve = False,
+    info: given.Info = None,
+) -> int:
+    """Train one trial and print its metrics."""
+    request = _request(words, config_dir, config_name)
+    if _shown(request, cfg, resolve, info):
+        return 0
+    wanted = _wanted(request, store, yes=False, one=True)
+    with _open_to_write(wanted.path) as opened:
+        _, result = _train(wanted, opened)
+        if result and result.interrupted:
+            return INTERRUPTED
+        _show_trial(opened, wanted.members[0].trial.id)
+        if result:
+            _export(wanted.declaration, opened, request.words)
+    return FAILED if result and result.failed else 0
+
+
+def _request(words: Sequence[str] | None, config_dir: str | None, config_name: str | None) -> Request:
+    from runner.config import Request
+
+    return Request(tuple(words or ()), config_dir, config_name)
+
+
+def _shown(request: Request, cfg: str | None, resolve: bool, info: str | None) -> bool:
+    """Print what --cfg or --info ask for; False if neither is given."""
+    from runner import config
+
+    if cfg is not None:
+        if cfg != "job":
+            raise UsageError(f"--cfg {cfg} is not known; only --cfg job is", "Hydra's own configuration is not used")
+        out().file.write(config.job(request, resolve))
+    elif info is not None:
+        out().file.write(config.info(request))
+    return cfg is not None or info is not None
+
+
+def _wanted(request: Request, store: str | None, yes: bool, one: bool = False) -> Wanted:
+    """Declare, check the size before anything is built, say where the store is, and expand."""
+    from runner import config
+    from runner.study import expand
+
+    declaration = config.declare(request)
+    size, path = declaration.study.size, given.store_path(store)
+    if one and size != 1:
+        raise UsageError(f"run trains one trial; this declares {size:,}", "use thalweg sweep")
+    if size > MANY and not yes:
+        blocks = " + ".join(_product(block) for block in declaration.study.blocks[:4])
+        more = " + …" if len(declaration.study.blocks) > 4 else ""
+        declared = f"this declares {size:,} trials ({blocks}{more})"
+        raise UsageError(f"{declared}; more than {MANY:,} need --yes", "add --yes if that is meant")
+    say(f"store: {path.absolute()}{'' if path.exists() else ' (not made yet)'}")
+    return Wanted(declaration, expand(declaration.study), path)
+
+
+def _product(block: object) -> str:
+    axes = [*getattr(block, "group_axes", ()), *getattr(block, "axes", ())]
+    return " × ".join(f"{len(axis.values):,} {axis.key}" for axis in axes) or "1"
+
+
+def _open_to_write(path: Path) -> Store:
+    opened = Store.open(path, "write")
+    for warning in opened.warnings:
+        say(warning)
+    return opened
+
+
+def _show_plan(made: Plan) -> None:
+    from runner.terminal.listing import plan_details, plan_line, show_groups
+
+    screen = out()
+    screen.print(Text(clean(f"{made.study.name}: {made.study.question}".rstrip(": ")), "bold"))
+    for line in (plan_line(made), *plan_details(made)):
+        screen.print(Text(clean(line)))
+    if made.groups:
+        show_groups(screen, made)
+
+
+def _train(wanted: Wanted, opened: Store) -> tuple[Plan, SweepResult | None]:
+    """Declare and train what is missing; None where nothing is."""
+    from runner.terminal.listing import plan_details, plan_line
+
+    study = wanted.declaration.study
+    made = wanted.plan(opened)
+    opened.declare(study, wanted.members, wanted.declaration.document)
+    if study.question:
+        say(f"{study.name}: {study.question}")
+    if not made.to_train:
+        say(f"nothing to train: {made.done:,} of {count(made.wanted, 'trial')} are done")
+        return made, None
+    for line in (plan_line(made), *plan_details(made)):
+        say(line)
+    from runner import session
+    from runner.terminal.progress import SweepProgress
+
+    with SweepProgress(err(), made.to_train, study.metric) as progress:
+        result = session.sweep(made, opened, wanted.declaration.settings, progress)
+    return made, result
+
+
+def _show_answer(opened: Store, name: str) -> None:
+    from runner.terminal.answer import show_answer
+
+    show_answer(out(), opened.study_rows(name), opened.study(name))
+
+
+def _show_trial(opened: Store, trial_id: str) -> None:
+    from runner.terminal.listing import outcome_line, show_metrics
+
+    trial = opened.trial(trial_id)
+    out().print(Text(f"trial {trial_id[:8]}: {outcome_line(trial.outcome, trial.diverged_step)}"))
+    if trial.metrics:
+        show_metrics(out(), trial.metrics)
+    if trial.error:
+        say(f"error: {_last_line(trial.error)}")
+
+
+def _close(made: Plan, result: SweepResult | None, store: str | None, opened: Store) -> int:
+    """Say how the sweep ended and what to type next; return the exit code."""
+    from runner.summary import panels
+    from runner.terminal.answer import A_LINE_EACH
+
+    name = shlex.quote(made.study.name)
+    if result and result.interrupted:
+        stored = made.done + result.finished + result.diverged
+        say(f"stopped: {stored:,} of {count(made.wanted, 'trial')} are stored, and nothing of them is lost")
+        say(f"go on: {given.as_typed()}")
+        return INTERRUPTED
+    if result:
+        ended = [f"{result.finished:,} finished", f"{result.diverged:,} diverged"]
+        ended += [f"{result.failed:,} failed"] if result.failed else []
+        say(f"{', '.join(ended)}; {duration(result.seconds)} on {result.device}")
+    many = len(panels(opened.study_rows(made.study.name), made.study)) >= A_LINE_EACH
+    say(f"next: {given.with_store(f'thalweg show {name} --maps' if many else f'thalweg best {name}', store)}")
+    if result and result.failed:
+        say(f"{count(result.failed, 'trial')} failed, the first with: {_last_line(result.first_error or 'no message')}")
+        say(f"tried again by: {given.as_typed()}")
+        return FAILED
+    return 0
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "no message"
+
+
+def _export(declaration: Declaration, opened: Store, words: Sequence[str]) -> None:
+    """Write W&B runs of the study for as long as the command may still take."""
+    settings: TrackerSettings = declaration.settings.tracker
+    if settings.name == "none":
+        return
+    from runner.cli.export import export_stored
+
+    result = export_stored(opened, declaration.study.name, settings, words, deadline_seconds=EXPORT_SECONDS)
+    for warning in result.warnings:
+        say(warning)
+    if result.worth_saying:
+        say(result.line)

@@ -1,0 +1,105 @@
+"""What every verb's words and options have in common: their types, the store's path, the command as typed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runner.cli.output import say
+from runner.errors import UsageError
+from runner.store import Store, StudyRecord
+
+INFO_KINDS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+DEFAULT_STORE = Path("results", "thalweg.sqlite")
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="STUDY|KEY=VALUE", help="A study's name, and overrides in Hydra's grammar."),
+]
+StudyName = Annotated[str | None, typer.Argument(metavar="STUDY", help="A study's name; else the last one swept.")]
+StorePath = Annotated[
+    str | None,
+    typer.Option("--store", metavar="PATH", help="The store [THALWEG_STORE; results/thalweg.sqlite]."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+ConfigDir = Annotated[
+    str | None, typer.Option("--config-dir", "-cd", metavar="DIR", help="A folder with more groups and options.")
+]
+ConfigName = Annotated[
+    str | None, typer.Option("--config-name", "-cn", metavar="NAME", help="Another top-level config.")
+]
+Cfg = Annotated[
+    str | None, typer.Option("--cfg", "-c", metavar="job", help="Print the composed configuration and leave.")
+]
+Resolve = Annotated[bool, typer.Option("--resolve", help="With --cfg: resolve interpolations.")]
+Info = Annotated[
+    str | None, typer.Option("--info", metavar="[KIND]", help="Print where the configuration comes from and leave.")
+]
+Multirun = Annotated[bool, typer.Option("--multirun", "-m", hidden=True, help="Accepted; every sweep is one.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Go on with more than 10,000 trials.")]
+
+
+def store_path(given: str | None) -> Path:
+    """Return where the store is: as given, else THALWEG_STORE, else under the current folder."""
+    return Path(given or os.environ.get("THALWEG_STORE") or DEFAULT_STORE).expanduser()
+
+
+def open_to_read(given: str | None) -> Store | None:
+    """Open the store to read; where there is none, say on stderr where it was looked for and return None."""
+    path = store_path(given)
+    store = Store.open_if_present(path)
+    if store is None:
+        say(f"no store at {path.absolute()}")
+        return None
+    for warning in store.warnings:
+        say(warning)
+    return store
+
+
+def study_of(store: Store, name: str | None) -> StudyRecord | None:
+    """Return a study of the store, the last declared one if no name is given; None if there are none at all.
+
+    Raises UsageError, naming the nearest, for a name that the store does not know.
+    """
+    if name is None:
+        studies = store.studies()
+        return store.study(studies[0].name) if studies else None
+    return store.study(plain_name(name))
+
+
+def plain_name(word: str) -> str:
+    """Return NAME of NAME or study=NAME. Raises UsageError for an override, which reading verbs do not take."""
+    key, equals, value = word.partition("=")
+    if not equals:
+        return word
+    if key == "study":
+        return value
+    raise UsageError(f"{word} is an override; this verb reads the store and takes a study's name", "see: thalweg ls")
+
+
+def take_info(arguments: Sequence[str]) -> list[str]:
+    """Give a bare --info its value, as Hydra has it: `--info` means all, `--info defaults` the defaults."""
+    taken: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word == "--info":
+            word = f"--info={rest.pop(0) if rest and rest[0] in INFO_KINDS else 'all'}"
+        taken.append(word)
+    return taken
+
+
+def as_typed() -> str:
+    """The command as it was typed, to be typed again."""
+    return shlex.join(["thalweg", *sys.argv[1:]])
+
+
+def with_store(command: str, given: str | None) -> str:
+    """A command to type next, with the store that this one was given."""
+    return f"{command} --store {shlex.quote(given)}" if given else command

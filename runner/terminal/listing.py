@@ -1,0 +1,183 @@
+"""Listings: plans, studies, one trial, the near-optimal set, groups of options, checks. Draws, decides nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.text import Text
+
+from runner.figures import count, figure
+from runner.observation import Outcome
+from runner.plan import Plan
+from runner.summary import Cell, Declared, NearOptimal, Panel, near_optimal
+from runner.terminal.answer import interval, place
+from runner.terminal.text import clean, row, table
+
+SHOWN_CELLS = 12
+
+
+def plan_line(plan: Plan) -> str:
+    """A plan in one line: wanted, done, to train."""
+    line = f"{count(plan.wanted, 'trial')} wanted, {plan.done:,} done, {plan.to_train:,} to train"
+    return f"{line} in {count(len(plan.groups), 'group')}" if plan.groups else line
+
+
+def plan_details(plan: Plan) -> list[str]:
+    """What else is worth knowing of a plan, a line each."""
+    lines = []
+    if plan.diverged:
+        lines.append(f"{plan.diverged:,} of the done ones diverged")
+    if plan.retry:
+        lines.append(f"{count(plan.retry, 'trial')} failed before and will be tried again")
+    lines += [f"{count(number, 'trial')} to measure again: {reason}" for reason, number in plan.again.items()]
+    for key, (kept, declared) in plan.kept_points.items():
+        if kept < declared:
+            lines.append(f"axis {key}: {kept} of its {declared} values have trained trials")
+    if plan.outside:
+        lines.append(f"{count(plan.outside, 'trained trial')} no longer in the study's YAML; they stay stored")
+    return lines
+
+
+def show_groups(out: Console, plan: Plan) -> None:
+    """Print what the groups to train share, a line each."""
+    made = table("to train", "model", "optimizer", "dataset", "steps", right={"to train", "steps"})
+    for group in plan.groups:
+        shared = group.trials[0].config
+        decay = getattr(shared.optimizer, "decay", None)
+        optimizer = f"{shared.optimizer.name} ({decay})" if decay else shared.optimizer.name
+        names = [shared.model.name, optimizer, shared.dataset.name, shared.budget.steps]
+        row(made, f"{len(group.trials):,} of {group.wanted:,}", *names)
+    out.print(made)
+
+
+class Summary(Protocol):
+    """What is read of a study's summary; the store's StudySummary fits."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def question(self) -> str: ...
+    @property
+    def wanted(self) -> int: ...
+    @property
+    def done(self) -> int: ...
+    @property
+    def diverged(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+    @property
+    def declared(self) -> str: ...
+
+
+def show_studies(out: Console, studies: Sequence[Summary]) -> None:
+    """Print the studies of a store, the last declared one first."""
+    made = table("study", "done", "diverged", "failed", "declared", "question", right={"done", "diverged", "failed"})
+    for study in studies:
+        done = f"{study.done:,}/{study.wanted:,}"
+        counts = [f"{study.diverged:,}" if study.diverged else "", f"{study.failed:,}" if study.failed else ""]
+        when = study.declared.replace("T", " ").removesuffix("Z")[:16]
+        row(made, study.name, done, *counts, when, study.question)
+    out.print(made)
+
+
+def show_best(out: Console, panels: Sequence[Panel], study: Declared) -> None:
+    """Print the near-optimal set: of each block, and overall with the test metrics of the chosen cell alone."""
+    owner = {id(cell): panel for panel in panels for cell in panel.cells}
+    overall = near_optimal(cell for panel in panels for cell in panel.cells)
+    if overall is None:
+        out.print(Text("no usable cell yet"))
+        return
+    blocks = list(dict.fromkeys(panel.block for panel in panels))
+    out.print(Text(clean(f"Chosen on the mean of {study.metric} over {study.replicate or 'trial'}s.")))
+    if len(blocks) > 1:
+        made = table("block", study.metric, "95% interval", "as good", "at", right={study.metric, "as good"})
+        for block in blocks:
+            found = near_optimal(cell for panel in panels if panel.block == block for cell in panel.cells)
+            _add_best(made, block, found, owner, study)
+        out.print(made)
+        out.print()
+    _show_overall(out, overall, owner, study)
+
+
+def _add_best(made: Any, block: str, found: NearOptimal | None, owner: Mapping[int, Panel], study: Declared) -> None:
+    if found is None or found.best.mean is None:
+        row(made, block, None, None, None, "no usable cell yet")
+        return
+    best = found.best
+    as_good = f"{len(found.cells)} of {found.of}" if found.margin is not None else None
+    row(made, block, figure(best.mean or math.nan), interval(best), as_good, place(best, owner[id(best)], study))
+
+
+def _show_overall(out: Console, found: NearOptimal, owner: Mapping[int, Panel], study: Declared) -> None:
+    best = found.best
+    name = owner[id(best)].name if len({panel.block for panel in owner.values()}) > 1 else ""
+    out.print(Text(clean(f"Best: {place(best, owner[id(best)], study)}{f' in {name}' if name else ''}"), "bold"))
+    out.print(Text(f"{study.metric} {_estimate(best, study.metric)}"))
+    for metric in test_metrics(best):
+        out.print(Text(clean(f"{metric} {_estimate(best, metric)}   (reported once, for this cell alone)")))
+    if found.margin is None:
+        out.print(Text("How near the others are is not known: cells have one replicate; add some, e.g. seed=0..2."))
+        return
+    pooled = f"95%, variance pooled over {count(found.pooled, 'cell')}"
+    out.print(Text(f"{len(found.cells)} of {found.of} usable cells are as good within the noise ({pooled}):"))
+    made = table(study.metric, "95% interval", "at", *["in"] * bool(name), right={study.metric})
+    for cell in found.cells[:SHOWN_CELLS]:
+        panel = owner[id(cell)]
+        mean = figure(cell.mean, 4) if cell.mean is not None else None
+        row(made, mean, interval(cell), place(cell, panel, study), *[panel.name] * bool(name))
+    out.print(made)
+    if len(found.cells) > SHOWN_CELLS:
+        out.print(Text(f"and {len(found.cells) - SHOWN_CELLS} more: --json has them all"))
+
+
+def test_metrics(cell: Cell) -> list[str]:
+    """The names of a cell's test metrics."""
+    return sorted({name for each in cell.rows for name in each.metrics if name.startswith("test/")})
+
+
+def _estimate(cell: Cell, metric: str) -> str:
+    """Mean and 95% t-interval of a metric over a cell's replicates."""
+    measured = cell.measuring(metric)
+    spread = interval(measured)
+    mean = figure(measured.mean, 4) if measured.mean is not None else "—"
+    return f"{mean} (95% {spread}, n={measured.n})" if spread else f"{mean} (n={measured.n})"
+
+
+def outcome_line(outcome: Outcome | None, diverged_step: int | None) -> str:
+    """How a trial ended, with the step at which it diverged."""
+    at = "" if diverged_step is None else f" at step {diverged_step:,}"
+    return f"{outcome or 'not trained yet'}{at}"
+
+
+def show_metrics(out: Console, metrics: Mapping[str, float]) -> None:
+    """Print final metrics, a line each."""
+    made = table("metric", "final", right={"final"})
+    for name, value in sorted(metrics.items()):
+        row(made, name, figure(value, 5))
+    out.print(made)
+
+
+def show_series(out: Console, series: Mapping[str, Any]) -> None:
+    """Print each series' length, ends and extremes; `series` maps names to runner.observation.Series."""
+    made = table("series", "points", "first", "last", "lowest", "highest", right={"points", "first", "last"})
+    for name, one in sorted(series.items()):
+        values = [float(value) for value in one.values]
+        finite = [value for value in values if math.isfinite(value)]
+        ends = [figure(value) for value in (values[0], values[-1])] if values else [None, None]
+        extremes = [figure(min(finite)), figure(max(finite))] if finite else [None, None]
+        row(made, name, len(values), *ends, *extremes)
+    out.print(made)
+
+
+def config_lines(config: Mapping[str, Any], indent: int = 0) -> list[str]:
+    """A configuration as YAML-like lines, a key each."""
+    lines = []
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            lines += [f"{'  ' * indent}{key}:", *config_lines(value, indent + 1)]
+        else:
+            lines.append(f"{'  ' * indent}{key}: {value}")
+    return [clean(line) for line in lines]

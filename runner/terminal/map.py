@@ -1,0 +1,144 @@
+"""The map of a panel: rows by columns of cell means, the valley marked, each row's best beside it.
+
+Draws what runner.summary and runner.valley found; decides nothing about results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.text import Text
+
+from runner.canonical import Scalar
+from runner.figures import figure, labels
+from runner.summary import Cell, Panel
+from runner.terminal.ramp import shade
+from runner.terminal.text import clean
+from runner.valley import RowBest, Valley, Where, decay_text, leaf
+
+WIDE, NARROW = 6, 5
+"""Characters of a cell, the gap before it and the place for its mark included."""
+MARGIN = 2
+BEST, ROW_BEST, UNHEALTHY, MISSING = "*", "•", "!", "·"
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How a map fits its width: characters of labels, of a cell and of the column of bests; columns in bands."""
+
+    label: int
+    cell: int
+    best: int
+    bands: tuple[tuple[Scalar, ...], ...]
+
+
+def draw(panel: Panel, found: Valley | None, width: int) -> list[Text]:
+    """Return the lines of the map, none wider than `width`. The panel must have two numeric axes."""
+    assert panel.x is not None
+    assert panel.y is not None
+    rows = {row.y: row for row in found.rows} if found else {}
+    layout = _layout(panel, found, width)
+    named = labels(panel.row_values)
+    lines = []
+    for number, band in enumerate(layout.bands):
+        last = number == len(layout.bands) - 1
+        lines += _header(panel, found, layout, band, last)
+        for y in panel.row_values:
+            line = Text(f"{named[y]:>{layout.label}} ")
+            for x in band:
+                line.append_text(_cell(panel, y, x, rows.get(y), layout.cell))
+            if last and found:
+                line.append(f"{_side(rows.get(y)):>{layout.best + MARGIN}}".rstrip())
+            lines.append(line)
+    return [*lines, *legend(panel, found, width)]
+
+
+def legend(panel: Panel, found: Valley | None, width: int) -> list[Text]:
+    """Return the meaning of the marks that are used, as lines no wider than `width`."""
+    cells = panel.cells
+    said = [f"{BEST} best", f"{ROW_BEST} best of its row"] if panel.best else []
+    if any(cell.diverged == len(cell.rows) for cell in cells):
+        said.append("div diverged")
+    if any(0 < cell.diverged < len(cell.rows) for cell in cells):
+        said.append("(div) some seeds diverged")
+    if any(cell.mean is not None and not cell.usable for cell in cells):
+        said.append(f"{UNHEALTHY} unhealthy loss, not used")
+    if any(not cell.n and not cell.diverged and not cell.failed for cell in cells):
+        said.append(f"{MISSING} not trained")
+    if found and any(row.side for row in found.rows):
+        said.append("< > a bound, not an estimate")
+    if found and any(not row.counts and not row.side for row in found.rows):
+        said.append("? does not count")
+    lines, line = [], ""
+    for part in said:
+        if line and len(line) + len(part) + 3 > width:
+            lines.append(line)
+            line = ""
+        line = f"{line}   {part}" if line else part
+    return [Text(text, "dim") for text in (*lines, line) if text]
+
+
+def _layout(panel: Panel, found: Valley | None, width: int) -> _Layout:
+    columns = panel.column_values
+    label = max(len(text) for text in (*labels(panel.row_values).values(), clean(leaf(panel.y or ""))))
+    best = max([len(_best_heading(found)), *(len(_side(row)) for row in found.rows)]) if found else 0
+    room = width - label - 1 - (best + MARGIN if found else 0)
+    cell = WIDE if room >= WIDE * len(columns) else NARROW
+    many = max(1, room // cell)
+    bands = tuple(tuple(columns[i : i + many]) for i in range(0, len(columns), many))
+    return _Layout(label, cell, best, bands)
+
+
+def _header(panel: Panel, found: Valley | None, layout: _Layout, band: Sequence[Scalar], last: bool) -> list[Text]:
+    named = labels(panel.column_values, width=layout.cell - 1)
+    tight = {x: text if len(text) < layout.cell else figure(float(x), 1) for x, text in named.items()}
+    top = Text(" " * (layout.label + 1) + f" {clean(leaf(panel.x or ''))}", "dim")
+    line = Text(f"{clean(leaf(panel.y or '')):>{layout.label}} ", "dim")
+    for x in band:
+        line.append(f"{tight[x]:>{layout.cell - 1}} ", "bold")
+    if last and found:
+        line.append(f"{_best_heading(found):>{layout.best + MARGIN}}", "dim")
+    return [top, line]
+
+
+def _best_heading(found: Valley | None) -> str:
+    word = leaf(found.decay_key) if found else ""
+    return "best " + clean({"weight decay": "wd"}.get(word, word))
+
+
+def _cell(panel: Panel, y: Scalar, x: Scalar, row: RowBest | None, width: int) -> Text:
+    cell = panel.grid.get((y, x))
+    text, mark, style = _content(panel, cell, width - 2)
+    if cell is not None and cell is panel.best:
+        mark, style = BEST, f"bold underline {style}"
+    elif cell is not None and row is not None and cell is row.cell:
+        mark, style = ROW_BEST, f"bold {style}"
+    if len(text) < width - 1 or mark:
+        text = f"{text:>{width - 2}}{mark or ' '}"
+    return Text(f" {text}" if mark in (BEST, ROW_BEST, UNHEALTHY) or len(text) < width else text, style)
+
+
+def _content(panel: Panel, cell: Cell | None, width: int) -> tuple[str, str, str]:
+    """The text of a cell in at most `width` characters (one more for "(div)"), its mark and its style."""
+    if cell is None:
+        return "", "", ""
+    if cell.diverged:
+        whole = cell.diverged == len(cell.rows)
+        return ("div" if whole else "(div)" if width > 3 else "(d)"), "", "dim"
+    if cell.mean is None:
+        return ("fail" if width > 3 else "err") if cell.failed else MISSING, "", "dim"
+    text = figure(cell.mean, 3 if width > 3 else 2, width)
+    if not cell.usable:
+        return text, UNHEALTHY, "dim"
+    scores = [each.score for each in panel.cells if each.usable]
+    return text, "", shade(cell.score, min(scores), max(scores))
+
+
+def _side(row: RowBest | None) -> str:
+    """A row's best value: bare where it counts, as a bound with < or >, else with a question mark."""
+    if row is None:
+        return ""
+    if row.side:
+        return f"{row.side}{decay_text(row.wd)}"
+    return f"{'' if row.where is Where.INSIDE else '?'}{decay_text(row.wd)}"
