@@ -7,7 +7,7 @@ shown as the mean. Usable cells and edge rules: docs/study.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import fmean, stdev
@@ -195,14 +195,16 @@ def chance_loss(config: Mapping[str, Any], metric: str) -> float | None:
 
 
 def fold(rows: Iterable[Row], study: Declared) -> list[Cell]:
-    """Fold rows over the replicate axis, in order of first appearance. Members outside the study are left out."""
-    folded: dict[tuple[str, str], list[Row]] = {}
+    """Fold rows over the replicate axis, in order of first appearance. Members outside the study are left out.
+
+    Rows of one cell differ in nothing but their replicate: a key that only a command line changed, and that is no
+    axis, is added to the cells' axes wherever it tells rows apart.
+    """
+    by_block: dict[str, list[Row]] = {}
     for row in rows:
         if not row.outside:
-            folded.setdefault((row.block, repr(_point(row, study))), []).append(row)
-    return [
-        Cell(_point(members[0], study), tuple(members), study.metric, study.direction) for members in folded.values()
-    ]
+            by_block.setdefault(row.block, []).append(row)
+    return [cell for members in by_block.values() for cell in _fold_block(members, study)]
 
 
 def panels(rows: Iterable[Row], study: Declared) -> list[Panel]:
@@ -274,8 +276,44 @@ def t95(freedom: int) -> float:
     return z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
 
 
-def _point(row: Row, study: Declared) -> dict[str, Scalar]:
-    return {key: value for key, value in row.axes.items() if key != study.replicate}
+def _fold_block(rows: Sequence[Row], study: Declared) -> list[Cell]:
+    keys = list(dict.fromkeys(key for row in rows for key in row.axes if key != study.replicate))
+    together = _by_point(rows, keys)
+    hidden = {key for members in together.values() for key in _telling_apart(members, study.replicate)}
+    if hidden:
+        keys += sorted(hidden.difference(keys))
+        together = _by_point(rows, keys)
+    return [
+        Cell(_point(members[0], keys), tuple(members), study.metric, study.direction) for members in together.values()
+    ]
+
+
+def _by_point(rows: Sequence[Row], keys: Sequence[str]) -> dict[str, list[Row]]:
+    together: dict[str, list[Row]] = {}
+    for row in rows:
+        together.setdefault(repr(_point(row, keys)), []).append(row)
+    return together
+
+
+def _point(row: Row, keys: Sequence[str]) -> dict[str, Any]:
+    values = ((key, row.axes[key] if key in row.axes else lookup(row.config, key)) for key in keys)
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values if value is not None}
+
+
+def _telling_apart(rows: Sequence[Row], replicate: str | None) -> set[str]:
+    """The configuration keys, the replicate's aside, in which some of the rows differ."""
+    first, apart = dict(_leaves(rows[0].config)), set()
+    for row in rows[1:]:
+        apart |= {key for key, value in _leaves(row.config) if first.get(key) != value}
+    return apart - {replicate}
+
+
+def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _order(value: Scalar) -> tuple[int, float, str]:

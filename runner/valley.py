@@ -118,6 +118,11 @@ def leaf(key: str) -> str:
     return key.rpartition(".")[2].replace("weight_decay", "weight decay")
 
 
+def brief(key: str) -> str:
+    """The last part of a key as a heading: wd for weight decay."""
+    return leaf(key).replace("weight decay", "wd")
+
+
 def decay_text(value: float) -> str:
     """A best value with the two digits that a grid can justify."""
     return short(value, 2)

@@ -121,13 +121,13 @@ def _list_cells(opened: Store, record: StudyRecord, json: bool) -> None:
         emit_json({**content, "trials": [as_json.row(row) for row in rows]})
         return
     from runner.summary import panels
-    from runner.terminal.answer import cells_table
+    from runner.terminal.answer import show_cells
 
     cut = panels(rows, record)
     _title(record)
     trained, wanted = sum(panel.trained for panel in cut), sum(panel.wanted for panel in cut)
     out().print(Text(f"{trained:,} of {count(wanted, 'trial')} trained; means over {record.replicate or 'trial'}s"))
-    out().print(cells_table(cut, record))
+    show_cells(out(), cut, record)
     outside = sum(row.outside for row in rows)
     if outside:
         say(f"{count(outside, 'trial')} not shown: an edited YAML no longer declares them (--json has them)")
@@ -150,9 +150,9 @@ def _show_trial(opened: Store, trial: TrialRecord, json: bool) -> None:
     screen.print(Text(f"trial {trial.trial_id}"))
     screen.print(Text(outcome_line(trial.outcome, trial.diverged_step), "bold"))
     for place in trial.memberships:
-        axes = ", ".join(f"{key}={value}" for key, value in place.axes.items())
         outside = " (outside)" if place.outside else ""
-        screen.print(Text(clean(f"in {place.study}{outside}, block {place.block}: {axes}")))
+        axes = [f"{key}={value}" for key, value in place.axes.items()]
+        screen.print(Text(clean(", ".join([f"in {place.study}{outside}, block {place.block}", *axes]))))
     if trial.cohort:
         cohort = trial.cohort
         screen.print(Text(clean(f"trained by {cohort.executor}, {cohort.width} at a time, on {cohort.device}")))

@@ -13,7 +13,7 @@ from runner.summary import Cell, Declared, Panel, panels
 from runner.table import Row
 from runner.terminal.map import draw
 from runner.terminal.text import clean, row, table
-from runner.valley import Valley, decay_text, leaf, movement, sentence, span, valley
+from runner.valley import Valley, brief, decay_text, leaf, movement, sentence, span, valley
 
 A_LINE_EACH = 4
 """From this many panels on, a study is shown as a line a panel."""
@@ -44,7 +44,7 @@ def _show_panel(out: Console, panel: Panel, found: Valley | None, study: Declare
         for line in draw(panel, found, out.width):
             out.print(line, no_wrap=True, overflow="ignore", crop=False)
     else:
-        out.print(cells_table([panel], study))
+        out.print(cells_table(panel, study))
     if panel.best:
         out.print(Text(clean(_best(panel, study))))
     if found:
@@ -63,8 +63,8 @@ def _best(panel: Panel, study: Declared) -> str:
 
 
 def _show_lines(out: Console, cut: Sequence[Panel], found: Sequence[Valley | None], study: Declared) -> None:
-    wd = leaf((study.analysis.wd if study.analysis else cut[0].x) or "").replace("weight decay", "wd")
-    lr = leaf((study.analysis.lr if study.analysis else cut[0].y) or "")
+    wd = brief((study.analysis.wd if study.analysis else cut[0].x) or "")
+    lr = brief((study.analysis.lr if study.analysis else cut[0].y) or "")
     expects = any(panel.expect for panel in cut)
     columns = ["panel", study.metric.rpartition("/")[2], f"at {lr}, {wd}", f"best {wd}", f"as {lr}"]
     made = table(*columns, "rows", *["expect"] * expects, right={columns[1]})
@@ -99,21 +99,28 @@ def _notes(cut: Sequence[Panel], found: Sequence[Valley | None]) -> list[str]:
     return notes
 
 
-def cells_table(cut: Sequence[Panel], study: Declared) -> Table:
-    """A line a cell: its axes, replicates, mean, 95% t-interval, and how many diverged or failed."""
-    blocks = len({panel.block for panel in cut}) > 1
-    cells = [cell for panel in cut for cell in panel.cells]
-    keys = list(dict.fromkeys(key for panel in cut for key in panel.axes))
-    failed = any(cell.failed for cell in cells)
-    numbers = ["n", study.metric, "95% interval", "diverged", *["failed"] * failed]
-    made = table(*["block"] * blocks, *keys, *numbers, right={*keys, *numbers})
+def show_cells(out: Console, cut: Sequence[Panel], study: Declared) -> None:
+    """Print every cell, panel by panel."""
     for panel in cut:
-        named = {key: labels(cell.axes[key] for cell in panel.cells if key in cell.axes) for key in keys}
-        for cell in panel.cells:
-            axes = [named[key][cell.axes[key]] if key in cell.axes else "" for key in keys]
-            mean = None if cell.mean is None else figure(cell.mean, 4)
-            values = [cell.n, mean, interval(cell), cell.diverged or "", *[cell.failed or ""] * failed]
-            row(made, *[panel.block] * blocks, *axes, *values)
+        if len(cut) > 1:
+            out.print(Text(clean(panel.name), "bold"))
+        out.print(cells_table(panel, study))
+
+
+def cells_table(panel: Panel, study: Declared) -> Table:
+    """A line a cell: its axes, replicates, mean, 95% t-interval, and how many diverged or failed."""
+    wd = study.analysis.wd if study.analysis else None
+    candidates = dict.fromkeys([*panel.axes, *[wd] * (wd is not None)])
+    keys = [key for key in candidates if len({cell.coordinate(key) for cell in panel.cells}) > 1]
+    failed = any(cell.failed for cell in panel.cells)
+    numbers = ["n", study.metric, "95% interval", "diverged", *["failed"] * failed]
+    heads = [leaf(key) for key in keys]
+    made = table(*heads, *numbers, right={*heads, *numbers})
+    named = {key: labels(cell.coordinate(key) for cell in panel.cells) for key in keys}
+    for cell in panel.cells:
+        mean = None if cell.mean is None else figure(cell.mean, 4)
+        values = [cell.n, mean, interval(cell), cell.diverged or "", *[cell.failed or ""] * failed]
+        row(made, *(named[key][cell.coordinate(key)] for key in keys), *values)
     return made
 
 
@@ -123,8 +130,8 @@ def interval(cell: Cell) -> str | None:
 
 
 def place(cell: Cell, panel: Panel, study: Declared) -> str:
-    """Where a cell lies, in the analysis' words (lr 1/8, weight decay .04) or else by its axes."""
-    return ", ".join(f"{leaf(key)} {text}" for key, text in _named(cell, panel, study)) or "its only cell"
+    """Where a cell lies, in the analysis' words (lr 1/8, wd .04) or else by its axes."""
+    return ", ".join(f"{brief(key)} {text}" for key, text in _named(cell, panel, study)) or "its only cell"
 
 
 def _coordinates(cell: Cell, panel: Panel, study: Declared) -> str:

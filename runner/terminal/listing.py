@@ -117,7 +117,7 @@ def _show_overall(out: Console, found: NearOptimal, owner: Mapping[int, Panel], 
     out.print(Text(clean(f"Best: {place(best, owner[id(best)], study)}{f' in {name}' if name else ''}"), "bold"))
     out.print(Text(f"{study.metric} {_estimate(best, study.metric)}"))
     for metric in test_metrics(best):
-        out.print(Text(clean(f"{metric} {_estimate(best, metric)}   (reported once, for this cell alone)")))
+        out.print(Text(clean(f"{metric} {_estimate(best, metric)}  (this cell alone)")))
     if found.margin is None:
         out.print(Text("How near the others are is not known: cells have one replicate; add some, e.g. seed=0..2."))
         return

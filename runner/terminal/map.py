@@ -15,7 +15,7 @@ from runner.figures import figure, labels
 from runner.summary import Cell, Panel
 from runner.terminal.ramp import shade
 from runner.terminal.text import clean
-from runner.valley import RowBest, Valley, Where, decay_text, leaf
+from runner.valley import RowBest, Valley, Where, brief, decay_text, leaf
 
 WIDE, NARROW = 6, 5
 """Characters of a cell, the gap before it and the place for its mark included."""
@@ -103,8 +103,7 @@ def _header(panel: Panel, found: Valley | None, layout: _Layout, band: Sequence[
 
 
 def _best_heading(found: Valley | None) -> str:
-    word = leaf(found.decay_key) if found else ""
-    return "best " + clean({"weight decay": "wd"}.get(word, word))
+    return f"best {clean(brief(found.decay_key))}" if found else ""
 
 
 def _cell(panel: Panel, y: Scalar, x: Scalar, row: RowBest | None, width: int) -> Text:
