@@ -13,7 +13,7 @@ Layout = Literal["shared", "per_lane"]
 """shared: a cohort has one seed and draws each batch once. per_lane: each lane draws its own."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Choice:
     """Executor, batch layout and largest cohort of a group, with the reason in words."""
 

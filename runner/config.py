@@ -2,7 +2,7 @@
 
 Hydra is imported when a configuration is composed, not before: listing groups or importing this module costs
 nothing. What the words mean is in `config_words`, how they compose in `config_compose`, what a study declares in
-`config_study`; which keys exist, and of what type, in `config_schema`.
+`config_study` and `config_blocks`; which keys exist, and of what type, in `config_schema`.
 """
 
 from __future__ import annotations
@@ -13,28 +13,26 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runner.canonical import as_dict, canonical_json, tagged_hash
+from runner.config_blocks import Overrides, build, check_option, read_number
 from runner.config_compose import Composer, Composition, check_folders, options
 from runner.config_schema import (
-    coerced,
-    is_duration,
     is_setting,
     leaf_of,
     sections,
     settings_of,
     trial_config,
     unknown_key,
-    wrong_value,
 )
-from runner.config_study import Overrides, build, check_option, read_section
-from runner.config_words import Word, flattened, override_text, parse_word
+from runner.config_study import read_section
+from runner.config_words import Word, flattened, parse_word
 from runner.config_yaml import first_comment
 from runner.errors import ConfigError
-from runner.ranges import check_count, looks_like_range, numeric_values
 from runner.settings import Settings
 from runner.study import Axis, Base, Block, Study, updates_at
 
 NAME = re.compile(r"(?![-.])[A-Za-z0-9_.-]{1,64}")
 """What a study may be called."""
+_NAME_EXPECTED = "up to 64 of A-Z a-z 0-9 _ . - and neither - nor . in front"
 
 _STUDY_KEYS = ("name", "question", "metric", "direction")
 
@@ -160,10 +158,12 @@ def _words(request: Request, groups: Mapping[str, list[str]]) -> tuple[list[Word
         else:
             studies.append(text)
     if len(studies) > 1:
-        raise ConfigError(f"two studies are named, {studies[0]!r} and {studies[1]!r}", "name one; overrides are key=value")
+        raise ConfigError(
+            f"two studies are named, {studies[0]!r} and {studies[1]!r}", "name one; overrides are key=value"
+        )
     for study in studies:
         if not NAME.fullmatch(study):
-            raise ConfigError(f"{study[:80]!r} cannot be a study's name", "use up to 64 of A-Z a-z 0-9 _ . -")
+            raise ConfigError(f"{study[:80]!r} cannot name a study; expected {_NAME_EXPECTED}")
         check_option("study", study, groups)
     return words, studies[0] if studies else None
 
@@ -174,7 +174,7 @@ def _vars_of(plain: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _sort(words: Sequence[Word], typed: _Typed, groups: Mapping[str, list[str]], free: Sequence[str]) -> None:
-    """Check each word against groups, keys and vars, and file it under what it is about; the last one of a key counts."""
+    """Check each word, and file it under what it is about; the last one of a key counts."""
     for word in words:
         for known in (typed.choices, typed.values, typed.axes):
             known.pop(word.key, None)
@@ -222,8 +222,7 @@ def _sort_value(word: Word, typed: _Typed, names: Sequence[str]) -> None:
     if leaf is None or word.prefix == "~":
         typed.values[word.key] = word
         return
-    if not word.is_sweep and leaf.is_number:
-        word = _read_number(word)
+    word = read_number(word)
     if not word.is_sweep:
         typed.values[word.key] = word
     elif is_setting(word.key):
@@ -234,41 +233,28 @@ def _sort_value(word: Word, typed: _Typed, names: Sequence[str]) -> None:
         typed.axes[word.key] = word
 
 
-def _read_number(word: Word) -> Word:
-    """Return a word whose text is a plain number; a range makes it a sweep of one item."""
-    leaf, value = leaf_of(word.key), word.value
-    assert leaf is not None
-    if value == "" or value == []:
-        check_count(word.key, 0)
-    if value is None or isinstance(value, bool | list):
-        if value is None and leaf.expected.endswith("null"):
-            return word
-        raise wrong_value(leaf, value)
-    if isinstance(value, str) and "${" in value:
-        return word
-    if isinstance(value, str) and looks_like_range(value):
-        return replace(word, items=(value,), value=None)
-    number = coerced(word.key, numeric_values(word.key, [value], also=lambda text: is_duration(word.key, text))[0])
-    return replace(word, value=number, text=override_text(word.prefix, word.key, number))
-
-
 def _name(typed: _Typed, study: Study) -> str:
     given = typed.about.get("name")
     if typed.study is not None:
         if given is not None:
-            raise ConfigError(f"study.name={given} cannot rename {typed.study}", "it names a sweep without a study file")
+            raise ConfigError(
+                f"study.name={given} cannot rename {typed.study}", "it names a sweep without a study file"
+            )
         return typed.study
     if given is None:
         return f"adhoc-{tagged_hash('thalweg.adhoc.v1', [_content(block) for block in study.blocks])[:6]}"
     if not NAME.fullmatch(str(given)):
-        raise ConfigError(f"study.name is {str(given)[:80]!r}", "use up to 64 of A-Z a-z 0-9 _ . -")
+        raise ConfigError(f"study.name is {str(given)[:80]!r}; expected {_NAME_EXPECTED}")
     return str(given)
 
 
 def _content(block: Block) -> dict[str, Any]:
     """Return what a block without a file declares, whatever the order of words and values."""
     first = {axis.key: axis.values[0] for axis in block.axes}
-    axes = {axis.key: sorted(canonical_json(v) for v in axis.values) for axis in (*block.group_axes, *block.axes)}
+    axes = {
+        axis.key: sorted(axis.values, key=lambda v: (isinstance(v, str), v))
+        for axis in (*block.group_axes, *block.axes)
+    }
     trials = [as_dict(trial_config(base.at(updates_at(block, base, first)[0]))) for base in block.bases]
     return {"axes": axes, "trials": sorted(canonical_json(trial) for trial in trials)}
 

@@ -79,7 +79,7 @@ class Composer:
         self._hydra.__exit__(kind, error, traceback)
 
     def compose(self, choices: Sequence[str], values: Sequence[str] = ()) -> Composition:
-        """Compose group choices, then apply value overrides. Raises ConfigError, naming the key where one is at fault."""
+        """Compose group choices, then apply value overrides. Raises ConfigError, naming the key at fault."""
         key = tuple(choices)
         if key not in self._cache:
             self._cache[key] = self._composed(key)
@@ -109,7 +109,7 @@ class Composer:
                 declared = node.pop("study", None)
             unresolved = OmegaConf.to_container(declared, resolve=False) if declared is not None else {}
             _refuse_resolvers({"study": unresolved})
-            study = unresolved
+            study: Any = unresolved
             if "${" in str(unresolved):
                 with open_dict(node):
                     node["study"] = declared
@@ -125,7 +125,9 @@ def check_folders(config_dir: str | None, config_name: str | None) -> None:
     if config_dir is not None:
         folder = Path(config_dir)
         if not folder.is_dir():
-            raise ConfigError(f"--config-dir {config_dir!r} is not a folder", "name a folder that holds groups, e.g. model/")
+            raise ConfigError(
+                f"--config-dir {config_dir!r} is not a folder", "name a folder that holds groups, e.g. model/"
+            )
         for file in sorted(folder.rglob("*.yaml")):
             refuse_bombs(file)
             if (CONF / file.relative_to(folder)).exists():

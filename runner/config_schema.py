@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from fractions import Fraction
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -109,7 +109,7 @@ def nearest(key: str, names: Iterable[str]) -> str | None:
         return ours[close[0]] if close else None
     if close := difflib.get_close_matches(key, known, n=1, cutoff=0.7):
         return close[0]
-    close = difflib.get_close_matches(last, by_leaf, n=1, cutoff=0.75)
+    close = difflib.get_close_matches(last, by_leaf, n=1, cutoff=0.78)
     return by_leaf[close[0]] if close else None
 
 
@@ -139,8 +139,13 @@ def refuse_unknown_keys(config: Mapping[str, Any]) -> None:
                 raise ConfigError(f"{section}.name is {option!r}; expected {_one_of(str(o) for o in options)}")
             if name not in options[option]:
                 ours = [f"{section}.{n}" for n in options[option]]
-                raise unknown_key(key) if not nearest(key, ours) else ConfigError(
-                    f"there is no key {key!r} in {section}={option}", f"did you mean {nearest(key, ours)}?"
+                raise (
+                    unknown_key(key)
+                    if not nearest(key, ours)
+                    else ConfigError(
+                        f"there is no key {key!r} in {section}={option}",
+                        f"did you mean {nearest(key, ours)}?",
+                    )
                 )
         elif section not in leaves() and not (options and value is None):
             raise unknown_key(key)
@@ -223,15 +228,16 @@ def wrong_value(leaf: Leaf, value: Any) -> ConfigError:
 
 
 @cache
-def _adapter(schema: type[_T]) -> TypeAdapter[_T]:
+def _adapter(schema: Any) -> TypeAdapter[Any]:
     return TypeAdapter(schema)
 
 
 def _checked(schema: type[_T], plain: Mapping[str, Any]) -> _T:
     try:
-        return _adapter(schema).validate_python(plain)
+        checked: _T = _adapter(cast("Any", schema)).validate_python(plain)
     except ValidationError as error:
         raise _sentence(error) from None
+    return checked
 
 
 def _sentence(error: ValidationError) -> ConfigError:
@@ -310,7 +316,10 @@ def _expected(key: str, hint: Any) -> str:
     else:
         words = {int: "an integer", float: "a number", bool: "true or false"}
         text = f"{words.get(bare, 'text')}{_bounds(inner)}"
-    more = {"budget.steps": ", or epochs such as 10ep", "schedule.warmup": ", epochs (2ep) or a share of the run (5%)"}
+    more = {
+        "budget.steps": ", or epochs such as 10ep",
+        "schedule.warmup": ", epochs (2ep) or a share of the run (5%)",
+    }
     return f"{text}{' or null' if optional else ''}{more.get(key, '')}"
 
 

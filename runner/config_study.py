@@ -1,46 +1,27 @@
-"""The declaration of a study: the typed `study:` section of a YAML file, and what the command line does to it.
+"""The `study:` section of a composed configuration: its types, and what is wrong with one.
 
-Works on plain values; composing is left to a function that it is given.
+Works on plain dicts; what the section means, together with the command line, is worked out in `config_blocks`.
 """
 
 from __future__ import annotations
 
 import keyword
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
-from functools import cache, partial
-from itertools import product
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from runner.canonical import Scalar
 from runner.config_schema import (
-    DURATIONS,
-    check_types,
-    coerced,
-    flatten,
-    is_duration,
-    is_setting,
     leaf_of,
     nearest,
-    refuse_unknown_keys,
     shown,
-    steps_from_durations,
-    unknown_key,
 )
-from runner.config_words import Word, axis_word, parse_word
-from runner.derive import parse_expression
 from runner.errors import ConfigError
-from runner.ranges import check_count, looks_like_range, numeric_values
-from runner.study import Analysis, Axis, Base, Block, Expectation, Study, updates_at
 
 GRID = "grid"
 """Name of the only block of a study that declares one grid."""
-
-REPLICATE = "seed"
-"""The axis that is taken for replicates where a sweep has no study file."""
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -105,27 +86,6 @@ class StudySection:
         return self.blocks or (BlockSection(name=GRID, axes=self.axes, derive=self.derive, expect=self.expect),)
 
 
-@dataclass(frozen=True)
-class Overrides:
-    """What the command line says about trials. `axes`: key -> axis word, one value or several; groups included.
-
-    choices and values are single ones: the option word of a group, the value word of a key.
-    """
-
-    choices: Mapping[str, Word]
-    values: Mapping[str, Word]
-    axes: Mapping[str, Word]
-
-    @property
-    def keys(self) -> list[str]:
-        """Every key and group that was typed."""
-        return [*self.choices, *self.values, *self.axes]
-
-
-Compose = Callable[[Sequence[str], Sequence[str]], tuple[Base, Mapping[str, Any]]]
-"""Group choice words and value words -> a base and its unresolved configuration."""
-
-
 def read_section(plain: Mapping[str, Any]) -> StudySection:
     """Return the typed `study:` section. Raises ConfigError naming the key at fault."""
     if "study" in plain and isinstance(plain["study"], Mapping):
@@ -145,215 +105,6 @@ def read_section(plain: Mapping[str, Any]) -> StudySection:
     if section.analysis is None and any(block.expect for block in section.grids):
         raise ConfigError("study has expect but no analysis", "add analysis: {coupling: {lr: optimizer.lr, wd: …}}")
     return section
-
-
-def build(name: str, section: StudySection, groups: Mapping[str, Any], overrides: Overrides, compose: Compose) -> Study:
-    """Return the study that a section and the command line declare together.
-
-    An override of a key that is an axis, var or replicate replaces it in every block that has it; any other value
-    sets the base; any other sweep is an axis of every block. One that a block's `use` or `derive` would overwrite
-    is refused.
-    """
-    replicate = next(iter(section.replicate), REPLICATE if REPLICATE in overrides.axes else None)
-    declared = {key for block in section.grids for key in block.axes} | set(section.replicate)
-    builder = _Builder(section, groups, overrides, compose, replicate, declared)
-    for key in section.vars:
-        if key in overrides.axes and key not in declared:
-            raise ConfigError(f"{key} is a var that no block has as an axis", "leave it out")
-    blocks = tuple(builder.block(block) for block in section.grids)
-    coupling = section.analysis.coupling if section.analysis else None
-    for key in (coupling.lr, coupling.wd) if coupling else ():
-        leaf = leaf_of(key)
-        if leaf is None or not leaf.is_number:
-            raise ConfigError(f"study.analysis.coupling names {key!r}; expected a configuration key that holds a number")
-    return Study(
-        name=name,
-        question=section.question,
-        metric=section.metric,
-        direction=section.direction,
-        replicate=replicate,
-        vars=section.vars,
-        blocks=blocks,
-        analysis=Analysis("coupling", coupling.lr, coupling.wd) if coupling else None,
-    )
-
-
-@dataclass(frozen=True)
-class _Builder:
-    section: StudySection
-    groups: Mapping[str, Any]
-    overrides: Overrides
-    compose: Compose
-    replicate: str | None
-    declared: set[str]
-
-    def block(self, declared: BlockSection) -> Block:
-        with _in_block(declared.name):
-            used = [parse_word(text) for text in declared.use]
-            self._refuse_overwritten(used, declared.derive)
-            words = self._axis_words(declared)
-            for key in words:
-                if key in declared.derive or key in {word.key for word in used}:
-                    raise ConfigError(f"{key} is an axis and set by use or derive as well", "keep one of them")
-            group_axes = tuple(self._group_axis(word) for key, word in words.items() if key in self.groups)
-            axes = [self._axis(word) for key, word in words.items() if key not in self.groups]
-            axes.sort(key=lambda axis: axis.key == self.replicate)
-            expect = declared.expect
-            block = Block(
-                name=declared.name,
-                bases=(),
-                axes=tuple(axes),
-                group_axes=group_axes,
-                derive={key: str(text) for key, text in declared.derive.items()},
-                expect=Expectation(expect.slope, expect.tolerance) if expect else None,
-            )
-            return _checked_block(replace(block, bases=self._bases(used, block)))
-
-    def _axis_words(self, declared: BlockSection) -> dict[str, Word]:
-        yaml = {**declared.axes, **self.section.replicate}
-        if self.replicate in declared.axes:
-            raise ConfigError(f"{self.replicate} is the replicate axis and an axis of the block", "keep one of them")
-        words = {}
-        for key, values in yaml.items():
-            self._known(key)
-            words[key] = self.overrides.axes.get(key) or self._single(key) or axis_word(key, values)
-        return words | {key: word for key, word in self.overrides.axes.items() if key not in self.declared}
-
-    def _single(self, key: str) -> Word | None:
-        word = self.overrides.values.get(key) or self.overrides.choices.get(key)
-        return replace(word, items=(word.value,)) if word else None
-
-    def _known(self, key: str) -> None:
-        if is_setting(key):
-            raise ConfigError(f"{key} says how trials are run, so it cannot be an axis", "leave it to the command line")
-        if key not in self.groups and key not in self.section.vars and (leaf_of(key) is None or key.endswith(".name")):
-            if key.isidentifier() and not nearest(key, [*self.groups, *self.section.vars]):
-                raise ConfigError(f"there is no key {key!r}", f"a free axis is declared: vars: [{key}]")
-            raise unknown_key(key, [*self.groups, *self.section.vars])
-
-    def _refuse_overwritten(self, used: Sequence[Word], derive: Mapping[str, Any]) -> None:
-        for word in used:
-            if word.is_sweep or is_setting(word.key) or word.key.partition(".")[0] in ("study", *self.section.vars):
-                raise ConfigError(f"use holds {word.text!r}; expected a group choice or a value of a trial")
-            if word.key in self.groups:
-                check_option(word.key, word.value, self.groups)
-            elif word.prefix == "" and leaf_of(word.key) is None:
-                raise unknown_key(word.key, self.groups)
-        by = {**{word.key: "use" for word in used}, **dict.fromkeys(derive, "derive")}
-        for key in self.overrides.keys:
-            if key in by:
-                raise ConfigError(f"{key} cannot be set here, because the block's {by[key]} sets it", "edit the study file")
-
-    def _group_axis(self, word: Word) -> Axis:
-        names = list(self.groups[word.key])
-        items = word.glob(names) if word.glob else list(word.items or ())
-        check_count(word.key, len(items))
-        for item in items:
-            check_option(word.key, item, self.groups)
-        return Axis(word.key, tuple(dict.fromkeys(word.in_order(items))), word.typed)
-
-    def _axis(self, word: Word) -> Axis:
-        if word.glob or word.items is None:
-            raise ConfigError(f"{word.text} is a glob, but {word.key} is not a group", "list the values")
-        return Axis(word.key, tuple(word.in_order(axis_values(word.key, word.items))), word.typed)
-
-    def _bases(self, used: Sequence[Word], block: Block) -> tuple[Base, ...]:
-        choices = [word.text for key, word in self.overrides.choices.items() if key not in self.declared]
-        values = [word.text for key, word in self.overrides.values.items() if key not in self.declared]
-        choices += [word.text for word in used if word.key in self.groups]
-        values += [word.text for word in used if word.key not in self.groups]
-        bases = []
-        for point in product(*(axis.values for axis in block.group_axes)):
-            chosen = [f"{axis.key}={option}" for axis, option in zip(block.group_axes, point, strict=True)]
-            base, config = self.compose([*choices, *chosen], values)
-            refuse_unknown_keys(config)
-            bases.append(base)
-        return tuple(bases)
-
-
-def axis_values(key: str, items: Sequence[Any]) -> list[Scalar]:
-    """Return the values of an axis in the type of its key, equal ones once; a var holds finite numbers."""
-    leaf = leaf_of(key)
-    if leaf is None:
-        numbers = [float(value) for value in numeric_values(key, items)]
-        if any(value - value != 0 for value in numbers):
-            raise ConfigError(f"{key} holds a value that is not finite", "leave it out")
-        return list(dict.fromkeys(numbers))
-    values: Sequence[Any] = items
-    if leaf.is_number:
-        values = numeric_values(key, items, also=partial(is_duration, key))
-    check_count(key, len(values))
-    return list(dict.fromkeys(coerced(key, value) for value in values))
-
-
-def check_option(group: str, option: Any, groups: Mapping[str, Any]) -> None:
-    """Refuse an option that a group does not have, naming the nearest."""
-    nested = {f"{name}/{o}".removeprefix(f"{group}/") for name in groups for o in groups[name] if f"{name}/".startswith(f"{group}/")}
-    if not isinstance(option, str) or option not in nested:
-        meant = nearest(str(option), nested)
-        listed = f"it has {', '.join(sorted(nested))}"
-        raise ConfigError(f"{group} has no option {shown(option)}; {listed}", f"did you mean {group}={meant}?" if meant else None)
-
-
-def _checked_block(block: Block) -> Block:
-    """Check keys and types of every axis value and derived key against every base, and settle durations."""
-    for base in block.bases:
-        first = {axis.key: axis.values[0] for axis in block.axes}
-        present = dict(flatten(base.at({})))
-        for key in [*(axis.key for axis in block.axes), *block.derive]:
-            if leaf_of(key) is None and key in block.derive:
-                raise unknown_key(key)
-            if leaf_of(key) is not None and key not in present:
-                raise unknown_key(key)
-        known = {*present, *first}
-        for key, text in block.derive.items():
-            for name in parse_expression(text).names:
-                if name not in known or (name in block.derive and name not in list(block.derive)[: list(block.derive).index(key)]):
-                    raise ConfigError(
-                        f"derive {key} reads {name!r}, which is no axis, key, or key derived above it",
-                        f"did you mean {nearest(name, known)}?" if nearest(name, known) else None,
-                    )
-        updates, _ = updates_at(block, base, first)
-        check_types(base.at(updates))
-        for axis in block.axes:
-            for value in _extremes(axis) if leaf_of(axis.key) else ():
-                check_types(base.at({**updates, axis.key: value}))
-    return replace(block, axes=tuple(_settled(axis, block) for axis in block.axes))
-
-
-def _extremes(axis: Axis) -> list[Scalar]:
-    """Return values that are right only if all are: bounds are intervals, so the ends and the odd ones will do."""
-    numbers = [value for value in axis.values if isinstance(value, int | float)]
-    odd = [value for value in axis.values if not isinstance(value, int | float) or value != value]
-    fractions = [value for value in numbers if isinstance(value, float) and not value.is_integer()][:1]
-    return odd + fractions + ([min(numbers), max(numbers)] if numbers else [])
-
-
-def _settled(axis: Axis, block: Block) -> Axis:
-    """Turn durations into steps where no axis or derived key moves what they are counted by."""
-    reads = DURATIONS.get(axis.key, ())
-    moved = {*(a.key for a in block.axes), *block.derive}
-    if not any(isinstance(value, str) for value in axis.values) or not reads or moved & set(reads):
-        return axis
-    sizes = set()
-    for base in block.bases:
-        steps = []
-        for value in axis.values:
-            config = base.at({axis.key: value})
-            steps_from_durations(config)
-            steps.append(dict(flatten(config))[axis.key])
-        sizes.add(tuple(dict.fromkeys(steps)))
-    return replace(axis, values=sizes.pop()) if len(sizes) == 1 else axis
-
-
-@contextmanager
-def _in_block(name: str) -> Iterator[None]:
-    try:
-        yield
-    except ConfigError as error:
-        if name == GRID:
-            raise
-        raise ConfigError(f"block {name!r}: {error.message}", error.hint) from None
 
 
 @cache
@@ -376,6 +127,11 @@ def _sentence(error: ValidationError) -> ConfigError:
 
 
 def _schema_at(loc: Sequence[int | str]) -> type[Any]:
-    known: dict[str, type[Any]] = {"blocks": BlockSection, "expect": ExpectSection, "analysis": AnalysisSection, "coupling": CouplingSection}
+    known: dict[str, type[Any]] = {
+        "blocks": BlockSection,
+        "expect": ExpectSection,
+        "analysis": AnalysisSection,
+        "coupling": CouplingSection,
+    }
     names = [part for part in loc if part in known]
     return known[str(names[-1])] if names else StudySection

@@ -140,8 +140,7 @@ def _with_value(word: Word, value: Any) -> Word:
             raise ConfigError(f"{word.text} nests one sweep in another", "write one list of values and ranges")
         return replace(word, items=items, shuffled=value.shuffle)
     if isinstance(value, RangeSweep):
-        assert value.start is not None and value.stop is not None  # Hydra's own range() always sets them
-        points = half_open(value.start, value.stop, value.step)
+        points = half_open(value.start or 0, value.stop or 0, value.step)
         check_count(word.key, points.count)
         return replace(word, items=(points,), shuffled=value.shuffle)
     return replace(word, value=Override._convert_value(value))
@@ -182,6 +181,10 @@ def _first_sentence(error: BaseException) -> str:
     while not str(error).strip() and error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines()]
-    said = [line for line in lines if line and set(line) != {"^"} and not line.startswith(("See ", "full_key", "object_type"))]
+    said = [
+        line
+        for line in lines
+        if line and set(line) != {"^"} and not line.startswith(("See ", "full_key", "object_type"))
+    ]
     text = re.sub(r" expecting [{'<].*", "", said[0] if said else type(error).__name__)
     return text if len(text) <= 200 else f"{text[:197]}..."

@@ -35,7 +35,7 @@ class Expression:
     tree: ast.expr
 
     def value(self, lookup: Lookup) -> float:
-        """Evaluate exactly, round once. Raises ConfigError for a division by zero, a root of a negative, an overflow."""
+        """Evaluate exactly, round once. Raises ConfigError for a division by zero, a negative's root, an overflow."""
         try:
             return float(_evaluate(self.tree, lookup))
         except ZeroDivisionError:
@@ -83,8 +83,8 @@ def _dotted(node: ast.expr) -> str:
 
 def _evaluate(node: ast.expr, lookup: Lookup) -> Fraction:
     match node:
-        case ast.Constant(value=int() | float() as value):
-            return _bounded(exact(value))
+        case ast.Constant(value=int() | float() as number):
+            return _bounded(exact(number))
         case ast.UnaryOp(op=op, operand=operand):
             value = _evaluate(operand, lookup)
             return -value if isinstance(op, ast.USub) else value

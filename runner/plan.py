@@ -107,6 +107,4 @@ def _kept_points(study: Study, previous: Sequence[Row]) -> dict[str, tuple[int, 
     for block in study.blocks:
         for axis in (*block.group_axes, *block.axes):
             declared.setdefault(axis.key, set()).update(axis.values)
-    return {
-        key: (len(values & stored[key]), len(values)) for key, values in declared.items() if key in stored
-    }
+    return {key: (len(values & stored[key]), len(values)) for key, values in declared.items() if key in stored}

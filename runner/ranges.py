@@ -41,7 +41,7 @@ class Points:
 
     text: str
     count: int
-    exact: Callable[[], Iterator[Fraction | Decimal]]
+    exact: Callable[[], Iterable[Fraction | Decimal | int]]
 
     def values(self) -> list[int] | list[float]:
         """Return the points, each rounded once to a float; integers if all of them are."""
@@ -152,7 +152,9 @@ def _part(key: str, item: Any, also: Callable[[str], bool]) -> int | float | str
 def _points(text: str, low: Fraction, high: Fraction, step: str | None) -> Points:
     if step is None:
         if low.denominator != 1 or high.denominator != 1:
-            raise ConfigError(f"range {text} has no step and its ends are not integers", f"write {text}:x2 or {text}:9log")
+            raise ConfigError(
+                f"range {text} has no step and its ends are not integers", f"write {text}:x2 or {text}:9log"
+            )
         return Points(text, int(high - low) + 1, lambda: _linear(low, Fraction(1), int(high - low) + 1))
     if step[0] in "x+":
         by = parse_number(step[1:])
@@ -199,7 +201,9 @@ def _geometric(text: str, low: Fraction, ratio: Decimal, count: int) -> Points:
     return Points(text, count, points)
 
 
-def _linear(low: Fraction, by: Fraction, count: int) -> Iterator[Fraction]:
+def _linear(low: Fraction, by: Fraction, count: int) -> Iterable[Fraction | int]:
+    if low.denominator == 1 == by.denominator:
+        return range(int(low), int(low + count * by), int(by))
     return (low + i * by for i in range(count))
 
 
@@ -223,7 +227,8 @@ def _finite(text: str, value: Fraction) -> Fraction:
 def _positive(text: str, low: Fraction) -> None:
     if low <= 0:
         raise ConfigError(
-            f"range {text} multiplies, but starts at {rounded(low)}", "start above 0; add 0 as a value: 0,1e-4..1:x10"
+            f"range {text} multiplies, but starts at {rounded(low)}",
+            "start above 0; add 0 as a value: 0,1e-4..1:x10",
         )
 
 

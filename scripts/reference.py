@@ -1,6 +1,6 @@
 """Writes docs/config.md from the schemas and conf/: every group, option, key, type, range and default.
 
-    scripts/thalweg-python scripts/reference.py            # rewrites docs/config.md
+    scripts/reference            # rewrites docs/config.md
 
 A test makes it again and compares, so the page cannot go stale.
 """

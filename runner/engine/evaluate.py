@@ -20,7 +20,7 @@ def evaluate(workload: Workload, state: State, split: str, executor: str) -> dic
     examples = workload.splits[split]
     workload.module.eval()
     totals = torch.zeros(2, state.lanes, dtype=torch.float64, device=workload.device)
-    for x, y in zip(examples.x.split(CHUNK), examples.y.split(CHUNK), strict=True):
+    for x, y in zip(torch.split(examples.x, CHUNK), torch.split(examples.y, CHUNK), strict=True):
         totals += _sums(_logits(workload, state, x, executor), y)
     workload.module.train()
     loss_K, accuracy_K = totals / examples.y.shape[0]

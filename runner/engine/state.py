@@ -38,7 +38,7 @@ class ParameterLayout:
 
     def views(self, theta_KP: Tensor) -> dict[str, Tensor]:
         """See `[K, P]` as named `[K, *shape]` tensors that share its memory."""
-        parts = theta_KP.split([math.prod(shape) for shape in self.shapes.values()], dim=1)
+        parts = torch.split_with_sizes(theta_KP, [math.prod(shape) for shape in self.shapes.values()], dim=1)
         return {
             name: part.view(part.shape[0], *shape)
             for (name, shape), part in zip(self.shapes.items(), parts, strict=True)

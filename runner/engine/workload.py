@@ -51,9 +51,7 @@ class Workload:
         dtype = DTYPES[config.precision]
         arrays = load_splits(config.dataset)
         splits = {
-            name: Examples(
-                torch.tensor(split.x, device=device, dtype=dtype), torch.tensor(split.y, device=device)
-            )
+            name: Examples(torch.tensor(split.x, device=device, dtype=dtype), torch.tensor(split.y, device=device))
             for name, split in (("train", arrays.train), ("val", arrays.validation), ("test", arrays.test))
         }
         extent = (arrays.train.x.shape[1], arrays.classes)

@@ -7,9 +7,10 @@ import random
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
-from conftest import SMALL, Desk  # type: ignore[import-not-found]
+from desk import SMALL, Desk
 
 
 def copy_of(swept: Desk, desk: Desk) -> Desk:
@@ -42,7 +43,10 @@ def test_one_more_value_on_an_axis_trains_only_the_new_cells(swept: Desk, desk: 
     assert before.items() <= after.items()
 
 
-@pytest.mark.parametrize("how", [("launcher.workers=2",), ("engine.width=5",), ("launcher.workers=2", "engine.width=17")])
+HOW = [("launcher.workers=2",), ("engine.width=5",), ("launcher.workers=2", "engine.width=17")]
+
+
+@pytest.mark.parametrize("how", HOW)
 def test_weights_do_not_depend_on_workers_or_width(swept: Desk, desk: Desk, how: tuple[str, ...]) -> None:
     desk.thalweg("sweep", *SMALL, "engine=vmap", *how)
     assert swept.query("SELECT DISTINCT executor FROM cohorts") == [("vmap",)]
@@ -66,7 +70,7 @@ def kill_somewhere(desk: Desk, seed: int) -> int:
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(swept: Desk, desk: Desk, kills: int) -> None:
     first = random.SystemRandom().randrange(10**6)
-    print(f"kills from seed {first}")
+    print(f"kills from seed {first}")  # noqa: T201 (shown when the test fails)
     done = 0
     for number in range(kills):
         now = kill_somewhere(desk, first + number)
@@ -121,7 +125,7 @@ def group_members(group: int) -> list[int]:
     members = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            state, _, pgrp = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[:3]
+            state, _, pgrp = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:3]
         except (FileNotFoundError, ProcessLookupError):
             continue
         if int(pgrp) == group and state != "Z":
@@ -131,6 +135,6 @@ def group_members(group: int) -> list[int]:
 
 def command_of(pid: int) -> str:
     try:
-        return open(f"/proc/{pid}/cmdline").read().replace("\0", " ")
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     except (FileNotFoundError, ProcessLookupError):
         return ""

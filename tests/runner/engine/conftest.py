@@ -66,7 +66,9 @@ def grid(lanes: int, **fixed: object) -> list[Trial]:
     return [make_trial(0.01 * 1.1**i, 1e-4 * 1.2**i, **fixed) for i in range(lanes)]  # type: ignore[arg-type]
 
 
-def run(trials: list[Trial], executor: str = "vmap", layout: str = "shared", evaluations: int = 2) -> list[Observations]:
+def run(
+    trials: list[Trial], executor: str = "vmap", layout: str = "shared", evaluations: int = 2
+) -> list[Observations]:
     """Train trials as one cohort on the CPU."""
     workload = Workload.of(trials[0].config, torch.device("cpu"))
     return train(Cohort(tuple(trials), executor, layout, evaluations), workload)  # type: ignore[arg-type]

@@ -37,7 +37,7 @@ class ReadsAValue(torch.nn.Linear):
 
 
 def test_a_model_that_vmap_cannot_take_runs_in_a_loop_with_the_reason_quoted(grid_of, monkeypatch) -> None:
-    monkeypatch.setattr("runner.engine.workload.build_model", lambda config, inputs, outputs: ReadsAValue(inputs, outputs))
+    monkeypatch.setattr("runner.engine.workload.build_model", lambda config, *extent: ReadsAValue(*extent))
     choice = ask(grid_of(4))
     assert choice.executor == "loop"
     assert "vmap cannot take this model" in choice.reason

@@ -10,9 +10,7 @@ from optim.schedule import warmup_cosine
 from runner.engine.streams import batch_indices
 from runner.engine.workload import Workload, initialised
 
-CASES = [
-    (optimizer, model) for optimizer in ("sgd", "adamw", "adam_l2") for model in ("mlp", "mlp_scale_invariant")
-]
+CASES = [(optimizer, model) for optimizer in ("sgd", "adamw", "adam_l2") for model in ("mlp", "mlp_scale_invariant")]
 
 
 def losses_of(observations) -> np.ndarray:
@@ -45,7 +43,8 @@ def test_a_trials_bits_do_not_depend_on_width_place_or_neighbours(grid_of, train
 def test_lanes_with_batches_of_their_own_keep_their_bits_too(grid_of, trial_of, train_all, executor) -> None:
     trials = [trial_of(0.05, seed=seed) for seed in range(9)]
     whole = [each.weight_hash for each in train_all(trials, executor, "per_lane")]
-    assert [each.weight_hash for each in train_all([trials[4], trials[1]], executor, "per_lane")] == [whole[4], whole[1]]
+    pair = [each.weight_hash for each in train_all([trials[4], trials[1]], executor, "per_lane")]
+    assert pair == [whole[4], whole[1]]
     assert len(set(whole)) == 9
 
 

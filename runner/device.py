@@ -1,0 +1,84 @@
+"""What the operating system says of GPU, CPU cores and file systems. Knows no torch."""
+
+from __future__ import annotations
+
+import glob
+import math
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+NETWORK = {
+    *("nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs"),
+    *("fuse.sshfs", "fuse.glusterfs", "fuse.ceph"),
+}
+
+
+def nvidia_present(environ: Mapping[str, str] = os.environ, root: str = "/") -> bool:
+    """Whether an NVIDIA device is there and CUDA_VISIBLE_DEVICES does not hide it."""
+    if environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1", "NoDevFiles"):
+        return False
+    windows = os.path.exists(f"{root}dev/dxg") and os.path.exists(f"{root}usr/lib/wsl/lib/libcuda.so.1")
+    return windows or bool(glob.glob(f"{root}dev/nvidia[0-9]*"))
+
+
+def nvidia_driver(root: str = "/") -> str | None:
+    """The loaded NVIDIA driver's version, e.g. `580.95.05`."""
+    try:
+        text = Path(f"{root}proc/driver/nvidia/version").read_text()
+    except OSError:  # WSL has no such file
+        text = _nvidia_smi()
+    found = re.search(r"\b\d{3}\.\d+(\.\d+)?\b", text)
+    return found.group() if found else None
+
+
+def _nvidia_smi() -> str:
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(query, capture_output=True, text=True, timeout=10).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def usable_cores(root: str = "/") -> int:
+    """CPU cores this process may keep busy: its affinity, or less where a cgroup's quota gives less."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min([cores, *_quotas(root)])))
+
+
+def _quotas(root: str) -> list[float]:
+    """CPU quotas, in cores, of this process's cgroup and those above it (version 2, else version 1)."""
+    try:
+        lines = Path(f"{root}proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    base = Path(f"{root}sys/fs/cgroup")
+    own = base / next((line[3:] for line in lines if line.startswith("0::")), "/").strip("/")
+    files = [folder / "cpu.max" for folder in (own, *own.parents) if folder.is_relative_to(base)]
+    quotas = [_quota(*file.read_text().split()) for file in files if file.exists()]
+    old = [base / "cpu" / f"cpu.cfs_{part}_us" for part in ("quota", "period")]
+    if all(file.exists() for file in old):
+        quotas.append(_quota(*(file.read_text().strip() for file in old)))
+    return quotas
+
+
+def _quota(share: str, period: str) -> float:
+    return math.inf if share in ("max", "-1") else int(share) / int(period)
+
+
+def network_file_system(path: Path, root: str = "/") -> str | None:
+    """The kind of network file system that `path` lies on; None for a local one, or where nothing tells."""
+    try:
+        lines = Path(f"{root}proc/self/mounts").read_text().splitlines()
+    except OSError:
+        return None
+    mounts = [(_unescape(folder), kind) for _, folder, kind, *_ in map(str.split, lines)]
+    within = [(len(folder), kind) for folder, kind in mounts if path.resolve().is_relative_to(folder)]
+    kind = max(within, default=(0, ""))[1]
+    return kind if kind in NETWORK else None
+
+
+def _unescape(folder: str) -> str:
+    return re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), folder)

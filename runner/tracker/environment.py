@@ -1,0 +1,147 @@
+"""What the surroundings say about W&B: WANDB_* variables, its settings file, an account. Imports no wandb.
+
+An argument beats its variable and a variable beats our YAML's default; see docs/wandb.md.
+"""
+
+from __future__ import annotations
+
+import configparser
+import netrc
+import os
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from runner.settings import TrackerSettings
+
+Mode = Literal["offline", "online", "disabled"]
+MODES: dict[str, Mode] = {
+    "offline": "offline",
+    "dryrun": "offline",
+    "online": "online",
+    "run": "online",
+    "disabled": "disabled",
+}
+IDENTITY = (
+    "WANDB_RUN_ID",
+    "WANDB_NAME",
+    "WANDB_RUN_NAME",
+    "WANDB_RUN_GROUP",
+    "WANDB_JOB_TYPE",
+    "WANDB_TAGS",
+    "WANDB_SWEEP_ID",
+    "WANDB_RESUME",
+    "WANDB_RESUME_FROM",
+    "WANDB_FORK_FROM",
+)
+"""Variables that would give every trial's run one identity; cleared while writing, with one warning."""
+
+UNDERSTOOD = (
+    "WANDB_NOTES",
+    "WANDB_USERNAME",
+    "WANDB_USER_EMAIL",
+    "WANDB_CONFIG_DIR",
+    "WANDB_BASE_URL",
+    "WANDB_ERROR_REPORTING",
+)
+"""Variables that the writing of files may see. Everything else, the API key first, is withheld from it."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the environment decides. `mode_given`: WANDB_MODE was set, so nobody is asked again."""
+
+    mode: Mode
+    mode_given: bool
+    parent: Path  # the folder that holds wandb/
+    project: str
+    entity: str | None
+    warnings: tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        """Where the run folders are."""
+        return self.parent / "wandb"
+
+    @property
+    def uploads_forbidden(self) -> bool:
+        """Whether WANDB_MODE says that nothing may leave this machine."""
+        return self.mode_given and self.mode != "online"
+
+
+def surroundings(
+    environ: Mapping[str, str], settings: TrackerSettings, given: Collection[str], beside: Path
+) -> Surroundings:
+    """Read the environment. `given` names the tracker settings of the command line: they beat variables."""
+    mode = environ.get("WANDB_MODE", "")
+    warnings = []
+    if mode and mode not in MODES:
+        warnings.append(
+            f"WANDB_MODE={mode} is not offline, online or disabled; W&B files are written offline"
+        )
+    if cleared := [name for name in IDENTITY if name in environ]:
+        warnings.append(f"{', '.join(cleared)} ignored: every trial is a W&B run of its own")
+    project, entity = settings.project, settings.entity
+    if "project" not in given:
+        project = environ.get("WANDB_PROJECT") or project
+    if "entity" not in given:
+        entity = environ.get("WANDB_ENTITY") or entity
+    return Surroundings(
+        mode=MODES.get(mode, "offline"),
+        mode_given=bool(mode),
+        parent=Path(environ.get("WANDB_DIR") or beside).expanduser(),
+        project=project,
+        entity=entity,
+        warnings=tuple(warnings),
+    )
+
+
+def has_account(environ: Mapping[str, str]) -> bool:
+    """Whether W&B would find credentials: a variable, netrc or its settings file. Nobody is asked."""
+    if environ.get("WANDB_API_KEY") or environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    configured = _settings_file(environ)
+    url = environ.get("WANDB_BASE_URL") or configured.get("base_url") or "https://api.wandb.ai"
+    return bool(configured.get("api_key")) or _netrc_knows(environ, urlsplit(url).netloc)
+
+
+@contextmanager
+def quiet_environment(cache: Path) -> Iterator[None]:
+    """Withhold every WANDB_* variable that is not understood, and keep W&B's cache out of the home folder."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("WANDB_")}
+    for name in before:
+        if name not in UNDERSTOOD:
+            del os.environ[name]
+    os.environ["WANDB_CACHE_DIR"] = str(cache)
+    try:
+        yield
+    finally:
+        del os.environ["WANDB_CACHE_DIR"]
+        os.environ.update(before)
+
+
+def upload_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for W&B's own `wandb sync`: account and server as they are, no identity, no mode."""
+    return {name: value for name, value in environ.items() if name not in (*IDENTITY, "WANDB_MODE")}
+
+
+def _settings_file(environ: Mapping[str, str]) -> Mapping[str, str]:
+    folder = Path(environ.get("WANDB_CONFIG_DIR") or "~/.config/wandb").expanduser()
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read(folder / "settings")
+    except (OSError, configparser.Error, UnicodeDecodeError):
+        return {}
+    return parser["default"] if parser.has_section("default") else {}
+
+
+def _netrc_knows(environ: Mapping[str, str], host: str) -> bool:
+    try:
+        given = environ.get("NETRC")
+        found = netrc.netrc(Path(given).expanduser() if given else None).authenticators(host)
+    except (OSError, netrc.NetrcParseError):
+        return False
+    return bool(found and found[2])

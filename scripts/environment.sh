@@ -1,0 +1,46 @@
+# Sourced by the scripts beside it: sets `root` and `python`, and makes .venv/ on the first call.
+# Knows nothing of what is run with it. The usual call costs one file comparison.
+say() { printf 'thalweg: %s\n' "$*" >&2; }
+
+# requirements.lock has wheels for CPython 3.11 to 3.14.
+suits() {
+    "$1" -c 'import sys; v = sys.version_info
+sys.exit(not ((3, 11) <= v[:2] <= (3, 14) and sys.implementation.name == "cpython"))' 2>/dev/null
+}
+
+version_of() { "$1" --version 2>&1 | head -n 1; }
+
+find_python() {
+    for candidate in python3 python3.11 python3.12 python3.13 python3.14 python; do
+        if suits "$candidate"; then
+            base=$candidate
+            return
+        fi
+    done
+    seen=$(command -v python3) && seen="$(version_of python3) at $seen" || seen="no python3 on PATH"
+    say "needs CPython 3.11 to 3.14, found $seen; install one, or set THALWEG_PYTHON to one that has the packages"
+    exit 2
+}
+
+root=$(CDPATH='' cd -- "$(dirname -- "$(readlink -f -- "$0")")/.." && pwd -P) || exit 2
+
+if [ -n "${THALWEG_PYTHON:-}" ]; then
+    python=$(command -v -- "$THALWEG_PYTHON") && [ -f "$python" ] || {
+        say "THALWEG_PYTHON=$THALWEG_PYTHON is not a program; give the path of a Python interpreter"
+        exit 2
+    }
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
+        say "needs Python 3.11 or later, found $(version_of "$python") in THALWEG_PYTHON=$THALWEG_PYTHON"
+        exit 2
+    }
+    "$python" -P "$root/scripts/setup.py" check "$need" || exit $?
+else
+    python=$root/.venv/bin/python
+    if ! cmp -s "$root/requirements.lock" "$root/.venv/requirements.lock" || ! [ -x "$python" ]; then
+        find_python
+        "$base" -I "$root/scripts/setup.py" make || exit $?
+    fi
+fi
+
+# Ours first: a user's own models/ or data/ in the current folder must not be taken for ours.
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"

@@ -1,0 +1,73 @@
+"""Runs the command line as a person would: a real process in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+THALWEG = [sys.executable, "-P", "-m", "runner"]
+SMALL = ("smoke", "budget.steps=40", "tracker=none")
+"""A study of four panels that trains in seconds."""
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """This process's environment with the clone first on the path and nothing of the user's choices."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("THALWEG", "WANDB"))}
+    return {**kept, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "80", **extra}
+
+
+@dataclass
+class Desk:
+    """A folder to work in, and its store."""
+
+    folder: Path
+    extra: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "results" / "thalweg.sqlite"
+
+    def thalweg(self, *words: str, code: int | None = 0, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*THALWEG, *words],
+            cwd=self.folder,
+            env=environment(**self.extra),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if code is not None:
+            assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*THALWEG, *words],
+            cwd=self.folder,
+            env=environment(**self.extra),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def json(self, *words: str) -> dict:
+        return json.loads(self.thalweg(*words, "--json").stdout)
+
+    def query(self, sql: str) -> list[tuple]:
+        connection = sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)
+        try:
+            return connection.execute(sql).fetchall()
+        finally:
+            connection.close()
+
+    def hashes(self) -> dict[str, str]:
+        return dict(self.query("SELECT id, weight_hash FROM trials WHERE outcome IN ('finished', 'diverged')"))

@@ -1,0 +1,22 @@
+"""Which tests run: `slow` ones with --slow only, `gpu` ones where torch finds a CUDA device."""
+
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run the tests that take minutes, too")
+
+
+def pytest_collection_modifyitems(config, items):
+    skip_slow = pytest.mark.skip(reason="takes minutes: run with --slow")
+    for item in items:
+        if item.get_closest_marker("slow") and not config.getoption("--slow"):
+            item.add_marker(skip_slow)
+        if item.get_closest_marker("gpu") and not cuda():
+            item.add_marker(pytest.mark.skip(reason="NOT RUN: needs a CUDA device"))
+
+
+def cuda():
+    import torch
+
+    return torch.cuda.is_available()
