@@ -126,6 +126,11 @@ class Cell:
         """Mean score of a usable cell, lower is better."""
         return fmean(self.scores)
 
+    @property
+    def test_metrics(self) -> list[str]:
+        """The names of the metrics that were measured on the test split."""
+        return sorted({name for row in self.rows for name in row.metrics if name.startswith("test/")})
+
     def measuring(self, metric: str) -> Cell:
         """The same replicates judged by another metric."""
         return replace(self, metric=metric)
@@ -273,7 +278,10 @@ def t95(freedom: int) -> float:
     if freedom <= len(_T95):
         return _T95[freedom - 1]
     z, v = 1.959964, float(freedom)
-    return z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / v + second / v**2 + third / v**3
 
 
 def _fold_block(rows: Sequence[Row], study: Declared) -> list[Cell]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from runner.canonical import Scalar
-from runner.figures import figure, is_number, labels, short
+from runner.figures import is_number, labels, short
 from runner.summary import UNTRAINED_LOSS, Cell, Declared, Panel, chance_loss
 
 FEWEST_CELLS = 4
@@ -229,5 +229,5 @@ def _advice(found: Valley) -> str:
     sides = {row.side for row in found.rows if row.where is Where.EDGE}
     columns = [float(x) for x in found.panel.column_values if is_number(x) and x != 0]
     ends = {"<": ("below", min(columns, default=0.0)), ">": ("above", max(columns, default=0.0))}
-    where = [f"{word} {figure(end, 2)}" for side, (word, end) in ends.items() if side in sides]
+    where = [f"{word} {short(end, 2)}" for side, (word, end) in ends.items() if side in sides]
     return f": widen {found.panel.x} {' and '.join(where)}" if where else ""

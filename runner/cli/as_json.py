@@ -11,7 +11,6 @@ from runner.plan import Plan
 from runner.store import StudyRecord, StudySummary, TrialRecord
 from runner.summary import Cell, NearOptimal, Panel, near_optimal, panels
 from runner.table import Row
-from runner.terminal.listing import test_metrics
 from runner.valley import sentence, valley
 
 
@@ -102,7 +101,7 @@ def best(record: StudyRecord, cut: Sequence[Panel]) -> dict[str, Any]:
     for name in dict.fromkeys(panel.block for panel in cut):
         of_block = near_optimal(cell for panel in cut if panel.block == name for cell in panel.cells)
         blocks.append({"block": name, **_near(of_block)})
-    measured = {name: overall.best.measuring(name) for name in test_metrics(overall.best)} if overall else {}
+    measured = {name: overall.best.measuring(name) for name in overall.best.test_metrics} if overall else {}
     return {
         "study": record.name,
         "metric": record.metric,

@@ -109,8 +109,7 @@ def show_cells(out: Console, cut: Sequence[Panel], study: Declared) -> None:
 
 def cells_table(panel: Panel, study: Declared) -> Table:
     """A line a cell: its axes, replicates, mean, 95% t-interval, and how many diverged or failed."""
-    wd = study.analysis.wd if study.analysis else None
-    candidates = dict.fromkeys([*panel.axes, *[wd] * (wd is not None)])
+    candidates = dict.fromkeys([*panel.axes, *([study.analysis.wd] if study.analysis else [])])
     keys = [key for key in candidates if len({cell.coordinate(key) for cell in panel.cells}) > 1]
     failed = any(cell.failed for cell in panel.cells)
     numbers = ["n", study.metric, "95% interval", "diverged", *["failed"] * failed]

@@ -116,7 +116,7 @@ def _show_overall(out: Console, found: NearOptimal, owner: Mapping[int, Panel], 
     name = owner[id(best)].name if len({panel.block for panel in owner.values()}) > 1 else ""
     out.print(Text(clean(f"Best: {place(best, owner[id(best)], study)}{f' in {name}' if name else ''}"), "bold"))
     out.print(Text(f"{study.metric} {_estimate(best, study.metric)}"))
-    for metric in test_metrics(best):
+    for metric in best.test_metrics:
         out.print(Text(clean(f"{metric} {_estimate(best, metric)}  (this cell alone)")))
     if found.margin is None:
         out.print(Text("How near the others are is not known: cells have one replicate; add some, e.g. seed=0..2."))
@@ -131,11 +131,6 @@ def _show_overall(out: Console, found: NearOptimal, owner: Mapping[int, Panel], 
     out.print(made)
     if len(found.cells) > SHOWN_CELLS:
         out.print(Text(f"and {len(found.cells) - SHOWN_CELLS} more: --json has them all"))
-
-
-def test_metrics(cell: Cell) -> list[str]:
-    """The names of a cell's test metrics."""
-    return sorted({name for each in cell.rows for name in each.metrics if name.startswith("test/")})
 
 
 def _estimate(cell: Cell, metric: str) -> str:

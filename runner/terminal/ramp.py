@@ -6,6 +6,8 @@ import math
 
 _STOPS = ((0, 32, 76), (49, 68, 107), (102, 105, 112), (149, 143, 120), (202, 186, 106), (255, 234, 70))
 """Six stops of cividis (Nuñez, Anderton & Renslow 2018), dark to light; best is light."""
+EVEN = 0.179
+"""The luminance against which black and white text have equal contrast."""
 
 
 def shade(score: float, best: float, worst: float) -> str:
@@ -14,5 +16,11 @@ def shade(score: float, best: float, worst: float) -> str:
     place = min(max(share, 0.0), 1.0) * (len(_STOPS) - 1)
     low = min(math.floor(place), len(_STOPS) - 2)
     r, g, b = (round(a + (c - a) * (place - low)) for a, c in zip(_STOPS[low], _STOPS[low + 1], strict=True))
-    dark = 0.299 * r + 0.587 * g + 0.114 * b < 128
-    return f"{'#ffffff' if dark else '#000000'} on #{r:02x}{g:02x}{b:02x}"
+    ink = "#000000" if _luminance(r, g, b) > EVEN else "#ffffff"
+    return f"{ink} on #{r:02x}{g:02x}{b:02x}"
+
+
+def _luminance(*channels: int) -> float:
+    """Relative luminance of an sRGB colour in [0, 1], as WCAG 2 defines it."""
+    linear = [c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,0 +1,436 @@
+"""The command line: verbs, streams, exit codes, and the sentence for each mistake. Nothing is trained here."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import planted_rows as planted
+import pytest
+
+from runner import session
+from runner.cli import main
+from runner.config import Request, declare
+from runner.observation import Observations, Outcome
+from runner.session import SweepResult
+from runner.store import CohortRecord, Store
+from runner.study import expand
+
+ROOT = Path(__file__).parents[2]
+WORDS = ("smoke", "budget.steps=40", "tracker=none")
+VERBS = ("plan", "sweep", "run", "ls", "show", "best", "config", "sync", "doctor")
+HEAVY = {"torch", "wandb", "scipy", "sklearn", "matplotlib", "pandas", "polars"}
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """An empty current folder, on a plain pipe of 80 columns."""
+    for name in [name for name in os.environ if name.startswith(("THALWEG", "WANDB", "FORCE_COLOR"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def thalweg(desk, capsys, monkeypatch):
+    """Run a command line in this process: (exit code, stdout, stderr)."""
+
+    def call(*words):
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["thalweg", *words])
+        code = main()
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return code, said.out, said.err
+
+    return call
+
+
+def observed(trial, outcome=Outcome.FINISHED):
+    """What a trial of the planted valley would have yielded."""
+    optimizer = trial.config.optimizer
+    loss = planted.valley_of(-1)(optimizer.lr, optimizer.weight_decay, trial.config.seed)
+    finished = outcome is Outcome.FINISHED
+    return Observations(
+        trial_id=trial.id,
+        outcome=outcome,
+        diverged_step=3 if outcome is Outcome.DIVERGED else None,
+        metrics={"val/loss": loss, "test/loss": loss + 0.01} if finished else {},
+        weight_hash=None if outcome is Outcome.FAILED else "0" * 64,
+        error="Traceback (most recent call last):\nValueError: no such layer" if outcome is Outcome.FAILED else None,
+    )
+
+
+def commit(store, study, trials, outcome=Outcome.FINISHED):
+    cohort = CohortRecord(
+        study=study.name,
+        group_id="g",
+        executor="loop",
+        layout="shared",
+        width=1,
+        device="cpu",
+        versions={},
+        trial_ids=tuple(trial.id for trial in trials),
+    )
+    store.commit(store.open_cohort(cohort), [observed(trial, outcome) for trial in trials])
+
+
+@pytest.fixture
+def trainer(monkeypatch):
+    """In place of training: commits planted results at once. Returns the plans it was given."""
+    plans = []
+
+    def sweep(plan, store, settings, report):
+        plans.append(plan)
+        trials = [trial for group in plan.groups for trial in group.trials]
+        report.note("[b]planted[/b]")
+        report.progress(done=1, diverged=0, failed=0, fraction=0.5, best=0.6)
+        behaviour = sweep.behaviour
+        if behaviour == "interrupted":
+            commit(store, plan.study, trials[:10])
+            return SweepResult(finished=10, seconds=1.0, device="cpu", interrupted=True)
+        if behaviour == "terminated":
+            commit(store, plan.study, trials[:10])
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            except KeyboardInterrupt:
+                return SweepResult(finished=10, seconds=1.0, device="cpu", interrupted=True)
+        if behaviour == "failing":
+            commit(store, plan.study, trials[:1], Outcome.FAILED)
+            return SweepResult(
+                failed=1, seconds=1.0, device="cpu", first_error=observed(trials[0], Outcome.FAILED).error
+            )
+        commit(store, plan.study, trials)
+        return SweepResult(finished=len(trials), seconds=1.0, device="cpu")
+
+    sweep.behaviour = "finishing"
+    sweep.plans = plans
+    monkeypatch.setattr(session, "sweep", sweep)
+    return sweep
+
+
+def strict(text):
+    def refuse(constant):
+        raise AssertionError(f"{constant} in JSON")
+
+    loaded = json.loads(text, parse_constant=refuse)
+    assert loaded["schema_version"] == 1
+    return loaded
+
+
+# help, usage, errors
+
+
+def test_alone_it_names_the_first_command_to_type(thalweg):
+    code, out, _ = thalweg()
+    assert code == 0
+    assert "thalweg sweep smoke" in out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself_with_an_example(thalweg, verb):
+    code, out, _ = thalweg(verb, "--help")
+    assert code == 0
+    assert f"Example: thalweg {verb}" in out
+    assert re.search(rf"(?m)^  {verb} +\S.*[^.]\.$", thalweg("--help")[1])
+
+
+def test_the_version_is_the_packages(thalweg):
+    from runner import __version__
+
+    assert thalweg("--version")[1] == f"thalweg {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("swep",), "sweep"),
+        (("sweep", "--sotre", "x"), "--store"),
+        (("plan", "cuopling"), "coupling"),
+        (("plan", "optimizer.lr=-1"), "optimizer.lr is -1"),
+        (("plan", "optimizer.learning_rate=1"), "optimizer.lr"),
+        (("run", *WORDS), "this declares 336"),
+        (
+            ("plan", "optimizer.lr=1e-6..1:100000log", "seed=0..100"),
+            "10,100,000 trials (100,000 optimizer.lr × 101 seed)",
+        ),
+        (("sweep", "seed=0..10000"), "10,001 trials"),
+        (("plan", "--cfg", "hydra"), "--cfg job"),
+        (("plan", "hydra.run.dir=x"), "--store"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_a_hint_and_starts_nothing(thalweg, desk, words, said):
+    code, out, err = thalweg(*words)
+    assert code == 2
+    assert out == ""
+    lines = err.splitlines()
+    assert lines[0].startswith("error: ")
+    assert len(lines) == 1 or (len(lines) == 2 and lines[1].startswith("hint: "))
+    assert said in err
+    assert list(desk.iterdir()) == []
+
+
+def test_a_store_that_is_not_ours_is_refused_with_5_and_left_alone(thalweg, desk):
+    (desk / "notes.txt").write_text("my notes")
+    for words in (("ls",), ("plan", *WORDS), ("sweep", *WORDS)):
+        code, _, err = thalweg(*words, "--store", "notes.txt")
+        assert code == 5
+        assert "error: " in err
+    assert (desk / "notes.txt").read_text() == "my notes"
+
+
+def test_what_users_typed_is_quoted_harmlessly(thalweg):
+    _, _, err = thalweg("plan", "\x1b[31mred[/red]\x07")
+    assert "[31mred[/red]" in err
+    assert "\x1b" not in err
+    assert "\x07" not in err
+
+
+def test_an_internal_error_is_one_line_and_the_way_to_its_traceback(thalweg, monkeypatch, desk):
+    import runner.config
+
+    def broken(*args):
+        raise RuntimeError("boom [bold]\nsecond line")
+
+    monkeypatch.setattr(runner.config, "groups", broken)
+    code, _, err = thalweg("config")
+    assert code == 1
+    assert err.splitlines()[0] == "error: internal: RuntimeError: boom [bold]"
+    assert "THALWEG_TRACEBACK=1" in err
+    monkeypatch.setenv("THALWEG_TRACEBACK", "1")
+    assert main(["config"]) == 1
+
+
+def test_ctrl_c_outside_training_is_130(thalweg, monkeypatch):
+    import runner.config
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner.config, "groups", interrupted)
+    assert thalweg("config")[0] == 130
+
+
+def test_a_reader_that_leaves_early_is_no_error(desk):
+    reading, writing = os.pipe()
+    os.close(reading)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-P", "-m", "runner", "config", "--json"]
+    done = subprocess.run(command, env=environment, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# reading what is not there
+
+
+@pytest.mark.parametrize(
+    "words", [("ls",), ("ls", "coupling"), ("show",), ("show", "coupling"), ("best",), ("best", "x")]
+)
+@pytest.mark.parametrize("as_json", [True, False])
+def test_reading_a_missing_store_is_empty_and_names_the_path(thalweg, desk, words, as_json):
+    code, out, err = thalweg(*words, *["--json"] * as_json)
+    assert code == 0
+    assert str(desk / "results" / "thalweg.sqlite") in err
+    assert strict(out) if as_json else out == ""
+    assert list(desk.iterdir()) == []
+
+
+def test_the_store_is_the_option_then_the_variable_then_the_default(thalweg, desk, monkeypatch):
+    monkeypatch.setenv("THALWEG_STORE", str(desk / "by-variable"))
+    assert "by-variable" in thalweg("ls")[2]
+    assert "by-option" in thalweg("ls", "--store", "by-option")[2]
+
+
+# plan, sweep, run
+
+
+def test_plan_names_the_store_first_and_counts(thalweg, desk):
+    code, out, err = thalweg("plan", *WORDS)
+    assert code == 0
+    assert err.startswith(f"store: {desk / 'results' / 'thalweg.sqlite'}")
+    assert "336 trials wanted, 0 done, 336 to train in 4 groups" in out
+    assert list(desk.iterdir()) == []
+
+
+def test_options_and_words_mix_in_any_order_and_dash_m_is_taken(thalweg):
+    plans = [
+        thalweg("plan", "--json", *WORDS)[1],
+        thalweg("plan", "-m", "tracker=none", "--json", "budget.steps=40", "study=smoke")[1],
+    ]
+    assert plans[0] == plans[1]
+    plan = strict(plans[0])
+    assert (plan["study"], plan["wanted"], plan["done"], plan["to_train"]) == ("smoke", 336, 0, 336)
+    assert sum(group["to_train"] for group in plan["groups"]) == 336
+
+
+def test_plan_exit_code_says_whether_work_is_left(thalweg, trainer):
+    assert thalweg("plan", *WORDS, "--exit-code")[0] == 3
+    thalweg("sweep", *WORDS)
+    assert thalweg("plan", *WORDS, "--exit-code")[0] == 0
+
+
+def test_cfg_and_info_print_and_start_nothing(thalweg, desk):
+    for verb in ("plan", "sweep", "run"):
+        assert "steps: 40" in thalweg(verb, "budget.steps=40", "--cfg", "job")[1]
+    assert thalweg("config", "budget.steps=40")[1] == thalweg("plan", "--cfg", "job", "budget.steps=40")[1]
+    assert "optimizer: adamw" in thalweg("sweep", "--info")[1]
+    assert thalweg("sweep", "--info", "defaults", "smoke")[0] == 0
+    assert list(desk.iterdir()) == []
+
+
+def test_a_sweep_ends_with_its_answer_and_the_next_command(thalweg, trainer):
+    code, out, err = thalweg("sweep", *WORDS)
+    assert code == 0
+    assert err.startswith("store: ")
+    assert "336 trials wanted, 0 done, 336 to train" in err
+    assert "[b]planted[/b]" in err
+    assert "4 panels were compared" in out
+    assert "336 finished, 0 diverged; 1.0 s on cpu" in err
+    assert "next: thalweg show smoke --maps" in err
+
+
+def test_a_second_sweep_trains_nothing_says_so_and_still_answers(thalweg, trainer):
+    first = thalweg("sweep", *WORDS)[1]
+    code, out, err = thalweg("sweep", *WORDS)
+    assert (code, out, len(trainer.plans)) == (0, first, 1)
+    assert "nothing to train: 336 of 336 trials are done" in err
+
+
+def test_a_wider_axis_trains_only_the_new_cells(thalweg, trainer):
+    thalweg("sweep", *WORDS)
+    thalweg("sweep", *WORDS, "seed=0..2")
+    assert [plan.to_train for plan in trainer.plans] == [336, 168]
+
+
+@pytest.mark.parametrize(("behaviour", "expected"), [("interrupted", 130), ("terminated", 143)])
+def test_a_stopped_sweep_says_what_is_stored_and_how_to_go_on(thalweg, trainer, behaviour, expected):
+    trainer.behaviour = behaviour
+    code, out, err = thalweg("sweep", *WORDS)
+    assert code == expected
+    assert "10 of 336 trials are stored" in err
+    assert f"go on: thalweg sweep {' '.join(WORDS)}" in err
+    assert "So far: 10 of 336 trials" in " ".join(out.split())
+
+
+def test_failed_trials_are_counted_the_first_error_named_and_the_code_is_3(thalweg, trainer):
+    trainer.behaviour = "failing"
+    code, _, err = thalweg("sweep", *WORDS)
+    assert code == 3
+    assert "1 trial failed, the first with: ValueError: no such layer" in err
+
+
+def test_run_trains_one_trial_and_prints_its_metrics(thalweg, trainer):
+    words = ("optimizer.lr=0.1", "budget.steps=40", "tracker=none")
+    code, out, _ = thalweg("run", *words)
+    assert code == 0
+    assert re.search(r"(?m)^val/loss +[\d.]+", out)
+    assert thalweg("run", *words)[1] == out
+    assert len(trainer.plans) == 1
+
+
+# reading what is there
+
+
+@pytest.fixture
+def swept(desk):
+    """A store with the small study, a third of its largest rate diverged; its full ids."""
+    declaration = declare(Request(WORDS))
+    members = expand(declaration.study)
+    trials = list({member.trial.id: member.trial for member in members}.values())
+    lost = [t for t in trials if t.config.optimizer.lr == 2 and t.config.seed == 0]
+    with Store.open(desk / "results" / "thalweg.sqlite", "write") as store:
+        store.declare(declaration.study, members, declaration.document)
+        commit(store, declaration.study, [t for t in trials if t not in lost])
+        commit(store, declaration.study, lost, Outcome.DIVERGED)
+    return trials
+
+
+def test_ls_lists_studies_and_then_cells(thalweg, swept):
+    assert re.search(r"smoke +336/336", thalweg("ls")[1])
+    assert strict(thalweg("ls", "--json")[1])["studies"][0]["name"] == "smoke"
+    cells = thalweg("ls", "smoke")[1]
+    assert len(re.findall(r"(?m) 2 +\.?\d", cells)) >= 100
+    assert cells == thalweg("ls", "study=smoke")[1]
+
+
+def test_ls_json_has_every_trial_with_its_axes_and_metrics(thalweg, swept):
+    trials = strict(thalweg("ls", "smoke", "--json")[1])["trials"]
+    assert {trial["id"] for trial in trials} == {trial.id for trial in swept}
+    assert all({"id", "outcome", "axes", "metrics", "block"} <= trial.keys() for trial in trials)
+    assert all(("val/loss" in t["metrics"]) == (t["outcome"] == "finished") for t in trials)
+
+
+def test_show_has_a_line_a_panel_or_the_maps(thalweg, swept):
+    assert "4 panels were compared" in thalweg("show", "smoke")[1]
+    maps = thalweg("show", "smoke", "--maps")[1]
+    assert maps.count("best of its row") == 4
+    assert max(map(len, maps.splitlines())) <= 80
+    assert len(strict(thalweg("show", "--json")[1])["panels"]) == 4
+
+
+def test_show_finds_a_trial_by_the_beginning_of_its_id(thalweg, swept):
+    out = thalweg("show", swept[0].id[:10])[1]
+    assert swept[0].id in out
+    assert "val/loss" in out
+    assert "weight_decay" in out
+    shown = strict(thalweg("show", swept[0].id[:10], "--json")[1])
+    assert shown["trial"]["id"] == swept[0].id
+    assert shown["trial"]["config"]["budget"]["steps"] == 40
+
+
+def test_best_has_the_near_optimal_set_and_test_once(thalweg, swept):
+    found = strict(thalweg("best", "smoke", "--json")[1])
+    assert found["near_optimal"][0] == found["best"]
+    assert len(found["blocks"]) == 4
+    assert list(found["test"]) == ["test/loss"]
+    assert "test" not in found["blocks"][0]
+    assert thalweg("best")[1].count("test/loss") == 1
+
+
+@pytest.mark.parametrize("verb", ["ls", "show", "best"])
+def test_a_study_that_is_not_there_is_a_mistake_that_names_the_nearest(thalweg, swept, verb):
+    code, _, err = thalweg(verb, "smokey")
+    assert code == 2
+    assert "smoke" in err
+
+
+def test_overrides_are_refused_where_nothing_is_composed(thalweg, swept):
+    assert thalweg("best", "optimizer.lr=1")[0] == 2
+
+
+# config
+
+
+def test_config_lists_every_group_and_option(thalweg):
+    listed = strict(thalweg("config", "--json")[1])["groups"]
+    assert {"model", "dataset", "optimizer", "schedule", "study", "tracker", "launcher", "engine"} <= listed.keys()
+    text = thalweg("config")[1]
+    for options in listed.values():
+        assert all(option in text for option in options)
+
+
+# what is imported, and how fast
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--help",), ("ls",), ("ls", "smoke"), ("show", "smoke", "--maps"), ("best",), ("config",), ("plan", *WORDS)],
+)
+def test_reading_and_planning_import_nothing_heavy(swept, desk, words):
+    program = (
+        "import sys; from runner.cli import main; code = main(); print(*sys.modules, file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program, *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "runner.cli" in done.stderr.split()
+    assert not HEAVY & {name.split(".")[0] for name in done.stderr.split()}
