@@ -96,9 +96,9 @@ def open_writing(path: Path, migrations: Sequence[Migration], now: str) -> sqlit
         version = _version(db, path, migrations)
         if 0 < version < len(migrations):
             _back_up(db, Path(f"{path}.v{version}"))
-        db.execute("BEGIN IMMEDIATE")  # fails here, before any training, where the file may not be written
-        if version < len(migrations):
-            migrate(db, migrations, now)
+        db.execute("BEGIN IMMEDIATE")
+        # With nothing to migrate this still writes, so that an unwritable file is refused before training.
+        migrate(db, migrations, now)
         db.execute("COMMIT")
         for setting in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
             db.execute(f"PRAGMA {setting}")
