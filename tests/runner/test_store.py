@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_cases import cohort_of, make_members, make_observations, make_study, make_trial, train
 
+from runner.choice import Choice
 from runner.errors import ThalwegError, UsageError
 from runner.observation import Observations, Outcome, Series
-from runner.store import Choice, Store
+from runner.store import Store
 from runner.store.series import pack, unpack
 from runner.study import Analysis, Expectation, Member
 

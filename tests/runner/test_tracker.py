@@ -358,7 +358,7 @@ class Server(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    do_GET = do_PUT = do_POST  # noqa: N815
+    do_GET = do_PUT = do_POST
 
     def answer(self, query: str, asked: dict) -> dict:
         if "UpsertBucket" in query and "config" in asked:
