@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 NETWORK = {
-    *("nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs"),
-    *("fuse.sshfs", "fuse.glusterfs", "fuse.ceph"),
+    *("9p", "afs", "beegfs", "ceph", "cifs", "glusterfs", "gpfs", "lustre", "nfs", "nfs4", "smb2", "smb3", "smbfs"),
+    *("fuse.ceph", "fuse.glusterfs", "fuse.rclone", "fuse.sshfs"),
 }
 
 

@@ -163,8 +163,9 @@ def table(tool: list[Timing], solo: list[Timing], trials: int, sample: int, core
     return f"""# Benchmarks
 
 Made by `scripts/bench --rounds {len(tool)} --sample {sample} --write` on {today}: {platform.machine()}, {cores} cores,
-no GPU; Python {platform.python_version()}, torch {torch.__version__}, thalweg {__version__}. Medians of {len(tool)} rounds
-(smallest–largest), sides in turn (ABBA). A round counts only if both sides end at the same losses (rtol {RTOL:g}).
+no GPU; Python {platform.python_version()}, torch {torch.__version__}, thalweg {__version__}. Medians of
+{len(tool)} rounds (smallest–largest), sides in turn (ABBA). A round counts only if both sides end at the same losses
+(rtol {RTOL:g}).
 
 `coupling`, {trials:,} trainings:
 

@@ -5,7 +5,6 @@ It knows neither torch nor hydra, and imports numpy only where a series is packe
 
 from runner.store.records import (
     BlockRecord,
-    Choice,
     CohortRecord,
     Membership,
     StudyRecord,
@@ -16,7 +15,6 @@ from runner.store.store import Store
 
 __all__ = [
     "BlockRecord",
-    "Choice",
     "CohortRecord",
     "Membership",
     "Store",

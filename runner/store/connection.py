@@ -25,10 +25,6 @@ OLDEST_SQLITE = (3, 37)  # the first with STRICT tables
 PAGE_BYTES = 16384  # three times less lost to half-filled pages than 4096, with series of 2.2 KB
 PATIENCE_MS = 10_000
 ELSEWHERE = "use another file with --store PATH"
-NETWORK = {
-    *("afs", "beegfs", "ceph", "cifs", "glusterfs", "gpfs", "lustre", "nfs", "nfs4", "smb2", "smb3", "smbfs"),
-    *("fuse.ceph", "fuse.glusterfs", "fuse.rclone", "fuse.sshfs"),
-}
 
 
 @contextmanager
@@ -96,18 +92,16 @@ def open_writing(path: Path, migrations: Sequence[Migration], now: str) -> sqlit
         version = _version(db, path, migrations)
         if 0 < version < len(migrations):
             _back_up(db, Path(f"{path}.v{version}"))
-        db.execute("BEGIN IMMEDIATE")  # fails here, before any training, where the file may not be written
-        if version < len(migrations):
-            migrate(db, migrations, now)
+        db.execute("BEGIN IMMEDIATE")
+        # With nothing to migrate this still writes, so that an unwritable file is refused before training.
+        migrate(db, migrations, now)
         db.execute("COMMIT")
         for setting in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
             db.execute(f"PRAGMA {setting}")
         return db
 
 
-def open_reading(
-    path: Path, migrations: Sequence[Migration], now: str
-) -> tuple[sqlite3.Connection | None, str | None]:
+def open_reading(path: Path, migrations: Sequence[Migration], now: str) -> tuple[sqlite3.Connection | None, str | None]:
     """Open `path` to read, with a warning if it may be stale. Never creates or upgrades a file.
 
     The connection is None if the file's creation was never finished.
@@ -194,19 +188,3 @@ def _upgraded_copy(db: sqlite3.Connection, migrations: Sequence[Migration], now:
     db.close()
     migrate(copy, migrations, now)
     return copy
-
-
-def caution(path: Path, mounts: str) -> str | None:
-    """One line if `path` lies on a network file system, by the text of /proc/mounts."""
-    best = ("", "")
-    for line in mounts.splitlines():
-        _, folder, kind, *_ = line.split(" ")
-        folder = folder.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
-        if path.is_relative_to(folder) and len(folder) >= len(best[0]):
-            best = (folder, kind)
-    if best[1] not in NETWORK:
-        return None
-    return (
-        f"{path} is on a network file system ({best[1]} at {best[0]}), whose locks cannot be trusted;"
-        " keep the store on a local disk with --store PATH"
-    )

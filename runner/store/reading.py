@@ -10,11 +10,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from runner.choice import Choice
 from runner.errors import UsageError
 from runner.observation import Outcome, Series
 from runner.store.records import (
     BlockRecord,
-    Choice,
     CohortRecord,
     Membership,
     StudyRecord,
@@ -78,8 +78,7 @@ def studies(db: sqlite3.Connection) -> list[StudySummary]:
 def study(db: sqlite3.Connection, name: str) -> StudyRecord:
     """One study as declared. Raises UsageError, naming the nearest, if there is none of that name."""
     found = db.execute(
-        "SELECT question, metric, direction, replicate, outline, document, declared"
-        " FROM studies WHERE name = ?",
+        "SELECT question, metric, direction, replicate, outline, document, declared FROM studies WHERE name = ?",
         (name,),
     ).fetchone()
     if found is None:

@@ -7,18 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from runner.canonical import Scalar
+from runner.choice import Layout
 from runner.observation import Outcome
 from runner.study import Analysis, Axis, Expectation
-
-
-@dataclass(frozen=True)
-class Choice:
-    """How the trials of one group are trained: decided once, so that a resumed sweep has the same bits."""
-
-    executor: str
-    layout: Literal["shared", "per_lane"]
-    width: int  # trials a cohort
-    reason: str  # one sentence for people
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +19,7 @@ class CohortRecord:
     study: str
     group_id: str
     executor: str
-    layout: Literal["shared", "per_lane"]
+    layout: Layout
     width: int
     device: str
     versions: Mapping[str, str]  # package or driver -> version

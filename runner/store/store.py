@@ -12,12 +12,14 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from runner import __version__
+from runner.choice import Choice
+from runner.device import network_file_system
 from runner.errors import StoreError
 from runner.observation import Observations, Series
 from runner.store import reading, writing
-from runner.store.connection import caution, explained, is_store, open_reading, open_writing
+from runner.store.connection import explained, is_store, open_reading, open_writing
 from runner.store.lock import Lock
-from runner.store.records import Choice, CohortRecord, Membership, StudyRecord, StudySummary, TrialRecord
+from runner.store.records import CohortRecord, Membership, StudyRecord, StudySummary, TrialRecord
 from runner.store.schema import MIGRATIONS, Migration
 from runner.study import Member, Study
 from runner.table import Row, TrialStatus
@@ -70,9 +72,7 @@ class Store:
             return cls._open_writing(path, migrations, clock)
         store = cls.open_if_present(path, migrations=migrations, clock=clock)
         if store is None:
-            raise StoreError(
-                f"there is no store at {path}", "thalweg sweep STUDY makes one; --store PATH names one"
-            )
+            raise StoreError(f"there is no store at {path}", "thalweg sweep STUDY makes one; --store PATH names one")
         return store
 
     @classmethod
@@ -99,8 +99,12 @@ class Store:
             except BaseException:
                 lock.release()
                 raise
-        warning = caution(path, _mounts())
-        return cls(path, db, lock=lock, warnings=[warning] if warning else [], clock=clock)
+        kind = network_file_system(path)
+        warning = (
+            f"{path} is on a network file system ({kind}), whose locks cannot be trusted;"
+            " keep the store on a local disk with --store PATH"
+        )
+        return cls(path, db, lock=lock, warnings=[warning] if kind else [], clock=clock)
 
     def close(self) -> None:
         """Close the file, folding the write-ahead log into it, and let the next writer in."""
@@ -236,9 +240,3 @@ def _resolved(path: str | Path) -> Path:
 
 def _text(clock: Clock) -> str:
     return clock().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _mounts() -> str:
-    with suppress(OSError):
-        return Path("/proc/mounts").read_text(errors="replace")
-    return ""

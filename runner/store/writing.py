@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from runner.choice import Choice
 from runner.observation import Observations, Outcome
-from runner.store.records import Choice, CohortRecord
+from runner.store.records import CohortRecord
 from runner.study import Member, Study
 
 Made = tuple[int, str, str]
@@ -83,9 +84,7 @@ def _outline(study: Study) -> dict[str, Any]:
 
 def _add_trials(db: sqlite3.Connection, members: Sequence[Member], now: str) -> None:
     trials = {member.trial.id: member.trial for member in members}
-    known = db.execute(
-        "SELECT t.id FROM json_each(?) j JOIN trials t ON t.id = j.value", (json.dumps(list(trials)),)
-    )
+    known = db.execute("SELECT t.id FROM json_each(?) j JOIN trials t ON t.id = j.value", (json.dumps(list(trials)),))
     for (trial_id,) in known.fetchall():
         del trials[trial_id]
     db.executemany(
@@ -103,9 +102,7 @@ def _forget_renamed_blocks(db: sqlite3.Connection, study_id: int) -> None:
     )
 
 
-def record_choice(
-    db: sqlite3.Connection, group_id: str, key: str, choice: Choice, version: str, now: str
-) -> None:
+def record_choice(db: sqlite3.Connection, group_id: str, key: str, choice: Choice, version: str, now: str) -> None:
     """Write a choice unless there is one: the first stays, or a resumed sweep would end with other bits."""
     db.execute(
         "INSERT INTO choices (group_id, key, executor, layout, width, reason, version, decided)"
@@ -125,8 +122,7 @@ def open_cohort(db: sqlite3.Connection, cohort: CohortRecord, now: str) -> int:
         ),
     ).fetchone()
     db.executemany(
-        "INSERT INTO cohort_trials (cohort, lane, trial)"
-        " VALUES (?, ?, (SELECT seq FROM trials WHERE id = ?))",
+        "INSERT INTO cohort_trials (cohort, lane, trial) VALUES (?, ?, (SELECT seq FROM trials WHERE id = ?))",
         ((cohort_id, lane, trial_id) for lane, trial_id in enumerate(cohort.trial_ids)),
     )
     return int(cohort_id)

@@ -112,7 +112,7 @@ def train(store, members, study="coupling", **how):
 
 
 def in_child(work: Callable[[], None]) -> int:
-    """Start a process that does `work` and nothing else; return its pid. It ends with 0, or 1 and a traceback."""
+    """Start a process that does `work` and ends, with 0 or, after a traceback, 1; return its pid."""
     pid = os.fork()
     if pid:
         return pid

@@ -1,8 +1,10 @@
 """What the store holds, and what it answers."""
 
+import re
 import sqlite3
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_cases import cohort_of, make_members, make_observations, make_study, make_trial, train
 
+from runner.choice import Choice
 from runner.errors import ThalwegError, UsageError
 from runner.observation import Observations, Outcome, Series
-from runner.store import Choice, Store
+from runner.store import Store
 from runner.store.series import pack, unpack
 from runner.study import Analysis, Expectation, Member
 
@@ -82,7 +85,12 @@ def test_a_failed_trial_is_replaced_with_all_its_values(store):
     assert store.study_rows("coupling")[0].error == "Traceback: boom"
     train(store, members, outcome=Outcome.DIVERGED, points=7)
     record = store.trial(members[0].trial.short)
-    assert (record.outcome, record.diverged_step, record.error, record.metrics) == (Outcome.DIVERGED, 7, None, {})
+    assert (record.outcome, record.diverged_step, record.error, record.metrics) == (
+        Outcome.DIVERGED,
+        7,
+        None,
+        {},
+    )
     assert len(store.series(record.trial_id)["train/loss"].steps) == 7
 
 
@@ -179,16 +187,14 @@ def test_an_override_only_adds_and_what_it_added_stays_inside(store):
 
 
 @given(
-    st.lists(
-        st.tuples(st.booleans(), st.sets(st.sampled_from((0.1, 0.2, 0.3, 0.4)))), min_size=1, max_size=5
-    )
+    st.lists(st.tuples(st.booleans(), st.sets(st.sampled_from((0.1, 0.2, 0.3, 0.4)))), min_size=1, max_size=5)
 )
 def test_members_are_the_last_file_and_all_overrides(tmp_path_factory, declarations):
     with Store.open(tmp_path_factory.mktemp("s") / "s.sqlite", "write") as store:
         for overridden, lrs in declarations:
             store.declare(make_study(overridden=overridden), make_members(sorted(lrs)), {})
         inside = {lr for (_, lr), r in rows(store).items() if not r.outside}
-        everything = set(lr for _, lr in rows(store))
+        everything = {lr for _, lr in rows(store)}
     files = [lrs for overridden, lrs in declarations if not overridden]
     added = set().union(*(lrs for overridden, lrs in declarations if overridden))
     assert inside == added | (files[-1] if files else set())
@@ -353,6 +359,30 @@ def test_the_view_has_a_row_for_each_trial_of_each_study(store):
         ]
     )
     assert lr == 0.1
+
+
+def test_the_documents_name_every_column_of_the_view_and_their_queries_run(store):
+    members = make_members((0.1, 0.2), (0, 1))
+    store.declare(make_study(), members, {})
+    train(store, members)
+    text = (Path(__file__).parents[2] / "docs/store.md").read_text()
+    (query,) = re.findall("```sql\n(.*?)```", text, re.DOTALL)
+    decode = re.findall("```python\n(.*?)```", text, re.DOTALL)[-1]
+    db = sqlite3.connect(store.path)
+    db.row_factory = sqlite3.Row
+    named = {
+        name for line in text.splitlines() if line.startswith("| `") for name in re.findall(r"`(\w+)`", line)
+    }
+    columns = {column[1] for column in db.execute("PRAGMA table_info(trial_results)")}
+    found = {"row": db.execute("SELECT * FROM series WHERE name = 'train/loss'").fetchone()}
+    if sqlite3.sqlite_version_info >= (3, 38):  # the first with ->>
+        assert [(r["lr"], r["loss"], r["n"]) for r in db.execute(query)] == [(0.1, 0.5, 2), (0.2, 0.5, 2)]
+    db.close()
+    exec(decode, found)
+    assert columns <= named
+    observed = make_observations(members[0].trial.id).series["train/loss"]
+    np.testing.assert_array_equal(found["steps"], observed.steps)
+    np.testing.assert_array_equal(found["values"], observed.values)
 
 
 # Series

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.engine.streams import batch_indices, stream_key
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**62), start=st.integers(0, 500), batch=st.integers(1, 40), rows=st.integers(1, 60))
 def test_any_step_is_reached_without_the_ones_before(seed: int, start: int, batch: int, rows: int) -> None:
     whole = batch_indices(seed, 0, start + 3, batch, rows)
     assert np.array_equal(whole[start:], batch_indices(seed, start, start + 3, batch, rows))
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**62), rows=st.integers(1, 60))
 def test_every_epoch_visits_every_row_once(seed: int, rows: int) -> None:
     walked = batch_indices(seed, 0, rows * 3, 1, rows).reshape(3, rows)

@@ -1,0 +1,26 @@
+"""From a model's configuration to its module: one row a model. Knows neither trials nor how modules are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from models.mlp import MLP
+from models.mlp_scale_invariant import ScaleInvariantMLP
+from models.schema import MLPConfig, ModelConfig, ScaleInvariantMLPConfig
+
+BUILDERS: dict[type, Callable[[Any, int, int], torch.nn.Module]] = {
+    MLPConfig: MLP,
+    ScaleInvariantMLPConfig: ScaleInvariantMLP,
+}
+
+
+def build_model(config: ModelConfig, inputs: int, outputs: int) -> torch.nn.Module:
+    """Return the module that `config` describes, for [B, inputs] features and [B, outputs] logits.
+
+    Initial weights come from torch's global CPU generator: seed it before, restore it after. `init_gain` scales
+    them without changing what is drawn.
+    """
+    return BUILDERS[type(config)](config, inputs, outputs)
