@@ -50,11 +50,11 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def labels(values: Iterable[Scalar], digits: int = 3, width: int = 99) -> dict[Scalar, str]:
-    """Name each value of one axis. Powers of two are fractions only where every value but 0 is one."""
+def labels(values: Iterable[Scalar], *, fractions: bool = True, width: int = 99) -> dict[Scalar, str]:
+    """Name each value of one axis. Powers of two are fractions where allowed and every value but 0 is one."""
     values = list(values)
     numbers = [float(v) for v in values if is_number(v) and v != 0]
-    binary = len(numbers) > 1 and all(v > 0 and math.frexp(v)[0] == 0.5 for v in numbers)
+    binary = fractions and len(numbers) > 1 and all(v > 0 and math.frexp(v)[0] == 0.5 for v in numbers)
     named = {}
     for value in values:
         if not is_number(value):
@@ -62,7 +62,7 @@ def labels(values: Iterable[Scalar], digits: int = 3, width: int = 99) -> dict[S
         elif binary:
             named[value] = rate(float(value))
         else:
-            named[value] = str(value) if isinstance(value, int) else short(float(value), digits, width)
+            named[value] = str(value) if isinstance(value, int) else short(float(value), 3, width)
     return named
 
 

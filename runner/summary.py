@@ -1,7 +1,7 @@
 """Rows folded over replicates: cells, panels and the near-optimal set. Pure; knows no store and no terminal.
 
 A cell with a diverged replicate has no mean: survivors are never averaged. Cells are chosen on the mean log loss,
-shown as the mean. Usable cells and edge rules: docs/study.md.
+shown as the mean.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def _guarded(arguments: list[str]) -> int:
     try:
         code = app(args=take_info(arguments), prog_name="thalweg", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader, `head` say, has what it wanted
+    except (BrokenPipeError, SystemExit):  # the reader, `head` say, has what it wanted; Typer and rich exit then
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except ThalwegError as error:

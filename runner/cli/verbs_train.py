@@ -248,7 +248,7 @@ def _close(made: Plan, result: SweepResult | None, store: str | None, opened: St
     name = shlex.quote(made.study.name)
     if result and result.interrupted:
         stored = made.done + result.finished + result.diverged
-        say(f"stopped: {stored:,} of {count(made.wanted, 'trial')} are stored, and nothing of them is lost")
+        say(f"stopped: {stored:,} of {count(made.wanted, 'trial')} are stored")
         say(f"go on: {given.as_typed()}")
         return INTERRUPTED
     if result:

@@ -115,7 +115,7 @@ def cells_table(panel: Panel, study: Declared) -> Table:
     numbers = ["n", study.metric, "95% interval", "diverged", *["failed"] * failed]
     heads = [leaf(key) for key in keys]
     made = table(*heads, *numbers, right={*heads, *numbers})
-    named = {key: labels(cell.coordinate(key) for cell in panel.cells) for key in keys}
+    named = {key: labels((cell.coordinate(key) for cell in panel.cells), fractions=not _is_decay(key)) for key in keys}
     for cell in panel.cells:
         mean = None if cell.mean is None else figure(cell.mean, 4)
         values = [cell.n, mean, interval(cell), cell.diverged or "", *[cell.failed or ""] * failed]
@@ -144,11 +144,16 @@ def _named(cell: Cell, panel: Panel, study: Declared) -> list[tuple[str, str]]:
     named = []
     for key in keys:
         value = cell.coordinate(key)
-        if key in cell.axes and key in panel.axes:
+        if key in cell.axes and key in panel.axes and not _is_decay(key):
             named.append((key, labels(each.axes[key] for each in panel.cells)[value]))
         elif value is not None:
             named.append((key, decay_text(float(value))))
     return named
+
+
+def _is_decay(key: str) -> bool:
+    """Whether a key is read as a decimal even where all its values are powers of two."""
+    return key.endswith("weight_decay")
 
 
 def expected(panel: Panel) -> str:

@@ -91,7 +91,7 @@ def _layout(panel: Panel, found: Valley | None, width: int) -> _Layout:
 
 
 def _header(panel: Panel, found: Valley | None, layout: _Layout, band: Sequence[Scalar], last: bool) -> list[Text]:
-    named = labels(panel.column_values, width=layout.cell - 1)
+    named = labels(panel.column_values, fractions=False, width=layout.cell - 1)
     tight = {x: text if len(text) < layout.cell else figure(float(x), 1) for x, text in named.items()}
     top = Text(" " * (layout.label + 1) + f" {clean(leaf(panel.x or ''))}", "dim")
     line = Text(f"{clean(leaf(panel.y or '')):>{layout.label}} ", "dim")
@@ -111,7 +111,7 @@ def _cell(panel: Panel, y: Scalar, x: Scalar, row: RowBest | None, width: int) -
     text, mark, style = _content(panel, cell, width - 2)
     if cell is not None and cell is panel.best:
         mark, style = BEST, f"bold underline {style}"
-    elif cell is not None and row is not None and cell is row.cell:
+    elif cell is not None and row is not None and cell is row.cell and row.where is not Where.GUESS:
         mark, style = ROW_BEST, f"bold {style}"
     if len(text) < width - 1 or mark:
         text = f"{text:>{width - 2}}{mark or ' '}"

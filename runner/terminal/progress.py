@@ -61,7 +61,11 @@ class SweepProgress:
         if failed:
             parts.append(f"{failed:,} failed")
         if best is not None:
-            parts.append(f"best {figure(best)}" if self._out.width < NARROW else f"best {self._metric} {figure(best)}")
+            parts.append(
+                f"best trial {figure(best)}"
+                if self._out.width < NARROW
+                else f"best trial's {self._metric} {figure(best)}"
+            )
         if 0.02 < fraction < 1 and elapsed > 1:
             parts.append(f"{duration(elapsed * (1 - fraction) / fraction)} left")
         return clean(", ".join(parts))
