@@ -80,9 +80,7 @@ def declare(request: Request) -> Declaration:
     groups = _groups(request)
     words, study_name = _words(request, groups)
     with Composer(request.config_dir, request.config_name) as composer:
-        typed = _Typed(study=study_name)
-        plain = composer.compose(typed.choice_texts).study
-        _sort(words, typed, groups, _vars_of(plain))
+        typed, plain = _typed(words, study_name, groups, composer)
         section = read_section({**plain, **{k: v for k, v in typed.about.items() if k != "name"}})
         made: list[Composition] = []
 
@@ -130,8 +128,7 @@ def _composed(request: Request) -> Composition:
     found = _groups(request)
     words, study_name = _words(request, found)
     with Composer(request.config_dir, request.config_name) as composer:
-        typed = _Typed(study=study_name)
-        _sort(words, typed, found, _vars_of(composer.compose(typed.choice_texts).study))
+        typed, _ = _typed(words, study_name, found, composer)
         return composer.compose(typed.choice_texts, [word.text for word in typed.values.values()])
 
 
@@ -168,9 +165,18 @@ def _words(request: Request, groups: Mapping[str, list[str]]) -> tuple[list[Word
     return words, studies[0] if studies else None
 
 
-def _vars_of(plain: Mapping[str, Any]) -> tuple[str, ...]:
+def _typed(
+    words: Sequence[Word], study: str | None, groups: Mapping[str, list[str]], composer: Composer
+) -> tuple[_Typed, dict[str, Any]]:
+    """Sort the words, and return the plain `study:` section beside them; its vars are keys too."""
+    typed = _Typed(study)
+    if study is None:
+        _sort(words, typed, groups, ())
+        return typed, composer.compose(typed.choice_texts).study
+    plain = composer.compose(typed.choice_texts).study
     declared = plain.get("vars")
-    return tuple(str(name) for name in declared) if isinstance(declared, list) else ()
+    _sort(words, typed, groups, [str(name) for name in declared] if isinstance(declared, list) else [])
+    return typed, plain
 
 
 def _sort(words: Sequence[Word], typed: _Typed, groups: Mapping[str, list[str]], free: Sequence[str]) -> None:
@@ -250,11 +256,11 @@ def _name(typed: _Typed, study: Study) -> str:
 
 def _content(block: Block) -> dict[str, Any]:
     """Return what a block without a file declares, whatever the order of words and values."""
-    first = {axis.key: axis.values[0] for axis in block.axes}
     axes = {
         axis.key: sorted(axis.values, key=lambda v: (isinstance(v, str), v))
         for axis in (*block.group_axes, *block.axes)
     }
+    first = {axis.key: axes[axis.key][0] for axis in block.axes}
     trials = [as_dict(trial_config(base.at(updates_at(block, base, first)[0]))) for base in block.bases]
     return {"axes": axes, "trials": sorted(canonical_json(trial) for trial in trials)}
 

@@ -5,6 +5,7 @@ Works on plain values and words; composing is left to a function that it is give
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -143,9 +144,10 @@ class _Builder:
         if is_setting(key):
             raise ConfigError(f"{key} says how trials are run, so it cannot be an axis", "leave it to the command line")
         if key not in self.groups and key not in self.section.vars and (leaf_of(key) is None or key.endswith(".name")):
-            if key.isidentifier() and not nearest(key, [*self.groups, *self.section.vars]):
-                raise ConfigError(f"there is no key {key!r}", f"a free axis is declared: vars: [{key}]")
-            raise unknown_key(key, [*self.groups, *self.section.vars])
+            error = unknown_key(key, [*self.groups, *self.section.vars])
+            if key.isidentifier() and "did you mean" not in (error.hint or ""):
+                error.hint = f"a free axis is declared: vars: [{key}]"
+            raise error
 
     def _refuse_overwritten(self, used: Sequence[Word], derive: Mapping[str, Any]) -> None:
         for word in used:
@@ -232,11 +234,11 @@ def check_option(group: str, option: Any, groups: Mapping[str, Any]) -> None:
         if f"{name}/".startswith(f"{group}/")
     }
     if not isinstance(option, str) or option not in nested:
-        meant = nearest(str(option), nested)
+        close = difflib.get_close_matches(str(option), nested, n=1)
         listed = f"it has {', '.join(sorted(nested))}"
         raise ConfigError(
             f"{group} has no option {shown(option)}; {listed}",
-            f"did you mean {group}={meant}?" if meant else None,
+            f"did you mean {group}={close[0]}?" if close else None,
         )
 
 

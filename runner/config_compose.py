@@ -69,7 +69,9 @@ class Composer:
         with one_sentence("the configuration folder cannot be opened"):
             from hydra import initialize_config_dir
 
-            self._hydra = initialize_config_dir(str(CONF), job_name="thalweg", version_base="1.3")
+            name = f"{self.config_name or DEFAULT_NAME}.yaml"  # Hydra wants it in the folder it starts from
+            first, *self._others = sorted(roots(self.config_dir), key=lambda root: not (root / name).is_file())
+            self._hydra = initialize_config_dir(str(first.resolve()), job_name="thalweg", version_base="1.3")
             self._hydra.__enter__()
         return self
 
@@ -97,8 +99,8 @@ class Composer:
         from omegaconf import OmegaConf, open_dict
 
         words = list(choices)
-        if self.config_dir:
-            words.append(override_text("", "hydra.searchpath", [f"file://{Path(self.config_dir).resolve()}"]))
+        if self._others:
+            words.append(override_text("", "hydra.searchpath", [f"file://{root.resolve()}" for root in self._others]))
         with one_sentence("the configuration cannot be composed"):
             node = compose(self.config_name or DEFAULT_NAME, words, return_hydra_config=True)
             runtime = node.hydra.runtime

@@ -83,6 +83,7 @@ def sections() -> dict[str, dict[str | None, frozenset[str]]]:
     return index
 
 
+@cache
 def leaf_of(key: str, option: str | None = None) -> Leaf | None:
     """Return what a key holds, under that option of its group if given; None for an unknown key."""
     variants = leaves().get(key, ())

@@ -59,7 +59,9 @@ def _verdict(workload: Workload, question: Question, lanes: int) -> tuple[str, s
         return "loop", objection
     solo = _seconds("loop", workload, sample[:1], layout)
     gain = solo * len(sample) / _seconds("vmap", workload, sample, layout)
-    return ("vmap" if gain > 1 else "loop"), f"vmap trains {len(sample)} trials at {gain:.1f}× the loop's speed"
+    if gain > 1:
+        return "vmap", f"{gain:.1f}× the loop's speed at {len(sample)} trials"
+    return "loop", f"vmap has only {gain:.1f}× its speed at {len(sample)} trials"
 
 
 def _objection(workload: Workload, sample: Sequence[Trial], layout: Layout) -> str | None:

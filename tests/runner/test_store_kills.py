@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from store_cases import in_child, make_members, make_study, train, wait
 
-from runner.store import Choice, Store
+from runner.choice import Choice
+from runner.store import Store
 
 MEMBERS = make_members((0.1, 0.2, 0.3))
 WHOLE = {"metrics": 2, "series": 2}
