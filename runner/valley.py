@@ -1,8 +1,7 @@
 """Where the valley of a panel runs: each row's best weight decay, and one measured sentence. No slope is estimated.
 
-A best cell at the grid's edge or beside a cell that cannot be used is a bound; decay 0 is
-a cell of its own, not the logarithm of 0; rows with fewer than four usable cells or far from the best row's loss
-do not count.
+A best cell at the grid's edge or beside a cell that cannot be used is a bound; decay 0 is a cell of its own, not
+the logarithm of 0; rows with fewer than four usable cells or far from the best row's loss do not count.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import planted_rows as planted
 import pytest
@@ -401,6 +402,50 @@ def test_a_study_that_is_not_there_is_a_mistake_that_names_the_nearest(thalweg, 
 
 def test_overrides_are_refused_where_nothing_is_composed(thalweg, swept):
     assert thalweg("best", "optimizer.lr=1")[0] == 2
+
+
+# W&B
+
+
+@pytest.fixture
+def exports(monkeypatch):
+    """In place of W&B: the calls of the tracker's export, as (trials, keywords)."""
+    import runner.tracker
+
+    calls = []
+
+    def export(trials, store, settings, **keywords):
+        calls.append((list(trials), keywords))
+        return SimpleNamespace(
+            warnings=(), worth_saying=True, line="W&B 40/336 written; go on: thalweg sync", problem=None
+        )
+
+    monkeypatch.setattr(runner.tracker, "export", export)
+    return calls
+
+
+def test_a_sweep_exports_what_its_study_has_under_a_deadline(thalweg, trainer, exports):
+    _, _, err = thalweg("sweep", "smoke", "budget.steps=40", "tracker.project=mine")
+    assert err.splitlines()[-1] == "W&B 40/336 written; go on: thalweg sync"
+    ((trials, keywords),) = exports
+    assert len(trials) == 336
+    assert {trial.studies for trial in trials} == {("smoke",)}
+    assert keywords["given"] == ["project"]
+    assert keywords["deadline_seconds"] < 5
+
+
+def test_nothing_is_exported_without_training_nor_with_the_tracker_off(thalweg, trainer, exports):
+    thalweg("sweep", *WORDS)
+    thalweg("sweep", "smoke", "budget.steps=40")
+    assert exports == []
+
+
+def test_sync_goes_on_without_a_deadline_and_asks_to_upload(thalweg, swept, exports):
+    code, out, _ = thalweg("sync", "smoke")
+    assert (code, out) == (0, "W&B 40/336 written; go on: thalweg sync\n")
+    ((trials, keywords),) = exports
+    assert len(trials) == len(swept)
+    assert (keywords["deadline_seconds"], keywords["asked_to_upload"]) == (None, True)
 
 
 # config
