@@ -32,6 +32,4 @@ def _check(total: np.ndarray, warmup: np.ndarray, floor: np.ndarray) -> None:
             f"warmup is {warmup[bad][0]:g} of {total[bad][0]:g} steps; it should be between 0 and all of them"
         )
     if not ((floor >= 0) & (floor <= 1)).all():
-        raise ValueError(
-            f"floor is {floor[~((floor >= 0) & (floor <= 1))][0]:g}; it should be between 0 and 1"
-        )
+        raise ValueError(f"floor is {floor[~((floor >= 0) & (floor <= 1))][0]:g}; it should be between 0 and 1")

@@ -79,9 +79,7 @@ def surroundings(
     mode = environ.get("WANDB_MODE", "")
     warnings = []
     if mode and mode not in MODES:
-        warnings.append(
-            f"WANDB_MODE={mode} is not offline, online or disabled; W&B files are written offline"
-        )
+        warnings.append(f"WANDB_MODE={mode} is not offline, online or disabled; W&B files are written offline")
     if cleared := [name for name in IDENTITY if name in environ]:
         warnings.append(f"{', '.join(cleared)} ignored: every trial is a W&B run of its own")
     project, entity = settings.project, settings.entity

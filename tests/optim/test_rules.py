@@ -16,11 +16,7 @@ K, P, T = 5, 37, 12
 DECOUPLED = [("coupled", "before"), ("coupled", "after"), ("independent", "before"), ("independent", "after")]
 RULES = [
     *(AdamWRule(decay=decay, decay_order=order) for decay, order in DECOUPLED),
-    *(
-        SGDRule(nesterov=n, decay=decay, decay_order=order)
-        for n in (False, True)
-        for decay, order in DECOUPLED
-    ),
+    *(SGDRule(nesterov=n, decay=decay, decay_order=order) for n in (False, True) for decay, order in DECOUPLED),
     SGDRule(nesterov=False, decay="l2", decay_order="before"),
     SGDRule(nesterov=True, decay="l2", decay_order="before"),
     AdamL2Rule(),
@@ -117,9 +113,7 @@ def test_decoupled_decay_leaves_the_moments_untouched(rule):
     assert all(torch.equal(slots[name], plain[name]) for name in rule.slots)
 
 
-@pytest.mark.parametrize(
-    "rule", [AdamL2Rule(), SGDRule(nesterov=False, decay="l2", decay_order="before")], ids=str
-)
+@pytest.mark.parametrize("rule", [AdamL2Rule(), SGDRule(nesterov=False, decay="l2", decay_order="before")], ids=str)
 def test_l2_reaches_every_moment(rule):
     _, slots = run(rule, [0, 2, 3, 4])
     _, plain = run(rule, [0, 2, 3, 4], hyper=HYPER | {"weight_decay": np.zeros(K)})

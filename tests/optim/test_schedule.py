@@ -45,9 +45,7 @@ def test_the_multiplier_rises_to_one_and_falls_to_the_floor(schedule):
 def test_the_multiplier_equals_the_formula_as_written(schedule):
     total, warmup, floor = schedule
     wanted = [reference.warmup_cosine(t, total, warmup, floor) for t in range(total + 2)]
-    np.testing.assert_allclose(
-        warmup_cosine(np.arange(total + 2), total, warmup, floor), wanted, rtol=0, atol=1e-15
-    )
+    np.testing.assert_allclose(warmup_cosine(np.arange(total + 2), total, warmup, floor), wanted, rtol=0, atol=1e-15)
 
 
 @settings(deadline=None)

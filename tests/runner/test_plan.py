@@ -122,9 +122,7 @@ def test_every_declared_trial_is_either_done_or_trained_exactly_once(members, fo
     assert plan.retry + sum(plan.again.values()) <= plan.to_train
 
 
-@given(
-    st.lists(st.sampled_from(POOL), max_size=12), st.sets(st.sampled_from(POOL[:6]).map(lambda m: m.trial.id))
-)
+@given(st.lists(st.sampled_from(POOL), max_size=12), st.sets(st.sampled_from(POOL[:6]).map(lambda m: m.trial.id)))
 def test_training_what_a_plan_lists_leaves_nothing_to_train(members, done):
     stored = dict.fromkeys(done, FINISHED)
     plan = make_plan(make_study(), members, stored)

@@ -103,9 +103,7 @@ def test_measuring_again_adds_what_was_missing_only_on_the_same_weights(store):
     def again(weight_hash):
         number = store.open_cohort(cohort_of(members))
         more = {"val/loss": 0.7, "test/loss": 0.8}
-        seen = Observations(
-            trial_id=trial_id, outcome=Outcome.FINISHED, metrics=more, weight_hash=weight_hash
-        )
+        seen = Observations(trial_id=trial_id, outcome=Outcome.FINISHED, metrics=more, weight_hash=weight_hash)
         return store.commit(number, [seen])
 
     assert again("cd" * 32) == [trial_id]
@@ -186,9 +184,7 @@ def test_an_override_only_adds_and_what_it_added_stays_inside(store):
     assert {lr: r.outside for (_, lr), r in rows(store).items()} == {0.1: True, 0.2: False, 0.4: False}
 
 
-@given(
-    st.lists(st.tuples(st.booleans(), st.sets(st.sampled_from((0.1, 0.2, 0.3, 0.4)))), min_size=1, max_size=5)
-)
+@given(st.lists(st.tuples(st.booleans(), st.sets(st.sampled_from((0.1, 0.2, 0.3, 0.4)))), min_size=1, max_size=5))
 def test_members_are_the_last_file_and_all_overrides(tmp_path_factory, declarations):
     with Store.open(tmp_path_factory.mktemp("s") / "s.sqlite", "write") as store:
         for overridden, lrs in declarations:
@@ -370,9 +366,7 @@ def test_the_documents_name_every_column_of_the_view_and_their_queries_run(store
     decode = re.findall("```python\n(.*?)```", text, re.DOTALL)[-1]
     db = sqlite3.connect(store.path)
     db.row_factory = sqlite3.Row
-    named = {
-        name for line in text.splitlines() if line.startswith("| `") for name in re.findall(r"`(\w+)`", line)
-    }
+    named = {name for line in text.splitlines() if line.startswith("| `") for name in re.findall(r"`(\w+)`", line)}
     columns = {column[1] for column in db.execute("PRAGMA table_info(trial_results)")}
     found = {"row": db.execute("SELECT * FROM series WHERE name = 'train/loss'").fetchone()}
     if sqlite3.sqlite_version_info >= (3, 38):  # the first with ->>

@@ -16,9 +16,7 @@ from runner.store import Store
 from runner.store.schema import APPLICATION_ID, MIGRATIONS, Migration
 
 SECOND = Migration("second", ("ALTER TABLE trials ADD COLUMN note TEXT",))
-THIRD_IS_BROKEN = Migration(
-    "third", ("CREATE TABLE extra (x TEXT) STRICT", "CREATE TABLE trials (x TEXT) STRICT")
-)
+THIRD_IS_BROKEN = Migration("third", ("CREATE TABLE extra (x TEXT) STRICT", "CREATE TABLE trials (x TEXT) STRICT"))
 NOBODY = 65534
 
 

@@ -155,8 +155,6 @@ def test_killed_again_and_again_a_sweep_loses_and_repeats_nothing(folder, kills)
     sweep_the_missing(path, members)
     assert assert_whole(path) == (1, len(members), len(members))
     db = sqlite3.connect(path)
-    counts = db.execute(
-        "SELECT count(*) FROM cohort_trials WHERE outcome IS NOT NULL GROUP BY trial"
-    ).fetchall()
+    counts = db.execute("SELECT count(*) FROM cohort_trials WHERE outcome IS NOT NULL GROUP BY trial").fetchall()
     db.close()
     assert counts == [(1,)] * len(members), "some trial was committed twice"

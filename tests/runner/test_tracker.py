@@ -131,9 +131,7 @@ def test_a_diverged_run_says_so_and_sends_nothing_that_is_not_finite(tmp_path):
         "train/loss": Series(np.arange(3), np.array([1.0, 9.0, np.nan])),
         "val/loss": Series(np.array([1]), np.array([2.0])),
     }
-    diverged = make_trial(
-        1, outcome=Outcome.DIVERGED, diverged_step=2, metrics={"x": np.inf}, series=lambda: series
-    )
+    diverged = make_trial(1, outcome=Outcome.DIVERGED, diverged_step=2, metrics={"x": np.inf}, series=lambda: series)
     export([diverged, make_trial(2, outcome=Outcome.FAILED)], tmp_path / "a.sqlite", SETTINGS)
     runs = {run["run"]["tags"][-1]: run for run in map(read_run, run_files(tmp_path))}
     assert runs["diverged"]["history"] == [
@@ -150,9 +148,7 @@ def test_exporting_twice_equals_once_and_the_second_time_imports_no_wandb(tmp_pa
     export(make_trials(2), store, SETTINGS)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     loaded = []
-    again = [
-        replace(t, series=lambda: loaded.append(1), studies=("coupling", "more")) for t in make_trials(2)
-    ]
+    again = [replace(t, series=lambda: loaded.append(1), studies=("coupling", "more")) for t in make_trials(2)]
     monkeypatch.setitem(sys.modules, "wandb", None)
     result = export(again, store, SETTINGS)
     assert (result.written, result.new, result.problem, loaded) == (2, 0, None, [])
