@@ -43,7 +43,7 @@ def test_one_more_value_on_an_axis_trains_only_the_new_cells(swept: Desk, desk: 
     assert before.items() <= after.items()
 
 
-HOW = [("launcher.workers=2",), ("engine.width=5",), ("launcher.workers=2", "engine.width=17")]
+HOW = [("engine.width=5",), ("launcher.workers=2", "engine.width=17")]
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -57,7 +57,7 @@ def kill_somewhere(desk: Desk, seed: int) -> int:
     """Start a sweep, SIGKILL its whole process group at a random moment; returns the number of trials done."""
     sweep = desk.start("sweep", *SMALL)
     try:
-        sweep.wait(random.Random(seed).uniform(2.0, 9.0))
+        sweep.wait(random.Random(seed).uniform(2.0, 7.0))
     except Exception:  # still running: that is the point
         os.killpg(sweep.pid, signal.SIGKILL)
     sweep.wait()
@@ -67,7 +67,7 @@ def kill_somewhere(desk: Desk, seed: int) -> int:
     return len(desk.hashes())
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(swept: Desk, desk: Desk, kills: int) -> None:
     first = random.SystemRandom().randrange(10**6)
     print(f"kills from seed {first}")  # noqa: T201 (shown when the test fails)
