@@ -33,7 +33,7 @@ GROUPS: dict[str, dict[str, type]] = {
 SETTINGS = ("engine", "launcher", "tracker")
 INTRODUCTION = """# Configuration
 
-Made by `scripts/reference.py` from the schemas and `conf/`; a test keeps it fresh.
+Made by `scripts/reference` from the schemas and `conf/`; a test keeps it fresh.
 
 A configuration is one option of each group (`optimizer=adamw`) and values (`optimizer.lr=0.1`). Everything in the
 first part determines a trial's weights or their evaluation and is part of its id; everything in the second part
@@ -88,8 +88,14 @@ def key_table(group: str, schema: type, notes: dict[str, tuple[str, str]]) -> st
 
 
 def key_rows(group: str, schema: type, notes: dict[str, tuple[str, str]]) -> list[str]:
+    whole_group = next((f.metadata.get("per_trial") for f in fields(TrialConfig) if f.name == group), False)
     return [
-        row(f"{group}.{field.name}", property_of(schema, field.name), notes, bool(field.metadata.get("per_trial")))
+        row(
+            f"{group}.{field.name}",
+            property_of(schema, field.name),
+            notes,
+            bool(whole_group or field.metadata.get("per_trial")),
+        )
         for field in fields(schema)
         if field.name != "name"
     ]

@@ -1,0 +1,109 @@
+"""The documents say what is true now: commands parse, examples work, references are fresh, links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner.config import Request, declare
+from runner.study import expand
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+VERBS = ("plan", "sweep", "run", "ls", "show", "best", "config", "sync", "doctor")
+TAKES_VALUE = ("--config-dir", "--config-name", "--store")
+
+
+def commands() -> list[tuple[str, str]]:
+    """(page, command) for each thalweg command shown in a console block or in backticks."""
+    shown = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        lines = re.findall(r"^\$ (?:scripts/)?(thalweg [^#\n]*)", text, re.MULTILINE)
+        lines += re.findall(r"`(?:scripts/)?(thalweg [^`]+)`", text)
+        shown += [(page.name, line.strip()) for line in lines]
+    return shown
+
+
+def words_of(command: str) -> list[str]:
+    words, rest = [], shlex.split(command)[2:]
+    while rest:
+        word = rest.pop(0)
+        if word in TAKES_VALUE:
+            rest.pop(0)
+        elif not word.startswith("--"):
+            words.append(word)
+    return words
+
+
+@pytest.mark.parametrize(("page", "command"), commands())
+def test_every_command_in_the_documents_can_be_typed(page: str, command: str, tmp_path: Path) -> None:
+    verb = shlex.split(command)[1]
+    assert verb in (*VERBS, "--help", "VERB"), command
+    words = words_of(command)
+    if verb in ("plan", "sweep", "run") and not {"STUDY", "VERB"} & set(words):
+        folder = example(tmp_path) if "--config-dir" in command else None
+        assert declare(Request(tuple(words), folder)).study.size > 0
+
+
+def example(tmp_path: Path) -> str:
+    """The study of docs/study.md, saved where the page says."""
+    text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    (name,) = re.findall(r"Save this as `my/(study/\w+\.yaml)`", text)
+    file = tmp_path / "my" / name
+    file.parent.mkdir(parents=True)
+    file.write_text(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0], encoding="utf-8")
+    return str(tmp_path / "my")
+
+
+def test_the_study_in_ten_lines_works(tmp_path: Path) -> None:
+    declaration = declare(Request(("depth",), example(tmp_path)))
+    assert declaration.study.question
+    assert len(expand(declaration.study)) == 4 * 4 * 3
+
+
+def test_the_other_examples_of_the_study_page_are_whole(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    for number, block in enumerate(re.findall(r"```yaml\n(study:.*?)```", text, re.DOTALL)):
+        file = tmp_path / "study" / f"number{number}.yaml"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"# @package _global_\n{block}", encoding="utf-8")
+        assert expand(declare(Request((f"number{number}",), str(tmp_path))).study)
+
+
+def test_the_configuration_reference_is_fresh() -> None:
+    made = runpy.run_path(str(ROOT / "scripts" / "reference.py"))["page"]()
+    assert (ROOT / "docs" / "config.md").read_text(encoding="utf-8") == made, "run scripts/reference"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example_and_stands_in_the_readme(verb: str) -> None:
+    helped = subprocess.run(
+        [sys.executable, "-P", "-m", "runner", verb, "--help"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert f"Example: thalweg {verb}" in helped.stdout
+    assert f"thalweg {verb}" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        path, _, heading = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        if heading:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in [re.sub(r"[^\w -]", "", text).strip().lower().replace(" ", "-") for text in headings]
+
+
+def test_the_version_stands_in_one_place() -> None:
+    from runner import __version__
+
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert __version__ not in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
