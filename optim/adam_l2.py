@@ -51,6 +51,7 @@ class AdamL2(RuleOptimizer):
     """
 
     config_name = "adam_l2"
+    rule = AdamL2Rule
 
     def __init__(
         self,

@@ -63,6 +63,7 @@ class AdamW(RuleOptimizer):
     """
 
     config_name = "adamw"
+    rule = AdamWRule
 
     def __init__(
         self,

@@ -19,7 +19,6 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optim.build import rule_for
 from optim.schema import OPTIMIZERS
 
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ class RuleOptimizer(Optimizer):
     """
 
     config_name: ClassVar[str]
+    rule: ClassVar[type[Any]]  # the rule's class; its fields are structural options
 
     def __init__(self, params: ParamsT, defaults: Group) -> None:
         super().__init__(params, defaults | {"multiplier": 1.0})
@@ -85,7 +85,7 @@ class RuleOptimizer(Optimizer):
     def _read(self, group: Group) -> tuple[Rule, dict[str, float]]:
         """Return the group's rule, and its hyperparameters with the schedule already in them."""
         options = self._options(group)
-        rule = rule_for(OPTIMIZERS[self.config_name](**options))
+        rule: Rule = self.rule(**{item.name: options[item.name] for item in fields(self.rule)})
         hyper = {name: options[name] for name in rule.hyper}
         if options.get("decay") == "independent":
             hyper["weight_decay"] *= group["multiplier"]

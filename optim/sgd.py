@@ -70,6 +70,7 @@ class SGDMomentum(RuleOptimizer):
     """
 
     config_name = "sgd"
+    rule = SGDRule
 
     def __init__(
         self,

@@ -15,9 +15,9 @@ def main() -> int:
     except SetupError as error:
         print(f"thalweg: {error.message}; {error.hint}", file=sys.stderr)  # noqa: T201
         return error.exit_code
-    from runner import cli
+    from runner.cli import main as command_line
 
-    return cli.main()
+    return command_line()
 
 
 if __name__ == "__main__":
