@@ -201,7 +201,7 @@ def test_a_single_value_of_an_axis_is_an_axis_of_one():
 def test_an_override_that_a_block_would_overwrite_is_refused(word):
     text = refusal("coupling", word)
     assert word.partition("=")[0] in text
-    assert "block 'scale-invariant" in text
+    assert "block 'scale-inv." in text
 
 
 def test_settings_are_no_change_of_a_study():
