@@ -307,7 +307,9 @@ def test_an_existing_environment_is_checked_and_never_changed(clone):
 
 def test_an_existing_environment_that_fits_is_used(clone):
     requires(clone, "numpy>=1.26")
-    python = program(clone.bin / "own", f'#!/bin/sh\n[ "$3" = runner ] && exit 5\nexec '{sys.executable}' "$@"\n')
+    python = program(
+        clone.bin / "own", f'#!/bin/sh\n[ "$3" = runner ] && exit 5\nexec {shlex.quote(sys.executable)} "$@"\n'
+    )
     assert clone.call("ls", THALWEG_PYTHON=str(python)).returncode == 5
     assert not clone.venv.exists()
 
