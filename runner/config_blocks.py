@@ -87,7 +87,7 @@ def build(name: str, section: StudySection, groups: Mapping[str, Any], overrides
         name=name,
         question=section.question,
         metric=section.metric,
-        direction=section.direction,
+        direction=section.best_is,
         replicate=replicate,
         vars=section.vars,
         blocks=blocks,

@@ -19,6 +19,7 @@ from runner.config_schema import (
     shown,
 )
 from runner.errors import ConfigError
+from runner.observation import Metric
 
 GRID = "grid"
 """Name of the only block of a study that declares one grid."""
@@ -70,8 +71,8 @@ class StudySection:
 
     __pydantic_config__ = _STRICT
     question: str = ""
-    metric: Annotated[str, Field(pattern=r"^[a-z_]+/[a-z_0-9]+$")]
-    direction: Literal["min", "max"]
+    metric: Metric
+    direction: Literal["min", "max"] | None = None  # None: a loss is best small, an accuracy large
     replicate: Annotated[dict[str, Any], Field(max_length=1)] = field(default_factory=dict)
     vars: tuple[str, ...] = ()
     blocks: tuple[BlockSection, ...] = ()
@@ -79,6 +80,11 @@ class StudySection:
     derive: dict[str, str | float] = field(default_factory=dict)
     expect: ExpectSection | None = None
     analysis: AnalysisSection | None = None
+
+    @property
+    def best_is(self) -> Literal["min", "max"]:
+        """Which end of the metric is best."""
+        return self.direction or ("max" if self.metric.endswith("accuracy") else "min")
 
     @property
     def grids(self) -> tuple[BlockSection, ...]:

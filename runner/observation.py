@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import numpy as np
+
+Metric = Literal["val/loss", "val/accuracy", "train/loss", "train/accuracy"]
+"""The final values a study can be judged by. Every finished trial has the test ones too: they never choose."""
 
 
 class Outcome(StrEnum):
