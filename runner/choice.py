@@ -9,6 +9,9 @@ from typing import Literal
 
 from runner.trial import Trial
 
+LOOP_WIDTH = 8
+"""Trials that a cohort of the loop holds: nothing is gained by more, and a kill loses at most one cohort."""
+
 Layout = Literal["shared", "per_lane"]
 """shared: a cohort has one seed and draws each batch once. per_lane: each lane draws its own."""
 

@@ -15,18 +15,19 @@ from runner.trial import Trial
 
 @dataclass(frozen=True)
 class Ask:
-    """Choose executor and width for a group, from a sample of its trials."""
+    """Choose executor and width for a group, from a sample of its trials. `attempt` as in Train."""
 
     group_id: str
     sample: tuple[Trial, ...]
     layout: Layout
     requested: str
     width: int | None
+    attempt: int = 1
 
 
 @dataclass(frozen=True)
 class Train:
-    """Train a cohort. `attempt` counts from 1; a cohort whose worker died is tried once more."""
+    """Train a cohort. `attempt` counts from 1; a task whose worker died is tried once more."""
 
     group_id: str
     trials: tuple[Trial, ...]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
 from typing import Protocol
 
-from runner.choice import Choice, Layout, layout_for
+from runner.choice import LOOP_WIDTH, Choice, Layout, layout_for
 from runner.device import nvidia_present, usable_cores
 from runner.errors import SetupError
 from runner.messages import Answer, Ask, Hello, Progress, Task, Train, Trained
@@ -25,11 +25,10 @@ from runner.store import CohortRecord, Store
 from runner.study import Study
 from runner.trial import Trial
 
-LOOP_WIDTH = 8
-"""Trials a loop cohort holds: nothing is gained by more, and a kill loses at most one cohort."""
 SMALLEST_WORTH_CUTTING = 16
 PROBED_TRIALS = 32
 ATTEMPTS = 2
+DOCTOR = "see: thalweg doctor"
 
 
 class Report(Protocol):
@@ -140,44 +139,48 @@ class _Sweep:
     # workers and their device
 
     def _start_workers(self, pool: Pool) -> None:
-        """Start one worker per core or GPU; the first says what device there is before the others start."""
+        """Start one worker per core or GPU. Where a GPU may be, the first says so before the others start."""
         wanted = self.settings.engine.device
         if wanted == "auto" and not nvidia_present():
             wanted = "cpu"
-        hello = self._introduce(pool, wanted)
+        first = pool.start(wanted)
+        if wanted == "cpu":
+            self._start_others(pool, "cpu", usable_cores())
+        self.hello = hello = self._wait_for(pool, first)
         if hello.complaint and wanted != "auto":
-            raise SetupError(
-                f"engine.device={wanted}: {hello.complaint}", "use engine.device=cpu, or see: thalweg doctor"
-            )
+            raise SetupError(f"engine.device={wanted}: {hello.complaint}", f"use engine.device=cpu, or {DOCTOR}")
         if hello.complaint:
             self.report.note(f"NOT USING THE GPU: {hello.complaint}")
-        self.hello = hello
-        self.result.device = hello.device_name if hello.device.startswith("cuda") else hello.device
         if hello.device == "mps":
-            self.report.note("engine.device=mps is untested; expect neither speed nor equal bits")
-        self.wanted_workers = self._number_of_workers(hello)
-        for number in range(1, self.wanted_workers):
-            pool.start(f"cuda:{number % hello.devices}" if hello.device.startswith("cuda") else hello.device)
+            self._accept_mps()
+        if wanted != "cpu":
+            self._start_others(pool, hello.device, usable_cores() if hello.device == "cpu" else hello.devices)
+        self.result.device = self._device_name()
 
-    def _introduce(self, pool: Pool, wanted: str) -> Hello:
-        first = pool.start(wanted)
+    def _start_others(self, pool: Pool, device: str, there: int) -> None:
+        """Start the workers after the first: as many as asked for, else one per core or GPU that has work."""
+        busy = max(1, min(there, self.plan.to_train // LOOP_WIDTH))
+        self.wanted_workers = self.settings.launcher.workers or busy
+        for number in range(1, self.wanted_workers):
+            pool.start(f"cuda:{number % there}" if device.startswith("cuda") else device)
+
+    def _wait_for(self, pool: Pool, first: Worker) -> Hello:
         while first.hello is None:
             for speaker, heard in pool.hear():
-                if heard is None:
-                    raise SetupError(
-                        f"a worker process ended with code {speaker.process.exitcode} before it was ready",
-                        "see: thalweg doctor",
-                    )
+                if heard is None and speaker is first:
+                    code = first.process.exitcode
+                    raise SetupError(f"a worker process ended with code {code} before it was ready", DOCTOR)
                 if isinstance(heard, Hello):
                     speaker.hello = heard
         return first.hello
 
-    def _number_of_workers(self, hello: Hello) -> int:
-        asked = self.settings.launcher.workers
-        if asked:
-            return asked
-        there = usable_cores() if hello.device == "cpu" else hello.devices
-        return max(1, min(there, self.plan.to_train // LOOP_WIDTH))
+    def _accept_mps(self) -> None:
+        if any(trial.config.precision == "float64" for group in self.plan.groups for trial in group.trials):
+            raise SetupError("engine.device=mps has no float64", "use precision=float32, or engine.device=cpu")
+        self.report.note("engine.device=mps is untested; expect neither speed nor equal bits")
+
+    def _device_name(self) -> str:
+        return self.hello.device_name if self.hello.device.startswith("cuda") else self.hello.device
 
     # tasks
 
@@ -200,7 +203,7 @@ class _Sweep:
 
     def _question(self, group: Group) -> Ask:
         layout = layout_for(group.trials)
-        seed = group.trials[0].config.seed
+        seed = Counter(trial.config.seed for trial in group.trials).most_common(1)[0][0]
         sample = [trial for trial in group.trials if layout == "per_lane" or trial.config.seed == seed]
         engine = self.settings.engine
         return Ask(group.group_id, tuple(sample[:PROBED_TRIALS]), layout, engine.name, engine.width)
@@ -234,7 +237,7 @@ class _Sweep:
                 executor=task.executor,
                 layout=task.layout,
                 width=len(task.trials),
-                device=self.hello.device_name if self.hello.device.startswith("cuda") else self.hello.device,
+                device=self._device_name(),
                 versions=self.hello.versions,
                 trial_ids=tuple(trial.id for trial in task.trials),
             )
@@ -262,7 +265,7 @@ class _Sweep:
 
     def _chosen(self, answer: Answer) -> None:
         group, choice = self.groups[answer.group_id], answer.choice
-        if self.settings.engine.name == "auto" and group.wanted > 1:
+        if self.settings.engine.name == "auto" and len(group.trials) > 1:
             choice = self.store.record_choice(group.group_id, self._choice_key(), choice)
         self.report.note(f"{_structure(group)}: {choice.executor}, {choice.reason}")
         self.tasks.extendleft(reversed(self._cohorts(group, choice)))
@@ -281,10 +284,14 @@ class _Sweep:
         self._show()
 
     def _bury(self, pool: Pool, dead: Worker) -> None:
-        """Give a dead worker's task to another, or after too many deaths record its trials as failed."""
+        """Give a dead worker's task to another, or after too many deaths record its trials as failed.
+
+        One that died before it was ready is not replaced: another would end the same way. Raises SetupError when
+        none is left.
+        """
         self.tally.steps -= self.steps_of.pop(dead, 0)
-        task, code = dead.task, dead.process.exitcode
-        if isinstance(task, Train) and task.attempt < ATTEMPTS:
+        task, hello, code = dead.task, dead.hello, dead.process.exitcode
+        if task and task.attempt < ATTEMPTS:
             self.tasks.appendleft(replace(task, attempt=task.attempt + 1))
         elif isinstance(task, Train):
             reason = f"the worker process died {ATTEMPTS} times while it trained this cohort (exit code {code})"
@@ -292,11 +299,16 @@ class _Sweep:
             self.steps_of[dead] = 0
             self._commit(dead, task, failed)
         elif isinstance(task, Ask):
-            reason = f"the worker process died while probing (exit code {code})"
-            choice = Choice(executor="loop", layout=task.layout, width=task.width or 1, reason=reason)
+            reason = f"the worker process died {ATTEMPTS} times while probing (exit code {code})"
+            choice = Choice(executor="loop", layout=task.layout, width=task.width or LOOP_WIDTH, reason=reason)
             self._chosen(Answer(task.group_id, choice))
-        self.report.note(f"a worker process died (exit code {code}); starting another")
-        pool.start(self.hello.device)
+        if hello is None and not pool.workers:
+            raise SetupError(f"every worker process ended before it was ready, the last with code {code}", DOCTOR)
+        if hello and self.tasks:
+            self.report.note(f"a worker process died (exit code {code}); starting another")
+            pool.start(hello.device)
+        else:
+            self.report.note(f"a worker process died (exit code {code})")
 
     def _show(self) -> None:
         ended = self.tally.committed

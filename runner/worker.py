@@ -19,7 +19,7 @@ from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
-from runner.choice import Choice
+from runner.choice import LOOP_WIDTH, Choice
 from runner.messages import Answer, Ask, Hello, Progress, Task, Train, Trained
 from runner.observation import Observations, Outcome
 from runner.trial import Trial
@@ -78,7 +78,7 @@ class _Bench:
             choice = choose(self._workload_of(ask.group_id, ask.sample[0]), question)
         except Exception as error:  # training will meet the same error and record it with each trial
             reason = f"probing failed: {type(error).__name__}: {error}"
-            choice = Choice(executor="loop", layout=ask.layout, width=ask.width or 1, reason=reason)
+            choice = Choice(executor="loop", layout=ask.layout, width=ask.width or LOOP_WIDTH, reason=reason)
         return Answer(ask.group_id, choice)
 
     def _train(self, task: Train) -> Trained:

@@ -16,10 +16,10 @@ CHUNK = 512
 
 @torch.no_grad()
 def evaluate(workload: Workload, state: State, split: str, executor: str) -> dict[str, Tensor]:
-    """Return {"loss": `[K]`, "accuracy": `[K]`} in float64, on the device, over all rows of a split."""
+    """Return {"loss": `[K]`, "accuracy": `[K]`} in float64, on the host, over all rows of a split."""
     examples = workload.splits[split]
     workload.module.eval()
-    totals = torch.zeros(2, state.lanes, dtype=torch.float64, device=workload.device)
+    totals = torch.zeros(2, state.lanes, dtype=torch.float64)
     for x, y in zip(torch.split(examples.x, CHUNK), torch.split(examples.y, CHUNK), strict=True):
         totals += _sums(_logits(workload, state, x, executor), y)
     workload.module.train()
@@ -31,7 +31,8 @@ def _logits(workload: Workload, state: State, x: Tensor, executor: str) -> Tenso
     """`[K, N, C]`."""
 
     def forward(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
-        logits: Tensor = functional_call(workload.module, (parameters, buffers), (x,))
+        held = {name: buffer.clone() for name, buffer in buffers.items()}  # a module may write them even here
+        logits: Tensor = functional_call(workload.module, (parameters, held), (x,))
         return logits
 
     views = workload.layout.views(state.theta)
@@ -50,4 +51,4 @@ def _sums(logits_KNC: Tensor, y_N: Tensor) -> Tensor:
     targets = y_N.expand(lanes, rows)
     loss = F.cross_entropy(logits_KNC.reshape(-1, classes), targets.reshape(-1), reduction="none")
     hits = logits_KNC.argmax(dim=2) == targets
-    return torch.stack([loss.view(lanes, rows).double().sum(1), hits.double().sum(1)])
+    return torch.stack([loss.view(lanes, rows).cpu().double().sum(1), hits.cpu().double().sum(1)])

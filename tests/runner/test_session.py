@@ -1,0 +1,268 @@
+"""The session, driven by pretended workers: what is cut, asked, stored, tried again and given up."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from store_cases import make_trial
+
+from runner import session
+from runner.choice import Choice
+from runner.config import Request, declare
+from runner.errors import SetupError
+from runner.messages import Answer, Ask, Hello, Progress, Task, Trained
+from runner.observation import Observations, Outcome
+from runner.plan import Plan, make_plan
+from runner.pool import Worker
+from runner.session import cut
+from runner.store import Store
+from runner.study import expand
+
+CPU = Hello("cpu", "x86_64", {"torch": "2.0"})
+
+
+class Process:
+    exitcode = -9
+
+
+class Pool:
+    """Workers that answer at once, in this process. `deaths` counts the tasks that kill whoever does them."""
+
+    deaths = 0
+    hellos: tuple[Hello | None, ...] = (CPU,)
+    interrupt_after = 10**9
+    started: list[str]
+
+    def __init__(self) -> None:
+        self.workers: list[Worker] = []
+        self.said = 0
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.workers.clear()
+
+    def start(self, device: str) -> Worker:
+        type(self).started.append(device)
+        worker = Worker(Process(), None)  # type: ignore[arg-type]
+        worker.give = lambda task: setattr(worker, "task", task)  # type: ignore[method-assign]
+        self.workers.append(worker)
+        return worker
+
+    def hear(self) -> Iterator[tuple[Worker, object]]:
+        for worker in list(self.workers):
+            self.said += 1
+            if self.said > self.interrupt_after:
+                raise KeyboardInterrupt
+            if worker.hello is None:
+                hello = self.hellos[min(len(self.started), len(self.hellos)) - 1]
+                if hello is None:
+                    self.workers.remove(worker)
+                yield worker, hello
+            elif worker.task is None:
+                continue
+            elif type(self).deaths:
+                type(self).deaths -= 1
+                self.workers.remove(worker)
+                yield worker, None
+            else:
+                yield from ((worker, report) for report in reports_on(worker.task))
+
+
+def reports_on(task: Task) -> Iterator[object]:
+    if isinstance(task, Ask):
+        yield Answer(task.group_id, Choice("vmap", task.layout, task.width or 64, "pretended"))
+        return
+    yield Progress(10, 0)
+    yield Trained(
+        tuple(
+            Observations(trial_id=trial.id, outcome=Outcome.FINISHED, metrics={"val/loss": 1.0}, weight_hash="ab" * 32)
+            for trial in task.trials
+        ),
+        peak_bytes=0,
+    )
+
+
+class Report:
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.fractions: list[float] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def progress(self, done: int, diverged: int, failed: int, fraction: float, best: float | None) -> None:
+        self.fractions.append(fraction)
+
+
+class Bench:
+    """A store, a small study, and sweeps of it by pretended workers."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.pool = type("Workers", (Pool,), {"started": []})
+        monkeypatch.setattr(session, "Pool", self.pool)
+        monkeypatch.setattr(session, "nvidia_present", lambda: False)
+        self.store = Store.open(folder / "s.sqlite", "write")
+        self.report = Report()
+
+    def plan(self, *words: str) -> Plan:
+        self.declaration = declare(Request(words or ("optimizer.lr=0.1..1.0:10lin", "seed=0,1", "study.name=mine")))
+        members = expand(self.declaration.study)
+        self.store.declare(self.declaration.study, members, self.declaration.document)
+        return make_plan(self.declaration.study, members, self.store.statuses(m.trial.id for m in members))
+
+    def sweep(self, *words: str) -> session.SweepResult:
+        return session.sweep(self.plan(*words), self.store, self.declaration.settings, self.report)
+
+    def cohorts(self) -> list[tuple]:
+        return self.store._db.execute("SELECT executor, width FROM cohorts ORDER BY id").fetchall()
+
+    def choices(self) -> list[tuple]:
+        return self.store._db.execute("SELECT executor, width FROM choices").fetchall()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    made = Bench(tmp_path, monkeypatch)
+    yield made
+    made.store.close()
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(1, 70), min_size=1, max_size=5),
+    st.sampled_from(["loop", "vmap"]),
+    st.sampled_from(["shared", "per_lane"]),
+    st.integers(1, 80),
+    st.integers(1, 8),
+)
+def test_every_trial_is_in_one_cohort_no_wider_than_chosen(per_seed, executor, layout, width, workers) -> None:
+    base = make_trial()
+    number = itertools.count(1)
+    trials = [
+        replace(base, config=replace(base.config, seed=seed, optimizer=replace(base.config.optimizer, lr=next(number))))
+        for seed, count in enumerate(per_seed)
+        for _ in range(count)
+    ]
+    cohorts = cut(trials, Choice(executor, layout, width, ""), workers)
+    assert sorted(id(t) for cohort in cohorts for t in cohort) == sorted(map(id, trials))
+    assert all(0 < len(cohort) <= width for cohort in cohorts)
+    if layout == "shared":
+        assert all(len({trial.config.seed for trial in cohort}) == 1 for cohort in cohorts)
+    if layout == "per_lane" and len(trials) >= 2 * workers * session.SMALLEST_WORTH_CUTTING:
+        assert len(cohorts) >= 2 * workers
+
+
+def test_a_sweep_commits_every_trial_and_its_progress_only_grows(bench: Bench) -> None:
+    result = bench.sweep()
+    assert (result.finished, result.failed, result.interrupted) == (20, 0, False)
+    assert bench.plan().to_train == 0
+    assert bench.report.fractions == sorted(bench.report.fractions)
+    assert bench.report.fractions[-1] == 1.0
+
+
+def test_a_choice_is_stored_once_and_used_again_when_the_grid_grows(bench: Bench) -> None:
+    bench.sweep()
+    assert bench.choices() == [("vmap", 64)]
+    asked = len(bench.report.notes)
+    bench.sweep("optimizer.lr=0.1..1.0:10lin", "seed=0..3", "study.name=mine")
+    assert len(bench.report.notes) == asked
+    assert {executor for executor, _ in bench.cohorts()} == {"vmap"}
+
+
+def test_a_single_trial_decides_nothing_for_the_grids_to_come(bench: Bench) -> None:
+    bench.sweep("optimizer.lr=0.5")
+    assert bench.choices() == []
+
+
+def test_an_executor_asked_for_by_name_is_not_remembered(bench: Bench) -> None:
+    bench.sweep("optimizer.lr=0.1,0.2", "engine=vmap", "engine.width=1")
+    assert bench.choices() == []
+    assert bench.cohorts() == [("vmap", 1), ("vmap", 1)]
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_task_whose_worker_died_is_done_by_another(bench: Bench, deaths: int) -> None:
+    bench.pool.deaths = deaths
+    result = bench.sweep("optimizer.lr=0.1,0.2", "launcher.workers=2")
+    assert (result.finished, result.failed) == (2, 0)
+    assert sum("starting another" in note for note in bench.report.notes) == deaths
+
+
+def test_a_cohort_that_kills_every_worker_fails_with_the_reason_and_is_retried_later(bench: Bench) -> None:
+    bench.pool.deaths = 4  # the probe twice, then the cohort twice
+    result = bench.sweep("optimizer.lr=0.1,0.2", "launcher.workers=1")
+    assert (result.finished, result.failed) == (0, 2)
+    assert "died 2 times" in (result.first_error or "")
+    assert bench.sweep("optimizer.lr=0.1,0.2").finished == 2
+
+
+def test_workers_that_never_get_ready_end_the_sweep_with_one_sentence(bench: Bench) -> None:
+    bench.pool.hellos = (None,)
+    with pytest.raises(SetupError, match="before it was ready"):
+        bench.sweep()
+
+
+def test_an_interruption_keeps_what_was_heard(bench: Bench) -> None:
+    bench.pool.interrupt_after = 4
+    result = bench.sweep("optimizer.lr=0.1..1.0:10lin", "seed=0,1", "launcher.workers=1", "engine.width=2")
+    assert result.interrupted
+    assert 0 < result.finished < 20
+
+
+def test_one_worker_a_core_only_where_there_is_work_for_it(bench: Bench, monkeypatch) -> None:
+    monkeypatch.setattr(session, "usable_cores", lambda: 8)
+    bench.sweep("optimizer.lr=0.1,0.2")
+    assert bench.pool.started == ["cpu"]
+    bench.sweep()
+    assert bench.pool.started == ["cpu", "cpu", "cpu"]  # 20 trials are work for two
+
+
+def test_a_gpu_that_cannot_be_used_is_said_loudly_and_the_cpu_takes_over(bench: Bench, monkeypatch) -> None:
+    monkeypatch.setattr(session, "nvidia_present", lambda: True)
+    monkeypatch.setattr(session, "usable_cores", lambda: 2)
+    bench.pool.hellos = (replace(CPU, complaint="the driver is too old"), CPU)
+    assert bench.sweep().device == "cpu"
+    assert bench.pool.started == ["auto", "cpu"]
+    assert bench.report.notes[0] == "NOT USING THE GPU: the driver is too old"
+
+
+def test_a_gpu_asked_for_by_name_is_not_replaced(bench: Bench) -> None:
+    bench.pool.hellos = (replace(CPU, complaint="there is none"),)
+    with pytest.raises(SetupError, match=r"engine\.device=cuda: there is none"):
+        bench.sweep("optimizer.lr=0.1,0.2", "engine.device=cuda")
+
+
+def test_each_gpu_gets_a_worker_of_its_own(bench: Bench, monkeypatch) -> None:
+    monkeypatch.setattr(session, "nvidia_present", lambda: True)
+    gpu = Hello("cuda:0", "NVIDIA X", {"torch": "2.0"}, devices=2)
+    bench.pool.hellos = (gpu, replace(gpu, device="cuda:1"))
+    assert bench.sweep().device == "NVIDIA X"
+    assert bench.pool.started == ["auto", "cuda:1"]
+
+
+def test_mps_has_no_float64(bench: Bench) -> None:
+    bench.pool.hellos = (replace(CPU, device="mps"),)
+    with pytest.raises(SetupError, match="float64"):
+        bench.sweep("optimizer.lr=0.1,0.2", "engine.device=mps", "precision=float64")
+
+
+def test_the_sample_for_the_probe_comes_from_the_seed_with_the_most_trials(bench: Bench, monkeypatch) -> None:
+    seen: list[Ask] = []
+    monkeypatch.setattr(
+        session,
+        "Ask",
+        lambda *parts: seen.append(Ask(*parts)) or seen[-1],  # type: ignore[func-returns-value]
+    )
+    bench.sweep("optimizer.lr=0.1", "seed=0")
+    grown = bench.plan("optimizer.lr=0.1..1.0:10lin", "seed=0,1", "study.name=mine")
+    session.sweep(grown, bench.store, bench.declaration.settings, bench.report)
+    assert {trial.config.seed for trial in seen[-1].sample} == {1}
+    assert len(seen[-1].sample) == 10
