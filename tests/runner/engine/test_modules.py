@@ -86,9 +86,7 @@ def test_measuring_writes_no_buffer_and_changes_no_hash(grid_of, executor) -> No
     assert hashes(1) == hashes(9)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="vmap sums the gradient of a BatchNorm bias in an order that depends on K: 1 ulp"
-)
+@pytest.mark.xfail(strict=True, reason="vmap sums a BatchNorm bias's gradient in an order that depends on K: 1 ulp")
 def test_its_bits_do_not_depend_on_company(grid_of, train_all) -> None:
     trials = grid_of(9)
     whole = [each.weight_hash for each in train_all(trials)]
