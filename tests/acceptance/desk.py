@@ -69,5 +69,12 @@ class Desk:
         finally:
             connection.close()
 
+    def is_training(self) -> bool:
+        """Whether a sweep has opened its first cohort; the store may be only half made while we look."""
+        try:
+            return self.store.exists() and self.query("SELECT count(*) FROM cohorts") != [(0,)]
+        except sqlite3.OperationalError:
+            return False
+
     def hashes(self) -> dict[str, str]:
         return dict(self.query("SELECT id, weight_hash FROM trials WHERE outcome IN ('finished', 'diverged')"))
