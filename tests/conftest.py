@@ -1,6 +1,11 @@
 """Which tests run: `slow` ones with --slow only, `gpu` ones where torch finds a CUDA device."""
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is not a failure: no property here is about time.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 def pytest_addoption(parser):
