@@ -1,6 +1,11 @@
 """Which tests run: `slow` ones with --slow only, `gpu` ones where torch finds a CUDA device."""
 
+import os
+
 import pytest
+
+# Read once, at the first product of whichever test comes first; see runner.engine.determinism.
+os.environ["MKL_CBWR"] = "AUTO,STRICT"
 
 
 def pytest_addoption(parser):
