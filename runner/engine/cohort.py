@@ -69,7 +69,7 @@ def train(cohort: Cohort, workload: Workload, tick: Tick = lambda steps, diverge
     _measure(record, workload, state, cohort)
     for start, stop in _spans(config.budget.steps, measured):
         losses_TK = EXECUTORS[cohort.executor](workload, state, inputs.block(start, stop, record.lane_of))
-        record.batch_loss_TN[start:stop, record.lane_of] = losses_TK.double().cpu().numpy()
+        record.batch_loss_TN[start:stop, record.lane_of] = losses_TK.cpu().double().numpy()
         steps_done = (stop - start) * state.lanes
         dead = len(record.diverged_step)
         state = _drop_diverged(record, workload, state)
@@ -99,7 +99,7 @@ def _measure(record: _Record, workload: Workload, state: State, cohort: Cohort) 
     record.evaluated.append(state.step)
     for name, values_K in evaluate(workload, state, "val", cohort.executor).items():
         row = np.full(len(cohort.trials), np.nan)
-        row[record.lane_of] = values_K.cpu().numpy()
+        row[record.lane_of] = values_K.numpy()
         record.val[name].append(row)
 
 
@@ -125,7 +125,7 @@ def _finish(record: _Record, workload: Workload, state: State, cohort: Cohort) -
     for split in ("train", "val", "test"):
         for name, values_K in evaluate(workload, state, split, cohort.executor).items():
             row = np.full(len(cohort.trials), np.nan)
-            row[record.lane_of] = values_K.cpu().numpy()
+            row[record.lane_of] = values_K.numpy()
             record.final[f"{split}/{name}"] = row
     for place in record.lane_of:
         if not np.isfinite(record.final["val/loss"][place]):
