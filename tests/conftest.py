@@ -1,11 +1,16 @@
 """Which tests run: `slow` ones with --slow only, `gpu` ones where torch finds a CUDA device."""
 
+import os
+
 import pytest
 from hypothesis import settings
 
 # A busy machine is not a failure: no property here is about time.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# Read once, at the first product of whichever test comes first; see runner.engine.determinism.
+os.environ["MKL_CBWR"] = "AUTO,STRICT"
 
 
 def pytest_addoption(parser):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
 from runner.engine.state import State
 from runner.engine.workload import Workload
@@ -18,11 +18,13 @@ CHUNK = 512
 def evaluate(workload: Workload, state: State, split: str, executor: str) -> dict[str, Tensor]:
     """Return {"loss": `[K]`, "accuracy": `[K]`} in float64, on the host, over all rows of a split."""
     examples = workload.splits[split]
-    workload.module.eval()
     totals = torch.zeros(2, state.lanes, dtype=torch.float64)
-    for x, y in zip(torch.split(examples.x, CHUNK), torch.split(examples.y, CHUNK), strict=True):
-        totals += _sums(_logits(workload, state, x, executor), y)
-    workload.module.train()
+    workload.module.eval()
+    try:
+        for x, y in zip(torch.split(examples.x, CHUNK), torch.split(examples.y, CHUNK), strict=True):
+            totals += _sums(_logits(workload, state, x, executor), y)
+    finally:
+        workload.module.train()
     loss_K, accuracy_K = totals / examples.y.shape[0]
     return {"loss": loss_K, "accuracy": accuracy_K}
 
@@ -31,9 +33,7 @@ def _logits(workload: Workload, state: State, x: Tensor, executor: str) -> Tenso
     """`[K, N, C]`."""
 
     def forward(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
-        held = {name: buffer.clone() for name, buffer in buffers.items()}  # a module may write them even here
-        logits: Tensor = functional_call(workload.module, (parameters, held), (x,))
-        return logits
+        return workload.forward(parameters, buffers, x)[0]
 
     views = workload.layout.views(state.theta)
     if executor == "vmap":
@@ -46,9 +46,9 @@ def _logits(workload: Workload, state: State, x: Tensor, executor: str) -> Tenso
 
 
 def _sums(logits_KNC: Tensor, y_N: Tensor) -> Tensor:
-    """Summed loss and number of hits, float64 `[2, K]`."""
+    """Summed loss and number of hits, `[2, K]`, added up in float64 on the host: MPS has no float64."""
     lanes, rows, classes = logits_KNC.shape
     targets = y_N.expand(lanes, rows)
     loss = F.cross_entropy(logits_KNC.reshape(-1, classes), targets.reshape(-1), reduction="none")
     hits = logits_KNC.argmax(dim=2) == targets
-    return torch.stack([loss.view(lanes, rows).cpu().double().sum(1), hits.cpu().double().sum(1)])
+    return torch.stack([loss.view(lanes, rows), hits.to(loss.dtype)]).cpu().double().sum(2)

@@ -40,9 +40,12 @@ def make_trial(
     warmup: int = 5,
     precision: str = "float32",
     init_gain: float = 1.0,
+    hidden: tuple[int, ...] = (16, 16),
+    batch_size: int = 16,
+    floor: float = 0.0,
 ) -> Trial:
     """A small trial on digits."""
-    network = {"name": model, "hidden": [16, 16], "init_gain": init_gain}
+    network = {"name": model, "hidden": hidden, "init_gain": init_gain}
     if model == "mlp_scale_invariant":
         network["logit_scale"] = 2.0
     return Trial(
@@ -51,8 +54,8 @@ def make_trial(
                 "model": network,
                 "dataset": {"name": "digits", "train_size": 200, "label_noise": 0.2, "split_seed": 0},
                 "optimizer": {**OPTIMIZERS[optimizer], "lr": lr, "weight_decay": weight_decay},
-                "schedule": {"name": "warmup_cosine", "warmup": warmup, "floor": 0.0},
-                "budget": {"steps": steps, "batch_size": 16},
+                "schedule": {"name": "warmup_cosine", "warmup": warmup, "floor": floor},
+                "budget": {"steps": steps, "batch_size": batch_size},
                 "precision": precision,
                 "divergence": {"loss_factor": 1e4},
                 "seed": seed,
@@ -74,16 +77,16 @@ def run(
     return train(Cohort(tuple(trials), executor, layout, evaluations), workload)  # type: ignore[arg-type]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def trial_of() -> Callable[..., Trial]:
     return make_trial
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def grid_of() -> Callable[..., list[Trial]]:
     return grid
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def train_all() -> Callable[..., list[Observations]]:
     return run

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from optim.schedule import warmup_cosine
 from runner.engine.streams import batch_indices
@@ -33,10 +35,28 @@ def test_vmap_losses_equal_loop_losses_in_float32(grid_of, train_all, optimizer,
 @pytest.mark.parametrize("model", ["mlp", "mlp_scale_invariant"])
 def test_a_trials_bits_do_not_depend_on_width_place_or_neighbours(grid_of, train_all, executor, model) -> None:
     trials = grid_of(37, model=model, optimizer="adamw")
-    whole = [each.weight_hash for each in train_all(trials, executor)]
+    whole = [(each.weight_hash, each.metrics) for each in train_all(trials, executor)]
     for chosen in ([5], [5, 6], [36, 5, 0], list(range(5, 21)), list(reversed(range(37)))):
-        part = [each.weight_hash for each in train_all([trials[i] for i in chosen], executor)]
+        part = [(each.weight_hash, each.metrics) for each in train_all([trials[i] for i in chosen], executor)]
         assert part == [whole[i] for i in chosen]
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    hidden=st.lists(st.integers(2, 70), min_size=1, max_size=3),
+    batch_size=st.sampled_from([1, 3, 7, 16, 31, 32, 33]),
+    model=st.sampled_from(["mlp", "mlp_scale_invariant"]),
+    layout=st.sampled_from(["shared", "per_lane"]),
+    precision=st.sampled_from(["float32", "float64"]),
+)
+def test_equal_trials_end_with_equal_bits_whatever_their_shapes(
+    trial_of, train_all, hidden, batch_size, model, layout, precision
+) -> None:
+    """Layers and batches that are no multiple of a cache line put lanes at unlike places in memory."""
+    shape = {"hidden": hidden, "batch_size": batch_size, "model": model, "precision": precision}
+    trial = trial_of(0.05, optimizer="adamw", steps=3, warmup=1, **shape)
+    together = {each.weight_hash for each in train_all([trial] * 9, "vmap", layout)}
+    assert together == {train_all([trial], "vmap", layout)[0].weight_hash}
 
 
 @pytest.mark.parametrize("executor", ["loop", "vmap"])

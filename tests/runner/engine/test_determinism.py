@@ -1,0 +1,24 @@
+"""A process that was prepared gives lanes equal bits wherever in memory they lie, whatever its environment says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = """
+import torch
+from runner.engine.determinism import prepare
+prepare()
+left, right = torch.randn(16, 17).repeat(9, 1, 1), torch.randn(16, 10).repeat(9, 1, 1)
+products = torch.bmm(left.mT, right)  # 170 numbers a lane: no multiple of a cache line
+print(torch.get_num_threads(), all(torch.equal(each, products[0]) for each in products))
+"""
+
+
+def test_equal_lanes_have_equal_products_in_a_process_of_its_own() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "2"}
+    del environment["MKL_CBWR"]
+    done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "True"]
