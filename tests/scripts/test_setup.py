@@ -138,7 +138,7 @@ def test_every_script_goes_through_the_same_set_up(clone):
 @pytest.mark.parametrize(
     ("uv_says", "expected"),
     [
-        ("error: Failed to fetch: `https://index/simple/torch/`\n  Caused by: dns error", "index cannot be reached"),
+        ("error: Failed to fetch: `https://index/torch/`\n  Caused by: dns error", "index cannot be reached"),
         ("error: Failed to write\n  Caused by: No space left on device (os error 28)", "disk filled up"),
         ("error: write: Disk quota exceeded (os error 122)", "disk filled up"),
     ],
