@@ -371,7 +371,7 @@ REFUSED = [
     ("optimizer.lr=(", "cannot be read"),
     ("optimizer.lr=1,", "cannot be read"),
     ("optimizer.lr=choice(1,range(1,3))", "cannot be read"),
-    ("=1", "has no key"),
+    ("=1", "there is no key ''"),
     ("~", "there is no key ''"),
 ]  # fmt: skip
 
