@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from runner.settings import TrackerSettings
     from runner.study import Member
 
-MANY = 10_000
 WORK_LEFT, FAILED, INTERRUPTED = 3, 3, 130
 EXPORT_SECONDS = 4.0
 """Time the W&B export is given; starting and ending it stay within the second that is left of five."""
@@ -163,17 +162,17 @@ def _shown(request: Request, cfg: str | None, resolve: bool, info: str | None) -
 def _wanted(request: Request, store: str | None, yes: bool, one: bool = False) -> Wanted:
     """Declare, check the size before anything is built, say where the store is, and expand."""
     from runner import config
-    from runner.study import expand
+    from runner.study import CONFIRM_ABOVE, expand
 
     declaration = config.declare(request)
     size, path = declaration.study.size, given.store_path(store)
     if one and size != 1:
         raise UsageError(f"run trains one trial; this declares {size:,}", "use thalweg sweep")
-    if size > MANY and not yes:
+    if size > CONFIRM_ABOVE and not yes:
         blocks = " + ".join(_product(block) for block in declaration.study.blocks[:4])
         more = " + …" if len(declaration.study.blocks) > 4 else ""
         declared = f"this declares {size:,} trials ({blocks}{more})"
-        raise UsageError(f"{declared}; more than {MANY:,} need --yes", "add --yes if that is meant")
+        raise UsageError(f"{declared}; more than {CONFIRM_ABOVE:,} need --yes", "add --yes if that is meant")
     say(f"store: {path.absolute()}{'' if path.exists() else ' (not made yet)'}")
     return Wanted(declaration, expand(declaration.study), path)
 
