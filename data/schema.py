@@ -5,7 +5,7 @@ Defaults live in conf/dataset/*.yaml, and only there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -34,6 +34,18 @@ class MNIST1DConfig:
     train_size: Annotated[int, Field(ge=1, le=1000)]
     label_noise: Noise
     split_seed: Seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """What a trial is asked to do with its data: the loss it minimises.
+
+    loss: "auto" takes the one of the dataset's targets (classes, values or tokens); else a dotted path to a
+    function of the user's. label_smoothing: for targets that are classes or tokens.
+    """
+
+    loss: Annotated[str, Field(min_length=1)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = field(metadata={"per_trial": True})
 
 
 DatasetConfig = Annotated[DigitsConfig | MNIST1DConfig, Field(discriminator="name")]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 class AdamL2Rule:
     """g ← g + λ·θ, then θ ← θ − lr·m̂/(√v̂+ε)."""
 
+    elementwise: ClassVar[bool] = True
     slots: ClassVar[tuple[str, ...]] = SLOTS
     hyper: ClassVar[tuple[str, ...]] = HYPER
 

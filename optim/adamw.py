@@ -33,6 +33,7 @@ class AdamWRule:
 
     decay: Literal["coupled", "independent"]
     decay_order: Literal["before", "after"]
+    elementwise: ClassVar[bool] = True
     slots: ClassVar[tuple[str, ...]] = SLOTS
     hyper: ClassVar[tuple[str, ...]] = HYPER
 

@@ -29,6 +29,15 @@ class Rule(Protocol):
     """An optimizer's update, frozen in its structural options (nesterov, decay convention, order)."""
 
     @property
+    def elementwise(self) -> bool:
+        """Whether `update` may be handed all parameters of K trials flat, `[K, P]`, with `[K, 1]` coefficients.
+
+        If not it is handed one parameter of K trials at a time, `[K, *shape]`, with `[K, 1, …]` coefficients.
+        The coefficient named "decay" may then be, per element or per parameter, 0 where `decay_on` says so.
+        """
+        ...
+
+    @property
     def slots(self) -> tuple[str, ...]:
         """Names of the state tensors, each shaped like theta and zero at the start."""
         ...

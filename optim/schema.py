@@ -7,7 +7,7 @@ Defaults live in conf/optimizer/*.yaml and conf/schedule/*.yaml, and only there.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -16,7 +16,17 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Decay = Literal["l2", "coupled", "independent"]
 """l2: by the gradient. coupled: p ← p − lr·wd·p. independent: p ← p − m·wd·p, m the schedule's multiplier."""
+DecayOn = Literal["all", "weights"]
+"""all: every parameter decays. weights: those of two or more dimensions; biases and normalisation gains do not."""
 PER_TRIAL = {"per_trial": True}
+
+
+def introduced(value: Any, **metadata: Any) -> Any:
+    """Return the field of a key that a later release added: `value` means "as before it existed".
+
+    While it has that value it stays out of a trial's id, and a configuration without the key means it.
+    """
+    return field(default=value, metadata={"introduced_as": value, **metadata})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +40,7 @@ class SGDConfig:
     nesterov: bool
     decay: Decay
     decay_order: Literal["before", "after"]
+    decay_on: DecayOn = introduced("all")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +55,7 @@ class AdamWConfig:
     eps: Positive = field(metadata=PER_TRIAL)
     decay: Literal["coupled", "independent"]
     decay_order: Literal["before", "after"]
+    decay_on: DecayOn = introduced("all")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +68,53 @@ class AdamL2Config:
     beta1: Fraction = field(metadata=PER_TRIAL)
     beta2: Fraction = field(metadata=PER_TRIAL)
     eps: Positive = field(metadata=PER_TRIAL)
+    decay_on: DecayOn = introduced("all")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoSAMConfig:
+    """The optimizer's own step, at the gradient of the weights as they are."""
+
+    name: Literal["none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandardSAMConfig:
+    """Sharpness-aware minimisation (Foret et al. 2021) around the optimizer: the gradient is taken at θ + ρ·g/‖g‖."""
+
+    name: Literal["standard"]
+    rho: NonNegative = field(metadata=PER_TRIAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveSAMConfig:
+    """Adaptive SAM (Kwon et al. 2021): the gradient is taken at θ + ρ·θ²g/‖θg‖."""
+
+    name: Literal["adaptive"]
+    rho: NonNegative = field(metadata=PER_TRIAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoClipConfig:
+    """Gradients as they are."""
+
+    name: Literal["none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipNormConfig:
+    """A trial's whole gradient is scaled down to the norm `limit` where it is longer."""
+
+    name: Literal["norm"]
+    limit: Positive = field(metadata=PER_TRIAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipValueConfig:
+    """Each element of the gradient is clamped to [−limit, limit]."""
+
+    name: Literal["value"]
+    limit: Positive = field(metadata=PER_TRIAL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,5 +128,7 @@ class WarmupCosineConfig:
 
 OptimizerConfig = Annotated[SGDConfig | AdamWConfig | AdamL2Config, Field(discriminator="name")]
 ScheduleConfig = WarmupCosineConfig
+SAMConfig = Annotated[NoSAMConfig | StandardSAMConfig | AdaptiveSAMConfig, Field(discriminator="name")]
+ClipConfig = Annotated[NoClipConfig | ClipNormConfig | ClipValueConfig, Field(discriminator="name")]
 OPTIMIZERS = {"sgd": SGDConfig, "adamw": AdamWConfig, "adam_l2": AdamL2Config}
 SCHEDULES = {"warmup_cosine": WarmupCosineConfig}

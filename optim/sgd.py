@@ -34,6 +34,7 @@ class SGDRule:
     nesterov: bool
     decay: Decay
     decay_order: Literal["before", "after"]
+    elementwise: ClassVar[bool] = True
     slots: ClassVar[tuple[str, ...]] = ("momentum_buffer",)
     hyper: ClassVar[tuple[str, ...]] = ("lr", "weight_decay", "momentum")
 

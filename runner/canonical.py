@@ -55,11 +55,16 @@ def structure_dict(config: Any) -> dict[str, Any]:
     """Like `identity_dict`, without the fields marked `per_trial`: what trials of one fused program must share."""
     plain = {}
     for f in fields(config):
-        value = getattr(config, f.name)
-        if f.metadata.get("per_trial") or ("introduced_as" in f.metadata and value == f.metadata["introduced_as"]):
+        if f.metadata.get("per_trial"):
             continue
-        plain[f.name] = structure_dict(value) if is_dataclass(value) else _config_value(value)
+        value = _structure(getattr(config, f.name))
+        if "introduced_as" not in f.metadata or value != _structure(f.metadata["introduced_as"]):
+            plain[f.name] = value
     return plain
+
+
+def _structure(value: Any) -> Any:
+    return structure_dict(value) if is_dataclass(value) else _config_value(value)
 
 
 def _config_value(value: Any) -> Any:

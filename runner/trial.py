@@ -11,9 +11,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from data.schema import DatasetConfig
+from data.schema import DatasetConfig, TaskConfig
 from models.schema import ModelConfig
-from optim.schema import OptimizerConfig, ScheduleConfig
+from optim.schema import (
+    ClipConfig,
+    NoClipConfig,
+    NoSAMConfig,
+    OptimizerConfig,
+    SAMConfig,
+    ScheduleConfig,
+    introduced,
+)
 from runner.canonical import canonical_json, identity_dict, structure_dict, tagged_hash
 
 SHOWN = 8
@@ -44,9 +52,12 @@ class TrialConfig:
     optimizer: OptimizerConfig
     schedule: ScheduleConfig = field(metadata={"per_trial": True})
     budget: Budget
-    precision: Literal["float32", "float64"]
+    precision: Literal["float32", "float64", "tf32", "bf16"]
     divergence: Divergence
     seed: Annotated[int, Field(ge=0, lt=2**63)] = field(metadata={"per_trial": True})
+    sam: SAMConfig = introduced(NoSAMConfig(name="none"))
+    clip: ClipConfig = introduced(NoClipConfig(name="none"))
+    task: TaskConfig = introduced(TaskConfig(loss="auto", label_smoothing=0.0))
 
 
 @dataclass(frozen=True)

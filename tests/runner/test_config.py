@@ -512,7 +512,18 @@ def test_a_missing_folder_or_primary_file_is_one_sentence(folder):
 
 def test_every_option_has_a_description():
     found = groups()
-    assert set(found) == {"model", "dataset", "optimizer", "schedule", "engine", "launcher", "tracker", "study"}
+    assert set(found) == {
+        "model",
+        "dataset",
+        "optimizer",
+        "schedule",
+        "sam",
+        "clip",
+        "engine",
+        "launcher",
+        "tracker",
+        "study",
+    }
     assert all(text and len(text) <= 120 for options in found.values() for _, text in options)
 
 
