@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from optim import AdamL2Rule, AdamWRule, SGDRule, multipliers, rule_for
+from optim import AdamL2Rule, AdamWRule, LionRule, SGDRule, multipliers, rule_for
 from optim.schema import AdamL2Config, AdamWConfig, SGDConfig, WarmupCosineConfig
 
 K, P, T = 5, 37, 12
@@ -20,6 +20,10 @@ RULES = [
     SGDRule(nesterov=False, decay="l2", decay_order="before"),
     SGDRule(nesterov=True, decay="l2", decay_order="before"),
     AdamL2Rule(),
+    AdamL2Rule(amsgrad=True),
+    AdamWRule(decay="coupled", decay_order="before", amsgrad=True),
+    LionRule(decay="coupled", decay_order="before"),
+    LionRule(decay="independent", decay_order="after"),
 ]
 DRAW = np.random.default_rng(5)
 HYPER = {
