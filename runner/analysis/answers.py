@@ -50,7 +50,7 @@ class Expected:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """The cell with the lowest mean loss, wd or warmup being None where the question has none. A mean over `n` seeds."""
+    """The cell with the lowest mean loss over `n` seeds; wd or warmup is None where the question has none."""
 
     lr: float
     wd: float | None = None
