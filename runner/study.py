@@ -12,9 +12,9 @@ from itertools import product
 from typing import Any, Literal
 
 from runner.canonical import Scalar
-from runner.config_schema import DURATIONS, coerced, leaf_of, steps_from_durations, trial_config
 from runner.derive import parse_expression
 from runner.errors import ConfigError
+from runner.keys import DURATIONS, coerced, leaf_of, steps_from_durations, trial_config
 from runner.trial import Trial
 
 CONFIRM_ABOVE = 10_000

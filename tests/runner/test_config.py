@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.config import Request, declare, groups, info, job
-from runner.config_compose import Composer, _at_interpolated, _at_plain
-from runner.config_schema import leaves, sections, trial_config
+from runner.config.compose import Composer, _at_interpolated, _at_plain
 from runner.errors import ConfigError
+from runner.keys import leaves, sections, trial_config
 from runner.study import expand
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -403,7 +403,7 @@ def test_garbage_is_refused_without_ado(word):
 @settings(max_examples=150, deadline=None)
 @given(st.text(alphabet="optimizer.lr=0123,[]{}()$:~+'\"\\/@ *^-_x", max_size=24))
 def test_no_word_ends_in_anything_but_a_refusal(text):
-    from runner.config import _groups, _sort, _Typed, _words
+    from runner.config.declare import _groups, _sort, _Typed, _words
 
     request = Request((text,))
     try:

@@ -1,6 +1,6 @@
 """The `study:` section of a composed configuration: its types, and what is wrong with one.
 
-Works on plain dicts; what the section means, together with the command line, is worked out in `config_blocks`.
+Works on plain dicts; what the section means, together with the command line, is worked out in `blocks`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from runner.config_schema import (
+from runner.errors import ConfigError
+from runner.keys import (
     leaf_of,
     nearest,
     shown,
 )
-from runner.errors import ConfigError
 from runner.observation import Metric
 
 GRID = "grid"

@@ -14,7 +14,11 @@ from itertools import product
 from typing import Any
 
 from runner.canonical import Scalar
-from runner.config_schema import (
+from runner.config.section import GRID, AnalysisSection, BlockSection, StudySection
+from runner.config.words import Word, axis_word, flattened, override_text, parse_word
+from runner.derive import parse_expression
+from runner.errors import ConfigError
+from runner.keys import (
     DURATIONS,
     check_types,
     coerced,
@@ -30,10 +34,6 @@ from runner.config_schema import (
     unknown_key,
     wrong_value,
 )
-from runner.config_study import GRID, AnalysisSection, BlockSection, StudySection
-from runner.config_words import Word, axis_word, flattened, override_text, parse_word
-from runner.derive import parse_expression
-from runner.errors import ConfigError
 from runner.ranges import check_count, looks_like_range, numeric_values
 from runner.study import Analysis, Axis, Base, Block, Expectation, Study, updates_at
 
