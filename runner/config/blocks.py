@@ -8,14 +8,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from itertools import product
 from typing import Any
 
 from data.schema import MEASURES
 from runner.canonical import Scalar
-from runner.config_schema import (
+from runner.config.section import GRID, AnalysisSection, BlockSection, StudySection
+from runner.config.words import Word, axis_word, flattened, override_text, parse_word
+from runner.derive import parse_expression
+from runner.errors import ConfigError
+from runner.keys import (
     DURATIONS,
     check_types,
     coerced,
@@ -31,10 +35,6 @@ from runner.config_schema import (
     unknown_key,
     wrong_value,
 )
-from runner.config_study import GRID, BlockSection, StudySection
-from runner.config_words import Word, axis_word, flattened, override_text, parse_word
-from runner.derive import parse_expression
-from runner.errors import ConfigError
 from runner.ranges import check_count, looks_like_range, numeric_values
 from runner.study import Analysis, Axis, Base, Block, Expectation, Study, updates_at
 from runner.trial import TrialConfig
@@ -78,13 +78,6 @@ def build(name: str, section: StudySection, groups: Mapping[str, Any], overrides
         if key in overrides.axes and key not in declared:
             raise ConfigError(f"{key} is a var that no block has as an axis", "leave it out")
     blocks = tuple(builder.block(block) for block in section.grids)
-    coupling = section.analysis.coupling if section.analysis else None
-    for key in (coupling.lr, coupling.wd) if coupling else ():
-        leaf = leaf_of(key)
-        if leaf is None or not leaf.is_number:
-            raise ConfigError(
-                f"study.analysis.coupling names {key!r}; expected a configuration key that holds a number"
-            )
     return Study(
         name=name,
         question=section.question,
@@ -93,8 +86,23 @@ def build(name: str, section: StudySection, groups: Mapping[str, Any], overrides
         replicate=replicate,
         vars=section.vars,
         blocks=blocks,
-        analysis=Analysis("coupling", coupling.lr, coupling.wd) if coupling else None,
+        analyses=_analyses(section.analysis),
     )
+
+
+def _analyses(section: AnalysisSection | None) -> tuple[Analysis, ...]:
+    if section is None:
+        return ()
+    said = {each.name: getattr(section, each.name) for each in fields(section)}
+    made = [Analysis(**{"kind": kind, **asdict(keys)}) for kind, keys in said.items() if keys is not None]
+    for analysis in made:
+        for key in analysis.keys.values():
+            leaf = leaf_of(key)
+            if leaf is None or not leaf.is_number:
+                raise ConfigError(
+                    f"study.analysis.{analysis.kind} names {key!r}; expected a configuration key that holds a number"
+                )
+    return tuple(made)
 
 
 @dataclass(frozen=True)
