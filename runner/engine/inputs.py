@@ -1,11 +1,12 @@
-"""What the steps of a cohort are fed: batch rows and optimizer coefficients, a block of steps at a time.
+"""What the steps of a cohort are fed: batch rows, coefficients and seeds, a block of steps at a time.
 
-Both are functions of (trial, step) alone, so any block can be made without the ones before it.
+All are functions of (trial, step) alone, so any block can be made without the ones before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,10 +14,78 @@ from torch import Tensor
 
 from optim.build import multipliers
 from runner.choice import Layout
-from runner.engine.executors import Block
-from runner.engine.streams import batch_indices
+from runner.engine.streams import batch_indices, stream_key
 from runner.engine.workload import Workload
 from runner.trial import Trial
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What one step of K trials is fed: tensors on the device, so that no number is baked into a trace.
+
+    x, y: `[B, …]` for all lanes or `[K, B, …]`; coefficients: name -> `[K, 1]`; label_smoothing `[K]`, None where
+    no lane smooths; step: int64, 0-d. key seeds the forward pass's random numbers; None where it draws none.
+    """
+
+    x: Tensor
+    y: Tensor
+    coefficients: dict[str, Tensor]
+    label_smoothing: Tensor | None
+    step: Tensor
+    key: int | None
+
+
+@dataclass(frozen=True)
+class Block:
+    """The inputs of T consecutive steps.
+
+    rows: batch row numbers, int64 `[T, B]` when all lanes share them, else `[T, K, B]`; coefficients: name ->
+    `[T, K, 1]`; label_smoothing `[K]`, None where no lane smooths (one that does not has the same loss to the bit
+    beside one that does: one times it, plus nothing); start: number of the first step; seeds: each lane's.
+    """
+
+    rows: Tensor
+    coefficients: dict[str, Tensor]
+    label_smoothing: Tensor | None
+    start: int
+    seeds: tuple[int, ...]
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.rows.shape[0]
+
+    @property
+    def shared(self) -> bool:
+        """Whether all lanes see the same batches."""
+        return self.rows.dim() == 2
+
+    def lane(self, k: int) -> Block:
+        """The inputs of lane k alone."""
+        return Block(
+            rows=self.rows if self.shared else self.rows[:, k],
+            coefficients={name: c[:, k : k + 1] for name, c in self.coefficients.items()},
+            label_smoothing=None if self.label_smoothing is None else self.label_smoothing[k : k + 1],
+            start=self.start,
+            seeds=self.seeds[k : k + 1],
+        )
+
+    def feeds(self, workload: Workload) -> Iterator[Feed]:
+        """What each of the steps is fed, in order. ValueError where lanes of unlike seeds would share random numbers."""
+        if workload.draws and len(set(self.seeds)) > 1:
+            raise ValueError("a model that draws random numbers in its forward pass trains one seed at a time")
+        train, stop = workload.splits["train"], self.start + self.steps
+        columns = [(name, values.unbind(0)) for name, values in self.coefficients.items()]
+        numbers = torch.arange(self.start, stop, device=workload.device).unbind(0)
+        for t, rows in enumerate(self.rows.unbind(0)):
+            yield Feed(
+                x=train.x[rows],
+                y=train.y[rows],
+                coefficients={name: values[t] for name, values in columns},
+                label_smoothing=self.label_smoothing,
+                step=numbers[t],
+                key=stream_key(self.seeds[0], "forward", self.start + t) if workload.draws else None,
+            )
 
 
 class Inputs:
@@ -31,12 +100,24 @@ class Inputs:
         optimizers = [config.optimizer for config in self.configs]
         self.hyper_N = {
             name: np.array([getattr(optimizer, name) for optimizer in optimizers], dtype=np.float64)
-            for name in workload.rule.hyper
+            for name in workload.recipe.rule.hyper
+        }
+        beside = {"sam.rho": [config.sam for config in self.configs], "clip.limit": [config.clip for config in self.configs]}
+        self.beside_N = {
+            key: np.array([getattr(part, name) for part in parts], dtype=np.float64)
+            for key, parts in beside.items()
+            if hasattr(parts[0], name := key.partition(".")[2])
         }
 
     def block(self, start: int, stop: int, lane_of: np.ndarray) -> Block:
         """The inputs of steps start…stop−1 for the trials that still train; lane_of maps lanes to trials."""
-        return Block(self._rows(start, stop, lane_of), self._coefficients(start, stop, lane_of))
+        return Block(
+            rows=self._rows(start, stop, lane_of),
+            coefficients=self._coefficients(start, stop, lane_of),
+            label_smoothing=self._label_smoothing(lane_of),
+            start=start,
+            seeds=tuple(self.configs[place].seed for place in lane_of),
+        )
 
     def _rows(self, start: int, stop: int, lane_of: np.ndarray) -> Tensor:
         batch_size, rows = self.configs[0].budget.batch_size, self.workload.splits["train"].y.shape[0]
@@ -51,13 +132,18 @@ class Inputs:
             chosen = np.stack([drawn[self.configs[place].seed] for place in lanes], axis=1)
         return torch.as_tensor(chosen, device=self.workload.device)
 
+    def _label_smoothing(self, lane_of: np.ndarray) -> Tensor | None:
+        chosen = [self.configs[place].task.label_smoothing for place in lane_of]
+        return torch.tensor(chosen, dtype=self.workload.dtype, device=self.workload.device) if any(chosen) else None
+
     def _coefficients(self, start: int, stop: int, lane_of: np.ndarray) -> dict[str, Tensor]:
         total, steps = self.configs[0].budget.steps, np.arange(start, stop)
         schedules = [self.configs[place].schedule for place in lane_of]
         columns = {schedule: multipliers(schedule, total, steps) for schedule in set(schedules)}
         multiplier_TK = np.stack([columns[schedule] for schedule in schedules], axis=1)
         hyper_K = {name: values[lane_of] for name, values in self.hyper_N.items()}
-        coefficients = self.workload.rule.coefficients(hyper_K, multiplier_TK, steps[:, None])
+        coefficients = self.workload.recipe.rule.coefficients(hyper_K, multiplier_TK, steps[:, None])
+        coefficients |= {name: values[lane_of] for name, values in self.beside_N.items()}
         return {
             name: torch.as_tensor(
                 np.broadcast_to(values, multiplier_TK.shape)[..., None].copy(),
