@@ -27,7 +27,7 @@ def vmap_gradient(workload: Workload, shared: bool) -> Gradient:
     """
     batched = None if shared else 0
     plain, smoothed = (
-        vmap(workload.loss, in_dims=(0, 0, batched, batched, smoothing), randomness="same") for smoothing in (None, 0)
+        vmap(workload.loss, in_dims=(0, 0, batched, smoothing), randomness="same") for smoothing in (None, 0)
     )
     leaves_of = _Leaves(workload.layout.views)
 
@@ -36,7 +36,7 @@ def vmap_gradient(workload: Workload, shared: bool) -> Gradient:
         seed(feed)
         with torch.enable_grad():
             leaves = leaves_of(state.theta)
-            loss_K, buffers = losses(leaves, state.buffers, feed.x, feed.y, feed.label_smoothing)
+            loss_K, buffers = losses(leaves, state.buffers, feed.batch, feed.label_smoothing)
             grads = _gradients(loss_K.sum(), leaves)
         return loss_K.detach(), workload.layout.flatten(grads), {n: b.detach() for n, b in buffers.items()}
 
@@ -53,7 +53,7 @@ def solo_gradient(workload: Workload) -> Gradient:
         with torch.enable_grad():
             leaves = leaves_of(state.theta)
             loss, buffers = workload.loss(
-                leaves, {n: b[0] for n, b in state.buffers.items()}, feed.x, feed.y, smoothing
+                leaves, {n: b[0] for n, b in state.buffers.items()}, feed.batch, smoothing
             )
             grads = {name: grad[None] for name, grad in _gradients(loss, leaves).items()}
         return loss.detach()[None], workload.layout.flatten(grads), {n: b.detach()[None] for n, b in buffers.items()}

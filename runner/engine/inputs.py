@@ -1,11 +1,11 @@
-"""What the steps of a cohort are fed: batch rows, coefficients and seeds, a block of steps at a time.
+"""What the steps of a cohort are fed: batch rows, random draws and coefficients, a block of steps at a time.
 
 All are functions of (trial, step) alone, so any block can be made without the ones before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from optim.build import multipliers
 from runner.choice import Layout
-from runner.engine.streams import batch_indices, stream_key
+from runner.engine.streams import batch_indices, stream_key, uniforms
 from runner.engine.workload import Workload
 from runner.trial import Trial
 
@@ -23,12 +23,11 @@ from runner.trial import Trial
 class Feed:
     """What one step of K trials is fed: tensors on the device, so that no number is baked into a trace.
 
-    x, y: `[B, …]` for all lanes or `[K, B, …]`; coefficients: name -> `[K, 1]`; label_smoothing `[K]`, None where
+    batch: x, y, `[B, …]` for all lanes or `[K, B, …]`; coefficients: name -> `[K, 1]`; label_smoothing `[K]`, None where
     no lane smooths; step: int64, 0-d. key seeds the forward pass's random numbers; None where it draws none.
     """
 
-    x: Tensor
-    y: Tensor
+    batch: tuple[Tensor, Tensor]
     coefficients: dict[str, Tensor]
     label_smoothing: Tensor | None
     step: Tensor
@@ -39,12 +38,14 @@ class Feed:
 class Block:
     """The inputs of T consecutive steps.
 
-    rows: batch row numbers, int64 `[T, B]` when all lanes share them, else `[T, K, B]`; coefficients: name ->
+    rows: batch row numbers, int64 `[T, B]` when all lanes share them, else `[T, K, B]`, where the data lies; draws:
+    uniform numbers of a batch's augmentation, float32 `[T, B, D]` or `[T, K, B, D]`; coefficients: name ->
     `[T, K, 1]`; label_smoothing `[K]`, None where no lane smooths (one that does not has the same loss to the bit
     beside one that does: one times it, plus nothing); start: number of the first step; seeds: each lane's.
     """
 
     rows: Tensor
+    draws: Tensor | None
     coefficients: dict[str, Tensor]
     label_smoothing: Tensor | None
     start: int
@@ -64,6 +65,7 @@ class Block:
         """The inputs of lane k alone."""
         return Block(
             rows=self.rows if self.shared else self.rows[:, k],
+            draws=self.draws if self.shared or self.draws is None else self.draws[:, k],
             coefficients={name: c[:, k : k + 1] for name, c in self.coefficients.items()},
             label_smoothing=None if self.label_smoothing is None else self.label_smoothing[k : k + 1],
             start=self.start,
@@ -78,9 +80,11 @@ class Block:
         columns = [(name, values.unbind(0)) for name, values in self.coefficients.items()]
         numbers = torch.arange(self.start, stop, device=workload.device).unbind(0)
         for t, rows in enumerate(self.rows.unbind(0)):
+            batch = train.take(rows)
+            if workload.augment is not None and self.draws is not None:
+                batch = workload.augment(*batch, self.draws[t])
             yield Feed(
-                x=train.x[rows],
-                y=train.y[rows],
+                batch=batch,
                 coefficients={name: values[t] for name, values in columns},
                 label_smoothing=self.label_smoothing,
                 step=numbers[t],
@@ -111,26 +115,29 @@ class Inputs:
 
     def block(self, start: int, stop: int, lane_of: np.ndarray) -> Block:
         """The inputs of steps start…stop−1 for the trials that still train; lane_of maps lanes to trials."""
+        workload, batch_size = self.workload, self.configs[0].budget.batch_size
+        train, augment = workload.splits["train"], workload.augment
+        rows = self._by_seed(lane_of, lambda seed: batch_indices(seed, start, stop, batch_size, train.rows))
+        draws = None
+        if augment is not None:
+            shape = (batch_size, augment.draws)
+            draws = self._by_seed(lane_of, lambda seed: uniforms(seed, "augment", start, stop, shape))
         return Block(
-            rows=self._rows(start, stop, lane_of),
+            rows=torch.as_tensor(rows, device=train.home),
+            draws=None if draws is None else torch.as_tensor(draws, device=workload.device),
             coefficients=self._coefficients(start, stop, lane_of),
             label_smoothing=self._label_smoothing(lane_of),
             start=start,
             seeds=tuple(self.configs[place].seed for place in lane_of),
         )
 
-    def _rows(self, start: int, stop: int, lane_of: np.ndarray) -> Tensor:
-        batch_size, rows = self.configs[0].budget.batch_size, self.workload.splits["train"].y.shape[0]
-        lanes = lane_of[:1] if self.shared else lane_of
-        drawn = {
-            seed: batch_indices(seed, start, stop, batch_size, rows)
-            for seed in {self.configs[place].seed for place in lanes}
-        }
+    def _by_seed(self, lane_of: np.ndarray, draw: Callable[[int], np.ndarray]) -> np.ndarray:
+        """What `draw` makes of each seed, `[T, …]`: once if all lanes share it, else one a lane, `[T, K, …]`."""
+        seeds = [self.configs[place].seed for place in lane_of]
         if self.shared:
-            chosen = drawn[self.configs[lanes[0]].seed]
-        else:
-            chosen = np.stack([drawn[self.configs[place].seed] for place in lanes], axis=1)
-        return torch.as_tensor(chosen, device=self.workload.device)
+            return draw(seeds[0])
+        drawn = {seed: draw(seed) for seed in set(seeds)}
+        return np.stack([drawn[seed] for seed in seeds], axis=1)
 
     def _label_smoothing(self, lane_of: np.ndarray) -> Tensor | None:
         chosen = [self.configs[place].task.label_smoothing for place in lane_of]

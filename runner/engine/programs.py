@@ -27,7 +27,7 @@ def traced_gradient(workload: Workload, shared: bool) -> Gradient:
     """The gradient of K trials at once, recorded when first used at a width."""
 
     def gradient(state: State, feed: Feed) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        inputs = (state.theta, state.buffers, feed.x, feed.y, feed.label_smoothing)
+        inputs = (state.theta, state.buffers, feed.batch, feed.label_smoothing)
         key = ("traced", state.lanes, shared, _shapes(inputs))
         if key not in workload.programs:
             workload.programs[key] = Recording(_pure_gradient(workload, shared, state, feed), inputs)
@@ -101,15 +101,15 @@ def graphed_step(workload: Workload, shared: bool, state: State, feed: Feed) -> 
 
 
 def _step_inputs(state: State, feed: Feed) -> tuple[Any, ...]:
-    return state.tensors(), feed.x, feed.y, feed.coefficients, feed.label_smoothing, feed.step
+    return state.tensors(), feed.batch, feed.coefficients, feed.label_smoothing, feed.step
 
 
 def _pure_gradient(workload: Workload, shared: bool, state: State, feed: Feed) -> Callable[..., Any]:
     """The gradient as a function of tensors alone."""
     gradient = vmap_gradient(workload, shared)
 
-    def pure(theta: Tensor, buffers: dict[str, Tensor], x: Tensor, y: Tensor, smoothing: Tensor | None) -> Any:
-        own = replace(feed, x=x, y=y, label_smoothing=smoothing, key=None)
+    def pure(theta: Tensor, buffers: dict[str, Tensor], batch: tuple[Tensor, Tensor], smoothing: Tensor | None) -> Any:
+        own = replace(feed, batch=batch, label_smoothing=smoothing, key=None)
         return gradient(replace(state, theta=theta, buffers=buffers), own)
 
     return pure
@@ -120,9 +120,9 @@ def _pure_step(workload: Workload, shared: bool, state: State) -> Callable[..., 
     gradient = vmap_gradient(workload, shared)
 
     def pure(
-        tensors: dict[str, Tensor], x: Tensor, y: Tensor, c: dict[str, Tensor], smoothing: Tensor | None, step: Tensor
+        tensors: dict[str, Tensor], batch: tuple[Tensor, Tensor], c: dict[str, Tensor], smoothing: Tensor | None, step: Tensor
     ) -> Tensor:
-        feed = Feed(x, y, c, smoothing, step, None)
+        feed = Feed(batch, c, smoothing, step, None)
         return train_step(workload.recipe, gradient, state.like(tensors, 0), feed, asking=False)
 
     return pure

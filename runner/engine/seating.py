@@ -57,8 +57,8 @@ def spare_lanes(workload: Workload) -> int:
 
 def _spare_lanes(workload: Workload) -> int:
     state, train = workload.template_state(NARROWEST), workload.splits["train"]
-    rows = torch.arange(min(workload.batch_size, train.y.shape[0]), device=workload.device)
-    feed = Feed(train.x[rows], train.y[rows], {}, None, torch.tensor(0), key=0 if workload.draws else None)
+    batch = train.take(torch.arange(min(workload.batch_size, train.rows), device=train.home))
+    feed = Feed(batch, {}, None, torch.tensor(0), key=0 if workload.draws else None)
     gradient = vmap_gradient(workload, shared=True)
     with torch.random.fork_rng(enabled=workload.draws):
         recording = Recording(lambda theta: gradient(replace(state, theta=theta), feed), [state.theta])

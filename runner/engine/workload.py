@@ -15,23 +15,20 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from data.augment import Augment
 from data.load import load_splits
 from models.build import build_model
+from models.extent import Extent
+from runner.engine.examples import Examples, on_device
 from runner.engine.recipe import Recipe
 from runner.engine.state import ParameterLayout, State
 from runner.engine.streams import stream_key
+from runner.engine.task import Task, task_of
+from runner.errors import ConfigError
 from runner.trial import Trial, TrialConfig
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "tf32": torch.float32, "bf16": torch.float32}
 """What weights and data are held in. bf16 is autocast: the forward pass rounds, the weights do not."""
-
-
-@dataclass(frozen=True)
-class Examples:
-    """One split on the device: x `[N, D]` in the trial's precision, y int64 `[N]`."""
-
-    x: Tensor
-    y: Tensor
 
 
 @dataclass(frozen=True)
@@ -42,9 +39,11 @@ class Workload:
     layout: ParameterLayout
     recipe: Recipe
     splits: dict[str, Examples]
+    task: Task
+    augment: Augment | None
     device: torch.device
     dtype: torch.dtype
-    extent: tuple[int, int]  # features in, classes out
+    extent: Extent
     precision: str
     batch_size: int
     programs: dict[object, Any] = field(default_factory=dict)  # recorded and compiled steps, by what they are for
@@ -54,19 +53,18 @@ class Workload:
         """Build the template, the rule and the data of `config` on `device`."""
         dtype = DTYPES[config.precision]
         arrays = load_splits(config.dataset)
-        splits = {
-            name: Examples(torch.tensor(split.x, device=device, dtype=dtype), torch.tensor(split.y, device=device))
-            for name, split in (("train", arrays.train), ("val", arrays.validation), ("test", arrays.test))
-        }
-        extent = (arrays.train.x.shape[1], arrays.classes)
-        module = initialised(config, extent)
-        module = module.to(device=device, dtype=dtype)
+        extent = Extent(arrays.features, arrays.outputs)
+        task, splits = task_of(config.task, arrays.kind), on_device(arrays, device, dtype)
+        module = initialised(config, extent).to(device=device, dtype=dtype)
+        refuse_misfit(module, task, splits["train"], extent)
         layout = ParameterLayout.of(module)
         return cls(
             module=module,
             layout=layout,
             recipe=Recipe.of(config, layout, torch.empty(0, device=device, dtype=dtype)),
             splits=splits,
+            task=task,
+            augment=Augment(config.dataset.augment, arrays.outputs) if config.dataset.augment else None,
             device=device,
             dtype=dtype,
             extent=extent,
@@ -90,11 +88,11 @@ class Workload:
     def draws(self) -> bool:
         """Whether a forward pass in training draws random numbers: found out by making one."""
         train = self.splits["train"]
-        rows = torch.arange(min(self.batch_size, train.y.shape[0]), device=self.device)
+        x, _ = train.take(torch.arange(min(self.batch_size, train.rows), device=train.home))
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), torch.no_grad():
             before = _generators(self.device)
-            self.forward(dict(self.module.named_parameters()), dict(self.module.named_buffers()), train.x[rows])
+            self.forward(dict(self.module.named_parameters()), dict(self.module.named_buffers()), x)
             return any(not torch.equal(a, b) for a, b in zip(before, _generators(self.device), strict=True))
 
     @contextmanager
@@ -128,23 +126,25 @@ class Workload:
         self,
         parameters: dict[str, Tensor],
         buffers: dict[str, Tensor],
-        x: Tensor,
-        y: Tensor,
+        batch: tuple[Tensor, Tensor],
         label_smoothing: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """One trial's mean loss on a batch, and its buffers after the forward pass."""
-        logits, after = self.forward(parameters, buffers, x)
-        return cross_entropy(logits, y, label_smoothing), after
+        """One trial's mean loss on a batch (x, y), and its buffers after the forward pass."""
+        x, y = batch
+        outputs, after = self.forward(parameters, buffers, x)
+        return self.task.loss(outputs, y, label_smoothing), after
 
     def forward(
         self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """One trial's logits `[B, C]`, and its buffers after the pass. Those given stay as they are."""
+        """One trial's outputs `[B, …]`, and its buffers after the pass. Those given stay as they are."""
         tensors = parameters | {name: buffer.clone() for name, buffer in buffers.items()}
         with self._autocast():
             # functional_call puts buffers that the module replaced back into `tensors`
-            logits = functional_call(self.module, tensors, (x,))
-        return logits.to(self.dtype), {name: tensors[name] for name in buffers}
+            outputs = functional_call(self.module, tensors, (x,))
+        if self.precision == "bf16":
+            outputs = outputs.to(self.dtype)
+        return outputs, {name: tensors[name] for name in buffers}
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.precision != "bf16":
@@ -153,25 +153,29 @@ class Workload:
         return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
 
 
-def cross_entropy(logits_BC: Tensor, y_B: Tensor, label_smoothing: Tensor | None = None) -> Tensor:
-    """The mean cross-entropy, as F.cross_entropy.
-
-    That one goes through Python decompositions under vmap, which import sympy (1.3 s) at the first step. With the
-    classes first the softmax runs along memory: together a quarter off the gradient of 54 small perceptrons.
-    """
-    logs_CB = logits_BC.t().log_softmax(0)
-    loss = -logs_CB.gather(0, y_B[None]).mean()
-    if label_smoothing is None:
-        return loss
-    return (1 - label_smoothing) * loss - label_smoothing * logs_CB.mean()
-
-
 def _generators(device: torch.device) -> list[Tensor]:
     return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
 
 
-def initialised(config: TrialConfig, extent: tuple[int, int]) -> nn.Module:
+def initialised(config: TrialConfig, extent: Extent) -> nn.Module:
     """Build a model on the host with the seed's own initial weights, leaving torch's generator untouched."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_key(config.seed, "init"))
-        return build_model(config.model, *extent)
+        return build_model(config.model, extent)
+
+
+@torch.no_grad()
+def refuse_misfit(module: nn.Module, task: Task, train: Examples, extent: Extent) -> None:
+    """Raise ConfigError where a model's outputs for two examples are not what the task reads."""
+    x, _ = train.take(torch.arange(min(2, train.rows), device=train.home))
+    was_training = module.training
+    outputs = module.eval()(x)
+    module.train(was_training)
+    expected = task.expected(len(x), extent.outputs, extent.inputs)
+    if not isinstance(outputs, Tensor) or tuple(outputs.shape) != expected:
+        got = f"outputs of shape {list(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise ConfigError(
+            f"the model returns {got} for {len(x)} examples of shape {list(extent.inputs)}; "
+            f"expected one tensor of shape {list(expected)}",
+            "build it for `extent.outputs`, the number of classes, values or tokens of the dataset",
+        )

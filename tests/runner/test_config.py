@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.config import Request, declare, groups, info, job
-from runner.config_compose import Composer, _at_interpolated, _at_plain
-from runner.config_schema import leaves, sections, trial_config
+from runner.config.compose import Composer, _at_interpolated, _at_plain
 from runner.errors import ConfigError
+from runner.keys import leaves, sections, trial_config
 from runner.study import expand
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -403,7 +403,7 @@ def test_garbage_is_refused_without_ado(word):
 @settings(max_examples=150, deadline=None)
 @given(st.text(alphabet="optimizer.lr=0123,[]{}()$:~+'\"\\/@ *^-_x", max_size=24))
 def test_no_word_ends_in_anything_but_a_refusal(text):
-    from runner.config import _groups, _sort, _Typed, _words
+    from runner.config.declare import _groups, _sort, _Typed, _words
 
     request = Request((text,))
     try:
@@ -443,6 +443,17 @@ def test_a_folder_adds_options_to_a_group(folder):
     assert ("wide", "Wide.") in groups(where)["model"]
 
 
+def test_a_study_may_ask_several_questions_and_the_first_names_the_axes(folder):
+    text = "analysis: {warmup: {lr: optimizer.lr, warmup: schedule.warmup}, sensitivity: {lr: optimizer.lr}}"
+    asked = declare(Request(("mine",), folder(HEADER + f"study: {{{text}}}\n")))
+    assert [(each.kind, each.keys) for each in asked.study.analyses] == [
+        ("warmup", {"lr": "optimizer.lr", "warmup": "schedule.warmup"}),
+        ("sensitivity", {"lr": "optimizer.lr"}),
+    ]
+    assert asked.study.analysis.against == "schedule.warmup"
+    assert list(asked.document["analysis"]) == ["warmup", "sensitivity"]
+
+
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{b}: &{b} [{', '.join(['*' + a] * 10)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
 )
@@ -473,6 +484,10 @@ WRONG_FILES = [
     (HEADER + "study: {expect: {slope: -1, tolerance: 0.3}}\n", "expect but no analysis"),
     (HEADER + "study: {expect: {slope: x, tolerance: 0.3}, " + COUPLING + "}\n", "study.expect.slope is 'x'"),
     (HEADER + "study: {analysis: {coupling: {lr: optimizer.lr, wd: wd}}}\n", "study.analysis.coupling names 'wd'"),
+    (HEADER + "study: {analysis: {warmup: {lr: optimizer.lr, warmup: 30}}}\n", "study.analysis.warmup.warmup is 30"),
+    (HEADER + "study: {analysis: {sensitivity: {lr: model}}}\n", "study.analysis.sensitivity names 'model'"),
+    (HEADER + "study: {analysis: {sensitivity: {lr: optimizer.lr, wd: seed}}}\n", "known here: lr"),
+    (HEADER + "study: {analysis: {}, expect: {slope: -1, tolerance: 0.3}}\n", "expect but no analysis"),
     (HEADER + "study: {blocks: [{name: a, use: ['optimizer.lr=0.1,0.2']}]}\n", "use holds"),
     (HEADER + "study: {blocks: [{name: a, use: [optimizer=sdg]}]}\n", "did you mean optimizer=sgd?"),
     (HEADER + "study: {blocks: [{name: a, use: [engine=vmap]}]}\n", "use holds"),

@@ -17,7 +17,7 @@ from data.schema import DATASETS
 from models.schema import MODELS
 from optim.schema import OPTIMIZERS, SCHEDULES
 from runner.canonical import canonical_json, identity_dict, structure_dict, tagged_hash
-from runner.config_schema import trial_config
+from runner.keys import trial_config
 from runner.trial import Trial, TrialConfig
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,16 +14,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from runner.canonical import Scalar
-from runner.config_schema import TRIAL_SECTIONS, flatten, leaf_of, leaves, unknown_key
-from runner.config_words import one_sentence, override_text
-from runner.config_yaml import refuse_bombs
+from runner.config.words import one_sentence, override_text
+from runner.config.yaml import refuse_bombs
 from runner.errors import ConfigError
+from runner.keys import TRIAL_SECTIONS, flatten, leaf_of, leaves, unknown_key
 from runner.study import Base
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
+CONF = Path(__file__).resolve().parents[2] / "conf"
 """The installed configuration tree; it lies beside `runner`."""
 
 DEFAULT_NAME = "config"

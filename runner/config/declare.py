@@ -1,8 +1,8 @@
-"""Configuration: words of the command line and YAML files become a Study and Settings. The only door to Hydra.
+"""From what was typed after a verb to the study it declares.
 
 Hydra is imported when a configuration is composed, not before: listing groups or importing this module costs
-nothing. What the words mean is in `config_words`, how they compose in `config_compose`, what a study declares in
-`config_study` and `config_blocks`; which keys exist, and of what type, in `config_schema`.
+nothing. What the words mean is in `words`, how they compose in `compose`, what a study declares in `section` and
+`blocks`; which keys exist, and of what type, in `runner.keys`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runner.canonical import as_dict, canonical_json, tagged_hash
-from runner.config_blocks import Overrides, build, check_option, read_number
-from runner.config_compose import Composer, Composition, check_folders, options
-from runner.config_schema import (
+from runner.config.blocks import Overrides, build, check_option, read_number
+from runner.config.compose import Composer, Composition, check_folders, options
+from runner.config.section import read_section
+from runner.config.words import Word, flattened, parse_word
+from runner.config.yaml import first_comment
+from runner.errors import ConfigError
+from runner.keys import (
     is_setting,
     leaf_of,
     sections,
@@ -23,10 +27,6 @@ from runner.config_schema import (
     trial_config,
     unknown_key,
 )
-from runner.config_study import read_section
-from runner.config_words import Word, flattened, parse_word
-from runner.config_yaml import first_comment
-from runner.errors import ConfigError
 from runner.settings import Settings
 from runner.study import Axis, Base, Block, Study, updates_at
 
@@ -273,7 +273,7 @@ def _document(study: Study, request: Request) -> dict[str, Any]:
         "replicate": study.replicate,
         "vars": list(study.vars),
         "blocks": [_described(block) for block in study.blocks],
-        "analysis": study.analysis and {study.analysis.kind: {"lr": study.analysis.lr, "wd": study.analysis.wd}},
+        "analysis": {analysis.kind: analysis.keys for analysis in study.analyses} or None,
         "overrides": list(request.words),
     }
 
