@@ -63,15 +63,15 @@ def unpack(checkpoint: Checkpoint, facts: Mapping[str, Any], like: State) -> tup
             raise ValueError(f"the checkpoint's {name} is {found}; this cohort's is {expected}")
     arrays, known = checkpoint.arrays, checkpoint.facts
     device = like.theta.device
-    tensors: dict[str, Tensor] = {
-        name: torch.tensor(arrays[f"state/{name}"], device=device) for name in like.tensors()
-    }
+    tensors: dict[str, Tensor] = {name: torch.tensor(arrays[f"state/{name}"], device=device) for name in like.tensors()}
     record = Record(
         lane_of=np.array(arrays["lane_of"]),
         batch_loss_TN=np.full((known["steps"], len(known["trials"])), np.nan),
         diverged_step_N=np.array(arrays["diverged_step"]),
         evaluated=list(known["evaluated"]),
-        val={name.removeprefix("val/"): list(np.array(rows)) for name, rows in arrays.items() if name.startswith("val/")},
+        val={
+            name.removeprefix("val/"): list(np.array(rows)) for name, rows in arrays.items() if name.startswith("val/")
+        },
         hashes={int(place): digest for place, digest in known["hashes"].items()},
     )
     record.batch_loss_TN[: known["step"]] = arrays["batch_loss"]

@@ -72,7 +72,5 @@ EXECUTORS: dict[str, Executor] = {
 
 def _run(workload: Workload, gradient: Gradient, state: State, block: Block) -> Tensor:
     asking = state.theta.device.type == "cpu"
-    losses = [
-        train_step(workload.recipe, gradient, state, feed, asking=asking) for feed in block.feeds(workload)
-    ]
+    losses = [train_step(workload.recipe, gradient, state, feed, asking=asking) for feed in block.feeds(workload)]
     return torch.stack(losses)

@@ -18,6 +18,7 @@ from runner.engine.state import State
 from runner.engine.step import Gradient
 from runner.engine.workload import Workload
 
+
 def vmap_gradient(workload: Workload, shared: bool) -> Gradient:
     """The gradient of K trials at once: x, y are `[B, …]` for all lanes if shared, else `[K, B, …]`.
 
@@ -52,9 +53,7 @@ def solo_gradient(workload: Workload) -> Gradient:
         seed(feed)
         with torch.enable_grad():
             leaves = leaves_of(state.theta)
-            loss, buffers = workload.loss(
-                leaves, {n: b[0] for n, b in state.buffers.items()}, feed.batch, smoothing
-            )
+            loss, buffers = workload.loss(leaves, {n: b[0] for n, b in state.buffers.items()}, feed.batch, smoothing)
             grads = {name: grad[None] for name, grad in _gradients(loss, leaves).items()}
         return loss.detach()[None], workload.layout.flatten(grads), {n: b.detach()[None] for n, b in buffers.items()}
 

@@ -106,7 +106,10 @@ class Inputs:
             name: np.array([getattr(optimizer, name) for optimizer in optimizers], dtype=np.float64)
             for name in workload.recipe.rule.hyper
         }
-        beside = {"sam.rho": [config.sam for config in self.configs], "clip.limit": [config.clip for config in self.configs]}
+        beside = {
+            "sam.rho": [config.sam for config in self.configs],
+            "clip.limit": [config.clip for config in self.configs],
+        }
         self.beside_N = {
             key: np.array([getattr(part, name) for part in parts], dtype=np.float64)
             for key, parts in beside.items()

@@ -84,7 +84,9 @@ class GraphedStep:
 
     def __call__(self, feed: Feed) -> Tensor:
         """Take one step; its losses, `[K]`."""
-        for held, given in zip(tree_leaves(self.inputs[1:]), tree_leaves(_step_inputs(self.state, feed)[1:]), strict=True):
+        for held, given in zip(
+            tree_leaves(self.inputs[1:]), tree_leaves(_step_inputs(self.state, feed)[1:]), strict=True
+        ):
             if isinstance(held, Tensor):
                 held.copy_(given)
         self.graph.replay()
@@ -120,7 +122,11 @@ def _pure_step(workload: Workload, shared: bool, state: State) -> Callable[..., 
     gradient = vmap_gradient(workload, shared)
 
     def pure(
-        tensors: dict[str, Tensor], batch: tuple[Tensor, Tensor], c: dict[str, Tensor], smoothing: Tensor | None, step: Tensor
+        tensors: dict[str, Tensor],
+        batch: tuple[Tensor, Tensor],
+        c: dict[str, Tensor],
+        smoothing: Tensor | None,
+        step: Tensor,
     ) -> Tensor:
         feed = Feed(batch, c, smoothing, step, None)
         return train_step(workload.recipe, gradient, state.like(tensors, 0), feed, asking=False)

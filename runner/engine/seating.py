@@ -22,16 +22,17 @@ from runner.engine.workload import Workload
 NARROWEST = 2
 TAIL = 64
 """Numbers at the end of an array that a vectorised kernel may treat apart: four vectors of 16, float32 on AVX-512."""
-UNIFORM = frozenset(
-    """_log_softmax _log_softmax_backward_data _softmax _softmax_backward_data _to_copy _unsafe_view abs add add_ addcmul
-    arange as_strided avg_pool2d avg_pool2d_backward baddbmm bmm cat clamp clamp_min clone convolution
-    convolution_backward copy_ div div_ embedding embedding_dense_backward empty_like eq erf exp expand expand_as fill_
-    full full_like gather ge gt index le leaky_relu leaky_relu_backward lift_fresh log lt masked_fill max_pool2d_with_indices
-    max_pool2d_with_indices_backward mean minimum mul mul_ ne neg new_empty new_zeros ones ones_like permute relu
-    rsqrt scatter scatter_add select select_backward slice slice_backward split split_with_sizes sqrt square squeeze
-    stack sub sub_ sum t tanh tanh_backward threshold_backward transpose unbind unsqueeze view where zero_ zeros
-    zeros_like""".split()
-)
+_UNIFORM = """
+_log_softmax _log_softmax_backward_data _softmax _softmax_backward_data _to_copy _unsafe_view abs add addmm arange
+avg_pool2d avg_pool2d_backward baddbmm bmm cat clamp_min clone convolution convolution_backward copy_ div embedding
+embedding_dense_backward empty_like eq exp expand fill_ full full_like gather ge gt index leaky_relu
+leaky_relu_backward lift_fresh masked_fill max_pool2d_with_indices max_pool2d_with_indices_backward mean mm mul
+native_dropout native_dropout_backward native_group_norm native_group_norm_backward native_layer_norm
+native_layer_norm_backward ne neg new_empty new_zeros ones_like permute relu rsqrt scatter scatter_add select
+select_backward slice slice_backward split split_with_sizes sqrt squeeze stack sub sum t tanh tanh_backward
+threshold_backward transpose unbind unsqueeze view where zeros zeros_like
+"""
+UNIFORM = frozenset(_UNIFORM.split())
 """Operations that were seen to round alike wherever a number lies. For any other, spare lanes are added."""
 
 
