@@ -115,15 +115,16 @@ class _Readout:
     @classmethod
     def begin(cls, start: int, stop: int, lane_of: np.ndarray, losses_TK: Tensor, state: State) -> _Readout:
         """Start copying; on a GPU nobody waits, and the state may be written meanwhile."""
-        parts = (losses_TK, state.alive, state.diverged_step)
-        if losses_TK.device.type != "cuda":
-            return cls(start, stop, lane_of, *(part.cpu().clone() for part in parts), arrived=None)
-        held = [torch.empty(part.shape, dtype=part.dtype, pin_memory=True) for part in parts]
-        for host, part in zip(held, parts, strict=True):
-            host.copy_(part, non_blocking=True)
-        event = torch.cuda.Event()
-        event.record(torch.cuda.current_stream(losses_TK.device))
-        return cls(start, stop, lane_of, *held, arrived=event)
+        on_gpu = losses_TK.device.type == "cuda"
+        losses, alive, diverged_step = (
+            torch.empty(part.shape, dtype=part.dtype, pin_memory=on_gpu).copy_(part, non_blocking=True)
+            for part in (losses_TK, state.alive, state.diverged_step)
+        )
+        event = None
+        if on_gpu:
+            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            event.record(torch.cuda.current_stream(losses_TK.device))
+        return cls(start, stop, lane_of, losses, alive, diverged_step, event)
 
 
 class _Course:
@@ -212,7 +213,7 @@ class _Course:
         return {name: values_K.numpy()[: self.record.living] for name, values_K in values.items()}
 
     def _finish(self) -> None:
-        """Measure the living on all splits; one whose final validation loss is not finite diverged after its last step."""
+        """Measure the living on all splits; one whose last validation loss is not finite diverged at the end."""
         record = self.record
         for k, place in enumerate(record.lane_of):
             record.hashes[int(place)] = self._hash_of(k)

@@ -23,8 +23,8 @@ from runner.trial import Trial
 class Feed:
     """What one step of K trials is fed: tensors on the device, so that no number is baked into a trace.
 
-    batch: x, y, `[B, …]` for all lanes or `[K, B, …]`; coefficients: name -> `[K, 1]`; label_smoothing `[K]`, None where
-    no lane smooths; step: int64, 0-d. key seeds the forward pass's random numbers; None where it draws none.
+    batch: x, y, `[B, …]` for all lanes or `[K, B, …]`; coefficients: name -> `[K, 1]`; label_smoothing `[K]`, None
+    where no lane smooths; step: int64, 0-d. key seeds the forward pass's random numbers; None where it draws none.
     """
 
     batch: tuple[Tensor, Tensor]
@@ -73,7 +73,7 @@ class Block:
         )
 
     def feeds(self, workload: Workload) -> Iterator[Feed]:
-        """What each of the steps is fed, in order. ValueError where lanes of unlike seeds would share random numbers."""
+        """What each step is fed, in order. ValueError where lanes of unlike seeds would share random numbers."""
         if workload.draws and len(set(self.seeds)) > 1:
             raise ValueError("a model that draws random numbers in its forward pass trains one seed at a time")
         train, stop = workload.splits["train"], self.start + self.steps
@@ -101,20 +101,16 @@ class Inputs:
         if self.shared and len({config.seed for config in self.configs}) > 1:
             raise ValueError("a cohort that shares its batches must have one seed")
         self.workload = workload
-        optimizers = [config.optimizer for config in self.configs]
-        self.hyper_N = {
-            name: np.array([getattr(optimizer, name) for optimizer in optimizers], dtype=np.float64)
-            for name in workload.recipe.rule.hyper
-        }
-        beside = {
-            "sam.rho": [config.sam for config in self.configs],
-            "clip.limit": [config.clip for config in self.configs],
-        }
-        self.beside_N = {
-            key: np.array([getattr(part, name) for part in parts], dtype=np.float64)
-            for key, parts in beside.items()
-            if hasattr(parts[0], name := key.partition(".")[2])
-        }
+        self.hyper_N = {name: self._column("optimizer", name) for name in workload.recipe.rule.hyper}
+        self.beside_N = {}
+        if workload.recipe.sam != "none":
+            self.beside_N["sam.rho"] = self._column("sam", "rho")
+        if workload.recipe.clip != "none":
+            self.beside_N["clip.limit"] = self._column("clip", "limit")
+
+    def _column(self, part: str, name: str) -> np.ndarray:
+        """A number of every trial's configuration, float64 `[N]`."""
+        return np.array([getattr(getattr(config, part), name) for config in self.configs], dtype=np.float64)
 
     def block(self, start: int, stop: int, lane_of: np.ndarray) -> Block:
         """The inputs of steps start…stop−1 for the trials that still train; lane_of maps lanes to trials."""

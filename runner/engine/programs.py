@@ -61,7 +61,7 @@ class GraphedStep:
         self.inputs = tree_map_only(Tensor, torch.clone, _step_inputs(self.state, feed))
         step = _pure_step(workload, shared, self.state)
         scratch = tree_map_only(Tensor, torch.clone, self.inputs)
-        aside = torch.cuda.Stream(workload.device)
+        aside = torch.cuda.Stream(workload.device)  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream(workload.device))
         with torch.cuda.stream(aside):  # once outside the graph, for what kernels set up at their first use
             step(*scratch)
@@ -84,9 +84,8 @@ class GraphedStep:
 
     def __call__(self, feed: Feed) -> Tensor:
         """Take one step; its losses, `[K]`."""
-        for held, given in zip(
-            tree_leaves(self.inputs[1:]), tree_leaves(_step_inputs(self.state, feed)[1:]), strict=True
-        ):
+        fresh = _step_inputs(self.state, feed)[1:]
+        for held, given in zip(tree_leaves(self.inputs[1:]), tree_leaves(fresh), strict=True):
             if isinstance(held, Tensor):
                 held.copy_(given)
         self.graph.replay()
@@ -124,11 +123,11 @@ def _pure_step(workload: Workload, shared: bool, state: State) -> Callable[..., 
     def pure(
         tensors: dict[str, Tensor],
         batch: tuple[Tensor, Tensor],
-        c: dict[str, Tensor],
+        coefficients: dict[str, Tensor],
         smoothing: Tensor | None,
         step: Tensor,
     ) -> Tensor:
-        feed = Feed(batch, c, smoothing, step, None)
+        feed = Feed(batch, coefficients, smoothing, step, None)
         return train_step(workload.recipe, gradient, state.like(tensors, 0), feed, asking=False)
 
     return pure
@@ -138,8 +137,8 @@ def _compiled(step: Callable[..., Tensor], inputs: Any) -> Callable[..., Any]:
     """Compile a step for inputs of these shapes; imports torch's compiler (2 s)."""
     from torch._inductor import config
 
-    config.fallback_random = True  # type: ignore[attr-defined]
-    config.compile_threads = 1  # type: ignore[attr-defined]
+    config.fallback_random = True
+    config.compile_threads = 1
     own = tree_map_only(Tensor, torch.clone, inputs)
     recorded = Recording(step, own)
     recorded.program = torch.compile(recorded.program, dynamic=False)

@@ -75,4 +75,5 @@ class Recipe:
 
 def norm_of(vectors_KP: Tensor) -> Tensor:
     """The Euclidean norm of each trial's vector, `[K]`."""
-    return torch.linalg.vector_norm(vectors_KP, dim=1)
+    norm_K: Tensor = torch.linalg.vector_norm(vectors_KP, dim=1)
+    return norm_K

@@ -21,11 +21,11 @@ ALIASES = (aten.detach.default, aten.alias.default)
 """Operations of autograd's bookkeeping alone: their result is their argument."""
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes every operation that reaches a kernel. Tensors met are kept alive, so that no two share an id."""
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
         self.constants: dict[str, Tensor] = {}
         self.kept: list[Tensor] = list(inputs)
