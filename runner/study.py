@@ -75,11 +75,30 @@ class Block:
 
 @dataclass(frozen=True)
 class Analysis:
-    """A question the study asks of its trials. `lr` and `wd` name configuration keys."""
+    """A question the study asks of its trials, and the configuration keys it is about.
 
-    kind: Literal["coupling"]
+    | kind        | asks                                                                | keys       |
+    |-------------|---------------------------------------------------------------------|------------|
+    | coupling    | how the best weight decay moves with the rate                       | lr, wd     |
+    | warmup      | which rates train without a spike, and how much warmup is enough    | lr, warmup |
+    | sensitivity | how much is lost, on average over the rates, by a rate not the best | lr         |
+    """
+
+    kind: Literal["coupling", "warmup", "sensitivity"]
     lr: str
-    wd: str
+    wd: str | None = None
+    warmup: str | None = None
+
+    @property
+    def against(self) -> str | None:
+        """The key that is traded against the rate; None where the question is about the rate alone."""
+        return self.wd or self.warmup
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Role -> configuration key, as the study file has it."""
+        roles = {"lr": self.lr, "wd": self.wd, "warmup": self.warmup}
+        return {role: key for role, key in roles.items() if key is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,13 +115,18 @@ class Study:
     replicate: str | None  # the axis whose values are replicates, normally "seed"
     vars: tuple[str, ...]
     blocks: tuple[Block, ...]
-    analysis: Analysis | None = None
+    analyses: tuple[Analysis, ...] = ()
     overridden: bool = False
 
     @property
     def size(self) -> int:
         """Number of declared cells; equal trials in several blocks are counted in each."""
         return sum(block.size for block in self.blocks)
+
+    @property
+    def analysis(self) -> Analysis | None:
+        """The first question, whose keys name the axes of maps and tables."""
+        return self.analyses[0] if self.analyses else None
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def valley(panel: Panel, study: Declared) -> Valley | None:
     """Return the row-wise best of a panel with two numeric axes; None for others or before any row has a result."""
     if panel.y is None or panel.x is None or panel.best is None:
         return None
-    key = study.analysis.wd if study.analysis else panel.x
+    key = (study.analysis and study.analysis.against) or panel.x
     if not all(is_number(cell.coordinate(key)) for cell in panel.cells):
         key = panel.x
     apart = study.analysis is not None or key.endswith("weight_decay")

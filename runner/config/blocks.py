@@ -8,13 +8,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from itertools import product
 from typing import Any
 
+from data.schema import MEASURES
 from runner.canonical import Scalar
-from runner.config.section import GRID, BlockSection, StudySection
+from runner.config.section import GRID, AnalysisSection, BlockSection, StudySection
 from runner.config.words import Word, axis_word, flattened, override_text, parse_word
 from runner.derive import parse_expression
 from runner.errors import ConfigError
@@ -36,6 +37,7 @@ from runner.keys import (
 )
 from runner.ranges import check_count, looks_like_range, numeric_values
 from runner.study import Analysis, Axis, Base, Block, Expectation, Study, updates_at
+from runner.trial import TrialConfig
 
 REPLICATE = "seed"
 """The axis that is taken for replicates where a study does not name one."""
@@ -76,13 +78,6 @@ def build(name: str, section: StudySection, groups: Mapping[str, Any], overrides
         if key in overrides.axes and key not in declared:
             raise ConfigError(f"{key} is a var that no block has as an axis", "leave it out")
     blocks = tuple(builder.block(block) for block in section.grids)
-    coupling = section.analysis.coupling if section.analysis else None
-    for key in (coupling.lr, coupling.wd) if coupling else ():
-        leaf = leaf_of(key)
-        if leaf is None or not leaf.is_number:
-            raise ConfigError(
-                f"study.analysis.coupling names {key!r}; expected a configuration key that holds a number"
-            )
     return Study(
         name=name,
         question=section.question,
@@ -91,8 +86,23 @@ def build(name: str, section: StudySection, groups: Mapping[str, Any], overrides
         replicate=replicate,
         vars=section.vars,
         blocks=blocks,
-        analysis=Analysis("coupling", coupling.lr, coupling.wd) if coupling else None,
+        analyses=_analyses(section.analysis),
     )
+
+
+def _analyses(section: AnalysisSection | None) -> tuple[Analysis, ...]:
+    if section is None:
+        return ()
+    said = {each.name: getattr(section, each.name) for each in fields(section)}
+    made = [Analysis(**{"kind": kind, **asdict(keys)}) for kind, keys in said.items() if keys is not None]
+    for analysis in made:
+        for key in analysis.keys.values():
+            leaf = leaf_of(key)
+            if leaf is None or not leaf.is_number:
+                raise ConfigError(
+                    f"study.analysis.{analysis.kind} names {key!r}; expected a configuration key that holds a number"
+                )
+    return tuple(made)
 
 
 @dataclass(frozen=True)
@@ -124,7 +134,7 @@ class _Builder:
                 derive={key: str(text) for key, text in declared.derive.items()},
                 expect=Expectation(expect.slope, expect.tolerance) if expect else None,
             )
-            return _checked_block(replace(block, bases=self._bases(used, block)))
+            return _checked_block(replace(block, bases=self._bases(used, block)), self.section.metric)
 
     def _axis_words(self, declared: BlockSection) -> dict[str, Word]:
         yaml = {**declared.axes, **self.section.replicate}
@@ -242,8 +252,11 @@ def check_option(group: str, option: Any, groups: Mapping[str, Any]) -> None:
         )
 
 
-def _checked_block(block: Block) -> Block:
-    """Check keys and types of every axis value and derived key against every base, and settle durations."""
+def _checked_block(block: Block, metric: str) -> Block:
+    """Check keys and types of every axis value and derived key against every base, and settle durations.
+
+    Trials that do not measure the study's metric are refused as well.
+    """
     for base in block.bases:
         first = {axis.key: axis.values[0] for axis in block.axes}
         present = dict(flatten(base.at({})))
@@ -264,11 +277,21 @@ def _checked_block(block: Block) -> Block:
                     )
         updates, _ = updates_at(block, base, first)
         settled = not {"schedule.warmup", "budget.steps"} & {*updates}
-        (trial_config if settled else check_types)(base.at(updates))
+        _refuse_unmeasured(metric, (trial_config if settled else check_types)(base.at(updates)))
         for axis in block.axes:
             for value in _extremes(axis) if leaf_of(axis.key) else ():
                 check_types(base.at({**updates, axis.key: value}))
     return replace(block, axes=tuple(_settled(axis, block) for axis in block.axes))
+
+
+def _refuse_unmeasured(metric: str, config: TrialConfig) -> None:
+    dataset = config.dataset
+    known = [f"{split}/{name}" for split in ("val", "train") for name in MEASURES[dataset.kind]]
+    if metric not in known:
+        raise ConfigError(
+            f"study.metric is {metric!r}, which trials on dataset={dataset.name} cannot be judged by; "
+            f"expected one of {', '.join(known)}"
+        )
 
 
 def _extremes(axis: Axis) -> list[Scalar]:

@@ -277,7 +277,7 @@ def _document(study: Study, request: Request) -> dict[str, Any]:
         "replicate": study.replicate,
         "vars": list(study.vars),
         "blocks": [_described(block) for block in study.blocks],
-        "analysis": study.analysis and {study.analysis.kind: {"lr": study.analysis.lr, "wd": study.analysis.wd}},
+        "analysis": {analysis.kind: analysis.keys for analysis in study.analyses} or None,
         "overrides": list(request.words),
     }
 

@@ -46,11 +46,30 @@ class CouplingSection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnalysisSection:
-    """`analysis:` of a study."""
+class WarmupSection:
+    """`analysis: {warmup: …}`: the rate, and the warmup that may let it be larger."""
 
     __pydantic_config__ = _STRICT
-    coupling: CouplingSection
+    lr: str
+    warmup: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensitivitySection:
+    """`analysis: {sensitivity: …}`: the rate whose choice may matter more or less."""
+
+    __pydantic_config__ = _STRICT
+    lr: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalysisSection:
+    """`analysis:` of a study: one question or several, the first of them naming the axes of maps."""
+
+    __pydantic_config__ = _STRICT
+    coupling: CouplingSection | None = None
+    warmup: WarmupSection | None = None
+    sensitivity: SensitivitySection | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +91,7 @@ class StudySection:
     __pydantic_config__ = _STRICT
     question: str = ""
     metric: Metric
-    direction: Literal["min", "max"] | None = None  # None: a loss is best small, an accuracy large
+    direction: Literal["min", "max"] | None = None  # None: a loss is best small, an accuracy or r2 large
     replicate: Annotated[dict[str, Any], Field(max_length=1)] = field(default_factory=dict)
     vars: tuple[str, ...] = ()
     blocks: tuple[BlockSection, ...] = ()
@@ -84,7 +103,7 @@ class StudySection:
     @property
     def best_is(self) -> Literal["min", "max"]:
         """Which end of the metric is best."""
-        return self.direction or ("max" if self.metric.endswith("accuracy") else "min")
+        return self.direction or ("max" if self.metric.endswith(("accuracy", "r2")) else "min")
 
     @property
     def grids(self) -> tuple[BlockSection, ...]:
@@ -108,7 +127,8 @@ def read_section(plain: Mapping[str, Any]) -> StudySection:
     for var in section.vars:
         if not var.isidentifier() or keyword.iskeyword(var) or leaf_of(var):
             raise ConfigError(f"study.vars holds {var!r}; expected a new name of letters, digits and _")
-    if section.analysis is None and any(block.expect for block in section.grids):
+    asks = section.analysis and any(getattr(section.analysis, each.name) for each in fields(AnalysisSection))
+    if not asks and any(block.expect for block in section.grids):
         raise ConfigError("study has expect but no analysis", "add analysis: {coupling: {lr: optimizer.lr, wd: …}}")
     return section
 
@@ -138,6 +158,8 @@ def _schema_at(loc: Sequence[int | str]) -> type[Any]:
         "expect": ExpectSection,
         "analysis": AnalysisSection,
         "coupling": CouplingSection,
+        "warmup": WarmupSection,
+        "sensitivity": SensitivitySection,
     }
     names = [part for part in loc if part in known]
     return known[str(names[-1])] if names else StudySection

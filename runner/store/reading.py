@@ -92,11 +92,17 @@ def study(db: sqlite3.Connection, name: str) -> StudyRecord:
         direction=direction,
         replicate=replicate,
         vars=tuple(said["vars"]),
-        analysis=Analysis(**said["analysis"]) if said["analysis"] else None,
+        analyses=_analyses(said),
         blocks=tuple(_block(block) for block in said["blocks"]),
         document=json.loads(document),
         declared=declared,
     )
+
+
+def _analyses(said: Mapping[str, Any]) -> tuple[Analysis, ...]:
+    """The questions of an outline. The first stores knew one or none of them, under `analysis`."""
+    found = said["analyses"] if "analyses" in said else [said["analysis"]] if said["analysis"] else []
+    return tuple(Analysis(**analysis) for analysis in found)
 
 
 def _block(said: Mapping[str, Any]) -> BlockRecord:

@@ -107,7 +107,12 @@ class StudyRecord:
     direction: Literal["min", "max"]
     replicate: str | None
     vars: tuple[str, ...]
-    analysis: Analysis | None
+    analyses: tuple[Analysis, ...]
     blocks: tuple[BlockRecord, ...]
     document: Mapping[str, Any]
     declared: str
+
+    @property
+    def analysis(self) -> Analysis | None:
+        """The first question, whose keys name the axes of maps and tables."""
+        return self.analyses[0] if self.analyses else None

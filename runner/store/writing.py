@@ -68,7 +68,7 @@ def _put_study(db: sqlite3.Connection, study: Study, document: Mapping[str, Any]
 def _outline(study: Study) -> dict[str, Any]:
     return {
         "vars": study.vars,
-        "analysis": asdict(study.analysis) if study.analysis else None,
+        "analyses": [asdict(analysis) for analysis in study.analyses],
         "blocks": [
             {
                 "name": block.name,

@@ -63,8 +63,8 @@ def _best(panel: Panel, study: Declared) -> str:
 
 
 def _show_lines(out: Console, cut: Sequence[Panel], found: Sequence[Valley | None], study: Declared) -> None:
-    wd = brief((study.analysis.wd if study.analysis else cut[0].x) or "")
-    lr = brief((study.analysis.lr if study.analysis else cut[0].y) or "")
+    wd = brief((study.analysis and study.analysis.against) or cut[0].x or "")
+    lr = brief((study.analysis and study.analysis.lr) or cut[0].y or "")
     expects = any(panel.expect for panel in cut)
     columns = ["panel", study.metric.rpartition("/")[2], f"at {lr}, {wd}", f"best {wd}", f"as {lr}"]
     made = table(*columns, "rows", *["expect"] * expects, right={columns[1]})
@@ -109,7 +109,7 @@ def show_cells(out: Console, cut: Sequence[Panel], study: Declared) -> None:
 
 def cells_table(panel: Panel, study: Declared) -> Table:
     """A line a cell: its axes, replicates, mean, 95% t-interval, and how many diverged or failed."""
-    candidates = dict.fromkeys([*panel.axes, *([study.analysis.wd] if study.analysis else [])])
+    candidates = dict.fromkeys([*panel.axes, *(study.analysis.keys.values() if study.analysis else ())])
     keys = [key for key in candidates if len({cell.coordinate(key) for cell in panel.cells}) > 1]
     failed = any(cell.failed for cell in panel.cells)
     numbers = ["n", study.metric, "95% interval", "diverged", *["failed"] * failed]
@@ -139,7 +139,7 @@ def _coordinates(cell: Cell, panel: Panel, study: Declared) -> str:
 
 def _named(cell: Cell, panel: Panel, study: Declared) -> list[tuple[str, str]]:
     """The keys that say where a cell lies, and its values of them as text."""
-    analysed = (study.analysis.lr, study.analysis.wd) if study.analysis else ()
+    analysed = tuple(study.analysis.keys.values()) if study.analysis else ()
     keys = analysed if all(cell.coordinate(key) is not None for key in analysed) and analysed else panel.axes
     named = []
     for key in keys:

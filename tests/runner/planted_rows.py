@@ -51,7 +51,7 @@ def study(*blocks: Block, name: str = "planted", **changed: Any) -> Study:
         "replicate": "seed",
         "vars": (PRODUCT,),
         "blocks": blocks,
-        "analysis": Analysis("coupling", LR, WD),
+        "analyses": (Analysis("coupling", LR, WD),),
     }
     return Study(**{**fields, **changed})
 

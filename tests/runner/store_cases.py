@@ -57,7 +57,7 @@ def make_study(name="coupling", lrs=(0.1,), seeds=(0,), block="plain", overridde
                 expect=Expectation(-1.0, 0.3),
             ),
         ),
-        analysis=Analysis("coupling", "optimizer.lr", "optimizer.weight_decay"),
+        analyses=(Analysis("coupling", "optimizer.lr", "optimizer.weight_decay"),),
         overridden=overridden,
     )
 

@@ -447,6 +447,17 @@ def test_a_folder_adds_options_to_a_group(folder):
     assert ("wide", "Wide.") in groups(where)["model"]
 
 
+def test_a_study_may_ask_several_questions_and_the_first_names_the_axes(folder):
+    text = "analysis: {warmup: {lr: optimizer.lr, warmup: schedule.warmup}, sensitivity: {lr: optimizer.lr}}"
+    asked = declare(Request(("mine",), folder(HEADER + f"study: {{{text}}}\n")))
+    assert [(each.kind, each.keys) for each in asked.study.analyses] == [
+        ("warmup", {"lr": "optimizer.lr", "warmup": "schedule.warmup"}),
+        ("sensitivity", {"lr": "optimizer.lr"}),
+    ]
+    assert asked.study.analysis.against == "schedule.warmup"
+    assert list(asked.document["analysis"]) == ["warmup", "sensitivity"]
+
+
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{b}: &{b} [{', '.join(['*' + a] * 10)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
 )
@@ -477,6 +488,10 @@ WRONG_FILES = [
     (HEADER + "study: {expect: {slope: -1, tolerance: 0.3}}\n", "expect but no analysis"),
     (HEADER + "study: {expect: {slope: x, tolerance: 0.3}, " + COUPLING + "}\n", "study.expect.slope is 'x'"),
     (HEADER + "study: {analysis: {coupling: {lr: optimizer.lr, wd: wd}}}\n", "study.analysis.coupling names 'wd'"),
+    (HEADER + "study: {analysis: {warmup: {lr: optimizer.lr, warmup: 30}}}\n", "study.analysis.warmup.warmup is 30"),
+    (HEADER + "study: {analysis: {sensitivity: {lr: model}}}\n", "study.analysis.sensitivity names 'model'"),
+    (HEADER + "study: {analysis: {sensitivity: {lr: optimizer.lr, wd: seed}}}\n", "known here: lr"),
+    (HEADER + "study: {analysis: {}, expect: {slope: -1, tolerance: 0.3}}\n", "expect but no analysis"),
     (HEADER + "study: {blocks: [{name: a, use: ['optimizer.lr=0.1,0.2']}]}\n", "use holds"),
     (HEADER + "study: {blocks: [{name: a, use: [optimizer=sdg]}]}\n", "did you mean optimizer=sgd?"),
     (HEADER + "study: {blocks: [{name: a, use: [engine=vmap]}]}\n", "use holds"),

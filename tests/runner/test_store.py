@@ -1,8 +1,10 @@
 """What the store holds, and what it answers."""
 
+import json
 import re
 import sqlite3
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -236,6 +238,16 @@ def test_a_study_is_read_as_it_was_declared(store):
     assert record.blocks[0].group_axes == block.group_axes
     assert record.blocks[0].expect == Expectation(-1.0, 0.3)
     assert record.blocks[0].derive == block.derive
+
+
+def test_several_questions_are_kept_and_an_old_outline_is_read(store):
+    asked = (Analysis("warmup", "optimizer.lr", warmup="schedule.warmup"), Analysis("sensitivity", "optimizer.lr"))
+    store.declare(replace(make_study(lrs=LRS), analyses=asked), [], {})
+    assert store.study("coupling").analyses == asked
+    for old, expected in (({"kind": "coupling", "lr": "a", "wd": "b"}, (Analysis("coupling", "a", "b"),)), (None, ())):
+        outline = json.dumps({"vars": [], "blocks": [], "analysis": old})
+        store._db.execute("UPDATE studies SET outline = ?", (outline,))
+        assert store.study("coupling").analyses == expected
 
 
 def test_an_override_does_not_replace_what_the_file_says(store):

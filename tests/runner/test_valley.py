@@ -115,7 +115,7 @@ def test_without_an_analysis_the_columns_are_the_question():
         for lr in planted.LRS
         for w in axes[1].values
     ]
-    study = planted.study(block, analysis=None, replicate=None, vars=())
+    study = planted.study(block, analyses=(), replicate=None, vars=())
     (panel,) = panels(rows, study)
     assert sentence(valley(panel, study)).startswith("from lr 1/256 to 8 the best warmup stays at 16 ")
 

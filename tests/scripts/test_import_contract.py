@@ -38,6 +38,7 @@ def test_the_contract_holds(copy):
         ("runner/study.py", "from hydra import compose", "The door of hydra"),
         ("models/schema.py", "import runner.trial", "Schemas know nothing of ours"),
         ("optim/rule.py", "import runner.trial", "do not know the runner"),
+        ("runner/analysis/answers.py", "import torch", "An analysis is given a tidy table"),
         ("runner/trial.py", "import runner.plan", "The data's way"),
         ("runner/device.py", "import numpy", "needs no torch"),
         ("runner/table.py", "import runner.engine", "never training code"),
