@@ -276,7 +276,7 @@ def _checked_block(block: Block, metric: str) -> Block:
                         f"did you mean {nearest(name, known)}?" if nearest(name, known) else None,
                     )
         updates, _ = updates_at(block, base, first)
-        settled = not {"schedule.warmup", "budget.steps"} & {*updates}
+        settled = not DURATIONS.keys() & {*updates}
         _refuse_unmeasured(metric, (trial_config if settled else check_types)(base.at(updates)))
         for axis in block.axes:
             for value in _extremes(axis) if leaf_of(axis.key) else ():
