@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise KeyboardInterrupt
 
     _prepare_streams()
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM) if _may_handle()}
+    before = {number: signal.signal(number, interrupt) for number in _wanted_signals()}
     try:
         code = _guarded(list(sys.argv[1:] if arguments is None else arguments), signals)
     finally:
@@ -87,8 +87,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return TERMINATED if signal.SIGTERM in signals and code == INTERRUPTED else code
 
 
-def _may_handle() -> bool:
-    return threading.current_thread() is threading.main_thread()
+def _wanted_signals() -> list[int]:
+    """Those to handle: only the main thread may, and what `nohup` or a shell's `&` ignores stays ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        return []
+    return [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
 
 
 def _end_now(number: int) -> None:

@@ -491,6 +491,7 @@ def test_whatever_an_interrupted_command_stumbles_over_it_was_interrupted(monkey
         except KeyboardInterrupt:
             raise RuntimeError("half a module") from None
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & has it ignored
     monkeypatch.setattr(sys.modules["runner.cli.app"], "app", stumbling)
     assert main(["ls"]) == expected
     assert capsys.readouterr().err == "interrupted\n"

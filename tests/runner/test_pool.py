@@ -9,6 +9,7 @@ import signal
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -54,6 +55,15 @@ def test_a_whole_message_is_heard_before_the_death_is() -> None:
     assert [heard for _, heard in pool.hear()] == [None]
 
 
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Ctrl-C as a terminal's program has it: a shell that runs the tests in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 def test_a_signal_wakes_the_wait_and_is_raised_only_when_released() -> None:
     ours, theirs = multiprocessing.Pipe()
     pool = Pool()
@@ -71,6 +81,7 @@ def test_a_signal_inside_an_import_leaves_no_half_module() -> None:
     code = """
 import os, signal, sys
 from runner.signals import Signals
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with Signals() as signals:
     os.kill(os.getpid(), signal.SIGINT)
     import json.tool, decimal, fractions
