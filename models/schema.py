@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-Width = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=65_536)]
 Gain = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PER_TRIAL = {"per_trial": True}
 ANY_FEATURES = ("vector", "image")

@@ -351,7 +351,11 @@ REFUSED = [
     ("optimizer.lr=1,range(1,3)", "nests one sweep in another"),
     ("engine.width=1,2", "several values to a setting"),
     ("engine=vmap,loop", "several values to a setting"),
-    ("engine.device=tpu", "expected one of auto, cpu, cuda, mps"),
+    ("engine.device=tpu", "expected auto, cpu, cuda, mps, or several such as cuda:0,cuda:1"),
+    ("engine.device=cpu,cuda:0", "or several such as cuda:0,cuda:1"),
+    ("launcher.workers=100000", "expected an integer ≥ 1 and ≤ 1024"),
+    ("budget.steps=1000000000", "expected an integer ≥ 1 and ≤ 10000000"),
+    ("model.hidden=[1000000]", "a list of integers ≥ 1 and ≤ 65536"),
     ("+optimizer.lr=1", "optimizer.lr is already there"),
     ("+optimizer.lr=1,2", "optimizer.lr is already there"),
     ("~optimizer.lr", "optimizer.lr is missing; expected a number ≥ 0"),
@@ -549,7 +553,7 @@ PARTNERS = {"model=planted": ("dataset=planted",), "dataset=planted": ("model=pl
 
 def test_a_model_and_a_dataset_that_cannot_meet_are_refused():
     for words in (("model=planted",), ("dataset=planted",), ("model=planted,mlp",)):
-        with pytest.raises(ConfigError, match="cannot read dataset=.*, whose examples are") as refused:
+        with pytest.raises(ConfigError, match=r"cannot read dataset=.*, whose examples are") as refused:
             declare(Request(words))
         assert "model=" in refused.value.hint
 
