@@ -10,7 +10,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from fractions import Fraction
 from functools import cache
 from types import UnionType
@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 
 from pydantic import TypeAdapter, ValidationError
 
+from data.files import fingerprint
 from data.schema import FORMS
 from models.schema import MODELS
 from optim.duration import in_steps, unit_of
@@ -193,7 +194,11 @@ def _refuse_unlike(config: TrialConfig) -> None:
 def check_types(plain: dict[str, Any]) -> TrialConfig:
     """Like `trial_config`, but for one value at a time: how the values agree with each other is not looked at."""
     steps_from_durations(plain)
-    return _checked(TrialConfig, plain)
+    config = _checked(TrialConfig, plain)
+    dataset: Any = config.dataset
+    if getattr(dataset, "fingerprint", "") is None:  # what is in the user's files is part of a trial's id
+        dataset = replace(dataset, fingerprint=fingerprint(getattr(dataset, "path", None)))
+    return replace(config, dataset=dataset)
 
 
 def settings_of(config: Mapping[str, Any]) -> Settings:
