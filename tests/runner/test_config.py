@@ -307,7 +307,7 @@ REFUSED = [
     ("momentum=0.1", "did you mean optimizer.momentum?"),
     ("modle=mlp", "did you mean model?"),
     ("+foo=1", "there is no key 'foo'"),
-    ("model=mpl", "it has mlp, mlp_scale_invariant"),
+    ("model=mpl", "it has cnn, gpt, linear, mlp, mlp_scale_invariant"),
     ("optimizer=adamv", "did you mean optimizer=adamw?"),
     ("couplin", "did you mean study=coupling?"),
     ("coupling smoke", "two studies are named"),
@@ -547,7 +547,16 @@ def test_every_option_has_a_description():
     assert all(text and len(text) <= 120 for options in found.values() for _, text in options)
 
 
-PARTNERS = {"model=planted": ("dataset=planted",), "dataset=planted": ("model=planted",)}
+OWN = ("dataset.path=here", "dataset.fingerprint=0a")
+PARTNERS = {
+    "model=planted": ("dataset=planted",),
+    "model=gpt": ("dataset=stdlib", "dataset.fingerprint=0a"),
+    "dataset=planted": ("model=planted",),
+    "dataset=stdlib": ("model=gpt", "dataset.fingerprint=0a"),
+    "dataset=text": ("model=gpt", *OWN),
+    "dataset=table": OWN,
+    "dataset=image_folder": OWN,
+}
 """What an option needs beside it where it does not go with the defaults."""
 
 
