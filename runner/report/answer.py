@@ -18,6 +18,8 @@ from runner.summary import Panel, near_optimal
 
 NAMED = ((-1.0, "only lr × wd"), (0.0, "separable"), (1.0, "only wd / lr"))
 """The slopes that have a name of their own."""
+OPEN = "not identified"
+"""Labels that begin so differ in the reason, which the panel gives."""
 
 
 def draw_answer(source: Source, cut: Sequence[Panel], anchors: Mapping[str, str]) -> Markup:
@@ -59,10 +61,13 @@ def _verdicts(answers: Sequence[Coupling]) -> list[Markup]:
     """Each verdict with the panels it holds for."""
     if len(answers) == 1:
         (answer,) = answers
-        return [_sentence(tag("strong", _capital(answer.label)), ". ", answer.verdict)]
+        rest = answer.verdict[len(answer.label) :] if answer.verdict.lower().startswith(answer.label.lower()) else None
+        lead = tag("strong", _capital(answer.label))
+        return [_sentence(lead, rest if rest is not None else join(". ", answer.verdict))]
     together: dict[str, list[Coupling]] = {}
     for answer in answers:
-        together.setdefault(answer.label, []).append(answer)
+        label = answer.label.partition(":")[0]
+        together.setdefault(label if label == OPEN else answer.label, []).append(answer)
     if len(together) == 1:
         (label,) = together
         return [_sentence(tag("strong", _capital(label)), f" in all {len(answers)} panels.", _expectations(answers))]
@@ -155,7 +160,7 @@ def _axis(low: float, high: float) -> Markup:
         shown = f"{value:+.0f}".replace("-", "−").replace("+0", "0")
         at = _share(value, low, high)
         named.append(tag("text", shown, x=at, y=12.0, class_="tick mid strong"))
-        named.append(tag("text", words, x=at, y=25.0, class_="tick mid"))
+        named.append(tag("text", words, x=at, y=25.0, class_="tick mid words"))
     return tag("svg", *named, class_="slope-scale", height=30, width="100%", role="img", aria_label="scale of slopes")
 
 
