@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from runner.config import Declaration, Request
     from runner.plan import Plan
     from runner.session import SweepResult
-    from runner.settings import TrackerSettings
+    from runner.settings import Settings, TrackerSettings
     from runner.study import Member
 
 WORK_LEFT, FAILED, INTERRUPTED = 3, 3, 130
@@ -107,12 +107,12 @@ def sweep(
     if _shown(request, cfg, resolve, info):
         return 0
     wanted = _wanted(request, store, yes)
-    with _open_to_write(wanted.path) as opened:
+    with open_to_write(wanted.path) as opened:
         made, result = _train(wanted, opened)
-        _show_answer(opened, wanted.declaration.study.name)
-        code = _close(made, result, store, opened)
+        show_answer(opened, wanted.declaration.study.name)
+        code = close(made, result, store, opened)
         if result and not result.interrupted:
-            _export(wanted.declaration, opened, request.words)
+            export(wanted.declaration.study.name, wanted.declaration.settings.tracker, opened, request.words)
     return code
 
 
@@ -130,13 +130,13 @@ def run(
     if _shown(request, cfg, resolve, info):
         return 0
     wanted = _wanted(request, store, yes=False, one=True)
-    with _open_to_write(wanted.path) as opened:
+    with open_to_write(wanted.path) as opened:
         _, result = _train(wanted, opened)
         if result and result.interrupted:
             return INTERRUPTED
         _show_trial(opened, wanted.members[0].trial.id)
         if result:
-            _export(wanted.declaration, opened, request.words)
+            export(wanted.declaration.study.name, wanted.declaration.settings.tracker, opened, request.words)
     return FAILED if result and result.failed else 0
 
 
@@ -182,7 +182,7 @@ def _product(block: object) -> str:
     return " × ".join(f"{len(axis.values):,} {axis.key}" for axis in axes) or "1"
 
 
-def _open_to_write(path: Path) -> Store:
+def open_to_write(path: Path) -> Store:
     opened = Store.open(path, "write")
     for warning in opened.warnings:
         say(warning)
@@ -214,18 +214,23 @@ def _train(wanted: Wanted, opened: Store) -> tuple[Plan, SweepResult | None]:
         return made, None
     for line in (plan_line(made), *plan_details(made)):
         say(line)
+    return made, train_missing(made, opened, wanted.declaration.settings)
+
+
+def train_missing(made: Plan, opened: Store, settings: Settings) -> SweepResult:
+    """Train what a plan lacks, showing how far it is."""
     from runner import session
     from runner.terminal.progress import SweepProgress
 
-    with SweepProgress(err(), made.to_train, study.metric) as progress:
-        result = session.sweep(made, opened, wanted.declaration.settings, progress)
-    return made, result
+    with SweepProgress(err(), made.to_train, made.study.metric) as progress:
+        return session.sweep(made, opened, settings, progress)
 
 
-def _show_answer(opened: Store, name: str) -> None:
-    from runner.terminal.answer import show_answer
+def show_answer(opened: Store, name: str) -> None:
+    """Print what a study says so far."""
+    from runner.terminal import answer
 
-    show_answer(out(), opened.study_rows(name), opened.study(name))
+    answer.show_answer(out(), opened.study_rows(name), opened.study(name))
 
 
 def _show_trial(opened: Store, trial_id: str) -> None:
@@ -239,7 +244,7 @@ def _show_trial(opened: Store, trial_id: str) -> None:
         say(f"error: {_last_line(trial.error)}")
 
 
-def _close(made: Plan, result: SweepResult | None, store: str | None, opened: Store) -> int:
+def close(made: Plan, result: SweepResult | None, store: str | None, opened: Store) -> int:
     """Say how the sweep ended and what to type next; return the exit code."""
     from runner.summary import panels
     from runner.terminal.answer import A_LINE_EACH
@@ -268,14 +273,13 @@ def _last_line(text: str) -> str:
     return lines[-1].strip() if lines else "no message"
 
 
-def _export(declaration: Declaration, opened: Store, words: Sequence[str]) -> None:
-    """Write W&B runs of the study for as long as the command may still take."""
-    settings: TrackerSettings = declaration.settings.tracker
+def export(name: str, settings: TrackerSettings, opened: Store, words: Sequence[str]) -> None:
+    """Write W&B runs of a study for as long as the command may still take."""
     if settings.name == "none":
         return
     from runner.cli.export import export_stored
 
-    result = export_stored(opened, declaration.study.name, settings, words, deadline_seconds=EXPORT_SECONDS)
+    result = export_stored(opened, name, settings, words, deadline_seconds=EXPORT_SECONDS)
     for warning in result.warnings:
         say(warning)
     if result.worth_saying:
