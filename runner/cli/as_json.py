@@ -75,7 +75,11 @@ def series(named: Mapping[str, Series]) -> dict[str, Any]:
 def study(rows: Sequence[Row], record: StudyRecord) -> dict[str, Any]:
     """A study's answer: its panels, each with its best cell and its rows' bests."""
     content = {"study": record.name, "question": record.question, "metric": record.metric}
-    return {**content, "refinements": record.refinements, "panels": [_panel(panel, record) for panel in panels(rows, record)]}
+    return {
+        **content,
+        "refinements": record.refinements,
+        "panels": [_panel(panel, record) for panel in panels(rows, record)],
+    }
 
 
 def _panel(panel: Panel, record: StudyRecord) -> dict[str, Any]:

@@ -6,4 +6,15 @@ It knows no store, no torch and no screen, and starts nothing.
 from runner.decide.moves import KINDS, Kind, Move, difference, moves, unfinished
 from runner.decide.recommend import Bound, Choice, Recommendation, recommend
 
-__all__ = ["KINDS", "Bound", "Choice", "Kind", "Move", "Recommendation", "difference", "moves", "recommend", "unfinished"]
+__all__ = [
+    "KINDS",
+    "Bound",
+    "Choice",
+    "Kind",
+    "Move",
+    "Recommendation",
+    "difference",
+    "moves",
+    "recommend",
+    "unfinished",
+]

@@ -113,7 +113,9 @@ def limits(of: Ladder, margin: float | None) -> Limits | None:
         return None
     at = of.cells.index(best)
     if len(of.cells) < FEWEST_RUNGS:
-        return Limits(best, None, (), tuple(cell for cell in of.cells if cell is not best and _is_tied(cell, best, margin)))
+        return Limits(
+            best, None, (), tuple(cell for cell in of.cells if cell is not best and _is_tied(cell, best, margin))
+        )
     if at == len(of.cells) - 1:
         return Limits(best, "above", (), ())
     if at == 0:

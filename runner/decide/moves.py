@@ -168,7 +168,10 @@ class _Panel:
         points = [self._middle(ridge, at.best, rung) for rung in at.coarse]
         made = [m for point in points for cell in beside for m in self._at(cell, {key: point})]
         if made:
-            why, effect = "the best row is clear, the step beside it coarse", f"the best {_leaf(key)} is known to half a step"
+            why, effect = (
+                "the best row is clear, the step beside it coarse",
+                f"the best {_leaf(key)} is known to half a step",
+            )
             yield self._move("halve", key, self._points(key, made), why, effect, made)
 
     def _seeds(self) -> Iterator[Move]:
@@ -187,8 +190,8 @@ class _Panel:
 
     def _more(self, cell: Cell, key: str) -> Iterator[Member]:
         """As many seeds again, at least so that there are a few; numbered after all that the panel has."""
-        used = [number for each in self.panel.cells for row in each.rows if is_number(number := row.axes.get(key))]
-        first = int(max((float(value) for value in used), default=-1.0)) + 1
+        used = (row.axes.get(key) for each in self.panel.cells for row in each.rows)
+        first = max((int(value) for value in used if isinstance(value, int)), default=-1) + 1
         for seed in range(first, first + max(cell.n, FEWEST_SEEDS - cell.n)):
             yield from self._new(cell.rows[0], {key: seed})
 
@@ -205,7 +208,8 @@ class _Panel:
             yield member
 
     def _middle(self, of: Ladder, best: Cell, beside: Cell) -> float:
-        return between(*sorted((of.at(best), of.at(beside))), of.logarithmic)
+        low, high = sorted((of.at(best), of.at(beside)))
+        return between(low, high, of.logarithmic)
 
     def _points(self, key: str, made: Sequence[Member]) -> str:
         """The new values as they are read: few of them one by one, many as their span."""
@@ -246,5 +250,3 @@ def _sharper(near: NearOptimal, n: int, then: int) -> str:
 
 def _leaf(key: str) -> str:
     return key.rpartition(".")[2].replace("weight_decay", "weight decay")
-
-

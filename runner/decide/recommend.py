@@ -5,6 +5,7 @@ A bound says what was seen, not what is safe for ever: its chance of being wrong
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -116,7 +117,7 @@ def _through_best(chosen: Choice, key: str) -> Ladder | None:
         return None
     best = chosen.near.best
     for line in ladders(chosen.panel.cells, key, chosen.panel.axes):
-        rungs = ((*line.cells, line.zero) if line.zero else line.cells)
+        rungs = (*line.cells, line.zero) if line.zero else line.cells
         if any(cell is best for cell in rungs):
             return replace(line, cells=tuple(sorted(rungs, key=line.at)), zero=None)
     return None
@@ -138,7 +139,8 @@ def _largest_rate(chosen: Choice, key: str) -> Bound | None:
         how = "diverged" if beyond.diverged else "ended no better than guessing" if beyond.n else "was not trained yet"
         value = labels(cell.axes[key] for cell in line.cells)[beyond.axes[key]]
         why = f"{seeds} trained there; at {value} {_some(beyond)}{how}"
-    return Bound(key, "largest rate", last.axes[key], beyond and beyond.axes[key], last.n, _chance(last.n), why)
+    further = None if beyond is None else beyond.axes[key]
+    return Bound(key, "largest rate", last.axes[key], further, last.n, _chance(last.n), why)
 
 
 def _smallest_warmup(chosen: Choice, key: str) -> Bound | None:
@@ -157,7 +159,8 @@ def _smallest_warmup(chosen: Choice, key: str) -> Bound | None:
     why = "no longer one is better or worse by more than the seeds' scatter"
     if shorter is None and number(enough, key):
         why = f"{why}, and a shorter one was not tested"
-    return Bound(key, "smallest warmup", enough.axes[key], shorter and shorter.axes[key], enough.n, None, why)
+    below = None if shorter is None else shorter.axes[key]
+    return Bound(key, "smallest warmup", enough.axes[key], below, enough.n, None, why)
 
 
 def _trains(cell: Cell) -> bool:
@@ -171,4 +174,4 @@ def _some(cell: Cell) -> str:
 
 def _chance(n: int) -> float:
     """Largest probability of failure that n trials without one leave possible, at 95% (Clopper-Pearson)."""
-    return 1.0 - 0.05 ** (1.0 / n)
+    return 1.0 - math.pow(0.05, 1.0 / n)

@@ -114,7 +114,9 @@ def _others(out: Console, choices: Sequence[Choice], study: Declared) -> None:
     tied = choices[0].near.margin
     for each in choices[1:]:
         best = each.near.best
-        behind = f"{difference(each.behind, study.metric)}{' (noise)' if tied is not None and each.behind <= tied else ''}"
+        behind = (
+            f"{difference(each.behind, study.metric)}{' (noise)' if tied is not None and each.behind <= tied else ''}"
+        )
         mean = None if best.mean is None else figure(best.mean)
         row(made, each.panel.name, mean, behind, len(each.near.cells), place(best, each.panel, study))
     out.print()
@@ -136,4 +138,3 @@ def _notes(found: Recommendation, study: Declared) -> list[str]:
     if study.refinements:
         notes.append(looks(study.refinements))
     return notes
-

@@ -28,7 +28,11 @@ def cell(key, value, loss=1.0):
 
 @pytest.mark.parametrize(
     ("coarse", "fine"),
-    [("1/256..16:x4", "1/256..16:x2"), ("1.953125e-5..0.32:x4", "1.953125e-5..0.32:x2"), ("1e-4..1e4:x100", "1e-4..1e4:x10")],
+    [
+        ("1/256..16:x4", "1/256..16:x2"),
+        ("1.953125e-5..0.32:x4", "1.953125e-5..0.32:x2"),
+        ("1e-4..1e4:x100", "1e-4..1e4:x10"),
+    ],
 )
 def test_half_steps_are_the_points_of_the_finer_range(coarse, fine):
     old, new = parse_range(coarse).values(), parse_range(fine).values()

@@ -102,7 +102,9 @@ def test_integers_stay_integers_and_end_where_no_trial_can_be():
     study = declared("optimizer=sgd", "schedule.warmup=0,2..512:x4", "seed=0..2")
     found = proposed(study, lambda axes: 1.0 - axes["schedule.warmup"] / 1000 + 1e-4 * axes["seed"])
     assert kinds(found) == []  # 2,048 steps of warmup do not fit into 600 steps of training
-    found = proposed(study, lambda axes: 1.0 + abs(math.log2(max(axes["schedule.warmup"], 1) / 32)) + 1e-4 * axes["seed"])
+    found = proposed(
+        study, lambda axes: 1.0 + abs(math.log2(max(axes["schedule.warmup"], 1) / 32)) + 1e-4 * axes["seed"]
+    )
     assert {m.axes["schedule.warmup"] for move in found for m in move.members} == {16, 64}
 
 
@@ -142,7 +144,10 @@ def test_derived_keys_are_computed_anew():
     study = replace(declare(Request(("smoke",))).study, analyses=())
     members = [m for m in expand(study) if m.block == "scale-inv. AdamW"]
     at = {m.trial.id: m for m in members}
-    surface = lambda axes: 0.5 + 0.1 * math.log10(axes["lr_x_wd"] / 0.01) ** 2 + 0.001 * axes["seed"] if axes["lr_x_wd"] else 1.0  # noqa: E731
+
+    def surface(axes):
+        return 0.5 + 0.1 * math.log10(axes["lr_x_wd"] / 0.01) ** 2 + 0.001 * axes["seed"] if axes["lr_x_wd"] else 1.0
+
     found = moves(panels([row_of(m, surface) for m in members], study), study)
     made = [m for move in found for m in move.members]
     assert made

@@ -28,7 +28,7 @@ def test_the_best_on_validation_is_taken_and_only_its_test_figures_are_read():
 def test_the_span_of_what_is_as_good_widens_with_the_noise():
     clear, noisy = (recommended(declared(*GRID), bowl(noise=noise)).chosen for noise in (0.003, 0.3))
     assert len(clear.near.cells) == 1 < len(noisy.near.cells)
-    assert dict((k, (lo, hi)) for k, lo, hi in clear.spans) == {LR: (0.25, 0.25), WD: (1e-3, 1e-3)}
+    assert {k: (lo, hi) for k, lo, hi in clear.spans} == {LR: (0.25, 0.25), WD: (1e-3, 1e-3)}
 
 
 def test_the_largest_safe_rate_is_bracketed_by_tested_ones():
@@ -76,7 +76,11 @@ def test_panels_within_the_noise_are_in_the_running_and_the_others_are_not():
         return bowl()(axes) * {"sgd": 1.0, "adamw": 1.001, "adam_l2": 1.5}[axes["optimizer"]]
 
     found = recommended(declared("optimizer=sgd,adamw,adam_l2", *GRID[1:]), surface)
-    assert [each.panel.name.split()[-1] for each in found.choices] == ["optimizer=sgd", "optimizer=adamw", "optimizer=adam_l2"]
+    assert [each.panel.name.split()[-1] for each in found.choices] == [
+        "optimizer=sgd",
+        "optimizer=adamw",
+        "optimizer=adam_l2",
+    ]
     assert {move.panel for move in found.moves} == {each.panel.name for each in found.choices[:2]}
 
 
