@@ -181,7 +181,7 @@ def _train(
     from runner.plan import make_plan
     from runner.study import Study
 
-    with verbs_train.open_to_write(path) as opened:
+    with verbs_train.crew_of(settings) as crew, verbs_train.open_to_write(path) as opened:
         record = opened.study(proposal.record.name)
         now = _propose(opened, record, asked)
         if _ids(now.moves) != _ids(proposal.moves):
@@ -203,7 +203,7 @@ def _train(
         )
         statuses = opened.statuses([member.trial.id for member in members])
         made = make_plan(study, members, statuses, now.rows)
-        result = verbs_train.train_missing(made, opened, settings)
+        result = verbs_train.train_missing(made, opened, settings, crew)
         if not json:
             verbs_train.show_answer(opened, record.name)
         code = verbs_train.close(made, result, store, opened)

@@ -15,13 +15,14 @@ from rich.text import Text
 from runner.cli import as_json
 from runner.cli import words as given
 from runner.cli.output import emit_json, err, out, say
-from runner.errors import UsageError
+from runner.errors import UsageError, last_line
 from runner.figures import count, duration
 from runner.store import Store
 from runner.terminal.text import clean
 
 if TYPE_CHECKING:
     from runner.config import Declaration, Request
+    from runner.crew import Crew
     from runner.plan import Plan
     from runner.session import SweepResult
     from runner.settings import Settings, TrackerSettings
@@ -107,8 +108,8 @@ def sweep(
     if _shown(request, cfg, resolve, info):
         return 0
     wanted = _wanted(request, store, yes)
-    with open_to_write(wanted.path) as opened:
-        made, result = _train(wanted, opened)
+    with crew_of(wanted.declaration.settings) as crew, open_to_write(wanted.path) as opened:
+        made, result = _train(wanted, opened, crew)
         show_answer(opened, wanted.declaration.study.name)
         code = close(made, result, store, opened)
         if result and not result.interrupted:
@@ -130,8 +131,8 @@ def run(
     if _shown(request, cfg, resolve, info):
         return 0
     wanted = _wanted(request, store, yes=False, one=True)
-    with open_to_write(wanted.path) as opened:
-        _, result = _train(wanted, opened)
+    with crew_of(wanted.declaration.settings) as crew, open_to_write(wanted.path) as opened:
+        _, result = _train(wanted, opened, crew)
         if result and result.interrupted:
             return INTERRUPTED
         _show_trial(opened, wanted.members[0].trial.id)
@@ -182,7 +183,15 @@ def _product(block: object) -> str:
     return " × ".join(f"{len(axis.values):,} {axis.key}" for axis in axes) or "1"
 
 
+def crew_of(settings: Settings) -> Crew:
+    """The workers; entering it refuses a device that is not there, before anything is written."""
+    from runner.crew import Crew
+
+    return Crew(settings)
+
+
 def open_to_write(path: Path) -> Store:
+    """Open the store to write, saying what is to be known about its place."""
     opened = Store.open(path, "write")
     for warning in opened.warnings:
         say(warning)
@@ -200,7 +209,7 @@ def _show_plan(made: Plan) -> None:
         show_groups(screen, made)
 
 
-def _train(wanted: Wanted, opened: Store) -> tuple[Plan, SweepResult | None]:
+def _train(wanted: Wanted, opened: Store, crew: Crew) -> tuple[Plan, SweepResult | None]:
     """Declare and train what is missing; None where nothing is."""
     from runner.terminal.listing import plan_details, plan_line
 
@@ -214,16 +223,16 @@ def _train(wanted: Wanted, opened: Store) -> tuple[Plan, SweepResult | None]:
         return made, None
     for line in (plan_line(made), *plan_details(made)):
         say(line)
-    return made, train_missing(made, opened, wanted.declaration.settings)
+    return made, train_missing(made, opened, wanted.declaration.settings, crew)
 
 
-def train_missing(made: Plan, opened: Store, settings: Settings) -> SweepResult:
+def train_missing(made: Plan, opened: Store, settings: Settings, crew: Crew) -> SweepResult:
     """Train what a plan lacks, showing how far it is."""
     from runner import session
     from runner.terminal.progress import SweepProgress
 
     with SweepProgress(err(), made.to_train, made.study.metric) as progress:
-        return session.sweep(made, opened, settings, progress)
+        return session.sweep(made, opened, settings, progress, crew)
 
 
 def show_answer(opened: Store, name: str) -> None:
@@ -241,7 +250,7 @@ def _show_trial(opened: Store, trial_id: str) -> None:
     if trial.metrics:
         show_metrics(out(), trial.metrics)
     if trial.error:
-        say(f"error: {_last_line(trial.error)}")
+        say(f"error: {last_line(trial.error)}")
 
 
 def close(made: Plan, result: SweepResult | None, store: str | None, opened: Store) -> int:
@@ -258,19 +267,16 @@ def close(made: Plan, result: SweepResult | None, store: str | None, opened: Sto
     if result:
         ended = [f"{result.finished:,} finished", f"{result.diverged:,} diverged"]
         ended += [f"{result.failed:,} failed"] if result.failed else []
-        say(f"{', '.join(ended)}; {duration(result.seconds)} on {result.device}")
+        ended += [f"{result.untried:,} not tried"] if result.untried else []
+        memory = f", {result.peak_bytes / 2**20:,.0f} MiB a worker at most" if result.peak_bytes else ""
+        say(f"{', '.join(ended)}; {duration(result.seconds)} on {result.device}{memory}")
     many = len(panels(opened.study_rows(made.study.name), made.study)) >= A_LINE_EACH
     say(f"next: {given.with_store(f'thalweg show {name} --maps' if many else f'thalweg best {name}', store)}")
     if result and result.failed:
-        say(f"{count(result.failed, 'trial')} failed, the first with: {_last_line(result.first_error or 'no message')}")
+        say(f"{count(result.failed, 'trial')} failed, the first with: {last_line(result.first_error or 'no message')}")
         say(f"tried again by: {given.as_typed()}")
         return FAILED
     return 0
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "no message"
 
 
 def export(name: str, settings: TrackerSettings, opened: Store, words: Sequence[str]) -> None:

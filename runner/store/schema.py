@@ -143,6 +143,8 @@ FOUNDATION = Migration(
     ),
 )
 
+PEAK_MEMORY = Migration("peak memory", ("ALTER TABLE cohorts ADD COLUMN peak_bytes INTEGER",))
+
 REFINEMENTS = Migration(
     "refinements",
     (
@@ -159,7 +161,7 @@ REFINEMENTS = Migration(
     ),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (FOUNDATION, REFINEMENTS)
+MIGRATIONS: tuple[Migration, ...] = (FOUNDATION, PEAK_MEMORY, REFINEMENTS)
 
 
 def migrate(db: sqlite3.Connection, migrations: Sequence[Migration], now: str) -> None:
