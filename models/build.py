@@ -10,13 +10,11 @@ import torch
 from models.extent import Extent
 from models.mlp import MLP
 from models.mlp_scale_invariant import ScaleInvariantMLP
-from models.planted import Planted
-from models.schema import MLPConfig, ModelConfig, PlantedConfig, ScaleInvariantMLPConfig
+from models.schema import MLPConfig, ModelConfig, ScaleInvariantMLPConfig
 
 BUILDERS: dict[type, Callable[[Any, Extent], torch.nn.Module]] = {
     MLPConfig: MLP,
     ScaleInvariantMLPConfig: ScaleInvariantMLP,
-    PlantedConfig: Planted,
 }
 
 

@@ -206,6 +206,7 @@ def _train(
         result = verbs_train.train_missing(made, opened, settings, crew)
         if not json:
             verbs_train.show_answer(opened, record.name)
+            verbs_train.report(opened, record.name, result)
         code = verbs_train.close(made, result, store, opened)
         if not result.interrupted:
             verbs_train.export(record.name, settings.tracker, opened, words)

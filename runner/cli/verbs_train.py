@@ -111,6 +111,7 @@ def sweep(
     with crew_of(wanted.declaration.settings) as crew, open_to_write(wanted.path) as opened:
         made, result = _train(wanted, opened, crew)
         show_answer(opened, wanted.declaration.study.name)
+        report(opened, wanted.declaration.study.name, result)
         code = close(made, result, store, opened)
         if result and not result.interrupted:
             export(wanted.declaration.study.name, wanted.declaration.settings.tracker, opened, request.words)
@@ -240,6 +241,22 @@ def show_answer(opened: Store, name: str) -> None:
     from runner.terminal import answer
 
     answer.show_answer(out(), opened.study_rows(name), opened.study(name))
+
+
+def report(opened: Store, name: str, result: SweepResult | None) -> None:
+    """Write the study's report if anything was trained or there is none yet, and say where it is."""
+    from runner.cli.report import report_path, shown, write_report
+
+    path = report_path(opened, name)
+    if result and result.interrupted:
+        return
+    try:
+        if result or not path.exists():
+            write_report(opened, name)
+    except UsageError as error:  # a full disk, a folder in the way: the results themselves are safe
+        say(f"no report: {error.message}")
+        return
+    say(f"report: {shown(path)}")
 
 
 def _show_trial(opened: Store, trial_id: str) -> None:
