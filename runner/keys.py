@@ -18,6 +18,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 
 from pydantic import TypeAdapter, ValidationError
 
+from data.schema import FORMS
+from models.schema import MODELS
 from optim.duration import in_steps, unit_of
 from runner.canonical import canonical_json
 from runner.errors import ConfigError
@@ -164,6 +166,7 @@ def refuse_unknown_keys(config: Mapping[str, Any]) -> None:
 def trial_config(plain: dict[str, Any]) -> TrialConfig:
     """Return the typed configuration of one trial. Durations in `plain` become steps, in place."""
     config = check_types(plain)
+    _refuse_unlike(config)
     parts = {
         key: getattr(config.schedule, key.partition(".")[2], 0) for key in DURATIONS if key.startswith("schedule.")
     }
@@ -173,6 +176,18 @@ def trial_config(plain: dict[str, Any]) -> TrialConfig:
             f"expected at most budget.steps, {config.budget.steps}"
         )
     return config
+
+
+def _refuse_unlike(config: TrialConfig) -> None:
+    """Refuse a model and a dataset that cannot meet; what a user's own class reads is found out when it is built."""
+    reads, form = getattr(config.model, "reads", None), getattr(config.dataset, "form", None)
+    if reads is None or form is None or form in reads:
+        return
+    others = [name for name, model in MODELS.items() if form in model.reads]
+    raise ConfigError(
+        f"model={config.model.name} cannot read dataset={config.dataset.name}, whose examples are {FORMS[form]}",
+        f"choose another: model={' or model='.join(others)}",
+    )
 
 
 def check_types(plain: dict[str, Any]) -> TrialConfig:
