@@ -32,7 +32,8 @@ def draw_panel(
 ) -> Markup:
     """Return the section of one panel: what it says, its pictures, the curves of chosen cells."""
     coupling = next((answer for answer in answers if isinstance(answer, Coupling)), None)
-    figures = [*_grid(panel, answers, study, numbered), *(pair for answer in answers for pair in _pictures(answer))]
+    grid = _grid(panel, answers, study, numbered)
+    figures = [*grid[:1], *(pair for answer in answers for pair in _pictures(answer)), *grid[1:]]
     drawn = [_figure(picture, caption) for picture, caption in figures]
     up = tag("a", "↑", href="#question", class_="up", aria_label="to the answer")
     return tag(

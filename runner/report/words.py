@@ -20,9 +20,9 @@ TITLES = {
     "floor": "final share of the rate",
     "beta1": "β1",
     "beta2": "β2",
-    "lr_x_wd": "lr × wd",
-    "lr2_x_wd": "lr² × wd",
-    "wd_over_lr": "wd / lr",
+    "lr_x_wd": "lr·wd",
+    "lr2_x_wd": "lr²·wd",
+    "wd_over_lr": "wd/lr",
 }
 SPLITS = {"val": "validation", "train": "training", "test": "test"}
 

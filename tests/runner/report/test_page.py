@@ -21,7 +21,21 @@ KNOWN = {
     *("html", "head", "meta", "title", "style", "script", "body", "header", "main", "section", "figure", "figcaption"),
     *("h1", "h2", "h3", "h4", "p", "ul", "li", "a", "bdi", "strong", "span", "label", "input", "button", "details"),
     *("summary", "table", "caption", "thead", "tbody", "tr", "th", "td", "div", "pre", "code", "dl", "dt", "dd"),
-    *("noscript", "svg", "g", "defs", "pattern", "lineargradient", "stop", "path", "rect", "circle", "line", "text"),
+    *(
+        "noscript",
+        "br",
+        "svg",
+        "g",
+        "defs",
+        "pattern",
+        "lineargradient",
+        "stop",
+        "path",
+        "rect",
+        "circle",
+        "line",
+        "text",
+    ),
 }
 
 
@@ -60,7 +74,13 @@ def data(text):
 
 def test_question_answer_and_interval_come_first():
     said = Reader(page(source("one", "two"), NOW)).text
-    order = ["find the valley", "Only lr·wd matters", "−1.00 [−1.10, −0.90]", "2 chances to be fooled", "Trials"]
+    order = [
+        "find the valley",
+        "Only lr·wd matters: at twice the learning rate, half the weight decay in all 2 panels",
+        "−1.00 [−1.10, −0.90]",
+        "2 chances to be fooled",
+        "Trials",
+    ]
     places = [said.index(part) for part in order]
     assert places == sorted(places)
     assert "Of 2 slopes expected beforehand, 2 came out as expected." in said
@@ -71,7 +91,7 @@ def test_verdicts_that_differ_are_each_named_with_their_panels():
     other = answer("two", label="separable", slope=replace(made.answers[0].slope, estimate=0.1, low=0.0, high=0.2))
     said = Reader(page(replace(made, answers=[made.answers[0], other]), NOW)).text
     assert "It depends. Of 2 slopes expected beforehand, 1 came out as expected." in said
-    assert "Only lr·wd matters: one Separable: two" in said
+    assert "half the weight decay one Separable: the same weight decay" in said
 
 
 def test_a_slope_that_is_not_identified_gets_no_number():
