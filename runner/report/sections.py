@@ -1,0 +1,152 @@
+"""The section of one panel: what it says, its pictures, and the frame of the loss curves that the script draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from runner.analysis import Answer, Coupling, Sensitivity, Warmup
+from runner.figures import figure, is_number
+from runner.report.findings import draw_sensitivity, draw_warmup
+from runner.report.maps import draw_map, is_guess
+from runner.report.markup import Markup, name, tag
+from runner.report.slices import draw_collapse, draw_dots, draw_lines, draw_slices
+from runner.report.words import metric_title, place
+from runner.summary import Declared, Panel, near_optimal
+
+
+def draw_wide(answer: Answer) -> Markup:
+    """Return the section of an answer about all panels together."""
+    pictures = [_figure(picture, caption) for picture, caption in _pictures(answer)]
+    return tag(
+        "section",
+        tag("h3", "All panels together", id="together"),
+        tag("p", answer.verdict, class_="said"),
+        tag("div", *pictures, class_="figures"),
+        class_="panel",
+        aria_labelledby="together",
+    )
+
+
+def draw_panel(
+    panel: Panel, answers: Sequence[Answer], study: Declared, numbered: Mapping[int, int], anchor: str
+) -> Markup:
+    """Return the section of one panel: what it says, its pictures, the curves of chosen cells."""
+    coupling = next((answer for answer in answers if isinstance(answer, Coupling)), None)
+    grid = _grid(panel, answers, study, numbered)
+    figures = [*grid[:1], *(pair for answer in answers for pair in _pictures(answer)), *grid[1:]]
+    drawn = [_figure(picture, caption) for picture, caption in figures]
+    up = tag("a", "↑", href="#question", class_="up", aria_label="to the answer")
+    return tag(
+        "section",
+        tag("h3", name(panel.name), " ", up, id=anchor),
+        *(tag("p", answer.verdict, class_="said") for answer in answers),
+        tag("p", _best(panel, study), class_="said"),
+        tag("div", *drawn[:1], _curves(panel, numbered), *drawn[1:], class_="figures"),
+        *([_collapse(panel, study)] if coupling and panel.x and panel.best else []),
+        class_="panel",
+        aria_labelledby=anchor,
+    )
+
+
+def _curves(panel: Panel, numbered: Mapping[int, int]) -> Markup:
+    """The frame of the loss curves, which the script draws; those of the best cell at first."""
+    hint = tag("span", "Point at a cell to see its trials, click to keep it.", class_="hint")
+    return tag(
+        "figure",
+        tag("div", class_="plot"),
+        tag("figcaption", "Loss curves. ", hint, tag("ul", class_="key")),
+        class_="curves",
+        data_best=str(numbered[id(panel.best)] if panel.best else ""),
+        hidden=True,
+    )
+
+
+def _best(panel: Panel, study: Declared) -> str:
+    found = near_optimal(panel.cells)
+    if found is None or found.best.mean is None:
+        return "No cell has a usable result yet."
+    spread = found.best.interval
+    interval = f" (95% {figure(spread[0])} to {figure(spread[1])})" if spread else ""
+    end = "Lowest" if study.direction == "min" else "Highest"
+    best = f"{end} {metric_title(study.metric)}: {figure(found.best.mean)}{interval}"
+    where = f", at {place(found.best, panel, study)}" if len(panel.cells) > 1 else ""
+    near = len(found.cells) - 1
+    as_good = f"; {near} of {found.of - 1} other usable cells are as good within the noise" if found.margin else ""
+    return f"{best}{where}{as_good}."
+
+
+def _grid(
+    panel: Panel, answers: Sequence[Answer], study: Declared, numbered: Mapping[int, int]
+) -> list[tuple[Markup, str]]:
+    """The pictures of the cells themselves, each with its caption: a map and cuts, lines, or dots."""
+    if panel.x and panel.y:
+        drawn = [(draw_map(panel, answers, study, numbered), _map_caption(panel, answers))]
+        if panel.best:
+            cuts = "Cuts through the best cell, with 95% intervals; grey: all other cuts."
+            drawn.append((draw_slices(panel, study), cuts))
+        return drawn
+    if panel.best is None:
+        return []
+    numeric = [key for key in panel.axes if all(is_number(cell.axes.get(key)) for cell in panel.cells)]
+    if numeric:
+        return [(draw_lines(panel, study, numeric[0], numbered), "Means with 95% intervals; ×: diverged.")]
+    return [(draw_dots(panel, study, numbered), "Means with 95% intervals, best first.")]
+
+
+def _pictures(answer: Answer) -> list[tuple[Markup, str]]:
+    """The pictures of an answer's findings, each with its caption; a coupling's are in the map."""
+    if isinstance(answer, Warmup):
+        return draw_warmup(answer)
+    if isinstance(answer, Sensitivity) and answer.curves:
+        return [(draw_sensitivity(answer), "What a rate that is not the best costs on average, with 95% intervals.")]
+    return []
+
+
+def _figure(picture: Markup, caption: str) -> Markup:
+    return tag("figure", picture, tag("figcaption", caption))
+
+
+def _map_caption(panel: Panel, answers: Sequence[Answer]) -> str:
+    """The meaning of the marks that occur."""
+    said = ["Framed: the best cell"] if panel.best else []
+    for answer in answers:
+        if isinstance(answer, Coupling):
+            said += _ridge_caption(answer)
+        if isinstance(answer, Warmup):
+            said.append("line: the largest rate without a spike")
+    cells = panel.cells
+    marks = {
+        "hatched ×: diverged": any(cell.diverged == len(cell.rows) for cell in cells),
+        "hatched /: some seeds diverged": any(0 < cell.diverged < len(cell.rows) for cell in cells),
+        "·: not trained": any(cell.mean is None and not cell.diverged for cell in cells),
+        "–: no better than a guess": any(is_guess(cell) for cell in cells),
+    }
+    return f"{'; '.join([*said, *(mark for mark, occurs in marks.items() if occurs)])}."
+
+
+def _ridge_caption(answer: Coupling) -> list[str]:
+    dropped = [row for row in answer.rows if not row.kept and row.wd is not None]
+    marks = {
+        "line: the best decay of each rate, with its interval": bool(answer.kept),
+        "band: the slope’s interval": answer.slope.low is not None,
+        "dashed: the slope expected": answer.expect is not None and len(answer.kept) > 1,
+        "arrowhead: a bound, not an estimate": any(row.side for row in dropped),
+        "ring: a rate that does not count": any(not row.side for row in dropped),
+    }
+    return [mark for mark, occurs in marks.items() if occurs]
+
+
+def _collapse(panel: Panel, study: Declared) -> Markup:
+    pictures = [tag("figure", picture) for picture in draw_collapse(panel, study)]
+    note = (
+        "Each line is a learning rate, small ones dark. The picture in which the lines coincide shows what matters."
+        " A diagnostic to look at: the slope above is estimated row by row, not from this."
+    )
+    return tag(
+        "details",
+        tag("summary", tag("h4", "Does the grid collapse onto one curve?")),
+        tag("p", note, class_="note"),
+        tag("div", *pictures, class_="figures"),
+        class_="collapse",
+        open=True,
+    )
