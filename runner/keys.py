@@ -45,6 +45,9 @@ DURATIONS = {
 """Keys counted in steps that may be written as epochs (`10ep`) -> the keys the conversion reads.
 Those of a schedule may also be a share of the run (`5%`). All are rounded up to whole steps."""
 
+SAID = {"engine.device": "auto, cpu, cuda, mps, or several such as cuda:0,cuda:1"}
+"""What is expected of keys whose type does not say it in a person's words."""
+
 Kind = Literal["int", "float", "bool", "text", "list"]
 _T = TypeVar("_T")
 
@@ -315,6 +318,8 @@ def _kind(hint: Any) -> Kind:
 
 
 def _expected(key: str, hint: Any) -> str:
+    if key in SAID:
+        return SAID[key]
     inner, optional = _inner(hint)
     bare = _bare(inner)
     if get_origin(bare) is Literal:

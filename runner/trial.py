@@ -32,8 +32,8 @@ SHOWN = 8
 class Budget:
     """How long a trial trains: optimizer steps, and examples a step."""
 
-    steps: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
+    steps: Annotated[int, Field(ge=1, le=10_000_000)]  # a cohort holds a loss for each step of each trial
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,13 +15,14 @@ from rich.text import Text
 from runner.cli import as_json
 from runner.cli import words as given
 from runner.cli.output import emit_json, err, out, say
-from runner.errors import UsageError
+from runner.errors import UsageError, last_line
 from runner.figures import count, duration
 from runner.store import Store
 from runner.terminal.text import clean
 
 if TYPE_CHECKING:
     from runner.config import Declaration, Request
+    from runner.crew import Crew
     from runner.plan import Plan
     from runner.session import SweepResult
     from runner.settings import TrackerSettings
@@ -107,9 +108,10 @@ def sweep(
     if _shown(request, cfg, resolve, info):
         return 0
     wanted = _wanted(request, store, yes)
-    with _open_to_write(wanted.path) as opened:
-        made, result = _train(wanted, opened)
+    with _crew(wanted) as crew, _open_to_write(wanted.path) as opened:
+        made, result = _train(wanted, opened, crew)
         _show_answer(opened, wanted.declaration.study.name)
+        _report(opened, wanted.declaration.study.name, result)
         code = _close(made, result, store, opened)
         if result and not result.interrupted:
             _export(wanted.declaration, opened, request.words)
@@ -130,8 +132,8 @@ def run(
     if _shown(request, cfg, resolve, info):
         return 0
     wanted = _wanted(request, store, yes=False, one=True)
-    with _open_to_write(wanted.path) as opened:
-        _, result = _train(wanted, opened)
+    with _crew(wanted) as crew, _open_to_write(wanted.path) as opened:
+        _, result = _train(wanted, opened, crew)
         if result and result.interrupted:
             return INTERRUPTED
         _show_trial(opened, wanted.members[0].trial.id)
@@ -182,6 +184,13 @@ def _product(block: object) -> str:
     return " × ".join(f"{len(axis.values):,} {axis.key}" for axis in axes) or "1"
 
 
+def _crew(wanted: Wanted) -> Crew:
+    """The workers; entering it refuses a device that is not there, before anything is written."""
+    from runner.crew import Crew
+
+    return Crew(wanted.declaration.settings)
+
+
 def _open_to_write(path: Path) -> Store:
     opened = Store.open(path, "write")
     for warning in opened.warnings:
@@ -200,7 +209,7 @@ def _show_plan(made: Plan) -> None:
         show_groups(screen, made)
 
 
-def _train(wanted: Wanted, opened: Store) -> tuple[Plan, SweepResult | None]:
+def _train(wanted: Wanted, opened: Store, crew: Crew) -> tuple[Plan, SweepResult | None]:
     """Declare and train what is missing; None where nothing is."""
     from runner.terminal.listing import plan_details, plan_line
 
@@ -218,7 +227,7 @@ def _train(wanted: Wanted, opened: Store) -> tuple[Plan, SweepResult | None]:
     from runner.terminal.progress import SweepProgress
 
     with SweepProgress(err(), made.to_train, study.metric) as progress:
-        result = session.sweep(made, opened, wanted.declaration.settings, progress)
+        result = session.sweep(made, opened, wanted.declaration.settings, progress, crew)
     return made, result
 
 
@@ -226,6 +235,22 @@ def _show_answer(opened: Store, name: str) -> None:
     from runner.terminal.answer import show_answer
 
     show_answer(out(), opened.study_rows(name), opened.study(name))
+
+
+def _report(opened: Store, name: str, result: SweepResult | None) -> None:
+    """Write the study's report if anything was trained or there is none yet, and say where it is."""
+    from runner.cli.report import report_path, shown, write_report
+
+    path = report_path(opened, name)
+    if result and result.interrupted:
+        return
+    try:
+        if result or not path.exists():
+            write_report(opened, name)
+    except UsageError as error:  # a full disk, a folder in the way: the results themselves are safe
+        say(f"no report: {error.message}")
+        return
+    say(f"report: {shown(path)}")
 
 
 def _show_trial(opened: Store, trial_id: str) -> None:
@@ -236,7 +261,7 @@ def _show_trial(opened: Store, trial_id: str) -> None:
     if trial.metrics:
         show_metrics(out(), trial.metrics)
     if trial.error:
-        say(f"error: {_last_line(trial.error)}")
+        say(f"error: {last_line(trial.error)}")
 
 
 def _close(made: Plan, result: SweepResult | None, store: str | None, opened: Store) -> int:
@@ -253,19 +278,16 @@ def _close(made: Plan, result: SweepResult | None, store: str | None, opened: St
     if result:
         ended = [f"{result.finished:,} finished", f"{result.diverged:,} diverged"]
         ended += [f"{result.failed:,} failed"] if result.failed else []
-        say(f"{', '.join(ended)}; {duration(result.seconds)} on {result.device}")
+        ended += [f"{result.untried:,} not tried"] if result.untried else []
+        memory = f", {result.peak_bytes / 2**20:,.0f} MiB a worker at most" if result.peak_bytes else ""
+        say(f"{', '.join(ended)}; {duration(result.seconds)} on {result.device}{memory}")
     many = len(panels(opened.study_rows(made.study.name), made.study)) >= A_LINE_EACH
     say(f"next: {given.with_store(f'thalweg show {name} --maps' if many else f'thalweg best {name}', store)}")
     if result and result.failed:
-        say(f"{count(result.failed, 'trial')} failed, the first with: {_last_line(result.first_error or 'no message')}")
+        say(f"{count(result.failed, 'trial')} failed, the first with: {last_line(result.first_error or 'no message')}")
         say(f"tried again by: {given.as_typed()}")
         return FAILED
     return 0
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "no message"
 
 
 def _export(declaration: Declaration, opened: Store, words: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from runner.canonical import as_dict, canonical_json, tagged_hash
 from runner.config.blocks import Overrides, build, check_option, read_number
 from runner.config.compose import Composer, Composition, check_folders, options
 from runner.config.section import read_section
-from runner.config.words import Word, flattened, parse_word
+from runner.config.words import Word, flattened, override_text, parse_word
 from runner.config.yaml import first_comment
 from runner.errors import ConfigError
 from runner.keys import (
@@ -229,6 +229,10 @@ def _sort_value(word: Word, typed: _Typed, names: Sequence[str]) -> None:
         typed.values[word.key] = word
         return
     word = read_number(word)
+    if is_setting(word.key) and leaf.kind == "list" and word.items is not None:
+        word = replace(
+            word, items=None, value=list(word.items), text=override_text(word.prefix, word.key, list(word.items))
+        )
     if not word.is_sweep:
         typed.values[word.key] = word
     elif is_setting(word.key):

@@ -247,7 +247,7 @@ def _cohorts(db: sqlite3.Connection, chosen: str, values: Values) -> dict[int, C
         lanes[cohort_id].append(trial_id)
     found = db.execute(
         "SELECT c.id, s.name AS study, c.group_id, c.executor, c.layout, c.width, c.device, c.worker,"
-        f" c.versions FROM cohorts c JOIN studies s ON s.id = c.study WHERE c.id IN ({of_chosen})",
+        f" c.peak_bytes, c.versions FROM cohorts c JOIN studies s ON s.id = c.study WHERE c.id IN ({of_chosen})",
         values,
     )
     names = [column[0] for column in found.description]

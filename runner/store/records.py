@@ -25,6 +25,7 @@ class CohortRecord:
     versions: Mapping[str, str]  # package or driver -> version
     trial_ids: tuple[str, ...]
     worker: int | None = None  # number of the worker process; None when the driver trained it
+    peak_bytes: int | None = None  # memory that its worker held at most; None before it ends
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,9 @@ FOUNDATION = Migration(
     ),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (FOUNDATION,)
+PEAK_MEMORY = Migration("peak memory", ("ALTER TABLE cohorts ADD COLUMN peak_bytes INTEGER",))
+
+MIGRATIONS: tuple[Migration, ...] = (FOUNDATION, PEAK_MEMORY)
 
 
 def migrate(db: sqlite3.Connection, migrations: Sequence[Migration], now: str) -> None:

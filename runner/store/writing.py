@@ -128,6 +128,14 @@ def open_cohort(db: sqlite3.Connection, cohort: CohortRecord, now: str) -> int:
     return int(cohort_id)
 
 
+def narrow_choice(db: sqlite3.Connection, group_id: str, key: str, width: int) -> None:
+    """Lower the width of a choice; one that was never written stays unwritten."""
+    db.execute(
+        "UPDATE choices SET width = min(width, ?) WHERE group_id = ? AND key = ?",
+        (width, group_id, key),
+    )
+
+
 def commit(
     db: sqlite3.Connection, cohort_id: int, observations: Sequence[Observations], version: str, now: str
 ) -> list[str]:
@@ -164,6 +172,11 @@ def commit(
         {"cohort": cohort_id, "now": now},
     )
     return left
+
+
+def note_peak(db: sqlite3.Connection, cohort_id: int, peak_bytes: int) -> None:
+    """Write the memory that a cohort's worker held at most."""
+    db.execute("UPDATE cohorts SET peak_bytes = max(ifnull(peak_bytes, 0), ?) WHERE id = ?", (peak_bytes, cohort_id))
 
 
 def _write_outcome(db: sqlite3.Connection, seq: int, observed: Observations, made: Made) -> bool:

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from runner.canonical import Scalar
 from runner.figures import figure, labels
+from runner.ramp import shade
 from runner.summary import Cell, Panel
-from runner.terminal.ramp import shade
 from runner.terminal.text import clean
 from runner.valley import RowBest, Valley, Where, brief, decay_text, leaf
 

@@ -42,6 +42,7 @@ def test_the_contract_holds(copy):
         ("runner/trial.py", "import runner.plan", "The data's way"),
         ("runner/device.py", "import numpy", "needs no torch"),
         ("runner/table.py", "import runner.engine", "never training code"),
+        ("runner/report/page.py", "import runner.store", "A report is given rows"),
     ],
 )
 def test_a_breach_is_found(copy, module, breach, contract):
