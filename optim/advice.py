@@ -64,8 +64,8 @@ def decay_warning(configs: Iterable[OptimizerConfig]) -> str | None:
     strengths = [strength for config in configs if (strength := decay_strength(config)) is not None and strength >= 1]
     if not strengths:
         return None
-    runaway = sum(strength > 2 for strength in strengths)
+    many, runaway = len(strengths), sum(strength > 2 for strength in strengths)
     return (
-        f"{len(strengths):,} with lr·wd ≥ 1 (independent decay: wd ≥ 1), where decay alone flips the signs of weights"
-        f"{f'; in {runaway:,} of them it is > 2, where they grow' if runaway else ''}"
+        f"{many:,} {'trials have' if many > 1 else 'trial has'} lr·wd ≥ 1 (independent decay: wd ≥ 1): decay alone "
+        f"flips the signs of the weights{f', and in {runaway:,}, beyond 2, makes them grow' if runaway else ''}"
     )

@@ -12,9 +12,9 @@ KEY = "schedule.warmup"
 
 
 def advice(study: Study, trials: Sequence[Trial]) -> list[str]:
-    """Return a line for each thing worth knowing of `trials`, those that the study declares."""
+    """Return a line for each thing worth knowing of `trials`, some or all of those that the study declares."""
     warning = decay_warning(trial.config.optimizer for trial in trials)
-    return [*_warmups(study, trials), *([f"trials: {warning}"] if warning else [])]
+    return [*_warmups(study, trials), *([warning] if warning else [])]
 
 
 def _warmups(study: Study, trials: Sequence[Trial]) -> list[str]:
