@@ -16,6 +16,9 @@ from runner.errors import ConfigError
 SKIPPED = {"__pycache__", "site-packages", "dist-packages", "test", "tests"}
 """Folders of the standard library's that are not read: installed packages, and tests full of odd characters."""
 
+IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""The endings of image files that torchvision's ImageFolder takes."""
+
 
 def found(path: str) -> Path:
     """Return the file or folder that `dataset.path` names. Raises ConfigError if it is not there."""
@@ -33,6 +36,21 @@ def files_under(place: Path) -> list[Path]:
     inside = (Path(folder) / name for folder, _, names in os.walk(place) for name in names)
     shown = (file for file in inside if not any(part.startswith(".") for part in file.relative_to(place).parts))
     return sorted(shown, key=lambda file: file.relative_to(place).as_posix())
+
+
+def class_folders(path: str) -> list[Path]:
+    """Return the folders of images under `path`, one a class, in the order of their names.
+
+    Raises ConfigError if there are fewer than two, or one is without images.
+    """
+    place = found(path)
+    classes = sorted(entry for entry in place.iterdir() if entry.is_dir()) if place.is_dir() else []
+    if len(classes) < 2:
+        raise ConfigError(f"{place} has {len(classes)} folders; expected one folder of images for each class")
+    for folder in classes:
+        if not any(file.suffix.lower() in IMAGES for file in files_under(folder)):
+            raise ConfigError(f"{folder} has no images; expected some of {', '.join(IMAGES)}", "remove it, or fill it")
+    return classes
 
 
 def stdlib_files() -> tuple[Path, list[Path]]:

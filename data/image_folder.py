@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from data.arrange import ORDER, Sizes, dealt, order, pixels_of
-from data.files import files_under, found, refuse_changed
+from data.files import class_folders, refuse_changed
 from data.schema import ImageFolderConfig
 from data.splits import Splits
 from data.vision import datasets
@@ -15,16 +15,8 @@ from runner.errors import ConfigError
 def image_folder(config: ImageFolderConfig) -> Splits:
     """Return the splits: images uint8 [N, 3, side, side]; classes are the folders in the order of their names."""
     refuse_changed(config.name, config.path, config.fingerprint)
-    place = found(config.path)
-    classes = sorted(entry for entry in place.iterdir() if entry.is_dir()) if place.is_dir() else []
-    if len(classes) < 2:
-        raise ConfigError(f"{place} has {len(classes)} folders; expected one folder of images for each class")
-    of_torchvision = datasets()
-    known = of_torchvision.folder.IMG_EXTENSIONS
-    for folder in classes:
-        if not any(file.suffix.lower() in known for file in files_under(folder)):
-            raise ConfigError(f"{folder} has no images; expected some of {', '.join(known)}", "remove it, or fill it")
-    listed = of_torchvision.ImageFolder(str(place)).samples
+    classes = class_folders(config.path)
+    listed = datasets().ImageFolder(config.path).samples
     x = np.stack([_image(path, config.side) for path, _ in listed])
     y = np.array([label for _, label in listed], np.int64)
     sizes = Sizes.of_shares(len(y), config.validation, config.test, config.train_size)

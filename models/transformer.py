@@ -24,7 +24,7 @@ class Block(nn.Module):
     divided by √(2·depth), so that the sum over all branches starts as wide as one (Radford et al. 2019).
 
     Attention is written out as two products and a softmax: torch's fused one has no rule for a trial axis on the
-    CPU and would run trial by trial.
+    CPU, runs trial by trial and says so (8 trials of 32 × 64 characters: 76 ms against 66; alone 7 against 11).
     """
 
     def __init__(self, width: int, heads: int, *, depth: int, gain: float, dropout: float, causal: bool) -> None:

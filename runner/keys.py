@@ -214,6 +214,9 @@ def check_types(plain: dict[str, Any]) -> TrialConfig:
     if not is_target(dataset) and getattr(dataset, "fingerprint", "") is None:
         # What is in the files is part of a trial's id; a dataset without a path reads the standard library's.
         dataset = replace(dataset, fingerprint=fingerprint(getattr(dataset, "path", None)))
+        from data.check import refuse_unusable  # here, as it imports numpy
+
+        refuse_unusable(dataset)
     return replace(config, dataset=dataset)
 
 

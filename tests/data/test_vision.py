@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import data.vision as module
+from data.files import IMAGES
 from data.load import load_splits
 from data.schema import DATASETS, ImageFolderConfig
 from runner.errors import ConfigError, SetupError
@@ -154,6 +155,12 @@ def test_a_folder_of_images_is_scaled_to_squares_with_its_name_as_class(pictures
     for part in (splits.train, splits.validation, splits.test):
         assert np.array_equal(part.x[:, 0, 0, 0] // 100, part.y)
         assert (part.x[:, 2] == 7).all()
+
+
+def test_the_endings_of_images_are_torchvisions():
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    assert set(IMAGES) == set(IMG_EXTENSIONS)
 
 
 def test_a_class_without_images_is_refused_by_its_name(pictures):
