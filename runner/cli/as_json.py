@@ -77,6 +77,7 @@ def study(rows: Sequence[Row], record: StudyRecord) -> dict[str, Any]:
     content = {"study": record.name, "question": record.question, "metric": record.metric}
     return {
         **content,
+        "hypothesis": record.hypothesis,
         "refinements": record.refinements,
         "panels": [_panel(panel, record) for panel in panels(rows, record)],
     }

@@ -199,6 +199,7 @@ def _train(
             blocks=(),
             analyses=record.analyses,
             overridden=True,
+            hypothesis=record.hypothesis,
             refinements=record.refinements,
         )
         statuses = opened.statuses([member.trial.id for member in members])
