@@ -17,6 +17,7 @@ from runner.cli import words as given
 from runner.cli.output import emit_json, err, out, say
 from runner.errors import UsageError, last_line
 from runner.figures import count, duration
+from runner.project import here
 from runner.store import Store
 from runner.terminal.text import clean
 
@@ -76,7 +77,7 @@ def plan(
 
     What is wanted, what is done and what is missing. Nothing is trained or written.
     """
-    request = _request(words, config_dir, config_name)
+    request = _request(_about_a_study(words or ()), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
     wanted = _wanted(request, store, yes)
@@ -104,7 +105,7 @@ def sweep(
 
     Stop it at any time; the same command goes on where it stopped.
     """
-    request = _request(words, config_dir, config_name)
+    request = _request(_about_a_study(words or ()), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
     wanted = _wanted(request, store, yes)
@@ -146,6 +147,18 @@ def _request(words: Sequence[str] | None, config_dir: str | None, config_name: s
     from runner.config import Request
 
     return Request(tuple(words or ()), config_dir, config_name)
+
+
+def _about_a_study(words: Sequence[str]) -> list[str]:
+    """The words of `plan` or `sweep`; the study of thalweg.yaml first, where they name none.
+
+    `study.name=NAME` names a sweep without a study file, and `study=null` an unnamed one.
+    """
+    project = here()
+    names_one = any("=" not in word and not word.startswith(("-", "~")) for word in words)
+    if project is None or project.study is None or names_one or any(w.startswith("study") for w in words):
+        return list(words)
+    return [project.study, *words]
 
 
 def _shown(request: Request, cfg: str | None, resolve: bool, info: str | None) -> bool:
