@@ -140,19 +140,28 @@ def _cell(cell: Cell) -> dict[str, Any]:
     }
 
 
-def recommendation(found: Recommendation, record: StudyRecord) -> dict[str, Any]:
-    """What to take from a study; test metrics of the chosen cell alone."""
+def recommendations(found: Sequence[Recommendation], rows: Sequence[Row], record: StudyRecord) -> dict[str, Any]:
+    """What to take from a study, dataset by dataset; test metrics of the chosen cells alone."""
+    inside = [member for member in rows if not member.outside]
     return {
         "study": record.name,
         "metric": record.metric,
         "direction": record.direction,
         "refinements": record.refinements,
-        "trained": found.trained,
-        "untrained": found.untrained,
-        "recommendation": _choice(found.choices[0]) if found.choices else None,
+        "trained": sum(member.outcome is not None for member in inside),
+        "untrained": sum(member.outcome is None for member in inside),
+        "recommendations": [_recommendation(each) for each in found],
+    }
+
+
+def _recommendation(found: Recommendation) -> dict[str, Any]:
+    return {
+        "dataset": found.data,
+        **_choice(found.chosen),
         "test": {name: {"mean": cell.mean, "n": cell.n} for name, cell in found.test},
         "bounds": [asdict(bound) for bound in found.bounds],
         "others": [_choice(each) for each in found.choices[1:]],
+        "rivals": found.rivals,
         "moves": [move(each) for each in found.moves],
     }
 
