@@ -25,9 +25,10 @@ RATE, WARMUP = "optimizer.lr", "schedule.warmup"
 class Bound:
     """How far an axis goes, all else as in the chosen cell.
 
-    value: the last one tested that does; None where none does, for the reason that `why` gives. next: the nearest one beyond that does not; None where none was tested, so
-    that the bound may lie further out. n: trials seen at `value`. chance: 95% upper bound on the share of seeds that
-    would not, as none of n did not. Both values are tested ones: the bound lies between them.
+    value: the last one tested that does; None where none does, for the reason that `why` gives. next: the nearest one
+    beyond that does not; None where none was tested, so that the bound may lie further out. n: trials seen at `value`.
+    chance: 95% upper bound on the share of seeds that would not, as none of n did not. Both values are tested ones:
+    the bound lies between them.
     """
 
     key: str
