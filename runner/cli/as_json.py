@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from runner.decide import Choice, Move, Recommendation
 from runner.observation import Series
 from runner.plan import Plan
 from runner.store import StudyRecord, StudySummary, TrialRecord
 from runner.summary import Cell, NearOptimal, Panel, near_optimal, panels
 from runner.table import Row
 from runner.valley import sentence, valley
+
+if TYPE_CHECKING:
+    from runner.decide import Choice, Move, Recommendation
 
 
 def plan(made: Plan, path: Path) -> dict[str, Any]:

@@ -25,14 +25,15 @@ RATE, WARMUP = "optimizer.lr", "schedule.warmup"
 class Bound:
     """How far an axis goes, all else as in the chosen cell.
 
-    value: the last one tested that does. next: the nearest one beyond that does not; None where none was tested, so
-    that the bound may lie further out. n: trials seen at `value`. chance: 95% upper bound on the share of seeds that
-    would not, as none of n did not. Both values are tested ones: the bound lies between them.
+    value: the last one tested that does; None where none does, for the reason that `why` gives. next: the nearest one
+    beyond that does not; None where none was tested, so that the bound may lie further out. n: trials seen at `value`.
+    chance: 95% upper bound on the share of seeds that would not, as none of n did not. Both values are tested ones:
+    the bound lies between them.
     """
 
     key: str
     kind: Literal["largest rate", "smallest warmup"]
-    value: Scalar
+    value: Scalar | None
     next: Scalar | None
     n: int
     chance: float | None
@@ -151,9 +152,8 @@ def _largest_rate(chosen: Choice, key: str) -> Bound | None:
     if beyond is None:
         why = f"{seeds} trained there, and no larger rate was tested"
     else:
-        how = "diverged" if beyond.diverged else "ended no better than guessing" if beyond.n else "was not trained yet"
         value = labels(cell.axes[key] for cell in line.cells)[beyond.axes[key]]
-        why = f"{seeds} trained there; at {value} {_some(beyond)}{how}"
+        why = f"{seeds} trained there; {_failed(beyond)} at {value}"
     further = None if beyond is None else beyond.axes[key]
     return Bound(key, "largest rate", last.axes[key], further, last.n, _chance(last.n), why)
 
@@ -169,7 +169,8 @@ def _smallest_warmup(chosen: Choice, key: str) -> Bound | None:
     while at and line.cells[at - 1].usable and line.cells[at - 1].score <= limit:
         at -= 1
     if at == len(line.cells):
-        return None  # the longest warmup tested is too long: no length is enough from there on
+        why = "the longest one tested is worse than the best at this rate by more than the seeds' scatter"
+        return Bound(key, "smallest warmup", None, None, best.n, None, why)
     enough, shorter = line.cells[at], line.cells[at - 1] if at else None
     why = "no longer one is better or worse by more than the seeds' scatter"
     if shorter is None and number(enough, key):
@@ -182,9 +183,11 @@ def _trains(cell: Cell) -> bool:
     return cell.usable and not guesses(cell)
 
 
-def _some(cell: Cell) -> str:
-    """How many of a cell's seeds did not train, as the beginning of a clause."""
-    return f"{cell.diverged} of {len(cell.rows)} " if cell.diverged else ""
+def _failed(cell: Cell) -> str:
+    """What became of a cell that did not train."""
+    if cell.diverged:
+        return f"{cell.diverged} of {len(cell.rows)} diverged"
+    return "they ended no better than guessing" if cell.n else "none was trained yet"
 
 
 def _chance(n: int) -> float:

@@ -110,6 +110,8 @@ def _span(key: str, low: Scalar, high: Scalar, panel: Panel) -> str:
 
 def _bound(bound: Bound, panel: Panel) -> str:
     named = labels(cell.axes[bound.key] for cell in panel.cells if bound.key in cell.axes)
+    if bound.value is None:
+        return f"no length is enough at this rate: {bound.why}"
     value = named[bound.value]
     if bound.kind == "smallest warmup":
         shorter = f", more than {named[bound.next]}" if bound.next is not None else ""

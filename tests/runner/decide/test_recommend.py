@@ -70,9 +70,11 @@ def test_the_smallest_sufficient_warmup_is_bracketed_by_tested_ones(needed, shor
     assert (warmup.value, warmup.next) == (needed, shorter)
 
 
-def test_no_length_is_called_sufficient_where_the_longest_is_too_long():
+def test_no_length_is_called_sufficient_where_the_longest_is_too_long_and_that_is_said():
     found = recommended(declared(*WARMUPS), lambda axes: bowl()(axes) * (1 + axes["schedule.warmup"] / 20))
-    assert [bound for bound in found.bounds if bound.kind == "smallest warmup"] == []
+    (warmup,) = [bound for bound in found.bounds if bound.kind == "smallest warmup"]
+    assert (warmup.value, warmup.next) == (None, None)
+    assert "the longest one tested is worse" in warmup.why
 
 
 def test_panels_within_the_noise_are_rivals_and_the_others_are_not():
