@@ -277,7 +277,7 @@ def _widen(answers: Sequence[Answer]) -> list[Markup]:
                 axis = {"lr": "the learning rate", "wd": "the weight decay"}[edge.axis]
                 panels.setdefault(f"{axis} {edge.side}", []).append(answer.panel)
     return [
-        join(f"To learn more, widen {where} what was tried: ", _list([name(p) for p in dict.fromkeys(found)]), ".")
+        join(f"To learn more, widen {where} what was tried: ", _list([name(p) for p in dict.fromkeys(found)]))
         for where, found in panels.items()
     ]
 
