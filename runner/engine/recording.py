@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
@@ -41,8 +41,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _note(self, result: Any, node: fx.Node) -> None:
-        sizes = [part.numel() for part in tree_leaves(result) if isinstance(part, Tensor)]
-        node.meta["numbers"] = min(filter(None, sizes), default=1)
+        made = [part for part in tree_leaves(result) if isinstance(part, Tensor)]
+        node.meta["numbers"] = min((part.numel() for part in made if part.numel()), default=1)
+        node.meta["bytes"] = 0 if made and made[0]._is_view() else sum(part.nbytes for part in made)
         if isinstance(result, Tensor):
             self._name(result, node)
         elif isinstance(result, (tuple, list)):
@@ -63,6 +64,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self.nodes[id(tensor)]
 
 
+class Operation(NamedTuple):
+    """An operation by torch's name, how many numbers the smallest of its results has, and the memory of all."""
+
+    name: str
+    numbers: int
+    bytes: int
+
+
 class Recording:
     """A function of trees of tensors, as the operations that one run of it did.
 
@@ -81,10 +90,12 @@ class Recording:
     def __call__(self, *inputs: Any) -> Any:
         return tree_unflatten(self.program(*_tensors(inputs)), self.make)
 
-    def operations(self) -> list[tuple[str, int]]:
-        """The recorded operations of torch: name, and how many numbers the smallest of its results has."""
+    def operations(self) -> list[Operation]:
+        """The recorded operations of torch, in order."""
         nodes = [node for node in self.graph.nodes if isinstance(node.target, torch._ops.OpOverload)]
-        return [(node.target.overloadpacket.__name__, node.meta["numbers"]) for node in nodes]
+        return [
+            Operation(node.target.overloadpacket.__name__, node.meta["numbers"], node.meta["bytes"]) for node in nodes
+        ]
 
 
 def _tensors(inputs: Sequence[Any]) -> list[Tensor]:

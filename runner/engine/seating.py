@@ -17,6 +17,7 @@ import torch
 from runner.engine.gradient import vmap_gradient
 from runner.engine.inputs import Feed
 from runner.engine.recording import Recording
+from runner.engine.state import State
 from runner.engine.workload import Workload
 
 NARROWEST = 2
@@ -42,26 +43,32 @@ def seats(workload: Workload, executor: str, living: int, lanes: int) -> int:
         return living
     if executor in ("vmap", "traced"):
         return max(living + spare_lanes(workload), NARROWEST)
-    made = [width for kind, width in workload.widths if kind == executor and living <= width < 2 * living]
-    if living <= lanes < 2 * living:
-        made.append(lanes)
-    return min(made, default=living)
+    made = [lanes, *(width for kind, width in workload.widths if kind == executor)]
+    return min((width for width in made if living <= width < 2 * living), default=max(living, NARROWEST))
 
 
 def spare_lanes(workload: Workload) -> int:
-    """Lanes that must follow the last trial's for its bits to be its own; found by recording a gradient once."""
-    if "spare lanes" not in workload.programs:
-        workload.programs["spare lanes"] = _spare_lanes(workload)
-    spare: int = workload.programs["spare lanes"]
-    return spare
+    """Lanes that must follow the last trial's for its bits to be its own."""
+    apart = [each.numbers for each in recorded_pair(workload).operations() if each.name not in UNIFORM]
+    return math.ceil(TAIL * NARROWEST / min(apart)) if apart else 0
 
 
-def _spare_lanes(workload: Workload) -> int:
-    state, train = workload.template_state(NARROWEST), workload.splits["train"]
+def recorded_pair(workload: Workload) -> Recording:
+    """The gradient of two lanes, recorded once to learn what it is made of."""
+    if "pair" not in workload.programs:
+        state, feed = example(workload, NARROWEST)
+        gradient = vmap_gradient(workload, shared=True)
+        with torch.random.fork_rng(enabled=workload.draws):
+            workload.programs["pair"] = Recording(
+                lambda theta: gradient(replace(state, theta=theta), feed), [state.theta]
+            )
+    recording: Recording = workload.programs["pair"]
+    return recording
+
+
+def example(workload: Workload, lanes: int) -> tuple[State, Feed]:
+    """So many lanes with the template's weights, and a batch for them to share."""
+    train = workload.splits["train"]
     batch = train.take(torch.arange(min(workload.batch_size, train.rows), device=train.home))
     feed = Feed(batch, {}, None, torch.tensor(0), key=0 if workload.draws else None)
-    gradient = vmap_gradient(workload, shared=True)
-    with torch.random.fork_rng(enabled=workload.draws):
-        recording = Recording(lambda theta: gradient(replace(state, theta=theta), feed), [state.theta])
-    apart = [numbers for name, numbers in recording.operations() if name not in UNIFORM]
-    return math.ceil(TAIL * NARROWEST / min(apart)) if apart else 0
+    return workload.template_state(lanes), feed

@@ -53,15 +53,6 @@ class Smooth(nn.Module):
         return self.last(nn.functional.elu(h).abs() ** 1.5)
 
 
-class Recurrent(nn.Module):
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.cells, self.last = nn.LSTM(8, 12, batch_first=True), nn.Linear(12, outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.cells(x.view(-1, 8, 8))[0][:, -1])
-
-
 @pytest.fixture
 def model_is(monkeypatch):
     def use(model: type[nn.Module]) -> None:
@@ -138,9 +129,9 @@ def test_training_a_model_that_draws_leaves_torchs_generator_alone(model_is, gri
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_a_recurrent_model_trains(model_is, grid_of, train_all) -> None:
-    model_is(Recurrent)
-    trials = grid_of(3, steps=5, warmup=1)
-    workload = Workload.of(trials[0].config, CPU)
-    choice = choose(workload, Question(tuple(trials), "shared", "auto", None))
-    assert train_all(trials, choice.executor)[0].outcome == "finished"
+def test_a_model_that_draws_is_given_one_seed_a_cohort_and_not_compiled(model_is, trial_of) -> None:
+    model_is(Unfamiliar)
+    trials = tuple(trial_of(seed=seed) for seed in (1, 2, 1))
+    choice = choose(Workload.of(trials[0].config, CPU), Question(trials, "per_lane", "compiled"))
+    assert (choice.executor, choice.layout) == ("traced", "shared")
+    assert "draws random numbers" in choice.reason
