@@ -71,7 +71,7 @@ def choose(workload: Workload, question: Question) -> Choice:
         seed = question.sample[0].config.seed
         own = tuple(trial for trial in question.sample if trial.config.seed == seed)
         question = replace(question, sample=own, layout="shared")
-    with workload.numerics(), torch.random.fork_rng(enabled=workload.draws):
+    with workload.numerics(), workload.apart():
         return _Contest(workload, question).choice()
 
 

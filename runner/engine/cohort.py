@@ -83,7 +83,7 @@ def train(
     asked between blocks whether a checkpoint is due. Whether one is taken changes nothing in the training.
     """
     started = time.monotonic()
-    with workload.numerics(), torch.random.fork_rng(enabled=workload.draws):
+    with workload.numerics(), workload.apart():
         course = _Course(cohort, workload, tick, resume)
         course.run(keeping)
     seconds = (time.monotonic() - started) / len(cohort.trials)

@@ -19,6 +19,8 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_u
 aten = torch.ops.aten
 ALIASES = (aten.detach.default, aten.alias.default)
 """Operations of autograd's bookkeeping alone: their result is their argument."""
+READS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+"""Marks of operations whose result Python may branch on, and a recording would not."""
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -28,11 +30,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
         self.constants: dict[str, Tensor] = {}
+        self.reads_values = False
         self.kept: list[Tensor] = list(inputs)
         self.nodes = {id(tensor): self.graph.placeholder(f"in{i}") for i, tensor in enumerate(inputs)}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
+        self.reads_values |= bool(READS & {*func.tags})
         if func in ALIASES:
             self._name(result, self.node_of(args[0]))
         else:
@@ -76,13 +80,15 @@ class Recording:
     """A function of trees of tensors, as the operations that one run of it did.
 
     Called with trees of the same make it does them again and returns what the function returned, in place changes
-    of its arguments included. `program` takes and returns the trees' tensors as flat lists.
+    of its arguments included. reads_values: whether Python saw numbers of a tensor, and may have acted on them.
+    `program` takes and returns the trees' tensors as flat lists.
     """
 
     def __init__(self, function: Callable[..., Any], inputs: Sequence[Any]) -> None:
         recorder = _Recorder(_tensors(inputs))
         with recorder:
             parts, self.make = tree_flatten(function(*inputs))
+        self.reads_values = recorder.reads_values
         recorder.graph.output([recorder.node_of(part) for part in parts])
         self.graph = recorder.graph
         self.program: Callable[..., list[Tensor]] = fx.GraphModule(recorder.constants, recorder.graph)

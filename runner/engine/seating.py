@@ -58,7 +58,7 @@ def recorded_pair(workload: Workload) -> Recording:
     if "pair" not in workload.programs:
         state, feed = example(workload, NARROWEST)
         gradient = vmap_gradient(workload, shared=True)
-        with torch.random.fork_rng(enabled=workload.draws):
+        with workload.apart():
             workload.programs["pair"] = Recording(
                 lambda theta: gradient(replace(state, theta=theta), feed), [state.theta]
             )

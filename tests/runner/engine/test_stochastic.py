@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from runner.engine.choose import Question, choose
 from runner.engine.inputs import Inputs
+from runner.engine.recording import Recording
 from runner.engine.workload import Workload
 
 CPU = torch.device("cpu")
@@ -135,3 +137,45 @@ def test_a_model_that_draws_is_given_one_seed_a_cohort_and_not_compiled(model_is
     choice = choose(Workload.of(trials[0].config, CPU), Question(trials, "per_lane", "compiled"))
     assert (choice.executor, choice.layout) == ("traced", "shared")
     assert "draws random numbers" in choice.reason
+
+
+class Remembers(nn.Linear):
+    """Acts on a Python number that its forward pass changes, late enough to escape a first look."""
+
+    calls = 0
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(x.flatten(1)) * (1.0 if self.calls < 20 else 2.0)
+
+
+class Branches(nn.Linear):
+    """Acts on a number of the batch, which vmap lets pass where all lanes share it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(1)) * (1.0 if x.mean() > 0 else 2.0)
+
+
+@pytest.mark.parametrize("model", [Remembers, Branches])
+def test_what_a_recording_would_leave_out_is_not_recorded(model_is, trial_of, train_all, model, monkeypatch) -> None:
+    model_is(model)
+    trials = [trial_of(lr, steps=40) for lr in (0.01, 0.02)]
+    for name in ("loop", "traced"):
+        usual = train_all(trials[:1], name)
+        with monkeypatch.context() as patch:
+            patch.setattr("runner.engine.executors.recorded", lambda workload, name, gradient, *_: gradient())
+            assert train_all(trials[:1], name)[0].weight_hash == usual[0].weight_hash
+
+
+def test_a_recording_that_does_something_else_is_thrown_away(trial_of, train_all, monkeypatch) -> None:
+    trial = trial_of(steps=10)
+    honest = train_all([trial], "traced")[0].weight_hash
+    run = Recording.__call__
+    monkeypatch.setattr(
+        Recording, "__call__", lambda self, *inputs: tree_map(lambda each: each * 2, run(self, *inputs))
+    )
+    assert train_all([trial], "traced")[0].weight_hash == honest
