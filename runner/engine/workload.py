@@ -21,11 +21,13 @@ from data.load import load_splits
 from models.build import build_model
 from models.extent import Extent
 from runner.engine.examples import Examples, on_device
+from runner.engine.own import own_model, own_splits
 from runner.engine.recipe import Recipe
 from runner.engine.state import ParameterLayout, State
 from runner.engine.streams import stream_key
 from runner.engine.task import Task, task_of
 from runner.errors import ConfigError
+from runner.target import DatasetTarget, ModelTarget
 from runner.trial import Trial, TrialConfig
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "tf32": torch.float32, "bf16": torch.float32}
@@ -53,7 +55,8 @@ class Workload:
     def of(cls, config: TrialConfig, device: torch.device) -> Workload:
         """Build the template, the rule and the data of `config` on `device`."""
         dtype = DTYPES[config.precision]
-        arrays = load_splits(config.dataset)
+        data = config.dataset
+        arrays = own_splits(data) if isinstance(data, DatasetTarget) else load_splits(data)
         extent = Extent(arrays.features, arrays.outputs)
         task, splits = task_of(config.task, arrays.kind), on_device(arrays, device, dtype)
         module = initialised(config, extent).to(device=device, dtype=dtype)
@@ -194,6 +197,8 @@ def initialised(config: TrialConfig, extent: Extent) -> nn.Module:
     """Build a model on the host with the seed's own initial weights, leaving torch's generator untouched."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_key(config.seed, "init"))
+        if isinstance(config.model, ModelTarget):
+            return own_model(config.model, extent)
         return build_model(config.model, extent)
 
 

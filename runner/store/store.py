@@ -142,6 +142,15 @@ class Store:
         with self._transaction() as db:
             writing.declare(db, study, members, document, _text(self._clock))
 
+    def refine(self, name: str, members: Sequence[Member], moves: Sequence[Mapping[str, Any]]) -> int:
+        """Add members to a stored study, keep why (JSON values), and return how often it was refined by now.
+
+        Raises UsageError if there is no such study. As with `declare`, a trial that is stored stays as it is.
+        """
+        with self._transaction() as db:
+            reading.study(db, name)
+            return writing.refine(db, name, members, moves, _text(self._clock))
+
     def record_choice(self, group_id: str, key: str, choice: Choice) -> Choice:
         """Keep how a group is trained, unless that was decided before; return what is in force."""
         with self._transaction() as db:
@@ -182,6 +191,11 @@ class Store:
         with self._snapshot() as db:
             return reading.choice(db, group_id, key)
 
+    def unfinished_cohorts(self, group_id: str) -> list[CohortRecord]:
+        """Cohorts of a group that a kill ended before anything was observed, the last opened first."""
+        with self._snapshot() as db:
+            return reading.unfinished_cohorts(db, group_id)
+
     def studies(self) -> list[StudySummary]:
         """Every study with its counts, the last declared one first."""
         with self._snapshot() as db:
@@ -191,6 +205,11 @@ class Store:
         """One study as declared. Raises UsageError, naming the nearest, if there is none of that name."""
         with self._snapshot() as db:
             return reading.study(db, name)
+
+    def seconds_a_trial(self, name: str) -> float | None:
+        """Mean time that a trial of a study took to train; None before any finished."""
+        with self._snapshot() as db:
+            return reading.seconds_a_trial(db, name)
 
     def study_rows(self, name: str) -> list[Row]:
         """A row a member: in declared order, then what command lines added, then what is outside.

@@ -32,7 +32,7 @@ def show_answer(out: Console, rows: Iterable[Row], study: Declared, *, maps: boo
     else:
         for panel, its in zip(cut, found, strict=True):
             _show_panel(out, panel, its, study)
-    for note in _notes(cut, found):
+    for note in _notes(cut, study):
         out.print(Text(note))
 
 
@@ -85,7 +85,7 @@ def _show_lines(out: Console, cut: Sequence[Panel], found: Sequence[Valley | Non
             out.print(Text(clean(f"{panel.name}: {sentence(its)}.")))
 
 
-def _notes(cut: Sequence[Panel], found: Sequence[Valley | None]) -> list[str]:
+def _notes(cut: Sequence[Panel], study: Declared) -> list[str]:
     """What a reader should know before believing the answer."""
     notes = []
     trained, wanted = sum(panel.trained for panel in cut), sum(panel.wanted for panel in cut)
@@ -96,7 +96,15 @@ def _notes(cut: Sequence[Panel], found: Sequence[Valley | None]) -> list[str]:
         which = "each" if stated == len(cut) else f"{stated} of them"
         beforehand = f"; {which} had an expected slope written down beforehand" if stated else ""
         notes.append(f"{len(cut)} panels were compared, {len(cut)} chances to be fooled{beforehand}.")
+    if study.refinements:
+        notes.append(looks(study.refinements))
     return notes
+
+
+def looks(refinements: int) -> str:
+    """How often trials were added after a look at results, and what that does to intervals."""
+    times = {1: "once", 2: "twice"}.get(refinements, f"{refinements} times")
+    return f"Refined {times} after a look at the results: intervals are adaptive, and may be too narrow."
 
 
 def show_cells(out: Console, cut: Sequence[Panel], study: Declared) -> None:
@@ -139,7 +147,7 @@ def _coordinates(cell: Cell, panel: Panel, study: Declared) -> str:
 
 def _named(cell: Cell, panel: Panel, study: Declared) -> list[tuple[str, str]]:
     """The keys that say where a cell lies, and its values of them as text."""
-    analysed = tuple(study.analysis.keys.values()) if study.analysis else ()
+    analysed = tuple(study.analysis.keys.values()) if study.analysis and study.analysis.against else ()
     keys = analysed if all(cell.coordinate(key) is not None for key in analysed) and analysed else panel.axes
     named = []
     for key in keys:

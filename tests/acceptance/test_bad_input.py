@@ -22,7 +22,7 @@ REFUSED = [
     ("sweep +new.key=1", "no key 'new.key'", "known here"),
     ("sweep model=mpl", "no option 'mpl'", "model=mlp"),
     ("sweep couplin", "no option 'couplin'", "study=coupling"),
-    ("sweep nosuch", "no option 'nosuch'", "coupling, smoke"),
+    ("sweep nosuch", "no option 'nosuch'", "it has coupling, "),
     ("sweep coupling smoke", "two studies", "name one"),
     ("sweep optimizer.momentum=0.9", "optimizer.momentum belongs to optimizer=sgd", "choose optimizer=sgd"),
     ("sweep optimizer.lr=-1", "optimizer.lr is -1", "≥ 0"),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from runner.config import Request, declare, groups, info, job
 from runner.config.compose import Composer, _at_interpolated, _at_plain
 from runner.errors import ConfigError
-from runner.keys import leaves, sections, trial_config
+from runner.keys import leaves, option_of, sections, trial_config
 from runner.study import expand
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -547,7 +547,12 @@ def test_every_option_has_a_description():
     assert all(text and len(text) <= 120 for options in found.values() for _, text in options)
 
 
-PARTNERS = {"model=planted": ("dataset=planted",), "dataset=planted": ("model=planted",)}
+PARTNERS = {
+    "model=planted": ("dataset=planted",),
+    "dataset=planted": ("model=planted",),
+    "model=target": ("model._target_=torchvision.models.any",),
+    "dataset=target": ("dataset._target_=torchvision.datasets.Any",),
+}
 """What an option needs beside it where it does not go with the defaults."""
 
 
@@ -564,7 +569,7 @@ def test_every_option_composes_and_yaml_mirrors_the_schema_key_for_key():
             composed = declare(Request((f"{group}={option}", *PARTNERS.get(f"{group}={option}", ()))))
             if group in ("model", "dataset", "optimizer", "schedule"):
                 made = composed.base_config[group]
-                assert set(made) == sections()[group][made["name"]]
+                assert set(made) == sections()[group][option_of(made)]
 
 
 def test_the_job_can_be_read_back_and_resolved():
