@@ -46,7 +46,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _note(self, result: Any, node: fx.Node) -> None:
         made = [part for part in tree_leaves(result) if isinstance(part, Tensor)]
-        node.meta["numbers"] = min((part.numel() for part in made if part.numel()), default=1)
+        node.meta["numbers"] = [part.numel() for part in made if part.numel() and part.is_floating_point()]
         node.meta["bytes"] = 0 if made and made[0]._is_view() else sum(part.nbytes for part in made)
         if isinstance(result, Tensor):
             self._name(result, node)
@@ -69,10 +69,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class Operation(NamedTuple):
-    """An operation by torch's name, how many numbers the smallest of its results has, and the memory of all."""
+    """An operation by torch's name, how many numbers each of its results has (if floating), and the memory of all."""
 
     name: str
-    numbers: int
+    numbers: list[int]
     bytes: int
 
 

@@ -25,16 +25,16 @@ TAIL = 64
 """Numbers at the end of an array that a vectorised kernel may treat apart: four vectors of 16, float32 on AVX-512."""
 _UNIFORM = """
 _log_softmax _log_softmax_backward_data _softmax _softmax_backward_data _to_copy _unsafe_view abs add addmm arange
-avg_pool2d avg_pool2d_backward baddbmm bmm cat clamp_min clone convolution convolution_backward copy_ div embedding
-embedding_dense_backward empty_like eq exp expand fill_ full full_like gather ge gt index leaky_relu
+avg_pool2d avg_pool2d_backward baddbmm bernoulli bmm cat clamp_min clone convolution convolution_backward copy div
+embedding embedding_dense_backward empty empty_like exp expand fill full full_like gather index leaky_relu
 leaky_relu_backward lift_fresh masked_fill max_pool2d_with_indices max_pool2d_with_indices_backward mean mm mul
 native_dropout native_dropout_backward native_group_norm native_group_norm_backward native_layer_norm
-native_layer_norm_backward ne neg new_empty new_zeros ones_like permute relu rsqrt scatter scatter_add select
+native_layer_norm_backward neg new_empty new_zeros ones ones_like permute relu rsqrt scatter scatter_add select
 select_backward slice slice_backward split split_with_sizes sqrt squeeze stack sub sum t tanh tanh_backward
 threshold_backward transpose unbind unsqueeze view where zeros zeros_like
 """
 UNIFORM = frozenset(_UNIFORM.split())
-"""Operations that were seen to round alike wherever a number lies. For any other, spare lanes are added."""
+"""Operations, also in place, that were seen to round alike wherever a number lies. Any other calls for spare lanes."""
 
 
 def seats(workload: Workload, executor: str, living: int, lanes: int) -> int:
@@ -49,8 +49,9 @@ def seats(workload: Workload, executor: str, living: int, lanes: int) -> int:
 
 def spare_lanes(workload: Workload) -> int:
     """Lanes that must follow the last trial's for its bits to be its own."""
-    apart = [each.numbers for each in recorded_pair(workload).operations() if each.name not in UNIFORM]
-    return math.ceil(TAIL * NARROWEST / min(apart)) if apart else 0
+    operations = [each for each in recorded_pair(workload).operations() if each.name.rstrip("_") not in UNIFORM]
+    lanes = [numbers / NARROWEST for each in operations for numbers in each.numbers]
+    return math.ceil(TAIL / min(lanes)) if any(numbers % TAIL for numbers in lanes) else 0
 
 
 def recorded_pair(workload: Workload) -> Recording:

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_map
 from runner.engine.choose import Question, choose
 from runner.engine.inputs import Inputs
 from runner.engine.recording import Recording
+from runner.engine.seating import spare_lanes
 from runner.engine.workload import Workload
 
 CPU = torch.device("cpu")
@@ -92,6 +93,13 @@ def test_no_bit_of_such_a_model_depends_on_its_company(model_is, grid_of, trial_
     beside = [trials[0], trial_of(1e30, warmup=0, steps=12, optimizer="adamw", batch_size=7), trials[8]]
     mixed = train_all(beside, executor)
     assert [mixed[0].weight_hash, mixed[2].weight_hash] == [together[0], together[8]]
+
+
+def test_spare_lanes_are_added_only_where_an_array_has_a_tail(model_is, trial_of) -> None:
+    config = trial_of().config
+    assert spare_lanes(Workload.of(config, CPU)) == 0
+    model_is(Smooth)
+    assert spare_lanes(Workload.of(config, CPU)) == 13  # 64 numbers of a BatchNorm of 5 channels
 
 
 @pytest.mark.parametrize("executor", ["loop", *FUSED])
