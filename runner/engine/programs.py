@@ -42,13 +42,20 @@ class RecordedGradient:
             replayed: tuple[Tensor, Tensor, dict[str, Tensor]] = self.recording(*inputs)
             return replayed
         result = self.gradient(state, feed)
-        if self.recording is None:
-            self.recording = Recording(self._of_tensors(state, feed), inputs)
-            self.trusted = False if self.recording.reads_values else None
-        elif self.trusted is None:
-            seed(feed)
-            self.trusted = _same(result, self.recording(*inputs))
+        if self.trusted is None:
+            self.trusted = self._examined(state, feed, inputs, result)
         return result
+
+    def _examined(self, state: State, feed: Feed, inputs: Any, result: Any) -> bool | None:
+        """Record, or compare a replay with `result`; None while nothing is decided."""
+        try:
+            if self.recording is None:
+                self.recording = Recording(self._of_tensors(state, feed), inputs)
+                return False if self.recording.reads_values else None
+            seed(feed)
+            return _same(result, self.recording(*inputs))
+        except RuntimeError:  # an operation that cannot be called again, as oneDNN's recurrent layers
+            return False
 
     def _of_tensors(self, state: State, feed: Feed) -> Callable[..., Any]:
         gradient = self.make()  # one that has not seen these weights yet, and must come by them inside the recording
