@@ -88,14 +88,16 @@ class _Contest:
         widest = GPU_WIDTHS if workload.device.type == "cuda" else CPU_WIDTHS
         self.widths = [width for width in widest if width <= (question.width or widest[-1])] or [question.width or 1]
         self.lanes = min(len(question.sample), self.widths[-1])
-        self.budget = math.inf
+        self.budget = LONGEST
+        self.contest = False
+        self.traced = math.inf
 
     def choice(self) -> Choice:
         asked, executor = self.question.requested, "loop"
         if asked == "loop":
             return self._loop("asked for")
-        if asked == "auto" and max(self.question.trials, len(self.question.sample)) == 1:
-            return self._loop("a single trial")
+        if asked == "auto" and len(self.question.sample) == 1:
+            return self._loop("a single trial" if self.question.trials <= 1 else "a single trial of each seed")
         objection = _objection(self.workload, self.question)
         if objection:
             return self._loop(objection)
@@ -111,13 +113,23 @@ class _Contest:
     def _fused(self, executor: str, reason: str) -> Choice:
         fitting = lanes_that_fit(self.workload, self.question.workers)
         widths = [width for width in self.widths if width <= fitting] or [max(1, fitting)]
-        if executor == "traced" and math.isfinite(self.budget) and len(widths) > 1:
-            width = min(widths, key=lambda width: self._seconds("traced", width))
+        if executor == "traced" and self.contest:
+            width = self._fastest_width(widths)
         elif executor == "compiled" and self.question.requested == "auto":
             width = min(self.lanes, widths[-1])  # what was compiled for the probe
         else:
             width = widths[-1]
         return Choice(executor, self.question.layout, width, reason)
+
+    def _fastest_width(self, widths: list[int]) -> int:
+        """The fastest of the widths that can still be timed; if none can, the widest that the probe has seen."""
+        seconds: dict[int, float] = {}
+        for width in widths:
+            if width * self.traced > self.budget:
+                break
+            seconds[width] = self._seconds("traced", width)
+        probed = max((width for width in widths if width <= self.lanes), default=widths[0])
+        return min(seconds, key=seconds.__getitem__) if seconds else probed
 
     def _as_asked(self, asked: str) -> tuple[str, str]:
         """An executor asked for by name, or why it is another."""
@@ -130,9 +142,9 @@ class _Contest:
         predicted = loop * self.question.trial_steps
         if predicted < SHORT:
             return "traced", f"about {predicted:.1f} s of work: nothing was timed"
-        self.budget = min(SHARE * predicted, LONGEST)
+        self.budget, self.contest = min(SHARE * predicted, LONGEST), True
         lanes = self.lanes
-        traced = self._seconds("traced", lanes)
+        traced = self.traced = self._seconds("traced", lanes)
         if traced >= loop:
             return "loop", f"fused has only {loop / traced:.1f}× its speed at {lanes} trials"
         gain = f"{loop / traced:.1f}× the loop's speed at {lanes} trials"
@@ -181,6 +193,7 @@ class _Contest:
                 best = min(best, ended - started)
             if ended - began > self.budget:
                 break
+        self.budget = max(0.0, self.budget - (ended - began))
         return best / lanes
 
     def _seated(self, executor: str, lanes: int) -> tuple[State, Inputs, np.ndarray]:

@@ -27,7 +27,7 @@ class RecordedGradient:
     """A gradient that is recorded when first asked for, checked when asked again, and replayed from then on.
 
     The check is on another step's weights and batch, to the bit: a recording that does not do exactly what the
-    gradient does is thrown away, and the gradient stays what it was. One that finds NaN decides nothing.
+    gradient does is thrown away, and the gradient stays what it was.
     """
 
     def __init__(self, make: Callable[[], Gradient]) -> None:
@@ -67,12 +67,10 @@ class RecordedGradient:
         return pure
 
 
-def _same(one: Any, other: Any) -> bool | None:
-    """Whether two trees of tensors are equal; None where they have NaN, which equals nothing."""
-    pairs = list(zip(tree_leaves(one), tree_leaves(other), strict=True))
-    if any(bool(tensor.isnan().any()) for tensor, _ in pairs):
-        return None
-    return all(torch.equal(*pair) for pair in pairs)
+def _same(one: Any, other: Any) -> bool:
+    """Whether two trees of tensors are equal to the bit, NaN at the same places included (of lanes that diverge)."""
+    pairs = zip(tree_leaves(one), tree_leaves(other), strict=True)
+    return all(torch.equal(a, b) or torch.allclose(a, b, rtol=0, atol=0, equal_nan=True) for a, b in pairs)
 
 
 def recorded(workload: Workload, name: str, gradient: Callable[[], Gradient], state: State, feed: Feed) -> Gradient:

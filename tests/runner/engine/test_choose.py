@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -163,6 +164,28 @@ def test_a_fused_gradient_with_nan_is_not_used(grid_of, monkeypatch) -> None:
     monkeypatch.setattr(module, "vmap_gradient", spoiled)
     choice = ask(grid_of(4))
     assert (choice.executor, choice.reason) == ("loop", "the fused gradient differs from the loop's by nan")
+
+
+@pytest.mark.parametrize("step", [0.0005, 0.02, 0.5])
+def test_timing_takes_3_percent_of_the_predicted_time_or_3_s_at_most(grid_of, monkeypatch, step) -> None:
+    now, spent = [0.0], {"loop": 0.0, "traced": 0.0}
+
+    def takes(name: str, seconds: float):
+        def run(workload, state, block):
+            now[0] += seconds * state.lanes
+            spent[name] += seconds * state.lanes
+            state.step += 1
+
+        return run
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(module, "compiler_found", lambda: False)
+    monkeypatch.setattr(module, "EXECUTORS", {"loop": takes("loop", step), "traced": takes("traced", 0.4 * step)})
+    assert ask(grid_of(8), trials=1000).executor == "traced"
+    allowed = min(0.03 * step * 30_000, 3.0)
+    assert spent["loop"] <= 3.0 + step
+    assert spent["traced"] <= allowed + 64 * 0.4 * step  # a step once begun is ended
+    assert spent["traced"] <= 2 * allowed + 8 * 0.4 * step
 
 
 def test_the_verdict_does_not_depend_on_the_width_asked_for(grid_of, clock) -> None:
