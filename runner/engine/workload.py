@@ -5,6 +5,7 @@ Everything here is shared by all lanes of a cohort; what differs between them is
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -60,6 +61,8 @@ class Workload:
         task, splits = task_of(config.task, arrays.kind), on_device(arrays, device, dtype)
         module = initialised(config, extent).to(device=device, dtype=dtype)
         refuse_misfit(module, task, splits["train"], extent)
+        if config.budget.batch_size == 1:
+            _refuse_lone_row(module, splits["train"])
         layout = ParameterLayout.of(module)
         return cls(
             module=module,
@@ -184,3 +187,19 @@ def refuse_misfit(module: nn.Module, task: Task, train: Examples, extent: Extent
             f"expected one tensor of shape {list(expected)}",
             "build it for `extent.outputs`, the number of classes, values or tokens of the dataset",
         )
+
+
+@torch.no_grad()
+def _refuse_lone_row(module: nn.Module, train: Examples) -> None:
+    """Raise ConfigError where BatchNorm would meet a single value, of which there is no deviation."""
+    x, _ = train.take(torch.zeros(1, dtype=torch.int64, device=train.home))
+    with torch.random.fork_rng(devices=[]):
+        try:
+            copy.deepcopy(module).train()(x)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ConfigError(
+                "budget.batch_size is 1, but the model has BatchNorm, which needs two examples or more in a batch",
+                "raise budget.batch_size, or take another normalisation",
+            ) from None
