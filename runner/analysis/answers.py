@@ -61,14 +61,17 @@ class Place:
 
 @dataclass(frozen=True)
 class Edge:
-    """An end of an axis that the optimum sits on, and must be widened past: `rows` of the grid say so.
+    """An end of an axis that the optimum sits on, and that must be widened: `rows` of the grid say so.
 
     axis: "lr" (the best cell lies in the first or last row), or "wd" (rows have their best at an end of the grid).
+    along: the axis in words, lr·wd where columns are constant products. at: where it ends now.
     """
 
     axis: Literal["lr", "wd"]
     side: Literal["below", "above"]
     rows: int
+    along: str
+    at: float
 
 
 @dataclass(frozen=True)
