@@ -47,7 +47,7 @@ SOURCES = {
 
 @lru_cache(maxsize=8)
 def load_splits(config: DatasetConfig) -> Splits:
-    """Return the splits that `config` names: x float32 [N, D], y int64 [N], read-only, shared within the process.
+    """Return the splits that `config` names: x float32 [N, *features], y int64 [N], shared within the process.
 
     Of the labels that could train, round(label_noise · their number) are wrong: replaced by a class drawn uniformly
     from the others. Validation and test labels are never touched. Features are centred by the mean of each and
@@ -63,7 +63,8 @@ def load_splits(config: DatasetConfig) -> Splits:
         train=Split(x[: config.train_size], y_train),
         validation=Split(x[validation], y[validation]),
         test=Split(x[test], y[test]),
-        classes=config.classes,
+        kind=config.kind,
+        outputs=config.classes,
     )
 
 
@@ -73,7 +74,7 @@ def _arranged(name: str, split_seed: int) -> tuple[Features, Labels]:
     source = SOURCES[name]
     x, y = source.read()
     order = _order(split_seed, ORDER, len(y))
-    return _scaled(x[order], source.train), y[order]
+    return _scaled(x[order].reshape(len(y), -1), source.train).reshape(x.shape), y[order]
 
 
 def _with_noise(y: Labels, config: DatasetConfig) -> Labels:

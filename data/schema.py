@@ -1,4 +1,4 @@
-"""What a configuration may say about datasets: typed, range-checked, without torch or scikit-learn.
+"""What a configuration may say about datasets and tasks: typed, range-checked, without torch or scikit-learn.
 
 Defaults live in conf/dataset/*.yaml, and only there.
 """
@@ -10,6 +10,20 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from optim.schema import introduced
+
+Kind = Literal["classes", "values", "tokens"]
+"""What the targets are: one of so many classes, numbers, or at each place the next token of a text."""
+Augmentation = Literal["crop", "flip", "cutout", "mixup"]
+"""Changes of a training batch at random, by the seed. mixup takes any features, the others images."""
+
+MEASURES: dict[Kind, tuple[str, ...]] = {
+    "classes": ("loss", "accuracy", "calibration_error"),
+    "values": ("loss", "r2"),
+    "tokens": ("loss", "bits_per_character"),
+}
+"""What is measured on each split, by the kind of its targets."""
+
 Noise = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -18,22 +32,26 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 class DigitsConfig:
     """scikit-learn's 1,797 handwritten 8×8 digits: up to 1,000 to train, 400 to validate, 397 to test."""
 
+    kind: ClassVar[Kind] = "classes"
     classes: ClassVar[int] = 10
     name: Literal["digits"]
     train_size: Annotated[int, Field(ge=1, le=1000)]
     label_noise: Noise
     split_seed: Seed
+    augment: tuple[Augmentation, ...] = introduced(())
 
 
 @dataclass(frozen=True, kw_only=True)
 class MNIST1DConfig:
     """Greydanus & Kobak's procedural 40-point signals: up to 1,000 to train, 2,000 to validate, 2,000 to test."""
 
+    kind: ClassVar[Kind] = "classes"
     classes: ClassVar[int] = 10
     name: Literal["mnist1d"]
     train_size: Annotated[int, Field(ge=1, le=1000)]
     label_noise: Noise
     split_seed: Seed
+    augment: tuple[Literal["mixup"], ...] = introduced(())
 
 
 @dataclass(frozen=True, kw_only=True)

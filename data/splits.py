@@ -1,24 +1,34 @@
-"""The shape in which every dataset reaches training: three splits of plain arrays. Knows no dataset and no torch."""
+"""The shape in which every dataset reaches training: three splits of plain arrays. Knows no dataset and no torch.
+
+N examples.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data.schema import Kind
+
 Features = NDArray[np.float32]
-"""[N, D], one row an example."""
+"""[N, *features], one row an example."""
 Labels = NDArray[np.int64]
 """[N], classes counted from 0."""
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Examples and their labels. Both arrays are made read-only: a loaded dataset is shared by all who ask."""
+    """Examples and their targets. Both arrays are made read-only: a loaded dataset is shared by all who ask.
 
-    x: Features
-    y: Labels
+    x: [N, *features], float32, or uint8 where they are pixels, or integers where they are tokens. y: classes int64
+    [N], values float32 [N, O], or the tokens after those of x, integers [N, context].
+    """
+
+    x: NDArray[Any]
+    y: NDArray[Any]
 
     def __post_init__(self) -> None:
         self.x.setflags(write=False)
@@ -26,10 +36,29 @@ class Split:
 
 
 @dataclass(frozen=True, eq=False)
+class Pixels:
+    """How uint8 pixels become features: (pixel − mean) / deviation, float32 arrays that broadcast with an example."""
+
+    mean: Features
+    deviation: Features
+
+
+@dataclass(frozen=True, eq=False)
 class Splits:
-    """train: to fit; validation: to choose by; test: to report once, for what was chosen. Labels < `classes`."""
+    """train: to fit; validation: to choose by; test: to report once, for what was chosen.
+
+    kind says what the targets are; outputs is the number of classes, of values of an example, or of known tokens.
+    A text's examples are its windows of `context` tokens, one after another. pixels: given if x is uint8.
+    """
 
     train: Split
     validation: Split
     test: Split
-    classes: int
+    kind: Kind
+    outputs: int
+    pixels: Pixels | None = None
+
+    @property
+    def features(self) -> tuple[int, ...]:
+        """The shape of one example's x."""
+        return self.train.x.shape[1:]

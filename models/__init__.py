@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from models.build import build_model
+    from models.extent import Extent
     from models.mlp import MLP
     from models.mlp_scale_invariant import ScaleInvariantMLP
 
-__all__ = ["MLP", "ScaleInvariantMLP", "build_model"]
+__all__ = ["MLP", "Extent", "ScaleInvariantMLP", "build_model"]
 
 _HOME = {
+    "Extent": "models.extent",
     "MLP": "models.mlp",
     "ScaleInvariantMLP": "models.mlp_scale_invariant",
     "build_model": "models.build",

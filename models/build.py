@@ -7,20 +7,21 @@ from typing import Any
 
 import torch
 
+from models.extent import Extent
 from models.mlp import MLP
 from models.mlp_scale_invariant import ScaleInvariantMLP
 from models.schema import MLPConfig, ModelConfig, ScaleInvariantMLPConfig
 
-BUILDERS: dict[type, Callable[[Any, int, int], torch.nn.Module]] = {
+BUILDERS: dict[type, Callable[[Any, Extent], torch.nn.Module]] = {
     MLPConfig: MLP,
     ScaleInvariantMLPConfig: ScaleInvariantMLP,
 }
 
 
-def build_model(config: ModelConfig, inputs: int, outputs: int) -> torch.nn.Module:
-    """Return the module that `config` describes, for [B, inputs] features and [B, outputs] logits.
+def build_model(config: ModelConfig, extent: Extent) -> torch.nn.Module:
+    """Return the module that `config` describes, for examples and outputs of `extent`.
 
     Initial weights come from torch's global CPU generator: seed it before, restore it after. `init_gain` scales
     them without changing what is drawn.
     """
-    return BUILDERS[type(config)](config, inputs, outputs)
+    return BUILDERS[type(config)](config, extent)

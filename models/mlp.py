@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from models.extent import Extent
 from models.schema import MLPConfig
 
 
@@ -17,13 +18,13 @@ class MLP(torch.nn.Module):
     Weights start as init_gain · Normal(0, 2 / the layer's inputs), biases as 0.
     """
 
-    def __init__(self, config: MLPConfig, inputs: int, outputs: int) -> None:
+    def __init__(self, config: MLPConfig, extent: Extent) -> None:
         super().__init__()
-        widths = (inputs, *config.hidden, outputs)
+        widths = (extent.features, *config.hidden, extent.outputs)
         self.layers = torch.nn.ModuleList(_linear(m, n, config.init_gain) for m, n in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits [B, outputs] of x, [B, inputs] or anything that flattens to it."""
+        """Return logits [B, outputs] of x, [B, *inputs]."""
         *hidden, last = self.layers
         h = x.flatten(1)
         for layer in hidden:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, linear, pad
 
+from models.extent import Extent
 from models.mlp import he_normal
 from models.schema import ScaleInvariantMLPConfig
 
@@ -28,16 +29,16 @@ class ScaleInvariantMLP(torch.nn.Module):
     last column.
     """
 
-    def __init__(self, config: ScaleInvariantMLPConfig, inputs: int, outputs: int) -> None:
+    def __init__(self, config: ScaleInvariantMLPConfig, extent: Extent) -> None:
         super().__init__()
-        widths = (inputs, *config.hidden, outputs)
+        widths = (extent.features, *config.hidden, extent.outputs)
         self.logit_scale = config.logit_scale
         self.weights = torch.nn.ParameterList(
             pad(he_normal(m, n, config.init_gain), (0, 1)) for m, n in pairwise(widths)
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits [B, outputs] of x, [B, inputs] or anything that flattens to it."""
+        """Return logits [B, outputs] of x, [B, *inputs]."""
         *hidden, last = self.weights
         h = x.flatten(1)
         for weight in hidden:

@@ -9,7 +9,10 @@ if TYPE_CHECKING:
     from optim.adam_l2 import AdamL2, AdamL2Rule
     from optim.adamw import AdamW, AdamWRule
     from optim.build import multipliers, rule_for
-    from optim.schedule import warmup_cosine
+    from optim.decay import decay_lists
+    from optim.lion import Lion, LionRule
+    from optim.muon import Muon, MuonRule
+    from optim.schedule import constant, inverse_sqrt, linear, one_cycle, warmup_cosine, wsd
     from optim.scheduler import WarmupCosine
     from optim.sgd import SGDMomentum, SGDRule
 
@@ -18,12 +21,22 @@ __all__ = [
     "AdamL2Rule",
     "AdamW",
     "AdamWRule",
+    "Lion",
+    "LionRule",
+    "Muon",
+    "MuonRule",
     "SGDMomentum",
     "SGDRule",
     "WarmupCosine",
+    "constant",
+    "decay_lists",
+    "inverse_sqrt",
+    "linear",
     "multipliers",
+    "one_cycle",
     "rule_for",
     "warmup_cosine",
+    "wsd",
 ]
 
 _HOME = {
@@ -31,12 +44,22 @@ _HOME = {
     "AdamL2Rule": "adam_l2",
     "AdamW": "adamw",
     "AdamWRule": "adamw",
+    "Lion": "lion",
+    "LionRule": "lion",
+    "Muon": "muon",
+    "MuonRule": "muon",
     "SGDMomentum": "sgd",
     "SGDRule": "sgd",
     "WarmupCosine": "scheduler",
+    "constant": "schedule",
+    "decay_lists": "decay",
+    "inverse_sqrt": "schedule",
+    "linear": "schedule",
     "multipliers": "build",
+    "one_cycle": "schedule",
     "rule_for": "build",
     "warmup_cosine": "schedule",
+    "wsd": "schedule",
 }
 
 

@@ -7,7 +7,8 @@ Adam (Kingma & Ba 2015, arXiv:1412.6980), with t = 1, 2, … and g the gradient 
     θ ← θ − lr·m̂ / (√v̂ + ε)
 
 computed as θ ← θ − rate·m / (√v + eps) with rate = lr·√(1−β2^t)/(1−β1^t) and eps = ε·√(1−β2^t): the same
-number with a pass over memory less. Slots are named as in torch.optim.
+number with a pass over memory less. With AMSGrad (Reddi et al. 2018, arXiv:1904.09237) the largest v so far stands
+in for v, as in torch before the bias correction. Slots are named as in torch.optim.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from optim.rule import Coefficients, Hyper, Slots
 
 SLOTS = ("exp_avg", "exp_avg_sq")
+AMSGRAD_SLOTS = (*SLOTS, "max_exp_avg_sq")
 HYPER = ("lr", "weight_decay", "beta1", "beta2", "eps")
 
 
@@ -57,6 +59,8 @@ def adam_update(theta: Tensor, grad: Tensor, slots: Slots, c: Coefficients) -> N
     mean, square = slots["exp_avg"], slots["exp_avg_sq"]
     mean.lerp_(grad, c["one_minus_beta1"])
     square.lerp_(grad.square_(), c["one_minus_beta2"])
+    if "max_exp_avg_sq" in slots:
+        square = torch.maximum(slots["max_exp_avg_sq"], square, out=slots["max_exp_avg_sq"])
     torch.sqrt(square, out=grad).add_(c["eps"])
     torch.div(mean, grad, out=grad)
     theta.addcmul_(grad, c["rate"], value=-1)

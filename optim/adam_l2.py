@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from optim.adam import HYPER, SLOTS, adam_coefficients, adam_update
+from optim.adam import AMSGRAD_SLOTS, HYPER, SLOTS, adam_coefficients, adam_update
 from optim.optimizer import RuleOptimizer
 
 if TYPE_CHECKING:
@@ -21,15 +21,21 @@ if TYPE_CHECKING:
     from torch.optim.optimizer import ParamsT
 
     from optim.rule import Coefficients, Hyper, Slots
+    from optim.schema import DecayOn
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdamL2Rule:
     """g ← g + λ·θ, then θ ← θ − lr·m̂/(√v̂+ε)."""
 
+    amsgrad: bool = False
     elementwise: ClassVar[bool] = True
-    slots: ClassVar[tuple[str, ...]] = SLOTS
     hyper: ClassVar[tuple[str, ...]] = HYPER
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Adam's moments, and with `amsgrad` the largest second one so far."""
+        return AMSGRAD_SLOTS if self.amsgrad else SLOTS
 
     def coefficients(
         self, hyper: Hyper, multiplier: np.ndarray | float, step: np.ndarray | int
@@ -48,7 +54,8 @@ class AdamL2Rule:
 class AdamL2(RuleOptimizer):
     """g ← g + λ·θ, then θ ← θ − lr·m̂/(√v̂+ε), as a torch.optim.Optimizer: torch.optim.Adam's weight decay.
 
-    Every argument may differ by group. Raises ValueError for a value out of range.
+    decay_on: "all" parameters, or "weights" of two or more dimensions. Every argument may differ by group. Raises
+    ValueError for a value out of range.
     """
 
     config_name = "adam_l2"
@@ -57,10 +64,14 @@ class AdamL2(RuleOptimizer):
     def __init__(
         self,
         params: ParamsT,
-        lr: float = 1e-3,
+        lr: float | Tensor = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         *,
         weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        maximize: bool = False,
+        decay_on: DecayOn = "all",
     ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        rates = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, rates | {"amsgrad": amsgrad, "maximize": maximize, "decay_on": decay_on})

@@ -12,11 +12,11 @@ multiplier, lr the peak rate and Adam's step as in optim/adam.py at the rate lr�
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from optim.adam import HYPER, SLOTS, adam_coefficients, adam_update
+from optim.adam import AMSGRAD_SLOTS, HYPER, SLOTS, adam_coefficients, adam_update
 from optim.decay import decay_coefficient, shrink
 from optim.optimizer import RuleOptimizer
 
@@ -25,17 +25,23 @@ if TYPE_CHECKING:
     from torch.optim.optimizer import ParamsT
 
     from optim.rule import Coefficients, Hyper, Slots
+    from optim.schema import DecayOn, DecayOrder, Decoupled
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdamWRule:
     """θ ← θ − decay·θ, then θ ← θ − lr·m̂/(√v̂+ε) (or the other way round); the moments never see the decay."""
 
-    decay: Literal["coupled", "independent"]
-    decay_order: Literal["before", "after"]
+    decay: Decoupled
+    decay_order: DecayOrder
+    amsgrad: bool = False
     elementwise: ClassVar[bool] = True
-    slots: ClassVar[tuple[str, ...]] = SLOTS
     hyper: ClassVar[tuple[str, ...]] = HYPER
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Adam's moments, and with `amsgrad` the largest second one so far."""
+        return AMSGRAD_SLOTS if self.amsgrad else SLOTS
 
     def coefficients(
         self, hyper: Hyper, multiplier: np.ndarray | float, step: np.ndarray | int
@@ -59,8 +65,8 @@ class AdamW(RuleOptimizer):
     """θ ← (1 − decay)·θ − lr·m̂/(√v̂+ε) as a torch.optim.Optimizer; by default equal to torch.optim.AdamW.
 
     decay: "coupled" (lr·weight_decay) or "independent" (weight_decay times the group's "multiplier", which
-    `WarmupCosine` writes). decay_order: "before" the step or "after" it. Every argument may differ by group.
-    Raises ValueError for a value out of range.
+    `WarmupCosine` writes). decay_order: "before" the step or "after" it. decay_on: "all" parameters, or "weights" of
+    two or more dimensions. Every argument may differ by group. Raises ValueError for a value out of range.
     """
 
     config_name = "adamw"
@@ -69,13 +75,17 @@ class AdamW(RuleOptimizer):
     def __init__(
         self,
         params: ParamsT,
-        lr: float = 1e-3,
+        lr: float | Tensor = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         *,
         weight_decay: float = 1e-2,
-        decay: Literal["coupled", "independent"] = "coupled",
-        decay_order: Literal["before", "after"] = "before",
+        amsgrad: bool = False,
+        maximize: bool = False,
+        decay: Decoupled = "coupled",
+        decay_order: DecayOrder = "before",
+        decay_on: DecayOn = "all",
     ) -> None:
         rates = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, rates | {"decay": decay, "decay_order": decay_order})
+        options = {"amsgrad": amsgrad, "maximize": maximize}
+        super().__init__(params, rates | options | {"decay": decay, "decay_order": decay_order, "decay_on": decay_on})

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optim.schedule import warmup_cosine
-from optim.schema import AdamL2Config, AdamWConfig, OptimizerConfig, ScheduleConfig, SGDConfig
+from optim import schedule
+from optim.schema import (
+    AdamL2Config,
+    AdamWConfig,
+    ConstantConfig,
+    InverseSqrtConfig,
+    LinearConfig,
+    LionConfig,
+    MuonConfig,
+    OneCycleConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    SGDConfig,
+    WarmupCosineConfig,
+    WSDConfig,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,13 +37,37 @@ def rule_for(config: OptimizerConfig) -> Rule:
         case AdamWConfig():
             from optim.adamw import AdamWRule
 
-            return AdamWRule(decay=config.decay, decay_order=config.decay_order)
+            return AdamWRule(decay=config.decay, decay_order=config.decay_order, amsgrad=config.amsgrad)
         case AdamL2Config():
             from optim.adam_l2 import AdamL2Rule
 
-            return AdamL2Rule()
+            return AdamL2Rule(amsgrad=config.amsgrad)
+        case LionConfig():
+            from optim.lion import LionRule
+
+            return LionRule(decay=config.decay, decay_order=config.decay_order)
+        case MuonConfig():
+            from optim.muon import MuonRule
+
+            return MuonRule(
+                nesterov=config.nesterov, adjust=config.adjust, decay=config.decay, decay_order=config.decay_order
+            )
 
 
 def multipliers(config: ScheduleConfig, total_steps: int, steps: np.ndarray) -> np.ndarray:
-    """Return m at `steps` (0-based, `[T]`), float64 `[T]`. ValueError if warmup > total_steps."""
-    return warmup_cosine(steps, total_steps, config.warmup, config.floor)
+    """Return m at `steps` (0-based, `[T]`), float64 `[T]`. ValueError if the warmup is longer than the run."""
+    c = config
+    match c:
+        case WarmupCosineConfig():
+            return schedule.warmup_cosine(steps, total_steps, c.warmup, c.floor, c.start, c.offset)
+        case LinearConfig():
+            return schedule.linear(steps, total_steps, c.warmup, c.floor, c.start, c.offset)
+        case ConstantConfig():
+            return schedule.constant(steps, total_steps, c.warmup, c.start, c.offset)
+        case InverseSqrtConfig():
+            return schedule.inverse_sqrt(steps, total_steps, c.warmup, c.start, c.offset)
+        case WSDConfig():
+            root = c.shape == "sqrt"
+            return schedule.wsd(steps, total_steps, c.warmup, c.cooldown, c.floor, root, c.start, c.offset)
+        case OneCycleConfig():
+            return schedule.one_cycle(steps, total_steps, c.warmup, c.start, c.floor)

@@ -1,4 +1,4 @@
-"""Weight decay in its three conventions, for the rules that let the user choose.
+"""Weight decay in its three conventions, for the rules that let the user choose, and which parameters it acts on.
 
 With λ the weight decay, γ the peak rate and m the schedule's multiplier, a step adds
 
@@ -12,15 +12,16 @@ are one surface under two names: λ_independent = γ·λ_coupled.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from optim.rule import Coefficients
-    from optim.schema import Decay
+    from optim.schema import Decay, DecayOn
 
 
 def decay_coefficient(
@@ -35,3 +36,19 @@ def decay_coefficient(
 def shrink(theta: Tensor, c: Coefficients) -> None:
     """θ ← θ − decay·θ, in place; `decay` may vary along either axis of theta."""
     theta.addcmul_(theta, c["decay"], value=-1)
+
+
+def decays(shape: Sequence[int], decay_on: DecayOn) -> bool:
+    """Whether a parameter of that shape decays: with "weights" only if it has two or more dimensions."""
+    return decay_on == "all" or len(shape) >= 2
+
+
+def decay_lists(
+    parameters: nn.Module | Iterable[tuple[str, Tensor]], decay_on: DecayOn = "weights"
+) -> tuple[list[str], list[str]]:
+    """Return the names of the parameters that decay, and of those that are spared, in their order."""
+    named = parameters.named_parameters() if hasattr(parameters, "named_parameters") else parameters
+    lists: tuple[list[str], list[str]] = ([], [])
+    for name, parameter in named:
+        lists[not decays(parameter.shape, decay_on)].append(name)
+    return lists

@@ -3,12 +3,12 @@
 It knows no arithmetic. A group's options are checked against the schema of the rule's configuration, so a
 range is written once. Two keys tell a group where a schedule stands: "lr", the current rate (any scheduler of
 torch may write it), and "multiplier", the schedule's m, which independent decay follows and which stays 1
-unless `WarmupCosine` writes it. Neither is computed from the other, so a rate of 0 may have a decay.
+unless a scheduler of optim/scheduler.py writes it. Neither is computed from the other, so a rate of 0 may have a decay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import cache
 from numbers import Real
@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 from torch.optim import Optimizer
 
+from optim.decay import decay_lists, decays
 from optim.schema import OPTIMIZERS
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from optim.rule import Rule
 
 Group = dict[str, Any]
+BLOCK = 1 << 16
+"""Elements that an elementwise rule is handed at a time on a CPU: its operations then find their operands in the
+second-level cache. scripts/bench --optim measures what that gains."""
 
 
 class RuleOptimizer(Optimizer):
@@ -43,6 +47,13 @@ class RuleOptimizer(Optimizer):
     def __init__(self, params: ParamsT, defaults: Group) -> None:
         super().__init__(params, defaults | {"multiplier": 1.0})
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over a saved state; groups saved before an option existed get its default."""
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name, value in self.defaults.items():
+                group.setdefault(name, value)
+
     def add_param_group(self, param_group: Group) -> None:
         """Add a group. ValueError, and no group added, for a value out of range or a complex parameter."""
         super().add_param_group(param_group)
@@ -50,6 +61,19 @@ class RuleOptimizer(Optimizer):
         if fault is not None:
             self.param_groups.pop()
             raise ValueError(f"{type(self).__name__}: {fault}")
+
+    def decay_lists(self) -> tuple[list[str], list[str]]:
+        """Return the names of the parameters that decay, and of those that `decay_on` spares, over all groups.
+
+        A parameter has the name it was given in (name, parameter) pairs, else "GROUP.PLACE".
+        """
+        lists: tuple[list[str], list[str]] = ([], [])
+        for number, group in enumerate(self.param_groups):
+            names = group.get("param_names") or [f"{number}.{place}" for place in range(len(group["params"]))]
+            named = zip(names, group["params"], strict=True)
+            for names_so_far, found in zip(lists, decay_lists(named, group["decay_on"]), strict=True):
+                names_so_far += found
+        return lists
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -62,31 +86,33 @@ class RuleOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self._refuse_sparse()
+        refuse_sparse(self)
         for group in self.param_groups:
             self._step_group(group)
         return loss
 
     def _step_group(self, group: Group) -> None:
         rule, hyper = self._read(group)
-        known: dict[tuple[int, torch.dtype, torch.device], dict[str, Tensor]] = {}
+        known: dict[tuple[int, bool, torch.dtype, torch.device], dict[str, Tensor]] = {}
         for theta in group["params"]:
             if theta.grad is None:
                 continue
             state = self.state[theta]
             if not state:
                 state |= {"step": 0} | {name: torch.zeros_like(theta) for name in rule.slots}
-            key = (state["step"], theta.dtype, theta.device)
+            decaying = decays(theta.shape, group["decay_on"])
+            key = (state["step"], decaying, theta.dtype, theta.device)
             if key not in known:
-                known[key] = _tensors(rule.coefficients(hyper, 1.0, state["step"]), theta)
-            rule.update(theta, theta.grad.clone(), {name: state[name] for name in rule.slots}, known[key])
+                known[key] = _tensors(rule.coefficients(hyper, 1.0, state["step"]), decaying, theta)
+            slots = {name: state[name] for name in rule.slots}
+            _update(rule, (theta, theta.grad), slots, known[key], torch.neg if group["maximize"] else _copy)
             state["step"] += 1
 
     def _read(self, group: Group) -> tuple[Rule, dict[str, float]]:
         """Return the group's rule, and its hyperparameters with the schedule already in them."""
         options = self._options(group)
         rule: Rule = self.rule(**{item.name: options[item.name] for item in fields(self.rule)})
-        hyper = {name: options[name] for name in rule.hyper}
+        hyper = {name: float(options[name]) for name in rule.hyper}
         if options.get("decay") == "independent":
             hyper["weight_decay"] *= group["multiplier"]
         return rule, hyper
@@ -104,11 +130,15 @@ class RuleOptimizer(Optimizer):
             return "a parameter is complex; view it as real numbers with torch.view_as_real"
         if "betas" in group and not (isinstance(group["betas"], tuple | list) and len(group["betas"]) == 2):
             return f"betas is {group['betas']!r}; it should be a pair of numbers"
+        if not isinstance(group["maximize"], bool):
+            return f"maximize is {group['maximize']!r}; it should be True or False"
         schema, options = OPTIMIZERS[self.config_name], self._options(group)
         for item in fields(schema):
-            value = options[item.name]
-            if item.metadata.get("per_trial") and not isinstance(value, Real):
-                return f"{item.name} is a {type(value).__name__}; it should be a number"
+            if item.metadata.get("per_trial"):
+                value = options[item.name]
+                if not _is_number(value):
+                    return f"{item.name} is a {_described(value)}; it should be a number"
+                options[item.name] = float(value) if isinstance(value, Tensor) else value
         try:
             _adapter(schema).validate_python(options)
         except ValidationError as error:
@@ -117,22 +147,63 @@ class RuleOptimizer(Optimizer):
             return f"{first['loc'][0]} is {first['input']!r}; it {wanted}"
         return None
 
-    def _refuse_sparse(self) -> None:
-        """Raise RuntimeError before anything is changed."""
-        for group in self.param_groups:
-            for theta in group["params"]:
-                if theta.grad is not None and theta.grad.layout is not torch.strided:
-                    raise RuntimeError(
-                        f"{type(self).__name__}: a gradient of shape {tuple(theta.shape)} is sparse; it "
-                        "should be dense, e.g. torch.nn.Embedding(…, sparse=False)"
-                    )
+
+def refuse_sparse(optimizer: Optimizer) -> None:
+    """Raise RuntimeError if a gradient is sparse, before anything is changed."""
+    for group in optimizer.param_groups:
+        for theta in group["params"]:
+            if theta.grad is not None and theta.grad.layout is not torch.strided:
+                raise RuntimeError(
+                    f"{type(optimizer).__name__}: a gradient of shape {tuple(theta.shape)} is sparse; it "
+                    "should be dense, e.g. torch.nn.Embedding(…, sparse=False)"
+                )
 
 
-def _tensors(coefficients: dict[str, np.ndarray], like: Tensor) -> dict[str, Tensor]:
-    """Return 0-d tensors of `like`'s dtype on its device, rounded once and sent in one transfer."""
-    values = [float(value) for value in coefficients.values()]
-    packed = torch.tensor(values, dtype=like.dtype, device=like.device)
+def _update(
+    rule: Rule, pair: tuple[Tensor, Tensor], slots: dict[str, Tensor], c: dict[str, Tensor], fill: Callable[..., Tensor]
+) -> None:
+    """Hand the rule one parameter and what `fill` makes of its gradient: as a cohort of one trial, or in blocks."""
+    theta, grad = pair
+    if not rule.elementwise:
+        filled = fill(grad, out=torch.empty_like(theta))
+        rule.update(theta[None], filled[None], {name: slot[None] for name, slot in slots.items()}, c)
+        return
+    scratch: Tensor | None = None
+    for part, part_grad, *parts in _blocks(theta, grad, *slots.values()):
+        scratch = torch.empty_like(part) if scratch is None or scratch.shape != part.shape else scratch
+        rule.update(part, fill(part_grad, out=scratch), dict(zip(slots, parts, strict=True)), c)
+
+
+def _copy(source: Tensor, *, out: Tensor) -> Tensor:
+    return out.copy_(source)
+
+
+def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Yield matching pieces of tensors of one shape: the whole, or BLOCK elements at a time where memory allows."""
+    if tensors[0].numel() <= BLOCK or tensors[0].device.type != "cpu" or not all(t.is_contiguous() for t in tensors):
+        return iter([tensors])
+    return zip(*(torch.split(t.view(-1), BLOCK) for t in tensors), strict=True)
+
+
+def _tensors(coefficients: dict[str, np.ndarray], decaying: bool, like: Tensor) -> dict[str, Tensor]:
+    """Return 0-d tensors on the device of `like`, rounded once and sent in one transfer; no decay if not decaying.
+
+    In the dtype of `like`, or float32 where that is narrower: 1−β2 = .001 is off by a fifth of a percent in bfloat16.
+    """
+    values = [float(value) * (decaying or name != "decay") for name, value in coefficients.items()]
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    packed = torch.tensor(values, dtype=dtype, device=like.device)
     return dict(zip(coefficients, packed.unbind(), strict=True))
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, Tensor):
+        return value.numel() == 1 and not value.is_complex()
+    return isinstance(value, Real)
+
+
+def _described(value: object) -> str:
+    return f"Tensor of {value.numel()} elements" if isinstance(value, Tensor) else type(value).__name__
 
 
 @cache

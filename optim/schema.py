@@ -14,6 +14,9 @@ from pydantic import Field
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Decoupled = Literal["coupled", "independent"]
+DecayOrder = Literal["before", "after"]
 Decay = Literal["l2", "coupled", "independent"]
 """l2: by the gradient. coupled: p ← p − lr·wd·p. independent: p ← p − m·wd·p, m the schedule's multiplier."""
 DecayOn = Literal["all", "weights"]
@@ -39,8 +42,9 @@ class SGDConfig:
     momentum: Fraction = field(metadata=PER_TRIAL)
     nesterov: bool
     decay: Decay
-    decay_order: Literal["before", "after"]
+    decay_order: DecayOrder
     decay_on: DecayOn = introduced("all")
+    dampening: Share = introduced(0.0, **PER_TRIAL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +57,10 @@ class AdamWConfig:
     beta1: Fraction = field(metadata=PER_TRIAL)
     beta2: Fraction = field(metadata=PER_TRIAL)
     eps: Positive = field(metadata=PER_TRIAL)
-    decay: Literal["coupled", "independent"]
-    decay_order: Literal["before", "after"]
+    decay: Decoupled
+    decay_order: DecayOrder
     decay_on: DecayOn = introduced("all")
+    amsgrad: bool = introduced(False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +74,39 @@ class AdamL2Config:
     beta2: Fraction = field(metadata=PER_TRIAL)
     eps: Positive = field(metadata=PER_TRIAL)
     decay_on: DecayOn = introduced("all")
+    amsgrad: bool = introduced(False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LionConfig:
+    """The sign of a momentum (Chen et al. 2023), with decoupled weight decay."""
+
+    name: Literal["lion"]
+    lr: NonNegative = field(metadata=PER_TRIAL)
+    weight_decay: NonNegative = field(metadata=PER_TRIAL)
+    beta1: Fraction = field(metadata=PER_TRIAL)
+    beta2: Fraction = field(metadata=PER_TRIAL)
+    decay: Decoupled
+    decay_order: DecayOrder
+    decay_on: DecayOn
+
+
+@dataclass(frozen=True, kw_only=True)
+class MuonConfig:
+    """Orthogonalised momentum for matrices (Jordan et al. 2024), AdamW for the other parameters."""
+
+    name: Literal["muon"]
+    lr: NonNegative = field(metadata=PER_TRIAL)
+    weight_decay: NonNegative = field(metadata=PER_TRIAL)
+    momentum: Fraction = field(metadata=PER_TRIAL)
+    beta1: Fraction = field(metadata=PER_TRIAL)
+    beta2: Fraction = field(metadata=PER_TRIAL)
+    eps: Positive = field(metadata=PER_TRIAL)
+    nesterov: bool
+    adjust: Literal["original", "match_rms_adamw"]
+    decay: Decoupled
+    decay_order: DecayOrder
+    decay_on: DecayOn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,17 +156,85 @@ class ClipValueConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WarmupCosineConfig:
+class Warmup:
+    """How a schedule begins: from `start` times the peak in a straight line to the peak, over `warmup` steps."""
+
+    warmup: Annotated[int, Field(ge=0)]
+    start: Fraction = introduced(0.0)
+    offset: Annotated[int, Field(ge=0, le=1)] = introduced(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmupCosineConfig(Warmup):
     """Linear warmup over `warmup` steps into half a cosine that ends at `floor` times the peak rate."""
 
     name: Literal["warmup_cosine"]
+    floor: Share
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearConfig(Warmup):
+    """Linear warmup, then a straight line down to `floor` times the peak rate."""
+
+    name: Literal["linear"]
+    floor: Share
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConstantConfig(Warmup):
+    """Linear warmup, then the peak rate to the end."""
+
+    name: Literal["constant"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InverseSqrtConfig(Warmup):
+    """Linear warmup, then the peak rate times √(warmup/step) (Vaswani et al. 2017)."""
+
+    name: Literal["inverse_sqrt"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WSDConfig(Warmup):
+    """Warmup, stable, decay (Hu et al. 2024): the peak rate until the last `cooldown` steps, then down to `floor`."""
+
+    name: Literal["wsd"]
+    cooldown: Annotated[int, Field(ge=0)]
+    shape: Literal["linear", "sqrt"]
+    floor: Share
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneCycleConfig:
+    """Half a cosine up over `warmup` steps, half a cosine down to the end (Smith & Topin 2018)."""
+
+    name: Literal["one_cycle"]
     warmup: Annotated[int, Field(ge=0)]
-    floor: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    start: Share
+    floor: Share
 
 
-OptimizerConfig = Annotated[SGDConfig | AdamWConfig | AdamL2Config, Field(discriminator="name")]
-ScheduleConfig = WarmupCosineConfig
+OptimizerConfig = Annotated[
+    SGDConfig | AdamWConfig | AdamL2Config | LionConfig | MuonConfig, Field(discriminator="name")
+]
+ScheduleConfig = Annotated[
+    WarmupCosineConfig | LinearConfig | ConstantConfig | InverseSqrtConfig | WSDConfig | OneCycleConfig,
+    Field(discriminator="name"),
+]
 SAMConfig = Annotated[NoSAMConfig | StandardSAMConfig | AdaptiveSAMConfig, Field(discriminator="name")]
 ClipConfig = Annotated[NoClipConfig | ClipNormConfig | ClipValueConfig, Field(discriminator="name")]
-OPTIMIZERS = {"sgd": SGDConfig, "adamw": AdamWConfig, "adam_l2": AdamL2Config}
-SCHEDULES = {"warmup_cosine": WarmupCosineConfig}
+OPTIMIZERS = {
+    "sgd": SGDConfig,
+    "adamw": AdamWConfig,
+    "adam_l2": AdamL2Config,
+    "lion": LionConfig,
+    "muon": MuonConfig,
+}
+SCHEDULES = {
+    "warmup_cosine": WarmupCosineConfig,
+    "linear": LinearConfig,
+    "constant": ConstantConfig,
+    "inverse_sqrt": InverseSqrtConfig,
+    "wsd": WSDConfig,
+    "one_cycle": OneCycleConfig,
+}

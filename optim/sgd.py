@@ -1,18 +1,18 @@
 """SGD with momentum: heavy ball or Nesterov, with weight decay in any of its three conventions.
 
-    b ← μ·b + g                     heavy ball (Polyak 1964)
+    b ← μ·b + (1−τ)·g               heavy ball (Polyak 1964), τ the dampening
     θ ← θ − lr·m·b                  or, Nesterov:  θ ← θ − lr·m·(g + μ·b)   (Sutskever et al. 2013)
 
-with m the schedule's multiplier, lr the peak rate and b zero at the start. As in torch.optim.SGD the rate
-stands outside the momentum, and dampening is 0. Decay (optim/decay.py): l2 adds λ·θ to g first; coupled and
-independent act on θ `before` the step or `after` it. Loshchilov & Hutter (2019, algorithm 1) put the rate
-inside the momentum: the same while the rate is constant.
+with m the schedule's multiplier, lr the peak rate and b zero at the start. As in torch.optim.SGD the rate stands
+outside the momentum, and τ acts from the second step on and not at all where μ is 0. Decay (optim/decay.py): l2 adds
+λ·θ to g first; coupled and independent act on θ `before` the step or `after` it. Loshchilov & Hutter (2019,
+algorithm 1) put the rate inside the momentum: the same while the rate is constant.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -24,28 +24,33 @@ if TYPE_CHECKING:
     from torch.optim.optimizer import ParamsT
 
     from optim.rule import Coefficients, Hyper, Slots
-    from optim.schema import Decay
+    from optim.schema import Decay, DecayOn, DecayOrder
 
 
 @dataclass(frozen=True, kw_only=True)
 class SGDRule:
-    """b ← μ·b + g, then θ ← θ − lr·b; with `nesterov` θ ← θ − lr·(g + μ·b). For l2 `decay_order` is moot."""
+    """b ← μ·b + (1−τ)·g, then θ ← θ − lr·b; with `nesterov` θ ← θ − lr·(g + μ·b). For l2 `decay_order` is moot."""
 
     nesterov: bool
     decay: Decay
-    decay_order: Literal["before", "after"]
+    decay_order: DecayOrder
     elementwise: ClassVar[bool] = True
     slots: ClassVar[tuple[str, ...]] = ("momentum_buffer",)
-    hyper: ClassVar[tuple[str, ...]] = ("lr", "weight_decay", "momentum")
+    hyper: ClassVar[tuple[str, ...]] = ("lr", "weight_decay", "momentum", "dampening")
 
     def coefficients(
         self, hyper: Hyper, multiplier: np.ndarray | float, step: np.ndarray | int
     ) -> dict[str, np.ndarray]:
-        """Return `rate` (lr·multiplier), `momentum` and `decay`; `step` plays no part."""
-        lr, weight_decay, momentum = (np.asarray(hyper[name], np.float64) for name in self.hyper)
+        """Return `rate` (lr·multiplier), `momentum`, `gain` (1−τ, at first 1) and `decay`."""
+        lr, weight_decay, momentum, dampening = (np.asarray(hyper[name], np.float64) for name in self.hyper)
         rate = np.asarray(lr * multiplier)
-        decay = decay_coefficient(self.decay, weight_decay, rate, multiplier)
-        return {"rate": rate, "momentum": momentum, "decay": decay}
+        undamped = (np.asarray(step) == 0) | (momentum == 0)
+        return {
+            "rate": rate,
+            "momentum": momentum,
+            "gain": np.where(undamped, 1.0, 1 - dampening),
+            "decay": decay_coefficient(self.decay, weight_decay, rate, multiplier),
+        }
 
     def update(self, theta: Tensor, grad: Tensor, slots: Slots, c: Coefficients) -> None:
         """Apply one step in place to `theta` and `slots`; `grad` is lost."""
@@ -54,7 +59,7 @@ class SGDRule:
         elif self.decay_order == "before":
             shrink(theta, c)
         buffer = slots["momentum_buffer"]
-        buffer.mul_(c["momentum"]).add_(grad)
+        buffer.mul_(c["momentum"]).addcmul_(grad, c["gain"])
         direction = grad.addcmul_(buffer, c["momentum"]) if self.nesterov else buffer
         theta.addcmul_(direction, c["rate"], value=-1)
         if self.decay != "l2" and self.decay_order == "after":
@@ -62,12 +67,12 @@ class SGDRule:
 
 
 class SGDMomentum(RuleOptimizer):
-    """b ← μ·b + g, θ ← θ − lr·b as a torch.optim.Optimizer; by default equal to torch.optim.SGD.
+    """b ← μ·b + (1−τ)·g, θ ← θ − lr·b as a torch.optim.Optimizer; by default equal to torch.optim.SGD.
 
     decay: "l2" (added to the gradient), "coupled" (lr·weight_decay off the weights) or "independent"
     (weight_decay times the group's "multiplier", which `WarmupCosine` writes). decay_order: "before" the step
-    or "after" it; moot for l2. Every argument may differ by group.
-    Raises ValueError for a value out of range.
+    or "after" it; moot for l2. decay_on: "all" parameters, or "weights" of two or more dimensions. Every argument
+    may differ by group. Raises ValueError for a value out of range.
     """
 
     config_name = "sgd"
@@ -76,13 +81,17 @@ class SGDMomentum(RuleOptimizer):
     def __init__(
         self,
         params: ParamsT,
-        lr: float = 1e-3,
+        lr: float | Tensor = 1e-3,
         momentum: float = 0.0,
+        dampening: float = 0.0,
         *,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        maximize: bool = False,
         decay: Decay = "l2",
-        decay_order: Literal["before", "after"] = "before",
+        decay_order: DecayOrder = "before",
+        decay_on: DecayOn = "all",
     ) -> None:
-        rates = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-        super().__init__(params, rates | {"nesterov": nesterov, "decay": decay, "decay_order": decay_order})
+        rates = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
+        options = {"nesterov": nesterov, "maximize": maximize}
+        super().__init__(params, rates | options | {"decay": decay, "decay_order": decay_order, "decay_on": decay_on})

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 
 from pydantic import TypeAdapter, ValidationError
 
+from optim.duration import in_steps, unit_of
 from runner.canonical import canonical_json
 from runner.errors import ConfigError
 from runner.settings import Settings
@@ -35,12 +36,14 @@ ALIASES = {
 }
 """What people type -> the key they mean. Only ever suggested, never taken."""
 
+EPOCH = ("dataset.train_size", "budget.batch_size")
 DURATIONS = {
-    "budget.steps": ("dataset.train_size", "budget.batch_size"),
-    "schedule.warmup": ("dataset.train_size", "budget.batch_size", "budget.steps"),
+    "budget.steps": EPOCH,
+    "schedule.warmup": (*EPOCH, "budget.steps"),
+    "schedule.cooldown": (*EPOCH, "budget.steps"),
 }
 """Keys counted in steps that may be written as epochs (`10ep`) -> the keys the conversion reads.
-The warmup may also be a share of the run (`5%`). Both are rounded up to whole steps."""
+Those of a schedule may also be a share of the run (`5%`). All are rounded up to whole steps."""
 
 Kind = Literal["int", "float", "bool", "text", "list"]
 _T = TypeVar("_T")
@@ -158,9 +161,13 @@ def refuse_unknown_keys(config: Mapping[str, Any]) -> None:
 def trial_config(plain: dict[str, Any]) -> TrialConfig:
     """Return the typed configuration of one trial. Durations in `plain` become steps, in place."""
     config = check_types(plain)
-    if config.schedule.warmup > config.budget.steps:
+    parts = {
+        key: getattr(config.schedule, key.partition(".")[2], 0) for key in DURATIONS if key.startswith("schedule.")
+    }
+    if sum(parts.values()) > config.budget.steps:
         raise ConfigError(
-            f"schedule.warmup is {config.schedule.warmup} steps; expected at most budget.steps, {config.budget.steps}"
+            f"{' + '.join(key for key, steps in parts.items() if steps)} is {sum(parts.values())} steps; "
+            f"expected at most budget.steps, {config.budget.steps}"
         )
     return config
 
@@ -177,9 +184,9 @@ def settings_of(config: Mapping[str, Any]) -> Settings:
 
 
 def is_duration(key: str, text: str) -> bool:
-    """Whether `text` is a duration that `key` takes: `10ep`, and `5%` for the warmup."""
-    units = {"budget.steps": "ep", "schedule.warmup": "ep|%"}.get(key)
-    return bool(units and re.fullmatch(rf"\d{{1,9}}(\.\d{{1,9}})?({units})", text.strip()))
+    """Whether `text` is a duration that `key` takes: `10ep`, and `5%` for the parts of a schedule."""
+    unit = unit_of(text)
+    return key in DURATIONS and (unit == "ep" or (unit == "%" and "budget.steps" in DURATIONS[key]))
 
 
 def steps_from_durations(plain: dict[str, Any]) -> None:
@@ -256,13 +263,13 @@ def _sentence(error: ValidationError) -> ConfigError:
 
 
 def _steps(text: str, plain: Mapping[str, Any]) -> int | None:
-    if text.endswith("%"):
+    if unit_of(text) == "%":
         steps = plain.get("budget", {}).get("steps")
-        return None if not _is_count(steps) else math.ceil(Fraction(text[:-1]) / 100 * steps)
+        return in_steps(text, steps) if _is_count(steps) else None
     size, batch = plain.get("dataset", {}).get("train_size"), plain.get("budget", {}).get("batch_size")
     if not _is_count(size) or not _is_count(batch):
         return None
-    return math.ceil(Fraction(text[:-2]) * Fraction(size) / Fraction(batch))
+    return in_steps(text, Fraction(size) / Fraction(batch))
 
 
 def _is_count(value: Any) -> bool:
@@ -317,11 +324,10 @@ def _expected(key: str, hint: Any) -> str:
     else:
         words = {int: "an integer", float: "a number", bool: "true or false"}
         text = f"{words.get(bare, 'text')}{_bounds(inner)}"
-    more = {
-        "budget.steps": ", or epochs such as 10ep",
-        "schedule.warmup": ", epochs (2ep) or a share of the run (5%)",
-    }
-    return f"{text}{' or null' if optional else ''}{more.get(key, '')}"
+    more = {(): "", EPOCH: ", or epochs such as 10ep"}.get(
+        DURATIONS.get(key, ()), ", epochs (2ep) or a share of the run (5%)"
+    )
+    return f"{text}{' or null' if optional else ''}{more}"
 
 
 def _bounds(hint: Any) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
 
-Metric = Literal["val/loss", "val/accuracy", "train/loss", "train/accuracy"]
-"""The final values a study can be judged by. Every finished trial has the test ones too: they never choose."""
+Metric = str
+"""A final value that a study can be judged by, such as val/loss; which ones there are is up to a trial's task.
+
+Every finished trial has the test ones too: they never choose.
+"""
 
 
 class Outcome(StrEnum):

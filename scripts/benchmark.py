@@ -97,7 +97,7 @@ def prepared(trial) -> tuple:  # noqa: ANN001
     config = trial.config
     workload = Workload.of(config, torch.device("cpu"))
     steps, train = config.budget.steps, workload.splits["train"]
-    rows = torch.as_tensor(batch_indices(config.seed, 0, steps, config.budget.batch_size, len(train.y)))
+    rows = torch.as_tensor(batch_indices(config.seed, 0, steps, config.budget.batch_size, train.rows))
     multiplier = multipliers(config.schedule, steps, np.arange(steps))
     return config, initialised(config, workload.extent), train, rows, multiplier
 
@@ -111,8 +111,8 @@ def solo_trial(config, model, train, rows, multiplier, steps: int | None = None)
     group, losses = optimizer.param_groups[0], []
     for t in range(steps or config.budget.steps):
         group["lr"] = config.optimizer.lr * float(multiplier[t])
-        index = rows[t]
-        loss = F.cross_entropy(model(train.x[index]), train.y[index])
+        x, y = train.take(rows[t])
+        loss = F.cross_entropy(model(x), y)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -42,7 +42,8 @@ that differ in any other key train in programs of their own. The short names `lr
 understood in suggestions, not as keys.
 
 Values that are swept may be comma lists and [ranges](study.md#ranges). Durations (`budget.steps`,
-`schedule.warmup`) may be steps (`600`), epochs (`20ep`) or, for the warmup, a share of the run (`5%`).
+`schedule.warmup`, `schedule.cooldown`) may be steps (`600`), epochs (`20ep`) or, in a schedule, a share of the run
+(`5%`).
 """
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from itertools import product
 from typing import Any
 
+from data.schema import MEASURES
 from runner.canonical import Scalar
 from runner.config.section import GRID, AnalysisSection, BlockSection, StudySection
 from runner.config.words import Word, axis_word, flattened, override_text, parse_word
@@ -36,6 +37,7 @@ from runner.keys import (
 )
 from runner.ranges import check_count, looks_like_range, numeric_values
 from runner.study import Analysis, Axis, Base, Block, Expectation, Study, updates_at
+from runner.trial import TrialConfig
 
 REPLICATE = "seed"
 """The axis that is taken for replicates where a study does not name one."""
@@ -132,7 +134,7 @@ class _Builder:
                 derive={key: str(text) for key, text in declared.derive.items()},
                 expect=Expectation(expect.slope, expect.tolerance) if expect else None,
             )
-            return _checked_block(replace(block, bases=self._bases(used, block)))
+            return _checked_block(replace(block, bases=self._bases(used, block)), self.section.metric)
 
     def _axis_words(self, declared: BlockSection) -> dict[str, Word]:
         yaml = {**declared.axes, **self.section.replicate}
@@ -250,8 +252,11 @@ def check_option(group: str, option: Any, groups: Mapping[str, Any]) -> None:
         )
 
 
-def _checked_block(block: Block) -> Block:
-    """Check keys and types of every axis value and derived key against every base, and settle durations."""
+def _checked_block(block: Block, metric: str) -> Block:
+    """Check keys and types of every axis value and derived key against every base, and settle durations.
+
+    Trials that do not measure the study's metric are refused as well.
+    """
     for base in block.bases:
         first = {axis.key: axis.values[0] for axis in block.axes}
         present = dict(flatten(base.at({})))
@@ -271,12 +276,22 @@ def _checked_block(block: Block) -> Block:
                         f"did you mean {nearest(name, known)}?" if nearest(name, known) else None,
                     )
         updates, _ = updates_at(block, base, first)
-        settled = not {"schedule.warmup", "budget.steps"} & {*updates}
-        (trial_config if settled else check_types)(base.at(updates))
+        settled = not DURATIONS.keys() & {*updates}
+        _refuse_unmeasured(metric, (trial_config if settled else check_types)(base.at(updates)))
         for axis in block.axes:
             for value in _extremes(axis) if leaf_of(axis.key) else ():
                 check_types(base.at({**updates, axis.key: value}))
     return replace(block, axes=tuple(_settled(axis, block) for axis in block.axes))
+
+
+def _refuse_unmeasured(metric: str, config: TrialConfig) -> None:
+    dataset = config.dataset
+    known = [f"{split}/{name}" for split in ("val", "train") for name in MEASURES[dataset.kind]]
+    if metric not in known:
+        raise ConfigError(
+            f"study.metric is {metric!r}, which trials on dataset={dataset.name} cannot be judged by; "
+            f"expected one of {', '.join(known)}"
+        )
 
 
 def _extremes(axis: Axis) -> list[Scalar]:

@@ -91,7 +91,7 @@ class StudySection:
     __pydantic_config__ = _STRICT
     question: str = ""
     metric: Metric
-    direction: Literal["min", "max"] | None = None  # None: a loss is best small, an accuracy large
+    direction: Literal["min", "max"] | None = None  # None: a loss is best small, an accuracy or r2 large
     replicate: Annotated[dict[str, Any], Field(max_length=1)] = field(default_factory=dict)
     vars: tuple[str, ...] = ()
     blocks: tuple[BlockSection, ...] = ()
@@ -103,7 +103,7 @@ class StudySection:
     @property
     def best_is(self) -> Literal["min", "max"]:
         """Which end of the metric is best."""
-        return self.direction or ("max" if self.metric.endswith("accuracy") else "min")
+        return self.direction or ("max" if self.metric.endswith(("accuracy", "r2")) else "min")
 
     @property
     def grids(self) -> tuple[BlockSection, ...]:

@@ -67,17 +67,17 @@ def _verdict(workload: Workload, question: Question, lanes: int) -> tuple[str, s
 def _objection(workload: Workload, sample: Sequence[Trial], layout: Layout) -> str | None:
     """Why these trials must not be fused, or None: their fused gradient is compared with each one's own."""
     pair = list(sample[:2])
-    inputs, train = Inputs(pair, layout, workload), workload.splits["train"]
-    rows = inputs.block(0, 1, np.arange(len(pair))).rows[0]
+    block, train = Inputs(pair, layout, workload).block(0, 1, np.arange(len(pair))), workload.splits["train"]
+    rows, smoothing = block.rows[0], block.label_smoothing
     state = workload.start(pair)
     try:
-        _, fused_KP, _ = vmap_gradient(workload, layout == "shared")(state, train.x[rows], train.y[rows])
+        _, fused_KP, _ = vmap_gradient(workload, block.shared, smoothing)(state, *train.take(rows))
     except Exception as error:  # whatever torch says against fusing this model is the reason
         return f"vmap cannot take this model: {str(error).splitlines()[0]}"
     worst = 0.0
     for k in range(len(pair)):
-        own = rows if layout == "shared" else rows[k]
-        _, solo_1P, _ = solo_gradient(workload)(state.lane(k), train.x[own], train.y[own])
+        own = block.lane(k)
+        _, solo_1P, _ = solo_gradient(workload, own.label_smoothing)(state.lane(k), *train.take(own.rows[0]))
         worst = max(worst, float((fused_KP[k] - solo_1P[0]).norm() / solo_1P.norm().clamp(min=1e-30)))
     if not math.isfinite(worst) or worst > TOLERANCE[workload.dtype]:
         return f"the fused gradient differs from the loop's by {worst:.1e}"

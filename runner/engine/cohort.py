@@ -52,7 +52,7 @@ class _Record:
     lane_of: np.ndarray
     batch_loss_TN: np.ndarray
     evaluated: list[int] = field(default_factory=list)
-    val: dict[str, list[np.ndarray]] = field(default_factory=lambda: {"loss": [], "accuracy": []})
+    val: dict[str, list[np.ndarray]] = field(default_factory=dict)
     final: dict[str, np.ndarray] = field(default_factory=dict)
     diverged_step: dict[int, int] = field(default_factory=dict)
     hashes: dict[int, str] = field(default_factory=dict)
@@ -100,7 +100,7 @@ def _measure(record: _Record, workload: Workload, state: State, cohort: Cohort) 
     for name, values_K in evaluate(workload, state, "val", cohort.executor).items():
         row = np.full(len(cohort.trials), np.nan)
         row[record.lane_of] = values_K.numpy()
-        record.val[name].append(row)
+        record.val.setdefault(name, []).append(row)
 
 
 def _drop_diverged(record: _Record, workload: Workload, state: State) -> State:

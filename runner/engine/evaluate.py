@@ -1,9 +1,8 @@
-"""Loss and accuracy of K trials on a split. Draws no random numbers, so its cadence changes no trial."""
+"""What a task measures of K trials on a split. Draws no random numbers, so its cadence changes no trial."""
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.func import vmap
 
@@ -16,21 +15,21 @@ CHUNK = 512
 
 @torch.no_grad()
 def evaluate(workload: Workload, state: State, split: str, executor: str) -> dict[str, Tensor]:
-    """Return {"loss": `[K]`, "accuracy": `[K]`} in float64, on the host, over all rows of a split."""
-    examples = workload.splits[split]
-    totals = torch.zeros(2, state.lanes, dtype=torch.float64)
+    """Return the task's metrics over all rows of a split, name -> `[K]` in float64, on the host."""
+    totals = None
     workload.module.eval()
     try:
-        for x, y in zip(torch.split(examples.x, CHUNK), torch.split(examples.y, CHUNK), strict=True):
-            totals += _sums(_logits(workload, state, x, executor), y)
+        for x, y in workload.splits[split].chunks(CHUNK):
+            sums = workload.task.sums(_outputs(workload, state, x, executor), y)
+            totals = sums if totals is None else totals + sums
     finally:
         workload.module.train()
-    loss_K, accuracy_K = totals / examples.y.shape[0]
-    return {"loss": loss_K, "accuracy": accuracy_K}
+    assert totals is not None
+    return workload.task.finish(totals)
 
 
-def _logits(workload: Workload, state: State, x: Tensor, executor: str) -> Tensor:
-    """`[K, N, C]`."""
+def _outputs(workload: Workload, state: State, x: Tensor, executor: str) -> Tensor:
+    """`[K, B, …]`."""
 
     def forward(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
         return workload.forward(parameters, buffers, x)[0]
@@ -43,12 +42,3 @@ def _logits(workload: Workload, state: State, x: Tensor, executor: str) -> Tenso
         for k in range(state.lanes)
     ]
     return torch.stack(lanes)
-
-
-def _sums(logits_KNC: Tensor, y_N: Tensor) -> Tensor:
-    """Summed loss and number of hits, `[2, K]`, added up in float64 on the host: MPS has no float64."""
-    lanes, rows, classes = logits_KNC.shape
-    targets = y_N.expand(lanes, rows)
-    loss = F.cross_entropy(logits_KNC.reshape(-1, classes), targets.reshape(-1), reduction="none")
-    hits = logits_KNC.argmax(dim=2) == targets
-    return torch.stack([loss.view(lanes, rows), hits.to(loss.dtype)]).cpu().double().sum(2)

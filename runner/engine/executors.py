@@ -18,19 +18,24 @@ from torch.func import vmap
 
 from runner.engine.state import State
 from runner.engine.step import Gradient, train_step
-from runner.engine.workload import Examples, Workload
+from runner.engine.workload import Workload
 
 
 @dataclass(frozen=True)
 class Block:
     """The inputs of T consecutive steps.
 
-    rows: batch row numbers, int64 `[T, B]` when all lanes share them, else `[T, K, B]`; coefficients: name ->
-    `[T, K, 1]`. Tensors on the device, so that no step has to ask the host for anything.
+    rows: batch row numbers, int64 `[T, B]` when all lanes share them, else `[T, K, B]`, where the data lies;
+    coefficients: name -> `[T, K, 1]`; label_smoothing `[K]`, None where no lane smooths (a lane that does not has
+    the same loss to the bit beside one that does: one times it, plus nothing); draws: uniform numbers of a batch's
+    augmentation, float32 `[T, B, D]` or `[T, K, B, D]`. Tensors on the device, so that no step has to ask the host
+    for anything.
     """
 
     rows: Tensor
     coefficients: dict[str, Tensor]
+    label_smoothing: Tensor | None = None
+    draws: Tensor | None = None
 
     @property
     def steps(self) -> int:
@@ -45,7 +50,13 @@ class Block:
     def lane(self, k: int) -> Block:
         """The inputs of lane k alone."""
         rows = self.rows if self.shared else self.rows[:, k]
-        return Block(rows, {name: c[:, k : k + 1] for name, c in self.coefficients.items()})
+        smoothing, draws = self.label_smoothing, self.draws
+        return Block(
+            rows=rows,
+            coefficients={name: c[:, k : k + 1] for name, c in self.coefficients.items()},
+            label_smoothing=None if smoothing is None else smoothing[k : k + 1],
+            draws=draws if self.shared or draws is None else draws[:, k],
+        )
 
 
 Executor = Callable[[Workload, State, Block], Tensor]
@@ -54,15 +65,15 @@ Executor = Callable[[Workload, State, Block], Tensor]
 
 def run_vmap(workload: Workload, state: State, block: Block) -> Tensor:
     """Advance all lanes together: one batched gradient a step."""
-    return _run(workload, vmap_gradient(workload, shared=block.shared), state, block)
+    return _run(workload, vmap_gradient(workload, block.shared, block.label_smoothing), state, block)
 
 
 def run_loop(workload: Workload, state: State, block: Block) -> Tensor:
     """Advance one lane through the whole block, then the next. The oracle that the others are held against."""
     losses = []
     for k in range(state.lanes):
-        lane = state.lane(k)
-        losses.append(_run(workload, solo_gradient(workload), lane, block.lane(k)))
+        lane, own = state.lane(k), block.lane(k)
+        losses.append(_run(workload, solo_gradient(workload, own.label_smoothing), lane, own))
     state.step += block.steps
     return torch.cat(losses, dim=1)
 
@@ -70,7 +81,7 @@ def run_loop(workload: Workload, state: State, block: Block) -> Tensor:
 EXECUTORS: dict[str, Executor] = {"loop": run_loop, "vmap": run_vmap}
 
 
-def vmap_gradient(workload: Workload, shared: bool) -> Gradient:
+def vmap_gradient(workload: Workload, shared: bool, label_smoothing_K: Tensor | None = None) -> Gradient:
     """The gradient of K trials at once: x, y are `[B, …]` for all lanes if shared, else `[K, B, …]`.
 
     Only the forward pass is batched by vmap; autograd then differentiates the sum of the lanes' losses, which
@@ -78,23 +89,26 @@ def vmap_gradient(workload: Workload, shared: bool) -> Gradient:
     importing torch's compiler.
     """
     batched = None if shared else 0
-    losses = vmap(workload.loss, in_dims=(0, 0, batched, batched))
+    smoothed = None if label_smoothing_K is None else 0
+    losses = vmap(workload.loss, in_dims=(0, 0, batched, smoothed))
 
     def gradient(state: State, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         leaves = _leaves(workload.layout.views(state.theta))
-        loss_K, buffers = losses(leaves, state.buffers, x, y)
+        loss_K, buffers = losses(leaves, state.buffers, (x, y), label_smoothing_K)
         grads = _gradients(loss_K.sum(), leaves)
         return loss_K.detach(), workload.layout.flatten(grads), {n: b.detach() for n, b in buffers.items()}
 
     return gradient
 
 
-def solo_gradient(workload: Workload) -> Gradient:
+def solo_gradient(workload: Workload, label_smoothing_1: Tensor | None = None) -> Gradient:
     """The gradient of a single trial (K = 1) by ordinary autograd; vmap at K = 1 would be four times slower."""
+
+    smoothing = None if label_smoothing_1 is None else label_smoothing_1[0]
 
     def gradient(state: State, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         leaves = _leaves({n: v[0] for n, v in workload.layout.views(state.theta).items()})
-        loss, buffers = workload.loss(leaves, {n: b[0] for n, b in state.buffers.items()}, x, y)
+        loss, buffers = workload.loss(leaves, {n: b[0] for n, b in state.buffers.items()}, (x, y), smoothing)
         grads = {n: grad[None] for n, grad in _gradients(loss, leaves).items()}
         return loss.detach()[None], workload.layout.flatten(grads), {n: b.detach()[None] for n, b in buffers.items()}
 
@@ -112,12 +126,15 @@ def _gradients(loss: Tensor, leaves: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _run(workload: Workload, gradient: Gradient, state: State, block: Block) -> Tensor:
-    train: Examples = workload.splits["train"]
+    train = workload.splits["train"]
     losses = []
     columns = [(name, values.unbind(0)) for name, values in block.coefficients.items()]
     for t, rows in enumerate(block.rows.unbind(0)):
         c = {name: values[t] for name, values in columns}
-        loss_K = train_step(workload.rule, gradient, state, (train.x[rows], train.y[rows]), c)
+        batch = train.take(rows)
+        if workload.augment is not None and block.draws is not None:
+            batch = workload.augment(*batch, block.draws[t])
+        loss_K = train_step(workload.rule, gradient, state, batch, c)
         if state.step == 1:
             state.limit.copy_(workload.loss_factor * loss_K.clamp(min=1))
         losses.append(loss_K)

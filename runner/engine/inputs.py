@@ -1,11 +1,11 @@
-"""What the steps of a cohort are fed: batch rows and optimizer coefficients, a block of steps at a time.
+"""What the steps of a cohort are fed: batch rows, random draws and coefficients, a block of steps at a time.
 
 Both are functions of (trial, step) alone, so any block can be made without the ones before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from optim.build import multipliers
 from runner.choice import Layout
 from runner.engine.executors import Block
-from runner.engine.streams import batch_indices
+from runner.engine.streams import batch_indices, uniforms
 from runner.engine.workload import Workload
 from runner.trial import Trial
 
@@ -36,20 +36,31 @@ class Inputs:
 
     def block(self, start: int, stop: int, lane_of: np.ndarray) -> Block:
         """The inputs of steps start…stop−1 for the trials that still train; lane_of maps lanes to trials."""
-        return Block(self._rows(start, stop, lane_of), self._coefficients(start, stop, lane_of))
+        workload, batch_size = self.workload, self.configs[0].budget.batch_size
+        train, augment = workload.splits["train"], workload.augment
+        rows = self._by_seed(lane_of, lambda seed: batch_indices(seed, start, stop, batch_size, train.rows))
+        draws = None
+        if augment is not None:
+            shape = (batch_size, augment.draws)
+            draws = self._by_seed(lane_of, lambda seed: uniforms(seed, "augment", start, stop, shape))
+        return Block(
+            rows=torch.as_tensor(rows, device=train.home),
+            coefficients=self._coefficients(start, stop, lane_of),
+            label_smoothing=self._label_smoothing(lane_of),
+            draws=None if draws is None else torch.as_tensor(draws, device=workload.device),
+        )
 
-    def _rows(self, start: int, stop: int, lane_of: np.ndarray) -> Tensor:
-        batch_size, rows = self.configs[0].budget.batch_size, self.workload.splits["train"].y.shape[0]
-        lanes = lane_of[:1] if self.shared else lane_of
-        drawn = {
-            seed: batch_indices(seed, start, stop, batch_size, rows)
-            for seed in {self.configs[place].seed for place in lanes}
-        }
+    def _by_seed(self, lane_of: np.ndarray, draw: Callable[[int], np.ndarray]) -> np.ndarray:
+        """What `draw` makes of each seed, `[T, …]`: once if all lanes share it, else one a lane, `[T, K, …]`."""
+        seeds = [self.configs[place].seed for place in lane_of]
         if self.shared:
-            chosen = drawn[self.configs[lanes[0]].seed]
-        else:
-            chosen = np.stack([drawn[self.configs[place].seed] for place in lanes], axis=1)
-        return torch.as_tensor(chosen, device=self.workload.device)
+            return draw(seeds[0])
+        drawn = {seed: draw(seed) for seed in set(seeds)}
+        return np.stack([drawn[seed] for seed in seeds], axis=1)
+
+    def _label_smoothing(self, lane_of: np.ndarray) -> Tensor | None:
+        chosen = [self.configs[place].task.label_smoothing for place in lane_of]
+        return torch.tensor(chosen, dtype=self.workload.dtype, device=self.workload.device) if any(chosen) else None
 
     def _coefficients(self, start: int, stop: int, lane_of: np.ndarray) -> dict[str, Tensor]:
         total, steps = self.configs[0].budget.steps, np.arange(start, stop)

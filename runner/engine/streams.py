@@ -36,3 +36,12 @@ def batch_indices(seed: int, start: int, stop: int, batch_size: int, rows: int) 
         chosen = places // rows == epoch
         order[chosen] = _epoch_order(seed, int(epoch), rows)[places[chosen] % rows]
     return order.reshape(stop - start, batch_size)
+
+
+def uniforms(seed: int, stream: str, start: int, stop: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers in [0, 1) for steps start…stop−1: float32 `[stop − start, *shape]`, each step's from a key of its own."""
+    drawn = np.empty((stop - start, *shape), dtype=np.float32)
+    for step in range(start, stop):
+        generator = np.random.Generator(np.random.Philox(key=stream_key(seed, stream, step)))
+        generator.random(dtype=np.float32, out=drawn[step - start])
+    return drawn

@@ -12,23 +12,20 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from data.augment import Augment
 from data.load import load_splits
 from models.build import build_model
+from models.extent import Extent
 from optim.build import rule_for
 from optim.rule import Rule
+from runner.engine.examples import Examples, on_device
 from runner.engine.state import ParameterLayout, State
 from runner.engine.streams import stream_key
+from runner.engine.task import Task, task_of
+from runner.errors import ConfigError
 from runner.trial import Trial, TrialConfig
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-
-@dataclass(frozen=True)
-class Examples:
-    """One split on the device: x `[N, D]` in the trial's precision, y int64 `[N]`."""
-
-    x: Tensor
-    y: Tensor
 
 
 @dataclass(frozen=True)
@@ -39,28 +36,29 @@ class Workload:
     layout: ParameterLayout
     rule: Rule
     splits: dict[str, Examples]
+    task: Task
+    augment: Augment | None
     loss_factor: float  # a loss above this many times max(first loss, 1) is divergence
     device: torch.device
     dtype: torch.dtype
-    extent: tuple[int, int]  # features in, classes out
+    extent: Extent
 
     @classmethod
     def of(cls, config: TrialConfig, device: torch.device) -> Workload:
         """Build the template, the rule and the data of `config` on `device`."""
         dtype = DTYPES[config.precision]
         arrays = load_splits(config.dataset)
-        splits = {
-            name: Examples(torch.tensor(split.x, device=device, dtype=dtype), torch.tensor(split.y, device=device))
-            for name, split in (("train", arrays.train), ("val", arrays.validation), ("test", arrays.test))
-        }
-        extent = (arrays.train.x.shape[1], arrays.classes)
-        module = initialised(config, extent)
-        module = module.to(device=device, dtype=dtype)
+        extent = Extent(arrays.features, arrays.outputs)
+        task, splits = task_of(config.task, arrays.kind), on_device(arrays, device, dtype)
+        module = initialised(config, extent).to(device=device, dtype=dtype)
+        refuse_misfit(module, task, splits["train"], extent)
         return cls(
             module=module,
             layout=ParameterLayout.of(module),
             rule=rule_for(config.optimizer),
             splits=splits,
+            task=task,
+            augment=Augment(config.dataset.augment, arrays.outputs) if config.dataset.augment else None,
             loss_factor=config.divergence.loss_factor,
             device=device,
             dtype=dtype,
@@ -82,34 +80,46 @@ class Workload:
         return State.start(theta_KP, self.rule.slots, buffers)
 
     def loss(
-        self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor
+        self,
+        parameters: dict[str, Tensor],
+        buffers: dict[str, Tensor],
+        batch: tuple[Tensor, Tensor],
+        label_smoothing: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """One trial's mean loss on a batch, and its buffers after the forward pass."""
-        logits, after = self.forward(parameters, buffers, x)
-        return cross_entropy(logits, y), after
+        """One trial's mean loss on a batch (x, y), and its buffers after the forward pass."""
+        x, y = batch
+        outputs, after = self.forward(parameters, buffers, x)
+        return self.task.loss(outputs, y, label_smoothing), after
 
     def forward(
         self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """One trial's logits `[B, C]`, and its buffers after the pass. Those given stay as they are."""
+        """One trial's outputs `[B, …]`, and its buffers after the pass. Those given stay as they are."""
         tensors = parameters | {name: buffer.clone() for name, buffer in buffers.items()}
-        logits = functional_call(
-            self.module, tensors, (x,)
-        )  # puts buffers that the module replaced back into `tensors`
-        return logits, {name: tensors[name] for name in buffers}
+        # functional_call puts buffers that the module replaced back into `tensors`
+        outputs = functional_call(self.module, tensors, (x,))
+        return outputs, {name: tensors[name] for name in buffers}
 
 
-def cross_entropy(logits_BC: Tensor, y_B: Tensor) -> Tensor:
-    """The mean cross-entropy, as F.cross_entropy.
-
-    That one goes through Python decompositions under vmap, which import sympy (1.3 s) at the first step. With the
-    classes first the softmax runs along memory: together a quarter off the gradient of 54 small perceptrons.
-    """
-    return -logits_BC.t().log_softmax(0).gather(0, y_B[None]).mean()
-
-
-def initialised(config: TrialConfig, extent: tuple[int, int]) -> nn.Module:
+def initialised(config: TrialConfig, extent: Extent) -> nn.Module:
     """Build a model on the host with the seed's own initial weights, leaving torch's generator untouched."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_key(config.seed, "init"))
-        return build_model(config.model, *extent)
+        return build_model(config.model, extent)
+
+
+@torch.no_grad()
+def refuse_misfit(module: nn.Module, task: Task, train: Examples, extent: Extent) -> None:
+    """Raise ConfigError where a model's outputs for two examples are not what the task reads."""
+    x, _ = train.take(torch.arange(min(2, train.rows), device=train.home))
+    was_training = module.training
+    outputs = module.eval()(x)
+    module.train(was_training)
+    expected = task.expected(len(x), extent.outputs, extent.inputs)
+    if not isinstance(outputs, Tensor) or tuple(outputs.shape) != expected:
+        got = f"outputs of shape {list(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise ConfigError(
+            f"the model returns {got} for {len(x)} examples of shape {list(extent.inputs)}; "
+            f"expected one tensor of shape {list(expected)}",
+            "build it for `extent.outputs`, the number of classes, values or tokens of the dataset",
+        )

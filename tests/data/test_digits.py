@@ -17,7 +17,7 @@ def test_the_digits_are_scikit_learns(monkeypatch, found):
     assert (module._embedded() is not None) == found
     x, y = module.digits()
     bunch = load_digits()
-    assert x.shape == (1797, 64)
-    assert np.array_equal(x, bunch.data)
+    assert x.shape == (1797, 1, 8, 8)
+    assert np.array_equal(x[:, 0], bunch.images)
     assert np.array_equal(y, bunch.target)
     assert y.dtype == np.int64

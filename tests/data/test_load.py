@@ -14,15 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.digits import digits
 from data.load import SOURCES, load_splits
-from data.mnist1d import mnist1d
 from data.schema import DATASETS
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"digits": (1000, 400, 397), "mnist1d": (1000, 2000, 2000)}
-FEATURES = {"digits": 64, "mnist1d": 40}
-WHOLE = {"digits": digits, "mnist1d": mnist1d}
+FEATURES = {"digits": (1, 8, 8), "mnist1d": (40,)}
 every_dataset = pytest.mark.parametrize("name", DATASETS)
 
 
@@ -39,9 +36,15 @@ def parts(splits):
 
 
 def everything(splits):
-    """All examples, each feature centred over all of them, float64."""
-    x = np.concatenate([part.x for part in parts(splits)]).astype(np.float64)
+    """All examples, flat, each feature centred over all of them, float64."""
+    x = np.concatenate([part.x.reshape(len(part.y), -1) for part in parts(splits)]).astype(np.float64)
     return x - x.mean(0)
+
+
+def whole(name):
+    """All examples of a dataset, flat, as they were before they were scaled, and their labels."""
+    x, y = SOURCES[name].read()
+    return x.reshape(len(y), -1), y
 
 
 def scale(splits, raw):
@@ -66,24 +69,24 @@ def test_splits_have_their_sizes_and_types(name):
     splits = splits_of(name)
     assert tuple(len(part.y) for part in parts(splits)) == SIZES[name]
     for part in parts(splits):
-        assert part.x.shape == (len(part.y), FEATURES[name])
+        assert part.x.shape == (len(part.y), *FEATURES[name])
         assert (part.x.dtype, part.y.dtype) == (np.float32, np.int64)
         assert part.x.flags.c_contiguous
-    assert splits.classes == 10
-    assert set(np.unique(splits.validation.y)) == set(range(splits.classes))
+    assert (splits.kind, splits.outputs) == ("classes", 10)
+    assert set(np.unique(splits.validation.y)) == set(range(splits.outputs))
 
 
 @every_dataset
 def test_no_example_is_in_two_splits_and_none_is_lost(name):
     rows = np.concatenate([part.x for part in parts(splits_of(name))])
-    raw, _ = WHOLE[name]()
+    raw, _ = whole(name)
     assert len(np.unique(rows, axis=0)) == len(np.unique(raw, axis=0)) == len(raw) == len(rows)
 
 
 @every_dataset
 def test_an_example_keeps_its_own_label(name):
     splits = splits_of(name)
-    raw, labels = WHOLE[name]()
+    raw, labels = whole(name)
     unscaled = everything(splits) * scale(splits, raw) + raw.mean(0)
     y = np.concatenate([part.y for part in parts(splits)])
     some = np.arange(0, len(y), 17)
@@ -141,7 +144,7 @@ def test_features_are_centred_and_share_one_scale(name):
     x = splits_of(name).train.x.astype(np.float64)
     np.testing.assert_allclose(x.mean(0), 0, atol=1e-6)
     np.testing.assert_allclose(np.sqrt((x**2).mean()), 1, atol=1e-6)
-    raw, _ = WHOLE[name]()
+    raw, _ = whole(name)
     varying = raw.std(0) > 0
     np.testing.assert_allclose(
         (raw.std(0) / scale(splits_of(name), raw))[varying], everything(splits_of(name)).std(0)[varying], rtol=1e-5

@@ -13,6 +13,7 @@ from torch.func import functional_call, grad, vmap
 import data
 import models
 from models.build import BUILDERS, build_model
+from models.extent import Extent
 from models.schema import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +29,7 @@ def config(name, *, hidden=(16, 8), init_gain=1.0):
 def built(name, *, seed=0, inputs=INPUTS, dtype=torch.float32, **options):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build_model(config(name, **options), inputs, OUTPUTS).to(dtype)
+        return build_model(config(name, **options), Extent((inputs,), OUTPUTS)).to(dtype)
 
 
 def examples(dtype=torch.float32):
@@ -69,7 +70,7 @@ def test_one_seed_is_one_set_of_weights(name):
 @every_model
 def test_only_the_weights_are_drawn(name):
     torch.manual_seed(3)
-    build_model(config(name), INPUTS, OUTPUTS)
+    build_model(config(name), Extent((INPUTS,), OUTPUTS))
     after = torch.get_rng_state()
     torch.manual_seed(3)
     for inputs, outputs in ((INPUTS, 16), (16, 8), (8, OUTPUTS)):

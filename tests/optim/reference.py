@@ -15,6 +15,48 @@ def warmup_cosine(step, total, warmup, floor):
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
 
 
+def ramp(step, warmup, start=0.0, offset=1):
+    return start + (1 - start) * (step + offset) / warmup
+
+
+def linear(step, total, warmup, floor, start=0.0, offset=1):
+    if step < warmup:
+        return ramp(step, warmup, start, offset)
+    return floor if step >= total else 1 - (1 - floor) * (step - warmup) / (total - warmup)
+
+
+def constant(step, total, warmup, start=0.0, offset=1):
+    return ramp(step, warmup, start, offset) if step < warmup else 1.0
+
+
+def inverse_sqrt(step, total, warmup, start=0.0, offset=1):
+    if step < warmup:
+        return ramp(step, warmup, start, offset)
+    peak = max(warmup, 1)
+    return math.sqrt(peak / max(min(step, total) + offset, peak))
+
+
+def wsd(step, total, warmup, cooldown, floor, shape, start=0.0, offset=1):
+    if step < warmup:
+        return ramp(step, warmup, start, offset)
+    if step >= total:
+        return floor
+    if step < total - cooldown:
+        return 1.0
+    way = (step - (total - cooldown)) / cooldown
+    return floor + (1 - floor) * (1 - (math.sqrt(way) if shape == "sqrt" else way))
+
+
+def one_cycle(step, total, warmup, start, floor):
+    top = max(warmup - 1, 0)
+    if step >= total:
+        return floor
+    if step < top:
+        return 1 - (1 - start) * 0.5 * (1 + math.cos(math.pi * step / top))
+    way = (step - top) / max(total - 1 - top, 1)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * way))
+
+
 def _decay(weight, decay, lr, weight_decay, eta):
     if decay == "coupled":
         return weight - lr * eta * weight_decay * weight

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from optim import AdamL2Rule, AdamWRule, SGDRule, multipliers, rule_for
+from optim import AdamL2Rule, AdamWRule, LionRule, SGDRule, multipliers, rule_for
 from optim.schema import AdamL2Config, AdamWConfig, SGDConfig, WarmupCosineConfig
 
 K, P, T = 5, 37, 12
@@ -20,12 +20,17 @@ RULES = [
     SGDRule(nesterov=False, decay="l2", decay_order="before"),
     SGDRule(nesterov=True, decay="l2", decay_order="before"),
     AdamL2Rule(),
+    AdamL2Rule(amsgrad=True),
+    AdamWRule(decay="coupled", decay_order="before", amsgrad=True),
+    LionRule(decay="coupled", decay_order="before"),
+    LionRule(decay="independent", decay_order="after"),
 ]
 DRAW = np.random.default_rng(5)
 HYPER = {
     "lr": np.array([0.0, 1e-4, 1e-2, 0.1, 1.0]),
     "weight_decay": np.array([0.1, 0.0, 0.3, 1e-3, 0.5]),
     "momentum": np.array([0.9, 0.0, 0.5, 0.99, 0.8]),
+    "dampening": np.array([0.0, 0.5, 0.3, 0.0, 0.9]),
     "beta1": np.array([0.9, 0.0, 0.5, 0.95, 0.8]),
     "beta2": np.array([0.999, 0.0, 0.9, 0.95, 0.99]),
     "eps": np.array([1e-8, 1e-4, 1e-6, 1e-12, 1e-8]),
@@ -223,7 +228,7 @@ EXACT_ROWS = [
 def test_decay_alone_ends_at_the_known_answer(rule, momentum, product, by_rate):
     lr = np.array([1e-3, 0.03, 0.3])
     hyper = {"lr": lr, "weight_decay": product / lr if by_rate else np.full(3, product), "momentum": momentum}
-    hyper |= {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+    hyper |= {"dampening": 0.0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
     schedule = WarmupCosineConfig(name="warmup_cosine", warmup=W_EXACT, floor=0.0)
     m = multipliers(schedule, T_EXACT, np.arange(T_EXACT))
     table = tables(rule, hyper, np.repeat(m[:, None], 3, axis=1), T_EXACT)
@@ -241,7 +246,7 @@ def test_adam_l2_moves_a_silent_weight_alike_whatever_the_decay():
     for weight_decay in (1e-3, 1e-1):
         hyper = {"lr": 1e-3, "weight_decay": weight_decay, "beta1": 0.9, "beta2": 0.999, "eps": 1e-12}
         v = torch.ones(1, 1, dtype=torch.float64)
-        slots = {name: torch.zeros_like(v) for name in AdamL2Rule.slots}
+        slots = {name: torch.zeros_like(v) for name in AdamL2Rule().slots}
         for t in range(100):
             table = AdamL2Rule().coefficients(hyper, 1.0, t)
             c = {name: torch.tensor(value)[None, None] for name, value in table.items()}

@@ -1,6 +1,7 @@
 """The closed form of the schedule, and the torch scheduler that steps along it."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optim import AdamW, SGDMomentum, WarmupCosine, multipliers, warmup_cosine
-from optim.schema import WarmupCosineConfig
+from optim import AdamW, SGDMomentum, WarmupCosine, multipliers, one_cycle, warmup_cosine, wsd
+from optim.schema import SCHEDULES, WarmupCosineConfig
 
 TABLE = [(200, 10, 0.0), (200, 0, 0.1), (7, 7, 0.5), (1, 0, 0.0), (1, 1, 0.0), (50, 49, 1.0)]
 
@@ -46,6 +47,72 @@ def test_the_multiplier_equals_the_formula_as_written(schedule):
     total, warmup, floor = schedule
     wanted = [reference.warmup_cosine(t, total, warmup, floor) for t in range(total + 2)]
     np.testing.assert_allclose(warmup_cosine(np.arange(total + 2), total, warmup, floor), wanted, rtol=0, atol=1e-15)
+
+
+@st.composite
+def configurations(draw, kinds=tuple(SCHEDULES)):
+    """A run's length and a configuration of any schedule that fits into it."""
+    total, kind = draw(st.integers(1, 200)), draw(st.sampled_from(kinds))
+    warmup = draw(st.integers(0, total))
+    values = {
+        "warmup": warmup,
+        "cooldown": draw(st.integers(0, total - warmup)),
+        "start": draw(st.floats(0, 0.99)),
+        "offset": draw(st.integers(0, 1)),
+        "floor": draw(st.floats(0, 1)),
+        "shape": draw(st.sampled_from(["linear", "sqrt"])),
+        "name": kind,
+    }
+    return total, SCHEDULES[kind](**{item.name: values[item.name] for item in dataclasses.fields(SCHEDULES[kind])})
+
+
+@settings(deadline=None)
+@given(configurations())
+def test_every_schedule_equals_its_formula_as_written(drawn):
+    total, config = drawn
+    shape = dataclasses.asdict(config)
+    wanted = getattr(reference, shape.pop("name"))
+    if config.name == "warmup_cosine":  # the reference above knows the plain warmup only
+        shape.pop("start"), shape.pop("offset")
+        config = dataclasses.replace(config, start=0.0, offset=1)
+    got = multipliers(config, total, np.arange(total + 3))
+    assert got.dtype == np.float64
+    np.testing.assert_allclose(got, [wanted(t, total, **shape) for t in range(total + 3)], rtol=0, atol=1e-15)
+    assert got.max() <= 1 + 1e-15
+    assert got.min() >= 0
+
+
+@settings(deadline=None)
+@given(configurations())
+def test_a_step_can_be_had_without_the_ones_before_it(drawn):
+    total, config = drawn
+    whole = multipliers(config, total, np.arange(total + 3))
+    for t in {0, total // 2, total - 1, total, total + 2}:
+        np.testing.assert_array_equal(multipliers(config, total, np.array([t])), whole[t : t + 1])
+
+
+@pytest.mark.parametrize(("total", "warmup"), [(100, 30), (40, 10), (10, 2)])
+def test_one_cycle_equals_torchs(total, warmup):
+    theta = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([theta], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=1.0, total_steps=total, pct_start=warmup / total, div_factor=25, final_div_factor=1e4
+    )
+    wanted = []
+    for t in range(total):
+        wanted.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if t < total - 1:
+            theirs.step()
+    got = one_cycle(np.arange(total), total, warmup, 1 / 25, 1 / 25 / 1e4)
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-12)
+
+
+def test_an_offset_of_zero_takes_the_first_step_at_the_start():
+    for start in (0.0, 0.25):
+        m = warmup_cosine(np.arange(12), 40, 10, 0.0, start, 0)
+        assert (m[0], m[10]) == (start, 1.0)
+        assert warmup_cosine(0, 40, 10, 0.0, start, 1) == start + (1 - start) / 10
 
 
 @settings(deadline=None)
@@ -146,3 +213,10 @@ def test_an_impossible_schedule_is_refused_and_the_optimizer_kept(total, warmup,
     with pytest.raises(ValueError, match=message):
         WarmupCosine(optimizer, total, warmup, floor=floor)
     assert optimizer.param_groups == groups
+
+
+def test_a_cooldown_must_fit_beside_the_warmup():
+    with pytest.raises(ValueError, match=r"warmup \+ cooldown is 21 of 20 steps"):
+        wsd(np.arange(3), 20, np.array([1, 11]), 10, 0.0)
+    with pytest.raises(ValueError, match=r"warmup \+ cooldown is 4 of 20 steps"):
+        wsd(0, 20, 5, -1, 0.0)

@@ -332,6 +332,7 @@ REFUSED = [
     ("optimizer.decay=l2", "optimizer.decay is 'l2'; expected one of coupled, independent"),
     ("precision=float16", "expected one of float32, float64"),
     ("schedule.warmup=700", "schedule.warmup is 700 steps; expected at most budget.steps, 600"),
+    ("schedule=wsd schedule.warmup=500", "schedule.warmup + schedule.cooldown is 620 steps; expected at most"),
     ("schedule.warmup=5.5", "schedule.warmup is 5.5; expected an integer ≥ 0, epochs"),
     ("budget.steps=5%", "budget.steps is '5%'"),
     ("optimizer.lr=", "axis optimizer.lr has 0 values; give at least one, e.g. optimizer.lr=0.1,0.3"),

@@ -36,14 +36,32 @@ SGD = {
 }
 ADAM_L2 = {"name": "adam_l2", "lr": 1e-3, "weight_decay": 0.01, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
 ADAMW = ADAM_L2 | {"name": "adamw", "decay": "coupled", "decay_order": "before"}
+LION = ADAMW | {"name": "lion", "decay_on": "all"}
+del LION["eps"]
+MUON = ADAMW | {
+    "name": "muon",
+    "momentum": 0.95,
+    "nesterov": False,
+    "adjust": "match_rms_adamw",
+    "decay_on": "all",
+}
+COSINE = {"name": "warmup_cosine", "warmup": 30, "floor": 0.0}
+WSD = COSINE | {"name": "wsd", "cooldown": 100, "shape": "linear", "offset": 0}
+SCHEDULE_CASES = [
+    COSINE | {"name": "linear"},
+    {"name": "constant", "warmup": 30},
+    {"name": "inverse_sqrt", "warmup": 30, "start": 0.1},
+    WSD,
+    COSINE | {"name": "one_cycle", "start": 0.04},
+]
 
 
-def plain(optimizer=ADAMW, model=MODEL, dataset=DIGITS):
+def plain(optimizer=ADAMW, model=MODEL, dataset=DIGITS, schedule=COSINE):
     return {
         "model": dict(model),
         "dataset": dict(dataset),
         "optimizer": dict(optimizer),
-        "schedule": {"name": "warmup_cosine", "warmup": 30, "floor": 0.0},
+        "schedule": dict(schedule),
         "budget": {"steps": 600, "batch_size": 32},
         "precision": "float32",
         "divergence": {"loss_factor": 1e4},
@@ -125,6 +143,7 @@ def leaf_keys(config, prefix=""):
 
 def changed(value):
     others = {"l2": "coupled", "coupled": "independent", "before": "after", "float32": "float64", False: True}
+    others |= {"all": "weights", "match_rms_adamw": "original", "linear": "sqrt"}
     if isinstance(value, str | bool):
         return others[value]
     if isinstance(value, list):
@@ -138,7 +157,12 @@ def changed(value):
     )
 
 
-ALL = [plain(SGD), plain(ADAMW), plain(ADAM_L2), plain(model=INVARIANT), plain(dataset=DIGITS | {"name": "mnist1d"})]
+ALL = [
+    *(plain(optimizer) for optimizer in (SGD, ADAMW, ADAM_L2, LION, MUON)),
+    *(plain(schedule=schedule) for schedule in SCHEDULE_CASES),
+    plain(model=INVARIANT),
+    plain(dataset=DIGITS | {"name": "mnist1d"}),
+]
 
 
 @pytest.mark.parametrize(("config", "key", "value"), [(c, k, v) for c in ALL for k, v in leaf_keys(c)])

@@ -14,7 +14,7 @@ from runner.messages import Ask, Progress, Train
 
 @pytest.fixture
 def bench():
-    return worker._Bench(None, torch.device("cpu"))
+    return worker._Bench(SimpleNamespace(send=lambda message: None), torch.device("cpu"))
 
 
 def broken(*args: object) -> None:

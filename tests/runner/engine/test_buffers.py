@@ -38,14 +38,16 @@ class Odd(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self.seen += 1
         self.scratch += 1
-        h = self.norm(torch.relu(self.first(x)))
+        h = self.norm(torch.relu(self.first(x.flatten(1))))
         self.mean = 0.9 * self.mean + 0.1 * h.mean()
         return self.last(torch.relu(self.third(torch.relu(self.second(h)))))
 
 
 @pytest.fixture(autouse=True)
 def _odd(monkeypatch) -> None:
-    monkeypatch.setattr("runner.engine.workload.build_model", lambda config, *extent: Odd(*extent))
+    monkeypatch.setattr(
+        "runner.engine.workload.build_model", lambda config, extent: Odd(extent.features, extent.outputs)
+    )
 
 
 def advance(trials, executor: str, steps: int, layout: str = "shared") -> State:
@@ -105,7 +107,7 @@ def test_measuring_changes_neither_buffers_nor_weights(grid_of, train_all, execu
 
 def test_a_measurement_that_fails_leaves_the_model_in_training(trial_of, monkeypatch) -> None:
     workload = Workload.of(trial_of().config, CPU)
-    monkeypatch.setattr("runner.engine.evaluate._sums", lambda *_: 1 / 0)
+    monkeypatch.setattr("runner.engine.task.Classification.sums", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         evaluate(workload, workload.start([trial_of()]), "val", "vmap")
     assert workload.module.training

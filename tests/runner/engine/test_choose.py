@@ -33,11 +33,12 @@ def test_what_the_user_asked_for_is_taken(grid_of) -> None:
 
 class ReadsAValue(torch.nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) * (2.0 if self.weight.sum().item() > 0 else 1.0)
+        return super().forward(x.flatten(1)) * (2.0 if self.weight.sum().item() > 0 else 1.0)
 
 
 def test_a_model_that_vmap_cannot_take_runs_in_a_loop_with_the_reason_quoted(grid_of, monkeypatch) -> None:
-    monkeypatch.setattr("runner.engine.workload.build_model", lambda config, *extent: ReadsAValue(*extent))
+    build = "runner.engine.workload.build_model"
+    monkeypatch.setattr(build, lambda config, extent: ReadsAValue(extent.features, extent.outputs))
     choice = ask(grid_of(4))
     assert choice.executor == "loop"
     assert "vmap cannot take this model" in choice.reason

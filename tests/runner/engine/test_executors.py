@@ -87,7 +87,8 @@ def test_the_loop_equals_a_plain_torch_script(trial_of, train_all) -> None:
     expected = []
     for t, rows in enumerate(batch_indices(config.seed, 0, 40, 16, 200)):
         optimizer.param_groups[0]["lr"] = config.optimizer.lr * float(warmup_cosine(t, 40, 5, 0.0))
-        loss = torch.nn.functional.cross_entropy(module(train.x[rows]), train.y[rows])
+        x, y = train.take(torch.as_tensor(rows))
+        loss = torch.nn.functional.cross_entropy(module(x), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,0 +1,148 @@
+"""What a trial does with its targets: the loss it minimises, and what is measured on a split.
+
+Shapes: K trials, B examples, C classes, O values, L places of a text, M summands. Knows no model.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from data.schema import Kind, TaskConfig
+from runner.errors import ConfigError
+
+BINS = 15
+"""Equal bins of confidence over which the calibration error is taken (Guo et al. 2017, arXiv 1706.04599)."""
+
+
+class Task(ABC):
+    """Loss and measurements of one kind of target.
+
+    A measurement adds up: `sums` of any batches of a split, added in float64, are turned into metrics by `finish`,
+    whatever the batches were.
+    """
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, y: Tensor, label_smoothing: Tensor | None = None) -> Tensor:
+        """Return one trial's mean loss on a batch. label_smoothing: 0-d, of this trial; None where nobody smooths."""
+
+    @abstractmethod
+    def sums(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Return the summands `[K, M]` of K trials' outputs `[K, B, …]` on one batch of targets."""
+
+    @abstractmethod
+    def finish(self, totals_KM: Tensor) -> dict[str, Tensor]:
+        """Return name -> `[K]` from added-up summands, float64."""
+
+    def expected(self, examples: int, outputs: int, inputs: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of a model's outputs for so many examples of shape `inputs`."""
+        return (examples, outputs)
+
+
+@dataclass(frozen=True)
+class Classification(Task):
+    """Cross-entropy; y holds classes int64 `[B]`, or their probabilities `[B, C]` where examples were mixed."""
+
+    def loss(self, outputs: Tensor, y: Tensor, label_smoothing: Tensor | None = None) -> Tensor:
+        """Return the mean cross-entropy, as torch's."""
+        return cross_entropy(outputs, y, label_smoothing)
+
+    def sums(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Number of examples, their loss, hits, and confidence less hits in each bin of confidence."""
+        logs_KBC = outputs.log_softmax(2)
+        targets_KB = y.expand(outputs.shape[:2])
+        loss_KB = -logs_KBC.gather(2, targets_KB[..., None])[..., 0]
+        surest_KB, guess_KB = logs_KBC.max(2)
+        hit_KB = (guess_KB == targets_KB).to(loss_KB.dtype)
+        gap_KB = surest_KB.exp() - hit_KB
+        bin_KB = ((gap_KB + hit_KB).nan_to_num() * BINS).long().clamp(max=BINS - 1).cpu()
+        gaps_KM = torch.zeros(len(outputs), BINS, dtype=torch.float64)
+        gaps_KM.scatter_add_(1, bin_KB, gap_KB.cpu().double())
+        return torch.cat([_summed(torch.ones_like(loss_KB), loss_KB, hit_KB), gaps_KM], dim=1)
+
+    def finish(self, totals_KM: Tensor) -> dict[str, Tensor]:
+        """Return loss, accuracy, and the expected calibration error over the whole split."""
+        rows_K, loss_K, hits_K = totals_KM[:, :3].unbind(1)
+        error_K = totals_KM[:, 3:].abs().sum(1)
+        return {"loss": loss_K / rows_K, "accuracy": hits_K / rows_K, "calibration_error": error_K / rows_K}
+
+
+@dataclass(frozen=True)
+class Regression(Task):
+    """Squared error; y holds values `[B, O]`."""
+
+    def loss(self, outputs: Tensor, y: Tensor, label_smoothing: Tensor | None = None) -> Tensor:
+        """Return the mean over examples and values. Values have no labels to smooth."""
+        return (outputs - y).square().mean()
+
+    def sums(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Number of values; squared error; for each value its sum, then its squares' sum."""
+        error_KB = (outputs - y).square().flatten(2).sum(2)
+        y_O = torch.stack([y, y.square()]).cpu().double().sum(1).flatten()
+        own_KM = _summed(torch.full_like(error_KB, y.shape[1]), error_KB)
+        return torch.cat([own_KM, y_O.expand(len(outputs), -1)], dim=1)
+
+    def finish(self, totals_KM: Tensor) -> dict[str, Tensor]:
+        """Return the mean squared error, and the share of the values' variance that the model explains."""
+        count_K, error_K = totals_KM[:, :2].unbind(1)
+        sum_KO, squares_KO = totals_KM[:, 2:].chunk(2, dim=1)
+        rows_K1 = (count_K / sum_KO.shape[1])[:, None]
+        spread_K = (squares_KO - sum_KO.square() / rows_K1).sum(1)
+        return {"loss": error_K / count_K, "r2": 1 - error_K / spread_K}
+
+
+@dataclass(frozen=True)
+class LanguageModelling(Task):
+    """Cross-entropy of the next token at every place; outputs `[B, L, C]`, y int64 `[B, L]`."""
+
+    def loss(self, outputs: Tensor, y: Tensor, label_smoothing: Tensor | None = None) -> Tensor:
+        """Return the mean cross-entropy over examples and places."""
+        return cross_entropy(outputs.flatten(0, 1), y.flatten(), label_smoothing)
+
+    def sums(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Number of tokens and their loss."""
+        targets_KBL = y.expand(outputs.shape[:3])
+        loss_KB = -outputs.log_softmax(3).gather(3, targets_KBL[..., None])[..., 0].flatten(1)
+        return _summed(torch.ones_like(loss_KB), loss_KB)
+
+    def finish(self, totals_KM: Tensor) -> dict[str, Tensor]:
+        """Return the loss in nats a token, and in bits; a token is a character."""
+        tokens_K, loss_K = totals_KM.unbind(1)
+        return {"loss": loss_K / tokens_K, "bits_per_character": loss_K / tokens_K / math.log(2)}
+
+    def expected(self, examples: int, outputs: int, inputs: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the logits: one distribution a place."""
+        return (examples, *inputs, outputs)
+
+
+TASKS: dict[Kind, type[Task]] = {"classes": Classification, "values": Regression, "tokens": LanguageModelling}
+
+
+def task_of(config: TaskConfig, kind: Kind) -> Task:
+    """Return the task that `config` asks for on targets of this kind."""
+    if config.loss != "auto":
+        raise ConfigError(f"task.loss is {config.loss!r}; expected auto", "leave it out")
+    return TASKS[kind]()
+
+
+def cross_entropy(logits_BC: Tensor, y: Tensor, label_smoothing: Tensor | None = None) -> Tensor:
+    """The mean cross-entropy of classes `[B]` or probabilities `[B, C]`, as F.cross_entropy.
+
+    That one goes through Python decompositions under vmap, which import sympy (1.3 s) at the first step, and takes
+    no smoothing that differs between trials. With the classes first the softmax runs along memory: together a
+    quarter off the gradient of 54 small perceptrons.
+    """
+    logs_CB = logits_BC.t().log_softmax(0)
+    loss = -(logs_CB * y.t()).sum(0).mean() if y.is_floating_point() else -logs_CB.gather(0, y[None]).mean()
+    if label_smoothing is None:
+        return loss
+    return (1 - label_smoothing) * loss - label_smoothing * logs_CB.mean()
+
+
+def _summed(*values_KB: Tensor) -> Tensor:
+    """Sum each over its examples: `[K, M]`, in float64 on the host, since MPS has no float64."""
+    return torch.stack(values_KB, dim=1).cpu().double().sum(2)

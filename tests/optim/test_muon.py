@@ -1,0 +1,133 @@
+"""Muon: orthogonal steps for matrices, AdamW's for the rest, K trials at once as one alone."""
+
+import numpy as np
+import pytest
+import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from optim import AdamW, Muon, MuonRule
+from optim.muon import orthogonal
+
+K, T = 4, 6
+SHAPES = [(7, 5), (3, 4, 2, 2), (6,), ()]
+HYPER = {
+    "lr": np.array([0.02, 0.1, 0.0, 0.3]),
+    "weight_decay": np.array([0.1, 0.0, 0.2, 0.5]),
+    "momentum": np.array([0.95, 0.0, 0.5, 0.9]),
+    "beta1": np.array([0.9, 0.0, 0.5, 0.8]),
+    "beta2": np.array([0.999, 0.9, 0.99, 0.95]),
+    "eps": np.array([1e-8, 1e-6, 1e-4, 1e-8]),
+}
+STRUCTURES = [
+    {"nesterov": True, "adjust": "match_rms_adamw", "decay": "coupled", "decay_order": "before"},
+    {"nesterov": False, "adjust": "original", "decay": "independent", "decay_order": "after"},
+]
+each_structure = pytest.mark.parametrize("structure", STRUCTURES)
+
+
+def draw(shape, seed, dtype=torch.float64):
+    return torch.randn(K, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def coefficients(rule, lanes, t, dims, dtype):
+    table = rule.coefficients({n: v[lanes] for n, v in HYPER.items()}, 1.0, t)
+    shape = (len(lanes), *[1] * dims)
+    return {n: torch.tensor(np.broadcast_to(v, len(lanes)).copy(), dtype=dtype).view(shape) for n, v in table.items()}
+
+
+def run(rule, shape, lanes, dtype=torch.float64):
+    theta = draw(shape, 1, dtype)[lanes]
+    slots = {name: torch.zeros_like(theta) for name in rule.slots}
+    for t in range(T):
+        rule.update(theta, draw(shape, 10 + t, dtype)[lanes], slots, coefficients(rule, lanes, t, len(shape), dtype))
+    return theta, slots
+
+
+@each_structure
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_k_trials_equal_k_optimizers(shape, structure):
+    together, _ = run(MuonRule(**structure), shape, list(range(K)))
+    for lane in range(K):
+        hyper = {name: float(value[lane]) for name, value in HYPER.items()}
+        betas = (hyper.pop("beta1"), hyper.pop("beta2"))
+        theta = torch.nn.Parameter(draw(shape, 1)[lane])
+        optimizer = Muon([theta], betas=betas, **hyper, **structure)
+        for t in range(T):
+            theta.grad = draw(shape, 10 + t)[lane]
+            optimizer.step()
+        torch.testing.assert_close(theta.detach(), together[lane], rtol=1e-11, atol=1e-12)
+
+
+@each_structure
+@pytest.mark.parametrize("shape", [*SHAPES, (40, 33)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_a_trial_has_the_same_bits_in_any_company(shape, structure, dtype):
+    rule = MuonRule(**structure)
+    together, slots = run(rule, shape, [0, 1, 2, 3], dtype)
+    assert together.isfinite().all()
+    for lanes in ([2], [3, 1], [1, 3, 0]):
+        some, some_slots = run(rule, shape, lanes, dtype)
+        assert torch.equal(some, together[lanes])
+        assert all(torch.equal(some_slots[name], slots[name][lanes]) for name in rule.slots)
+
+
+@each_structure
+@pytest.mark.parametrize("shape", [(7, 5), (6,)], ids=str)
+def test_a_trace_of_one_step_runs_every_other(shape, structure):
+    rule, lanes = MuonRule(**structure), list(range(K))
+
+    def step(theta, grad, slots, c):
+        rule.update(theta, grad, slots, c)
+        return theta
+
+    theta = draw(shape, 1)
+    slots = {name: torch.zeros_like(theta) for name in rule.slots}
+    first = coefficients(rule, lanes, 0, len(shape), torch.float64)
+    traced = make_fx(step)(theta.clone(), draw(shape, 10), {n: s.clone() for n, s in slots.items()}, first)
+    for t in range(T):
+        traced(theta, draw(shape, 10 + t), slots, coefficients(rule, lanes, t, len(shape), torch.float64))
+    assert torch.equal(theta, run(rule, shape, lanes)[0])
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (30, 5), (5, 30)])
+def test_singular_values_come_near_one_and_directions_stay(shape):
+    matrices = draw(shape, 3)
+    made = orthogonal(matrices)
+    assert made.shape == matrices.shape
+    U, S, Vh = torch.linalg.svd(matrices, full_matrices=False)
+    found = torch.einsum("kab,kas,ksb->ks", made, U, Vh)
+    lasting = 0.05 * S.amax(dim=1, keepdim=True) < S  # five steps do not lift the smallest
+    assert ((found > 0.6) & (found < 1.25))[lasting].all()
+    rest = made - U @ torch.diag_embed(found) @ Vh
+    assert rest.norm() < 1e-10 * made.norm()
+    assert torch.equal(orthogonal(torch.zeros(K, *shape)), torch.zeros(K, *shape))
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+@pytest.mark.parametrize("adjust", ["original", "match_rms_adamw"])
+def test_matrices_follow_torchs_muon(adjust, nesterov):
+    """torch runs Newton–Schulz in bfloat16: its steps agree to about a percent of a step's length."""
+    ours, theirs = (torch.nn.Parameter(draw((20, 12), 1)[0].float()) for _ in range(2))
+    fixed = {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.2, "nesterov": nesterov}
+    pairs = [
+        (ours, Muon([ours], adjust=adjust, **fixed)),
+        (theirs, torch.optim.Muon([theirs], adjust_lr_fn=adjust, **fixed)),
+    ]
+    start = ours.detach().clone()
+    for t in range(50):
+        for theta, optimizer in pairs:
+            theta.grad = draw((20, 12), 20 + t)[1].float() + 0.3 * theta.detach()
+            optimizer.step()
+    moved = (theirs.detach() - start).norm()
+    assert moved > 1
+    assert (ours.detach() - theirs.detach()).norm() < 0.02 * moved
+
+
+def test_what_is_no_matrix_moves_as_under_adamw():
+    ours, theirs = torch.nn.Parameter(torch.ones(5)), torch.nn.Parameter(torch.ones(5))
+    pairs = [(ours, Muon([ours], lr=0.1, weight_decay=0.2)), (theirs, AdamW([theirs], lr=0.1, weight_decay=0.2))]
+    for t in range(5):
+        for theta, optimizer in pairs:
+            theta.grad = torch.arange(5.0) - t
+            optimizer.step()
+    assert torch.equal(ours, theirs)

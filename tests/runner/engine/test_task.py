@@ -1,0 +1,110 @@
+"""Losses and measurements against torch, numpy and their definitions."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.func import vmap
+
+from data.schema import MEASURES, TaskConfig
+from runner.engine.task import BINS, TASKS, cross_entropy, task_of
+from runner.errors import ConfigError
+
+K, B, C, L = 3, 40, 5, 6
+AUTO = TaskConfig(loss="auto", label_smoothing=0.0)
+
+
+def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def classes(*shape: int) -> torch.Tensor:
+    return torch.randint(0, C, shape, generator=torch.Generator().manual_seed(1))
+
+
+BATCHES = {
+    "classes": (3 * drawn(K, B, C), classes(B)),
+    "values": (drawn(K, B, 2), drawn(B, 2, seed=1) + 3),
+    "tokens": (drawn(K, B, L, C), classes(B, L)),
+}
+every_kind = pytest.mark.parametrize("kind", BATCHES)
+
+
+@every_kind
+def test_a_task_measures_what_its_kind_promises(kind) -> None:
+    task = task_of(AUTO, kind)
+    outputs, y = BATCHES[kind]
+    measured = task.finish(task.sums(outputs, y))
+    assert set(measured) == set(MEASURES[kind])
+    assert all(values.shape == (K,) and values.dtype == torch.float64 for values in measured.values())
+    torch.testing.assert_close(measured["loss"], torch.stack([task.loss(one, y) for one in outputs]))
+
+
+@every_kind
+@settings(max_examples=20, deadline=None)
+@given(cuts=st.sets(st.integers(1, B - 1)))
+def test_how_a_split_is_cut_into_batches_does_not_matter(kind, cuts) -> None:
+    task, (outputs, y) = TASKS[kind](), BATCHES[kind]
+    edges = [0, *sorted(cuts), B]
+    parts = [task.sums(outputs[:, a:b], y[a:b]) for a, b in pairwise(edges)]
+    whole, pieces = task.finish(task.sums(outputs, y)), task.finish(torch.stack(parts).sum(0))
+    for name, values in whole.items():
+        torch.testing.assert_close(pieces[name], values, rtol=1e-12, atol=1e-14)
+
+
+def test_accuracy_and_calibration_error_are_what_their_definitions_say() -> None:
+    outputs, y = BATCHES["classes"]
+    measured = TASKS["classes"]().finish(TASKS["classes"]().sums(outputs, y))
+    for k in range(K):
+        p = outputs[k].softmax(1).numpy()
+        sure, hit = p.max(1), p.argmax(1) == y.numpy()
+        assert measured["accuracy"][k] == hit.mean()
+        place = np.minimum((sure * BINS).astype(int), BINS - 1)
+        bins = [place == b for b in range(BINS) if (place == b).any()]
+        error = sum(one.mean() * abs(sure[one].mean() - hit[one].mean()) for one in bins)
+        assert measured["calibration_error"][k].item() == pytest.approx(error, rel=1e-12)
+
+
+def test_r2_is_one_for_the_truth_and_nought_for_the_mean() -> None:
+    task, (_, y) = TASKS["values"](), BATCHES["values"]
+    outputs = torch.stack([y, y.mean(0).expand_as(y), y + 1])
+    r2 = task.finish(task.sums(outputs, y))["r2"]
+    expected = 1 - B * 2 / ((y - y.mean(0)) ** 2).sum()
+    torch.testing.assert_close(r2, torch.stack([torch.ones_like(expected), torch.zeros_like(expected), expected]))
+
+
+def test_a_uniform_guess_costs_the_bits_of_the_alphabet() -> None:
+    task, y = TASKS["tokens"](), BATCHES["tokens"][1]
+    measured = task.finish(task.sums(torch.zeros(1, B, L, C, dtype=torch.float64), y))
+    assert measured["bits_per_character"].item() == pytest.approx(math.log2(C))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+def test_a_smoothed_loss_is_torchs_each_trial_with_its_own(smoothing) -> None:
+    outputs, y = BATCHES["classes"]
+    own = torch.tensor([smoothing, 0.0, 0.3], dtype=torch.float64)
+    losses = vmap(cross_entropy, in_dims=(0, None, 0))(outputs, y, own)
+    for k in range(K):
+        expected = F.cross_entropy(outputs[k], y, label_smoothing=own[k].item())
+        torch.testing.assert_close(losses[k], expected, rtol=1e-12, atol=0)
+    assert torch.equal(losses[1], cross_entropy(outputs[1], y))
+
+
+def test_probabilities_of_classes_are_targets_too() -> None:
+    outputs, y = BATCHES["classes"]
+    p = drawn(B, C, seed=2).softmax(1)
+    torch.testing.assert_close(cross_entropy(outputs[0], p), F.cross_entropy(outputs[0], p), rtol=1e-12, atol=0)
+    hard = F.one_hot(y, C).double()
+    torch.testing.assert_close(cross_entropy(outputs[0], hard), cross_entropy(outputs[0], y), rtol=1e-12, atol=0)
+
+
+def test_a_loss_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"task.loss is 'nets\.hinge'; expected auto"):
+        task_of(TaskConfig(loss="nets.hinge", label_smoothing=0.0), "classes")
