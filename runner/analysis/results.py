@@ -118,7 +118,7 @@ class Grid:
     exponent: float | None
 
     @property
-    def usable_RC(self) -> Bools:
+    def usable_RC(self) -> Bools:  # noqa: N802 - its shape
         """Which cells can be compared."""
         usable: Bools = np.isfinite(self.mean_RC)
         return usable
@@ -127,7 +127,8 @@ class Grid:
 def same_points(values: Floats, tolerance: float) -> tuple[Floats, Ints]:
     """Points of an axis that are written down with few digits: (ascending points, index of each value's point)."""
     different, back = np.unique(values, return_inverse=True)
-    points, number = [], np.empty(len(different), np.int64)
+    points: list[float] = []
+    number = np.empty(len(different), np.int64)
     for place, value in enumerate(different):
         if not points or value > points[-1] * (1 + tolerance):
             points.append(float(value))
@@ -183,8 +184,8 @@ def _ranks(row: Ints, wd: Floats) -> Ints:
 def _survivors(count: Ints, broken: Bools, there: Bools) -> Bools:
     """Cells that lack a seed and lie beside a diverged or absent cell of their row: what is absent has diverged."""
     gone = np.pad(broken | ~there, ((0, 0), (1, 1)), constant_values=False)
-    beside: Bools = gone[:, :-2] | gone[:, 2:]
-    return there & (count < count.max(initial=0)) & beside
+    beside: Bools = there & (count < count.max(initial=0)) & (gone[:, :-2] | gone[:, 2:])
+    return beside
 
 
 def _without(results: Results, row: Ints, none: Bools, rows: int) -> Floats:

@@ -30,8 +30,8 @@ class Drop(IntEnum):
     EMPTY = 1
     GUESS = 2
     FEW = 3
-    FAR = 4
-    FLAT = 5
+    FLAT = 4
+    FAR = 5
     EDGE = 6
     DIVERGED = 7
     ABSENT = 8
@@ -47,8 +47,8 @@ _PHRASES = {
     Drop.EMPTY: "no usable cell",
     Drop.GUESS: "no better than guessing",
     Drop.FEW: f"fewer than {FEWEST_CELLS} usable cells",
-    Drop.FAR: "16% or more above the best loss",
     Drop.FLAT: "flat: decay makes no difference",
+    Drop.FAR: "16% or more above the best loss",
     Drop.EDGE: "on the grid's edge",
     Drop.DIVERGED: "beside a diverged cell",
     Drop.ABSENT: "beside a cell that is not there",
@@ -86,13 +86,11 @@ def reasons(folded: Grid, judged: Judged, at_BR: Ints, least_BR: Floats, log: bo
     """Why each row is dropped, [B,R], given the column and the score of its best cell."""
     reason = judged.cell_RC[np.arange(len(folded.lr_R)), at_BR]
     reason = np.where(folded.none_R < least_BR, Drop.EDGE, reason)
-    reason = np.where(judged.row_R == Drop.FLAT, Drop.FLAT, reason)
     if log:
         lost = np.isin(judged.row_R, (Drop.EMPTY, Drop.GUESS))
         best_B = np.minimum(np.where(lost, np.inf, least_BR).min(1), folded.none_R.min())
         reason = np.where(least_BR > best_B[:, None] + FAR, Drop.FAR, reason)
-    whole = np.isin(judged.row_R, (Drop.EMPTY, Drop.GUESS, Drop.FEW))
-    return np.where(whole, judged.row_R, reason).astype(np.int64)
+    return np.where(judged.row_R != Drop.KEPT, judged.row_R, reason).astype(np.int64)
 
 
 def _bounds(folded: Grid) -> tuple[Ints, Ints]:
@@ -101,14 +99,14 @@ def _bounds(folded: Grid) -> tuple[Ints, Ints]:
     reason, side = np.zeros(usable.shape, np.int64), np.zeros(usable.shape, np.int64)
     for row, at in np.argwhere(usable):
         for step, beyond in ((1, slice(at + 1, None)), (-1, slice(None, at))):
-            cells = [part[row, beyond][::step] for part in (there, folded.broken_RC, usable)]
-            found = _beyond(*cells, end)
+            on_that_side = (part[row, beyond][::step] for part in (there, folded.broken_RC, usable))
+            found = _beyond(end, *on_that_side)
             if found and not reason[row, at]:
                 reason[row, at], side[row, at] = found, step
     return reason, side
 
 
-def _beyond(there: Bools, broken: Bools, usable: Bools, end: Drop) -> Drop:
+def _beyond(end: Drop, there: Bools, broken: Bools, usable: Bools) -> Drop:
     """Why a cell with these cells on one of its sides, the nearest first, is a bound."""
     if not there.any():
         return end if len(there) else Drop.EDGE

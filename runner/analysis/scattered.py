@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from runner.analysis.answers import LESS, MORE, Finding, RowFit, Side
-from runner.analysis.noise import t95
 from runner.analysis.results import Bools, Floats, Grid, Results
 from runner.analysis.rows import FAR, Drop
 
@@ -161,4 +160,6 @@ def _finding(found: _Ridge | None, stretches: int, results: Results) -> Finding:
         gradient = np.array([-1 / (2 * c), d / (2 * c * c)])
         half = 1.96 * math.sqrt(float(gradient @ found.covariance[5:, 5:] @ gradient))
         low, high = estimate - half, estimate + half
-    return Finding(name="slope", estimate=estimate, low=low, high=high, n=stretches, counted="stretches of lr", method=METHOD)
+    return Finding(
+        name="slope", estimate=estimate, low=low, high=high, n=stretches, counted="stretches of lr", method=METHOD
+    )

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runner.analysis.answers import Edge, Expected, Finding, RowFit
-from runner.figures import count, labels, short
+from runner.analysis.rows import Drop
+from runner.figures import count, short
 
 MARGIN = 0.15
 """A picture is an idealisation: the interval allows it if it comes this close. Measured slopes of nets with
@@ -21,8 +22,9 @@ PICTURES = {
     1.0: ("only wd/lr matters", "wd/lr"),
 }
 """Slope -> the picture that has it, in words and in brief."""
+SAYS_LITTLE = (Drop.EMPTY.phrase, Drop.GUESS.phrase, Drop.FAR.phrase)
+"""Reasons of rows that could not have counted whatever the grid."""
 AXES = {0.0: "wd", -1.0: "lr·wd", 1.0: "wd/lr", -2.0: "lr²·wd", 2.0: "wd/lr²", -0.5: "√lr·wd", 0.5: "wd/√lr"}
-FLAT = "flat: decay makes no difference"
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,16 @@ def axis(exponent: float | None) -> str:
 def say(slope: Finding, rows: Sequence[RowFit], edge: Sequence[Edge], expect: Expected | None, fewest: int) -> Said:
     """Word what is known of a slope. `fewest`: rows that are needed to know anything."""
     if slope.estimate is None:
-        reasons = Counter(row.reason for row in rows if not row.kept)
-        why = reasons.most_common(1)[0][0] if reasons else "no rows"
+        why = _why(rows, fewest)
         tally = f"{_tally(rows)}; {fewest} are needed"
-        return Said(f"not identified: {why}", _sentences("Not identified", tally, *_advice(edge), _beside(None, expect)), True)
+        return Said(
+            f"not identified: {why}", _sentences("Not identified", tally, *_advice(edge), _beside(None, expect)), True
+        )
     consistent = tuple(each for each in PICTURES if _allows(slope, each))
     label = _label(slope, consistent)
     excluded = tuple(PICTURES[each][0] for each in PICTURES if each not in consistent)
     verdict = _sentences(
-        f"{label[0].upper()}{label[1:]}: the best wd goes as lr^{signed(slope.estimate).lstrip('+')} ({interval(slope)})",
+        f"{label}: the best wd goes as lr^{signed(slope.estimate).lstrip('+')} ({interval(slope)})",
         f"Excluded: {', '.join(excluded)}" if excluded else "Nothing is excluded",
         _tally(rows),
         *_advice(edge),
@@ -99,6 +102,13 @@ def _width(slope: Finding) -> float:
     return slope.high - slope.low
 
 
+def _why(rows: Sequence[RowFit], fewest: int) -> str:
+    """The reason that most rows are dropped for, of those that could have counted."""
+    dropped = [row.reason for row in rows if not row.kept]
+    telling = [reason for reason in dropped if reason not in SAYS_LITTLE] or dropped
+    return Counter(telling).most_common(1)[0][0] if telling else f"fewer than {fewest} rows"
+
+
 def _tally(rows: Sequence[RowFit]) -> str:
     dropped = Counter(row.reason for row in rows if not row.kept)
     kept = sum(row.kept for row in rows)
@@ -109,7 +119,8 @@ def _tally(rows: Sequence[RowFit]) -> str:
 def _advice(edge: Sequence[Edge]) -> list[str]:
     """Which axis to widen past which of its ends."""
     return [
-        f"Widen {each.along} {each.side} {short(each.at, 2)}: {count(each.rows, 'row')} {'has' if each.rows == 1 else 'have'} the best there"
+        f"Widen {each.along} {each.side} {short(each.at, 2)}, where {count(each.rows, 'row')}"
+        f" {'has its' if each.rows == 1 else 'have their'} best"
         for each in edge
         if each.axis == "wd"
     ]

@@ -225,7 +225,7 @@ def _train(wanted: Wanted, opened: Store) -> tuple[Plan, SweepResult | None]:
 def _show_answer(opened: Store, name: str) -> None:
     from runner.terminal.answer import show_answer
 
-    show_answer(out(), opened.study_rows(name), opened.study(name))
+    show_answer(out(), opened.study_rows(name), opened.study(name), opened.series)
 
 
 def _show_trial(opened: Store, trial_id: str) -> None:

@@ -15,14 +15,15 @@ import numpy as np
 
 from runner.analysis import scattered, words
 from runner.analysis.answers import LESS, MORE, Coupling, Edge, Expected, Finding, Place, RowFit, Side
-from runner.analysis.noise import Noise, noise, t95
+from runner.analysis.noise import Noise, noise, roughness
 from runner.analysis.results import Bools, Floats, Grid, Ints, Results, grid, place
 from runner.analysis.ridge import theil_sen, vertices
 from runner.analysis.rows import Drop, Judged, judge, reasons
+from runner.student import t95
 
 FEWEST_ROWS = 4
-FLOOR = 0.02
-"""Half-width that is left without any noise, since the grid's steps move the slope; added in quadrature."""
+FLOOR = 0.015
+"""Half-width that is left without any noise: the grid's steps move the slope by about .013. Added in quadrature."""
 DRAWS = 1000
 BAGGED = 0.8
 """The median over draws spreads .75 to .85 as far as one draw does (300 tables each of eight kinds)."""
@@ -41,7 +42,7 @@ def coupling(results: Results, *, panel: str = "", expect: Expected | None = Non
         return _answer(results, folded, slope, rows, panel, expect)
     spread = noise(folded)
     log = results.scale == "log"
-    judged = judge(folded, spread, results.chance, log)
+    judged = judge(folded, spread or roughness(folded), results.chance, log)
     fit = _fit(folded, judged, folded.mean_RC[None], log)
     drawn = _draw(folded, judged, spread, log) if spread else None
     slope = _slope(folded, fit, drawn)
@@ -58,7 +59,7 @@ class _Fit:
     slope_B: Floats
 
     @property
-    def kept_BR(self) -> Bools:
+    def kept_BR(self) -> Bools:  # noqa: N802 - its shape
         kept: Bools = self.reason_BR == Drop.KEPT
         return kept
 
@@ -75,9 +76,11 @@ def _draw(folded: Grid, judged: Judged, spread: Noise, log: bool) -> _Fit:
     """Fit tables redrawn around the cell means, the uncertainty of the noise itself included."""
     random = np.random.default_rng(0)
     scale_B = spread.deviation * np.sqrt(spread.freedom / random.chisquare(spread.freedom, DRAWS))
-    error_RC = 1 / np.sqrt(np.maximum(folded.count_RC, 1))
-    shaken = random.standard_normal((DRAWS, *folded.mean_RC.shape)) * error_RC * scale_B[:, None, None]
-    return _fit(folded, judged, np.where(folded.usable_RC, folded.mean_RC, 0.0) + shaken, log)
+    usable = folded.usable_RC  # a cell that cannot be used draws nothing, so that it changes no other's interval
+    shaken = np.zeros((DRAWS, *usable.shape))
+    noise_BN = random.standard_normal((DRAWS, int(usable.sum()))) / np.sqrt(folded.count_RC[usable])
+    shaken[:, usable] = folded.mean_RC[usable] + noise_BN * scale_B[:, None]
+    return _fit(folded, judged, shaken, log)
 
 
 def _slope(folded: Grid, fit: _Fit, drawn: _Fit | None) -> Finding:
@@ -161,12 +164,11 @@ def _edges(folded: Grid, rows: Sequence[RowFit], best: Place | None) -> tuple[Ed
     """The ends that the optimum sits on: of decay by rows whose best lies there, of the rate by the best cell."""
     made: list[Edge] = []
     column_RC = folded.x_RC - (folded.exponent or 0.0) * np.log10(folded.lr_R)[:, None]
-    for side, where, end in ((LESS, "below", np.nanmin), (MORE, "above", np.nanmax)):
-        number = sum(row.reason == Drop.EDGE.phrase and row.side == side for row in rows)
-        if number:
-            made.append(Edge("wd", where, number, words.axis(folded.exponent), 10 ** float(end(column_RC))))
-    if best and len(folded.lr_R) > 1:
-        for where, end in (("below", folded.lr_R[0]), ("above", folded.lr_R[-1])):
-            if best.lr == end:
-                made.append(Edge("lr", where, 1, "lr", float(end)))
+    below, above = (sum(row.reason == Drop.EDGE.phrase and row.side == side for row in rows) for side in (LESS, MORE))
+    if below:
+        made.append(Edge("wd", "below", below, words.axis(folded.exponent), 10 ** float(np.nanmin(column_RC))))
+    if above:
+        made.append(Edge("wd", "above", above, words.axis(folded.exponent), 10 ** float(np.nanmax(column_RC))))
+    if best and len(folded.lr_R) > 1 and best.lr in (folded.lr_R[0], folded.lr_R[-1]):
+        made.append(Edge("lr", "below" if best.lr == folded.lr_R[0] else "above", 1, "lr", best.lr))
     return tuple(made)
