@@ -14,6 +14,14 @@ from optim.schema import introduced
 
 Kind = Literal["classes", "values", "tokens"]
 """What the targets are: one of so many classes, numbers, or at each place the next token of a text."""
+Form = Literal["vector", "image", "tokens", "planted"]
+"""What one example is: numbers in a row, an image [C, H, W], a window of a text, or the two of `planted`."""
+FORMS: dict[Form, str] = {
+    "vector": "rows of numbers",
+    "image": "images",
+    "tokens": "windows of a text",
+    "planted": "made for model=planted",
+}
 Augmentation = Literal["crop", "flip", "cutout", "mixup"]
 """Changes of a training batch at random, by the seed. mixup takes any features, the others images."""
 
@@ -26,12 +34,14 @@ MEASURES: dict[Kind, tuple[str, ...]] = {
 
 Noise = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Count = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DigitsConfig:
     """scikit-learn's 1,797 handwritten 8×8 digits: up to 1,000 to train, 400 to validate, 397 to test."""
 
+    form: ClassVar[Form] = "image"
     kind: ClassVar[Kind] = "classes"
     classes: ClassVar[int] = 10
     name: Literal["digits"]
@@ -45,6 +55,7 @@ class DigitsConfig:
 class MNIST1DConfig:
     """Greydanus & Kobak's procedural 40-point signals: up to 1,000 to train, 2,000 to validate, 2,000 to test."""
 
+    form: ClassVar[Form] = "vector"
     kind: ClassVar[Kind] = "classes"
     classes: ClassVar[int] = 10
     name: Literal["mnist1d"]
@@ -52,6 +63,24 @@ class MNIST1DConfig:
     label_noise: Noise
     split_seed: Seed
     augment: tuple[Literal["mixup"], ...] = introduced(())
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlantedConfig:
+    """Targets for the model `planted`, whose best weight decay is known exactly; to validate, two rows.
+
+    curvature: h of the training loss ½h(u − noise)². noise: standard deviation. target: the v that validates best.
+    """
+
+    form: ClassVar[Form] = "planted"
+    kind: ClassVar[Kind] = "values"
+    augment: ClassVar[tuple[Augmentation, ...]] = ()
+    name: Literal["planted"]
+    train_size: Count
+    curvature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    noise: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    target: Annotated[float, Field(allow_inf_nan=False)]
+    split_seed: Seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,5 +95,5 @@ class TaskConfig:
     label_smoothing: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = field(metadata={"per_trial": True})
 
 
-DatasetConfig = Annotated[DigitsConfig | MNIST1DConfig, Field(discriminator="name")]
-DATASETS = {"digits": DigitsConfig, "mnist1d": MNIST1DConfig}
+DatasetConfig = Annotated[DigitsConfig | MNIST1DConfig | PlantedConfig, Field(discriminator="name")]
+DATASETS = {"digits": DigitsConfig, "mnist1d": MNIST1DConfig, "planted": PlantedConfig}

@@ -10,11 +10,13 @@ import torch
 from models.extent import Extent
 from models.mlp import MLP
 from models.mlp_scale_invariant import ScaleInvariantMLP
-from models.schema import MLPConfig, ModelConfig, ScaleInvariantMLPConfig
+from models.planted import Planted
+from models.schema import MLPConfig, ModelConfig, PlantedConfig, ScaleInvariantMLPConfig
 
 BUILDERS: dict[type, Callable[[Any, Extent], torch.nn.Module]] = {
     MLPConfig: MLP,
     ScaleInvariantMLPConfig: ScaleInvariantMLP,
+    PlantedConfig: Planted,
 }
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from types import FrameType
 
-from runner import place
-from runner.errors import SetupError
+INTERRUPTED = 130
 
 
 def main() -> int:
     """Run the command line; what it returns is the exit status."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)  # importing takes half a second, in which nothing can be lost
+    from runner import place
+    from runner.errors import SetupError
+
     try:
         place.check()
     except SetupError as error:
@@ -18,6 +24,14 @@ def main() -> int:
     from runner.cli import main as command_line
 
     return command_line()
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End at once: an exception raised inside an import may be swallowed there, or printed as a traceback."""
+    import os
+
+    os.write(2, b"interrupted\n")
+    os._exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -32,8 +33,11 @@ def tagged_hash(tag: str, value: Any) -> str:
 
 
 def as_dict(config: Any) -> dict[str, Any]:
-    """Return a configuration dataclass as nested plain dicts, in field order, every field present."""
-    return {f.name: _config_value(getattr(config, f.name)) for f in fields(config)}
+    """Return a configuration dataclass as nested plain dicts, in field order, every field present.
+
+    A field marked `spread` holds pairs of names and values, which stand in its place.
+    """
+    return {name: _config_value(value) for name, value, _ in _items(config)}
 
 
 def identity_dict(config: Any) -> dict[str, Any]:
@@ -43,24 +47,33 @@ def identity_dict(config: Any) -> dict[str, Any]:
     that means "as before the field existed". While it has that value it stays out of the hash, and old ids hold.
     """
     plain = {}
-    for f in fields(config):
-        value = getattr(config, f.name)
-        if "introduced_as" in f.metadata and value == f.metadata["introduced_as"]:
+    for name, value, metadata in _items(config):
+        if "introduced_as" in metadata and value == metadata["introduced_as"]:
             continue
-        plain[f.name] = identity_dict(value) if is_dataclass(value) else _config_value(value)
+        plain[name] = identity_dict(value) if is_dataclass(value) else _config_value(value)
     return plain
 
 
 def structure_dict(config: Any) -> dict[str, Any]:
     """Like `identity_dict`, without the fields marked `per_trial`: what trials of one fused program must share."""
     plain = {}
-    for f in fields(config):
-        if f.metadata.get("per_trial"):
+    for name, value, metadata in _items(config):
+        if metadata.get("per_trial"):
             continue
-        value = _structure(getattr(config, f.name))
-        if "introduced_as" not in f.metadata or value != _structure(f.metadata["introduced_as"]):
-            plain[f.name] = value
+        value = _structure(value)
+        if "introduced_as" not in metadata or value != _structure(metadata["introduced_as"]):
+            plain[name] = value
     return plain
+
+
+def _items(config: Any) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+    """Yield name, value and metadata of each field."""
+    for f in fields(config):
+        value = getattr(config, f.name)
+        if f.metadata.get("spread"):
+            yield from ((name, inner, {}) for name, inner in value)
+        else:
+            yield f.name, value, f.metadata
 
 
 def _structure(value: Any) -> Any:

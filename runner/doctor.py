@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
@@ -103,7 +103,12 @@ def torchvision() -> Check:
 
 
 def gpu() -> Check:
-    """A GPU that torch can use, or why an NVIDIA device that is there cannot be used."""
+    """Whether torch can use each GPU that is there."""
+    return cuda(None)
+
+
+def cuda(indices: Sequence[int] | None) -> Check:
+    """Whether torch can use these GPUs (all of them for None), or why not. Touches no other."""
     try:
         import torch
     except Exception as error:
@@ -112,7 +117,7 @@ def gpu() -> Check:
         warnings.simplefilter("always")
         available = torch.cuda.is_available()
     if available:
-        return _cuda_sum(torch.version.cuda)
+        return _cuda_sum(range(torch.cuda.device_count()) if indices is None else indices)
     if device.nvidia_present():
         said = "; ".join(_first_line(warning.message) for warning in caught)
         return _unusable(_version("torch"), torch.version.cuda, device.nvidia_driver(), said)
@@ -121,17 +126,28 @@ def gpu() -> Check:
     return Check("GPU", None, "none, trials train on the CPU")
 
 
-def _cuda_sum(wanted: str | None) -> Check:
-    """Whether each CUDA device runs a kernel: a torch without code for an older one fails only here."""
+def _cuda_sum(indices: Sequence[int]) -> Check:
+    """Whether each of these devices runs a kernel: a torch without code for an older one fails only here.
+
+    A device is made the current one first: its properties would else be asked with a context on device 0.
+    """
     import torch
 
-    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    try:
-        for index in range(len(names)):
+    wanted, there = torch.version.cuda, torch.cuda.device_count()
+    if absent := [index for index in indices if index >= there]:
+        remedy = f"cuda:0 to cuda:{there - 1} are there" if there > 1 else "only cuda:0 is there"
+        return Check("GPU", False, f"there is no cuda:{absent[0]}", remedy)
+    names = []
+    for index in indices:
+        name = f"cuda:{index}"
+        try:
+            torch.cuda.set_device(index)
+            name = torch.cuda.get_device_name(index)
+            names.append(name)
             torch.ones(2, device=f"cuda:{index}").sum().item()
-    except RuntimeError as error:
-        problem = f"{', '.join(names)}: torch's CUDA {wanted} build cannot run on it: {_first_line(error)}"
-        return Check("GPU", False, problem, "install a torch built for this GPU, and set THALWEG_PYTHON")
+        except RuntimeError as error:
+            problem = f"{name}: torch's CUDA {wanted} build cannot run on it: {_first_line(error)}"
+            return Check("GPU", False, problem, "install a torch built for this GPU, and set THALWEG_PYTHON")
     return Check("GPU", True, f"{', '.join(names)} (CUDA {wanted}, driver {device.nvidia_driver()})")
 
 
@@ -161,7 +177,8 @@ def compiler() -> Check:
     found = next(filter(None, map(shutil.which, (os.environ.get("CXX") or "c++", "g++", "clang++"))), None)
     if found:
         return Check("C++ compiler", True, found)
-    return Check("C++ compiler", None, "none; nothing here needs one yet", "install g++ or clang for torch.compile")
+    cost = "none: trials train without torch.compile, for long ones at up to half the speed"
+    return Check("C++ compiler", None, cost, "install g++ or clang")
 
 
 def wandb() -> Check:

@@ -47,3 +47,9 @@ class StoreError(ThalwegError):
     """The store cannot be opened, read or written, or is not ours."""
 
     exit_code = 5
+
+
+def last_line(text: str) -> str:
+    """The last line of a traceback or message that says something."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "no message"

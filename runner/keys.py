@@ -18,11 +18,14 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 
 from pydantic import TypeAdapter, ValidationError
 
+from data.schema import FORMS
+from models.schema import MODELS
 from optim.duration import in_steps, unit_of
 from runner.canonical import canonical_json
 from runner.errors import ConfigError
 from runner.settings import Settings
-from runner.trial import TrialConfig
+from runner.target import KEY, SECTIONS, TARGETS, gathered, is_target, may_be_argument
+from runner.trial import OPTION, TrialConfig
 
 TRIAL_SECTIONS = tuple(f.name for f in fields(TrialConfig))
 SETTINGS_SECTIONS = tuple(f.name for f in fields(Settings))
@@ -45,7 +48,10 @@ DURATIONS = {
 """Keys counted in steps that may be written as epochs (`10ep`) -> the keys the conversion reads.
 Those of a schedule may also be a share of the run (`5%`). All are rounded up to whole steps."""
 
-Kind = Literal["int", "float", "bool", "text", "list"]
+SAID = {"engine.device": "auto, cpu, cuda, mps, or several such as cuda:0,cuda:1"}
+"""What is expected of keys whose type does not say it in a person's words."""
+
+Kind = Literal["int", "float", "bool", "text", "list", "any"]
 _T = TypeVar("_T")
 
 
@@ -88,8 +94,13 @@ def sections() -> dict[str, dict[str | None, frozenset[str]]]:
 
 @cache
 def leaf_of(key: str, option: str | None = None) -> Leaf | None:
-    """Return what a key holds, under that option of its group if given; None for an unknown key."""
+    """Return what a key holds, under that option of its group if given; None for an unknown key.
+
+    A key that no schema has may be an argument of a target: whether it is one, the composed section says.
+    """
     variants = leaves().get(key, ())
+    if not variants and may_be_argument(key):
+        return Leaf(key, "any", "a number, text, true, false, null or a list of these", KEY)
     return next((leaf for leaf in variants if leaf.option == option), variants[0] if variants else None)
 
 
@@ -120,7 +131,8 @@ def nearest(key: str, names: Iterable[str]) -> str | None:
 def unknown_key(key: str, names: Iterable[str] = ()) -> ConfigError:
     """Return the refusal of a key that does not exist, naming the nearest of ours and of `names`."""
     if variants := leaves().get(key):
-        owners = " or ".join(f"{key.partition('.')[0]}={leaf.option}" for leaf in variants)
+        options = ("target" if leaf.option == KEY else leaf.option for leaf in variants)
+        owners = " or ".join(f"{key.partition('.')[0]}={option}" for option in options)
         return ConfigError(f"{key} belongs to {owners}, which was not chosen here", f"choose {owners}, or leave it out")
     section = key.partition(".")[0]
     if key in sections():
@@ -138,7 +150,9 @@ def refuse_unknown_keys(config: Mapping[str, Any]) -> None:
         section, _, name = key.partition(".")
         options = sections().get(section)
         if options and isinstance(config[section], Mapping):
-            option = config[section].get("name") if None not in options else None
+            option = option_of(config[section]) if None not in options else None
+            if option == KEY and name not in options[KEY]:
+                continue
             if option not in options:
                 raise ConfigError(f"{section}.name is {option!r}; expected {_one_of(str(o) for o in options)}")
             if name not in options[option]:
@@ -158,9 +172,15 @@ def refuse_unknown_keys(config: Mapping[str, Any]) -> None:
             raise wrong_value(leaf, value)
 
 
+def option_of(section: Mapping[str, Any]) -> Any:
+    """The option that a composed section is of; that of a target is `_target_`."""
+    return KEY if is_target(section) else section.get("name")
+
+
 def trial_config(plain: dict[str, Any]) -> TrialConfig:
     """Return the typed configuration of one trial. Durations in `plain` become steps, in place."""
     config = check_types(plain)
+    _refuse_unlike(config)
     parts = {
         key: getattr(config.schedule, key.partition(".")[2], 0) for key in DURATIONS if key.startswith("schedule.")
     }
@@ -172,10 +192,23 @@ def trial_config(plain: dict[str, Any]) -> TrialConfig:
     return config
 
 
+def _refuse_unlike(config: TrialConfig) -> None:
+    """Refuse a model and a dataset that cannot meet; what a user's own class reads is found out when it is built."""
+    reads, form = getattr(config.model, "reads", None), getattr(config.dataset, "form", None)
+    if reads is None or form is None or form in reads:
+        return
+    others = [name for name, model in MODELS.items() if form in model.reads]
+    raise ConfigError(
+        f"model={config.model.name} cannot read dataset={config.dataset.name}, whose examples are {FORMS[form]}",
+        f"choose another: model={' or model='.join(others)}",
+    )
+
+
 def check_types(plain: dict[str, Any]) -> TrialConfig:
     """Like `trial_config`, but for one value at a time: how the values agree with each other is not looked at."""
     steps_from_durations(plain)
-    return _checked(TrialConfig, plain)
+    targets = {name: gathered(name, plain[name]) for name in SECTIONS if is_target(plain.get(name))}
+    return _checked(TrialConfig, {**plain, **targets})
 
 
 def settings_of(config: Mapping[str, Any]) -> Settings:
@@ -196,6 +229,11 @@ def steps_from_durations(plain: dict[str, Any]) -> None:
         value = plain.get(section, {}).get(name) if isinstance(plain.get(section), dict) else None
         if isinstance(value, str) and is_duration(key, value):
             steps = _steps(value.strip(), plain)
+            if value.strip().endswith("ep") and plain.get("dataset", {}).get("train_size", 0) is None:
+                hint = "give dataset.train_size a number, or count in steps"
+                raise ConfigError(
+                    f"{key} is {value}, but an epoch of dataset.train_size=null has no known length", hint
+                )
             if steps is not None:
                 plain[section][name] = steps
 
@@ -251,7 +289,7 @@ def _checked(schema: type[_T], plain: Mapping[str, Any]) -> _T:
 def _sentence(error: ValidationError) -> ConfigError:
     details = error.errors(include_url=False, include_context=False)
     detail = min(details, key=lambda d: is_duration(".".join(map(str, d["loc"])), str(d["input"])))
-    loc = [str(part) for part in detail["loc"]]
+    loc = [str(part) for part in detail["loc"] if part != OPTION]
     option = loc.pop(1) if len(loc) > 1 and loc[1] in sections().get(loc[0], {}) else None  # pydantic's own path
     key = ".".join(loc[:2])
     leaf = leaf_of(key, option)
@@ -284,14 +322,23 @@ def _leaves_of(schema: Any, prefix: str, option: str | None) -> Iterator[Leaf]:
     hints = get_type_hints(schema, include_extras=True)
     for f in fields(schema):
         key, hint = f"{prefix}{f.name}", hints[f.name]
-        variants = [t for t in get_args(_bare(hint)) if is_dataclass(t)] or [_bare(hint)]
-        if is_dataclass(variants[0]):
+        variants = _variants(hint)
+        if variants:
             for variant in variants:
                 name = get_type_hints(variant).get("name")
                 union = len(variants) > 1 or (get_origin(name) is Literal and len(get_args(name)) == 1)
-                yield from _leaves_of(variant, f"{key}.", get_args(name)[0] if union else None)
-        else:
+                its = KEY if variant in TARGETS.values() else get_args(name)[0] if union else None
+                yield from _leaves_of(variant, f"{key}.", its)
+        elif not f.metadata.get("spread"):
             yield Leaf(key, _kind(hint), _expected(key, hint), option)
+
+
+def _variants(hint: Any) -> list[Any]:
+    """The dataclasses that a field may hold, nested unions laid flat."""
+    bare = _bare(hint)
+    if get_origin(bare) in (Union, UnionType):
+        return [variant for part in get_args(bare) for variant in _variants(part)]
+    return [bare] if is_dataclass(bare) else []
 
 
 def _bare(hint: Any) -> Any:
@@ -315,8 +362,12 @@ def _kind(hint: Any) -> Kind:
 
 
 def _expected(key: str, hint: Any) -> str:
+    if key in SAID:
+        return SAID[key]
     inner, optional = _inner(hint)
     bare = _bare(inner)
+    if key.endswith(f".{KEY}"):
+        return "a class or function by its whole path, such as package.Class"
     if get_origin(bare) is Literal:
         text = _one_of(str(option) for option in get_args(bare))
     elif get_origin(bare) is tuple:

@@ -1,7 +1,7 @@
 """What the driver and its worker processes say to each other. Plain data that pickles; no torch.
 
 driver to worker    Ask (choose for a group), Train (a cohort), None (leave)
-worker to driver    Hello (once), Answer, Progress, Trained
+worker to driver    Hello (once), Answer, Progress, then Trained or OutOfMemory
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Ask:
     sample: tuple[Trial, ...]
     layout: Layout
     requested: str
-    width: int | None
+    width: int | None = None
     attempt: int = 1
 
 
@@ -42,7 +42,10 @@ Task = Ask | Train
 
 @dataclass(frozen=True)
 class Hello:
-    """A worker is ready: the device it trains on, what it runs, and why a wanted device is not used."""
+    """A worker is ready: the device it trains on, what it runs, and why a wanted device is not used.
+
+    With a complaint the device is "cpu" if any device was good enough ("auto"); else the worker has ended.
+    """
 
     device: str
     device_name: str
@@ -68,6 +71,13 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class OutOfMemory:
+    """The cohort does not fit the device's memory; nothing of it was kept."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Trained:
     """A cohort's observations, one per trial, in order; failed ones carry the traceback."""
 
@@ -75,4 +85,4 @@ class Trained:
     peak_bytes: int
 
 
-Report = Hello | Answer | Progress | Trained
+Report = Hello | Answer | Progress | Trained | OutOfMemory

@@ -3,14 +3,15 @@
 conf, runner, optim, data and models are ordinary names: with PYTHONPATH=. a user's own `models/` would be
 found before ours. So these five names are looked up beside this package first, in every process that imports
 `runner`, spawned workers too. A user's package of such a name cannot be imported beside ours; `rivals` names
-it. Standard library only.
+it. The packages that a user's project declares are looked up in its folder, and only they: the folder itself is
+never on sys.path. Standard library only.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from types import ModuleType
@@ -33,6 +34,25 @@ def pin() -> None:
     """Look the five names up beside this package before sys.path is searched."""
     if _BesideUs not in sys.meta_path:
         sys.meta_path.insert(0, _BesideUs)
+
+
+class _Admitted:
+    """A meta path finder that answers for the names that a project declares."""
+
+    def __init__(self, folder: str, names: frozenset[str]) -> None:
+        self.folder, self.names = folder, names
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The spec of a declared name that lies in the folder; None leaves it to sys.path."""
+        return PathFinder.find_spec(name, [self.folder]) if name in self.names else None
+
+
+def admit(folder: str | os.PathLike[str], names: Iterable[str]) -> None:
+    """Let packages and modules of these names be imported from `folder`, in place of those admitted before."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Admitted)]
+    sys.meta_path.insert(sys.meta_path.index(_BesideUs) + 1, _Admitted(os.fspath(folder), frozenset(names)))
 
 
 def check() -> None:

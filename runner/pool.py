@@ -6,12 +6,15 @@ Decides nothing about trials. Workers are spawned, not forked, so that each star
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from socket import socket
+from typing import cast
 
 from runner import messages, worker
 
@@ -24,6 +27,7 @@ class Worker:
 
     process: SpawnProcess
     pipe: Connection
+    wanted: str  # the device it was started for
     hello: messages.Hello | None = None
     task: messages.Task | None = None
 
@@ -61,21 +65,37 @@ class Pool:
         with _sigint_ignored():  # a child inherits this, so that Ctrl-C cannot hit it while it still imports
             process.start()
         theirs.close()
-        started = Worker(process, ours)
+        started = Worker(process, ours, device)
         self.workers.append(started)
         return started
 
-    def hear(self, timeout: float | None = None) -> Iterator[tuple[Worker, messages.Report | None]]:
-        """Wait for reports and yield them. None in place of a report: that worker died and was removed."""
-        by_pipe = {each.pipe: each for each in self.workers}
-        for pipe in wait(list(by_pipe), timeout):
-            speaker = by_pipe[pipe]  # type: ignore[index]
-            try:
-                yield speaker, speaker.pipe.recv()
-            except (EOFError, ConnectionResetError):
-                self.workers.remove(speaker)
-                speaker.process.join(STOP_SECONDS)
-                yield speaker, None
+    def hear(self, waker: socket | None = None) -> Iterator[tuple[Worker, messages.Report | None]]:
+        """Wait for reports and yield them. None in place of a report: that worker died and was removed.
+
+        Something to read on `waker` ends the wait as well.
+        """
+        by_pipe: dict[object, Worker] = {each.pipe: each for each in self.workers}
+        for ready in wait([*(each.pipe for each in self.workers), *([waker] if waker else [])]):
+            speaker = by_pipe.get(ready)
+            if speaker is not None and speaker in self.workers:
+                yield speaker, self._report_of(speaker)
+
+    def _report_of(self, speaker: Worker) -> messages.Report | None:
+        """What it says. A message cut short by its death is its death: recv then raises a plain OSError."""
+        try:
+            return cast("messages.Report", speaker.pipe.recv())
+        except (EOFError, OSError, pickle.UnpicklingError):
+            self.dismiss(speaker)
+            return None
+
+    def dismiss(self, leaving: Worker) -> None:
+        """End one worker, dead or alive, and forget it."""
+        self.workers.remove(leaving)
+        leaving.pipe.close()
+        leaving.process.join(STOP_SECONDS)  # one that died already keeps its own exit code
+        if leaving.process.is_alive():
+            leaving.process.kill()
+            leaving.process.join()
 
     def close(self) -> None:
         """End every worker, at once: what they have not sent is trained again."""

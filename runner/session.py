@@ -5,30 +5,30 @@ The one process that writes. It never imports torch; how a cohort trains is the 
 
 from __future__ import annotations
 
-import math
+import signal
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby, pairwise
 from typing import Protocol
 
-from runner.choice import LOOP_WIDTH, Choice, Layout, layout_for
-from runner.device import nvidia_present, usable_cores
-from runner.errors import SetupError
-from runner.messages import Answer, Ask, Hello, Progress, Task, Train, Trained
+from runner.choice import LOOP_WIDTH, Choice, layout_for
+from runner.crew import DOCTOR, Crew
+from runner.cutting import cut, narrowed
+from runner.errors import SetupError, last_line
+from runner.messages import Answer, Ask, Hello, OutOfMemory, Progress, Task, Train, Trained
 from runner.observation import Observations, Outcome
 from runner.plan import Group, Plan
-from runner.pool import Pool, Worker
+from runner.pool import Worker
 from runner.settings import Settings
+from runner.signals import Signals
 from runner.store import CohortRecord, Store
 from runner.study import Study
-from runner.trial import Trial
 
-SMALLEST_WORTH_CUTTING = 16
 PROBED_TRIALS = 32
 ATTEMPTS = 2
-DOCTOR = "see: thalweg doctor"
+FAILED_ALIKE = 2
+"""Cohorts of a group that fail with one message, and nothing else trained, before the rest of it is left alone."""
 
 
 class Report(Protocol):
@@ -43,53 +43,43 @@ class Report(Protocol):
 
 @dataclass
 class SweepResult:
-    """How a sweep ended. `interrupted` means that trials are left; a next sweep goes on with them."""
+    """How a sweep ended. `interrupted` means that trials are left; a next sweep goes on with them.
+
+    peak_bytes: the most memory that one worker held. untried: trials left alone since those before them all failed.
+    """
 
     finished: int = 0
     diverged: int = 0
     failed: int = 0
+    untried: int = 0
     seconds: float = 0.0
     device: str = ""
+    peak_bytes: int = 0
     interrupted: bool = False
     first_error: str | None = None
 
 
-def sweep(plan: Plan, store: Store, settings: Settings, report: Report) -> SweepResult:
+def sweep(plan: Plan, store: Store, settings: Settings, report: Report, crew: Crew | None = None) -> SweepResult:
     """Train what the plan says is missing. Ctrl-C ends it early; what was committed stays.
 
+    `crew`, entered, may be given by a caller who wants a missing device refused before the store is opened.
     Raises SetupError when a device that was asked for by name cannot be used.
     """
+    if crew is None:
+        with Crew(settings) as own:
+            return sweep(plan, store, settings, report, own)
     started = time.monotonic()
-    sweep_of = _Sweep(plan, store, settings, report)
+    sweep_of = _Sweep(plan, store, settings, report, crew)
     if plan.groups:
         try:
-            sweep_of.run()
+            with Signals() as crew.signals:
+                sweep_of.run()
         except KeyboardInterrupt:
             sweep_of.result.interrupted = True
+        finally:
+            crew.pool.close()
     sweep_of.result.seconds = time.monotonic() - started
     return sweep_of.result
-
-
-def cut(trials: Sequence[Trial], choice: Choice, workers: int) -> list[tuple[Trial, ...]]:
-    """Cut a group into cohorts: none wider than the choice allows, at least two a worker while they stay wide.
-
-    Under the shared layout each cohort has one seed. Declared order is kept.
-    """
-    width = min(choice.width, LOOP_WIDTH) if choice.executor == "loop" else choice.width
-    cohorts = []
-    for pool in _pools(trials, choice.layout):
-        share = math.ceil(2 * workers * len(pool) / len(trials))
-        pieces = max(math.ceil(len(pool) / width), min(share, len(pool) // SMALLEST_WORTH_CUTTING), 1)
-        edges = [round(len(pool) * i / pieces) for i in range(pieces + 1)]
-        cohorts += [tuple(pool[a:b]) for a, b in pairwise(edges)]
-    return cohorts
-
-
-def _pools(trials: Sequence[Trial], layout: Layout) -> list[list[Trial]]:
-    if layout == "per_lane":
-        return [list(trials)]
-    in_seeds = sorted(trials, key=lambda trial: trial.config.seed)
-    return [list(pool) for _, pool in groupby(in_seeds, key=lambda trial: trial.config.seed)]
 
 
 @dataclass
@@ -116,8 +106,8 @@ class _Tally:
 class _Sweep:
     """One sweep in progress."""
 
-    def __init__(self, plan: Plan, store: Store, settings: Settings, report: Report) -> None:
-        self.plan, self.store, self.settings, self.report = plan, store, settings, report
+    def __init__(self, plan: Plan, store: Store, settings: Settings, report: Report, crew: Crew) -> None:
+        self.plan, self.store, self.settings, self.report, self.crew = plan, store, settings, report, crew
         self.groups = {group.group_id: group for group in plan.groups}
         self.tasks: deque[Task] = deque()
         self.result = SweepResult()
@@ -125,102 +115,64 @@ class _Sweep:
         self.tally = _Tally(steps)
         self.steps_of: dict[Worker, int] = {}  # trial-steps a worker has reported of its present cohort
         self.cohorts: dict[Worker, int] = {}  # the store's number of the cohort a worker is on
-        self.wanted_workers = 1
+        self.failures: dict[str, list[str]] = {group_id: [] for group_id in self.groups}
 
     def run(self) -> None:
-        with Pool() as pool:
-            self._start_workers(pool)
-            self._plan_groups()
-            while self.tasks or any(each.task for each in pool.workers):
-                self._hand_out(pool)
-                for speaker, heard in pool.hear():
-                    self._hear(pool, speaker, heard)
-
-    # workers and their device
-
-    def _start_workers(self, pool: Pool) -> None:
-        """Start one worker per core or GPU. Where a GPU may be, the first says so before the others start."""
-        wanted = self.settings.engine.device
-        if wanted == "auto" and not nvidia_present():
-            wanted = "cpu"
-        first = pool.start(wanted)
-        if wanted == "cpu":
-            self._start_others(pool, "cpu", usable_cores())
-        self.hello = hello = self._wait_for(pool, first)
-        if hello.complaint and wanted != "auto":
-            raise SetupError(f"engine.device={wanted}: {hello.complaint}", f"use engine.device=cpu, or {DOCTOR}")
-        if hello.complaint:
-            self.report.note(f"NOT USING THE GPU: {hello.complaint}")
-        if hello.device == "mps":
+        pool = self.crew.pool
+        self.hello = self.crew.fill(self.plan.to_train // LOOP_WIDTH, self.report)
+        if self.hello.device == "mps":
             self._accept_mps()
-        if wanted != "cpu":
-            self._start_others(pool, hello.device, usable_cores() if hello.device == "cpu" else hello.devices)
-        self.result.device = self._device_name()
-
-    def _start_others(self, pool: Pool, device: str, there: int) -> None:
-        """Start the workers after the first: as many as asked for, else one per core or GPU that has work."""
-        busy = max(1, min(there, self.plan.to_train // LOOP_WIDTH))
-        self.wanted_workers = self.settings.launcher.workers or busy
-        for number in range(1, self.wanted_workers):
-            pool.start(f"cuda:{number % there}" if device.startswith("cuda") else device)
-
-    def _wait_for(self, pool: Pool, first: Worker) -> Hello:
-        while first.hello is None:
-            for speaker, heard in pool.hear():
-                if heard is None and speaker is first:
-                    code = first.process.exitcode
-                    raise SetupError(f"a worker process ended with code {code} before it was ready", DOCTOR)
-                if isinstance(heard, Hello):
-                    speaker.hello = heard
-        return first.hello
+        self.result.device = self.hello.device_name if self.hello.device.startswith("cuda") else self.hello.device
+        self._plan_groups()
+        while self.tasks or any(each.task for each in pool.workers):
+            if not pool.workers:
+                raise SetupError("no worker process is left", DOCTOR)
+            self._hand_out()
+            for speaker, heard in self.crew.hear():
+                self._hear(speaker, heard)
 
     def _accept_mps(self) -> None:
         if any(trial.config.precision == "float64" for group in self.plan.groups for trial in group.trials):
             raise SetupError("engine.device=mps has no float64", "use precision=float32, or engine.device=cpu")
         self.report.note("engine.device=mps is untested; expect neither speed nor equal bits")
 
-    def _device_name(self) -> str:
-        return self.hello.device_name if self.hello.device.startswith("cuda") else self.hello.device
-
     # tasks
 
     def _plan_groups(self) -> None:
         """Queue the cohorts of groups whose choice is stored, and a question for each of the others."""
         for group in self.plan.groups:
-            choice = self._stored_choice(group)
+            choice = self.store.choice(group.group_id, self._choice_key())
             if choice:
                 self.tasks.extend(self._cohorts(group, choice))
             else:
                 self.tasks.append(self._question(group))
 
-    def _stored_choice(self, group: Group) -> Choice | None:
-        if self.settings.engine.name != "auto":
-            return None
-        choice = self.store.choice(group.group_id, self._choice_key())
-        if choice and self.settings.engine.width:
-            choice = replace(choice, width=self.settings.engine.width)
-        return choice
-
     def _question(self, group: Group) -> Ask:
         layout = layout_for(group.trials)
         seed = Counter(trial.config.seed for trial in group.trials).most_common(1)[0][0]
         sample = [trial for trial in group.trials if layout == "per_lane" or trial.config.seed == seed]
-        engine = self.settings.engine
-        return Ask(group.group_id, tuple(sample[:PROBED_TRIALS]), layout, engine.name, engine.width)
+        return Ask(group.group_id, tuple(sample[:PROBED_TRIALS]), layout, self.settings.engine.name)
 
     def _choice_key(self) -> str:
-        """What a stored choice holds for: another device or torch may want, and give, something else."""
-        return f"{self.hello.device.split(':')[0]} {self.hello.device_name} torch {self.hello.versions['torch']}"
+        """What a stored choice holds for: another device or torch may want, and give, something else.
+
+        An executor asked for by name has a choice of its own, of layout and width.
+        """
+        device, name = self.hello.device.split(":")[0], self.settings.engine.name
+        where = f"{device} {self.hello.device_name} torch {self.hello.versions['torch']}"
+        return where if name == "auto" else f"{name} {where}"
 
     def _cohorts(self, group: Group, choice: Choice) -> list[Train]:
+        """Cut a group; a width that was asked for holds for this sweep and is not stored."""
+        width = self.settings.engine.width or choice.width
         points = self.settings.evaluation.points
         return [
             Train(group.group_id, trials, choice.executor, choice.layout, points)
-            for trials in cut(group.trials, choice, self.wanted_workers)
+            for trials in cut(group.trials, replace(choice, width=width), self.crew.size)
         ]
 
-    def _hand_out(self, pool: Pool) -> None:
-        for idle in [each for each in pool.workers if each.idle]:
+    def _hand_out(self) -> None:
+        for idle in [each for each in self.crew.pool.workers if each.idle]:
             if not self.tasks:
                 return
             task = self.tasks.popleft()
@@ -237,7 +189,7 @@ class _Sweep:
                 executor=task.executor,
                 layout=task.layout,
                 width=len(task.trials),
-                device=self._device_name(),
+                device=self.result.device,
                 versions=self.hello.versions,
                 trial_ids=tuple(trial.id for trial in task.trials),
             )
@@ -245,12 +197,12 @@ class _Sweep:
 
     # what workers say
 
-    def _hear(self, pool: Pool, speaker: Worker, heard: object) -> None:
+    def _hear(self, speaker: Worker, heard: object) -> None:
         match heard:
             case None:
-                self._bury(pool, speaker)
+                self._bury(speaker)
             case Hello():
-                speaker.hello = heard
+                self.crew.greet(speaker, heard, self.report)
             case Answer():
                 speaker.task = None
                 self._chosen(heard)
@@ -259,19 +211,22 @@ class _Sweep:
                 self.tally.steps += heard.steps
                 self._show()
             case Trained():
-                task, speaker.task = speaker.task, None
-                assert isinstance(task, Train)
-                self._commit(speaker, task, heard.observations)
+                self.result.peak_bytes = max(self.result.peak_bytes, heard.peak_bytes)
+                self._commit(speaker, heard.observations, heard.peak_bytes)
+            case OutOfMemory():
+                self._narrow(speaker, heard.reason)
 
     def _chosen(self, answer: Answer) -> None:
         group, choice = self.groups[answer.group_id], answer.choice
-        if self.settings.engine.name == "auto" and len(group.trials) > 1:
+        if len(group.trials) > 1:
             choice = self.store.record_choice(group.group_id, self._choice_key(), choice)
         self.report.note(f"{_structure(group)}: {choice.executor}, {choice.reason}")
         self.tasks.extendleft(reversed(self._cohorts(group, choice)))
 
-    def _commit(self, speaker: Worker, task: Train, observations: Sequence[Observations]) -> None:
-        self.store.commit(self.cohorts.pop(speaker), observations)
+    def _commit(self, speaker: Worker, observations: Sequence[Observations], peak_bytes: int | None = None) -> None:
+        task, speaker.task = speaker.task, None
+        assert isinstance(task, Train)
+        self.store.commit(self.cohorts.pop(speaker), observations, peak_bytes)
         whole = sum(trial.config.budget.steps for trial in task.trials)
         self.tally.steps += whole - self.steps_of[speaker]
         for each in observations:
@@ -281,32 +236,85 @@ class _Sweep:
         self.result.finished = self.tally.committed[Outcome.FINISHED]
         self.result.diverged = self.tally.committed[Outcome.DIVERGED]
         self.result.failed = self.tally.committed[Outcome.FAILED]
+        self._look_at_failures(task, observations)
         self._show()
 
-    def _bury(self, pool: Pool, dead: Worker) -> None:
+    def _look_at_failures(self, task: Train, observations: Sequence[Observations]) -> None:
+        """Leave the rest of a group alone when its first cohorts failed, all with the same message."""
+        seen = self.failures.get(task.group_id)
+        if seen is None:
+            return
+        messages = {last_line(each.error or "") for each in observations if each.outcome is Outcome.FAILED}
+        alike = len(messages) == 1 and all(each.outcome is Outcome.FAILED for each in observations)
+        if not alike or not messages.issuperset(seen):
+            del self.failures[task.group_id]  # something trains, or failures differ: each counts for itself
+            return
+        seen.extend(messages)
+        left = [each for each in self.tasks if each.group_id == task.group_id and isinstance(each, Train)]
+        if len(seen) < FAILED_ALIKE or not left:
+            return
+        self.tasks = deque(each for each in self.tasks if each.group_id != task.group_id)
+        untried = sum(len(each.trials) for each in left)
+        self.result.untried += untried
+        self.tally.total_steps -= untried * task.trials[0].config.budget.steps
+        self.report.note(
+            f"{_structure(self.groups[task.group_id])}: {len(seen)} cohorts all failed alike;"
+            f" the other {untried:,} trials are not tried: {seen[0]}"
+        )
+
+    def _narrow(self, speaker: Worker, reason: str) -> None:
+        """Halve a cohort that did not fit the memory, and all others of its group; one trial that does not fails.
+
+        The width is kept with the group's choice, so that no other cohort, now or later, meets the same end.
+        """
+        task = speaker.task
+        assert isinstance(task, Train)
+        if len(task.trials) == 1:
+            self._commit(speaker, _failed(task, reason))
+            return
+        speaker.task = None
+        width = (len(task.trials) + 1) // 2
+        self.tally.steps -= self.steps_of.pop(speaker, 0)
+        del self.cohorts[speaker]
+        self.store.narrow_choice(task.group_id, self._choice_key(), width)
+        self.tasks.appendleft(task)
+        self.tasks = deque(
+            part
+            for each in self.tasks
+            for part in (
+                narrowed(each, width) if isinstance(each, Train) and each.group_id == task.group_id else [each]
+            )
+        )
+        what = f"{_structure(self.groups[task.group_id])}: {len(task.trials)} trials do not fit the memory"
+        self.report.note(f"{what}; going on with {width} at once ({last_line(reason)})")
+
+    def _bury(self, dead: Worker) -> None:
         """Give a dead worker's task to another, or after too many deaths record its trials as failed.
 
-        One that died before it was ready is not replaced: another would end the same way. Raises SetupError when
-        none is left.
+        A cohort whose worker was killed each time, as the system does when memory runs out, is halved instead. One
+        that died before it was ready is not replaced: another would end the same way. Raises SetupError when none is
+        left.
         """
-        self.tally.steps -= self.steps_of.pop(dead, 0)
         task, hello, code = dead.task, dead.hello, dead.process.exitcode
         if task and task.attempt < ATTEMPTS:
+            self.tally.steps -= self.steps_of.pop(dead, 0)
+            self.cohorts.pop(dead, None)
             self.tasks.appendleft(replace(task, attempt=task.attempt + 1))
         elif isinstance(task, Train):
             reason = f"the worker process died {ATTEMPTS} times while it trained this cohort (exit code {code})"
-            failed = [Observations(trial_id=trial.id, outcome=Outcome.FAILED, error=reason) for trial in task.trials]
-            self.steps_of[dead] = 0
-            self._commit(dead, task, failed)
+            if code == -signal.SIGKILL:
+                self._narrow(dead, f"{reason}: killed, perhaps since memory ran out")
+            else:
+                self._commit(dead, _failed(task, reason))
         elif isinstance(task, Ask):
             reason = f"the worker process died {ATTEMPTS} times while probing (exit code {code})"
-            choice = Choice(executor="loop", layout=task.layout, width=task.width or LOOP_WIDTH, reason=reason)
+            choice = Choice(executor="loop", layout=task.layout, width=LOOP_WIDTH, reason=reason)
             self._chosen(Answer(task.group_id, choice))
-        if hello is None and not pool.workers:
+        if hello is None and not self.crew.pool.workers:
             raise SetupError(f"every worker process ended before it was ready, the last with code {code}", DOCTOR)
         if hello and self.tasks:
             self.report.note(f"a worker process died (exit code {code}); starting another")
-            pool.start(hello.device)
+            self.crew.replace(dead)
         else:
             self.report.note(f"a worker process died (exit code {code})")
 
@@ -319,6 +327,10 @@ class _Sweep:
             fraction=self.tally.fraction,
             best=self.tally.best,
         )
+
+
+def _failed(task: Train, reason: str) -> list[Observations]:
+    return [Observations(trial_id=trial.id, outcome=Outcome.FAILED, error=reason) for trial in task.trials]
 
 
 def _structure(group: Group) -> str:

@@ -6,20 +6,41 @@ Nothing here changes a trial's weights or id. Defaults live in conf/, and only t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=65_536)]
+MOST_WORKERS = 1024
+
+
+def _listed(value: Any) -> Any:
+    return value.split(",") if isinstance(value, str) else value
+
+
+def _of_one_kind(devices: tuple[str, ...]) -> tuple[str, ...]:
+    """Several devices are GPUs by number, or the CPU several times: a trial's bits depend on the kind."""
+    if len(devices) > 1 and set(devices) != {"cpu"} and not all(":" in device for device in devices):
+        raise ValueError
+    return devices
+
+
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$")]
+Devices = Annotated[
+    tuple[Device, ...],
+    Field(min_length=1, max_length=MOST_WORKERS),
+    BeforeValidator(_listed),
+    AfterValidator(_of_one_kind),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSettings:
-    """Which executor trains a cohort (`auto` measures), how wide a cohort may be, and on what device."""
+    """Which executor trains a cohort (`auto` measures), how wide a cohort may be, and on what devices."""
 
     name: Literal["auto", "loop", "vmap"]
     width: Count | None
-    device: Literal["auto", "cpu", "cuda", "mps"]
+    device: Devices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +48,7 @@ class LauncherSettings:
     """Where cohorts are trained. `workers` is the number of processes; null means one per CPU core or GPU."""
 
     name: Literal["local"]
-    workers: Count | None
+    workers: Annotated[int, Field(ge=1, le=MOST_WORKERS)] | None
 
 
 @dataclass(frozen=True, kw_only=True)

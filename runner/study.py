@@ -117,6 +117,7 @@ class Study:
     blocks: tuple[Block, ...]
     analyses: tuple[Analysis, ...] = ()
     overridden: bool = False
+    refinements: int = 0  # how often trials were added after a look at results; only the store knows of any
 
     @property
     def size(self) -> int:

@@ -60,6 +60,8 @@ class Declared(Protocol):
     @property
     def analyses(self) -> tuple[Analysis, ...]: ...
     @property
+    def refinements(self) -> int: ...
+    @property
     def blocks(self) -> Sequence[DeclaredBlock]: ...
 
 
@@ -238,14 +240,15 @@ def axis_keys(cells: Sequence[Cell], block: DeclaredBlock | None) -> list[str]:
 class NearOptimal:
     """The best cell and those that the replicates cannot tell from it.
 
-    margin: a cell whose score is at most this much above the best is in the set (95%, variance pooled over
-    `pooled` cells near the best); None where cells have one replicate and the noise is unknown.
+    margin: a cell with as many replicates as the best, and a score at most this much above it, is in the set (95%,
+    variance pooled over `pooled` cells near the best); None where cells have one replicate and the noise is unknown.
     """
 
     cells: tuple[Cell, ...]  # best first
     margin: float | None
     pooled: int
     of: int  # usable cells
+    freedom: int = 0  # degrees of freedom of the pooled variance
 
     @property
     def best(self) -> Cell:
@@ -266,8 +269,9 @@ def near_optimal(cells: Iterable[Cell]) -> NearOptimal | None:
         return NearOptimal((best,), None, 0, len(ranked))
     variance = sum(stdev(cell.scores) ** 2 * (cell.n - 1) for cell in pool) / freedom
     margin = t95(freedom) * math.sqrt(2 * variance / best.n)
-    near = tuple(cell for cell in ranked if cell.score <= best.score + margin)
-    return NearOptimal(near, margin, len(pool), len(ranked))
+    noise = t95(freedom) * math.sqrt(variance)  # cells may differ in n: a refined study has seeds where they tell
+    near = tuple(c for c in ranked if c.score <= best.score + noise * math.sqrt(1 / best.n + 1 / c.n) or c is best)
+    return NearOptimal(near, margin, len(pool), len(ranked), freedom)
 
 
 def _fold_block(rows: Sequence[Row], study: Declared) -> list[Cell]:

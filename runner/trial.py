@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from data.schema import DatasetConfig, TaskConfig
 from models.schema import ModelConfig
@@ -23,17 +23,36 @@ from optim.schema import (
     introduced,
 )
 from runner.canonical import canonical_json, identity_dict, structure_dict, tagged_hash
+from runner.target import KEY, DatasetTarget, ModelTarget, is_target
 
 SHOWN = 8
 """Hex digits of an id that are shown; any unique prefix is accepted."""
+
+
+OPTION = "option"
+"""The tag of a section that is one of our options, as opposed to a target."""
+
+
+def _tag(section: Any) -> str:
+    return KEY if is_target(section) else OPTION
+
+
+Model = Annotated[
+    Annotated[ModelConfig, Tag(OPTION)] | Annotated[ModelTarget, Tag(KEY)],
+    Discriminator(_tag),
+]
+Dataset = Annotated[
+    Annotated[DatasetConfig, Tag(OPTION)] | Annotated[DatasetTarget, Tag(KEY)],
+    Discriminator(_tag),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """How long a trial trains: optimizer steps, and examples a step."""
 
-    steps: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
+    steps: Annotated[int, Field(ge=1, le=10_000_000)]  # a cohort holds a loss for each step of each trial
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +66,8 @@ class Divergence:
 class TrialConfig:
     """Everything that determines the weights of one trial and their evaluation."""
 
-    model: ModelConfig
-    dataset: DatasetConfig
+    model: Model
+    dataset: Dataset
     optimizer: OptimizerConfig
     schedule: ScheduleConfig = field(metadata={"per_trial": True})
     budget: Budget

@@ -6,6 +6,7 @@ driver does, however the driver ends.
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import resource
@@ -15,12 +16,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
 from runner.choice import LOOP_WIDTH, Choice
-from runner.messages import Answer, Ask, Hello, Progress, Task, Train, Trained
+from runner.messages import Answer, Ask, Hello, OutOfMemory, Progress, Task, Train, Trained
 from runner.observation import Observations, Outcome
 from runner.trial import Trial
 
@@ -40,9 +42,11 @@ def main(pipe: Connection, wanted: str) -> None:
 
     prepare()
     device, hello = _device(wanted)
-    pipe.send(hello)
-    bench = _Bench(pipe, device)
     try:
+        pipe.send(hello)
+        if hello.complaint and wanted != "auto":
+            return  # another device would give other bits: the driver decides
+        bench = _Bench(pipe, device)
         while (task := pipe.recv()) is not None:
             pipe.send(bench.do(task))
     except (EOFError, BrokenPipeError):
@@ -65,7 +69,7 @@ class _Bench:
         self.group_id: str | None = None
         self.workload: Workload | None = None
 
-    def do(self, task: Task) -> Answer | Trained:
+    def do(self, task: Task) -> Answer | Trained | OutOfMemory:
         if isinstance(task, Train):
             return self._train(task)
         return self._answer(task)
@@ -76,19 +80,26 @@ class _Bench:
         question = Question(ask.sample, ask.layout, ask.requested, ask.width)
         try:
             choice = choose(self._workload_of(ask.group_id, ask.sample[0]), question)
-        except Exception as error:  # training will meet the same error and record it with each trial
+        except BaseException as error:  # training will meet the same error and record it with each trial
+            if is_out_of_memory(error) and len(ask.sample) > 1:
+                half = (len(ask.sample) + 1) // 2
+                self._forget()
+                return self._answer(replace(ask, sample=ask.sample[:half], width=half))
             reason = f"probing failed: {type(error).__name__}: {error}"
             choice = Choice(executor="loop", layout=ask.layout, width=ask.width or LOOP_WIDTH, reason=reason)
         return Answer(ask.group_id, choice)
 
-    def _train(self, task: Train) -> Trained:
+    def _train(self, task: Train) -> Trained | OutOfMemory:
         from runner.engine.cohort import Cohort, train
 
         cohort = Cohort(task.trials, task.executor, task.layout, task.evaluations)
         try:
             observations = train(cohort, self._workload_of(task.group_id, task.trials[0]), self._ticker())
-        except Exception:  # recorded with each trial; the sweep goes on
+        except BaseException as error:  # a model may call sys.exit; recorded with each trial, and the sweep goes on
             reason = traceback.format_exc()
+            if is_out_of_memory(error):
+                self._forget()
+                return OutOfMemory(reason)
             observations = [
                 Observations(trial_id=trial.id, outcome=Outcome.FAILED, error=reason) for trial in task.trials
             ]
@@ -100,6 +111,15 @@ class _Bench:
         if self.workload is None or self.group_id != group_id:
             self.workload, self.group_id = Workload.of(trial.config, self.device), group_id
         return self.workload
+
+    def _forget(self) -> None:
+        """Let go of the data and of what the failed attempt left behind."""
+        import torch
+
+        self.workload = self.group_id = None
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _ticker(self) -> Callable[[int, int], None]:
         """A tick that sends at most a few messages a second."""
@@ -123,11 +143,24 @@ class _Bench:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _device(wanted: str) -> tuple[torch.device, Hello]:
-    """The device to train on. Where the wanted one cannot be used: the CPU, and a complaint."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, in any of the ways in which torch and Python say so."""
     import torch
 
-    from runner.doctor import gpu
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    said = ("not enough memory", "out of memory", "can't allocate memory")
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in said)
+
+
+def _device(wanted: str) -> tuple[torch.device, Hello]:
+    """The device to train on. Where the wanted one cannot be used: the CPU, and a complaint.
+
+    Looks at no other GPU than its own: each one touched would hold a context of some 500 MB there.
+    """
+    import torch
+
+    from runner.doctor import cuda
 
     complaint = None
     if wanted == "mps":
@@ -135,11 +168,11 @@ def _device(wanted: str) -> tuple[torch.device, Hello]:
             return torch.device("mps"), Hello("mps", platform.processor(), _versions())
         complaint = "this machine has no MPS device that torch can use"
     elif wanted != "cpu":
-        check = gpu()
+        device = torch.device(wanted if ":" in wanted else "cuda:0")
+        check = cuda([device.index or 0])
         if check.ok:
-            device = torch.device("cuda:0" if wanted in ("auto", "cuda") else wanted)
-            name = torch.cuda.get_device_name(device)
-            return device, Hello(str(device), name, _versions(), devices=torch.cuda.device_count())
+            name, devices = torch.cuda.get_device_name(device), torch.cuda.device_count()
+            return device, Hello(str(device), name, _versions(), devices=devices)
         complaint = check.detail if check.remedy is None else f"{check.detail}; {check.remedy}"
     return torch.device("cpu"), Hello("cpu", platform.machine(), _versions(), complaint)
 

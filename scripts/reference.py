@@ -18,12 +18,13 @@ from data.schema import DATASETS
 from models.schema import MODELS
 from optim.schema import OPTIMIZERS, SCHEDULES
 from runner.settings import EngineSettings, Evaluation, LauncherSettings, TrackerSettings
+from runner.target import DatasetTarget, ModelTarget
 from runner.trial import Budget, Divergence, TrialConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 GROUPS: dict[str, dict[str, type]] = {
-    "model": dict(MODELS),
-    "dataset": dict(DATASETS),
+    "model": {**MODELS, "target": ModelTarget},
+    "dataset": {**DATASETS, "target": DatasetTarget},
     "optimizer": dict(OPTIMIZERS),
     "schedule": dict(SCHEDULES),
     "engine": dict.fromkeys(("auto", "loop", "vmap"), EngineSettings),
@@ -98,7 +99,7 @@ def key_rows(group: str, schema: type, notes: dict[str, tuple[str, str]]) -> lis
             bool(whole_group or field.metadata.get("per_trial")),
         )
         for field in fields(schema)
-        if field.name != "name"
+        if field.name != "name" and not field.metadata.get("spread")
     ]
 
 

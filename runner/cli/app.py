@@ -11,9 +11,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from types import FrameType
 from typing import Annotated
@@ -21,12 +23,13 @@ from typing import Annotated
 import typer
 
 from runner import __version__
-from runner.cli import verbs_about, verbs_analyze, verbs_read, verbs_train
+from runner.cli import verbs_about, verbs_analyze, verbs_decide, verbs_read, verbs_report, verbs_train
 from runner.cli.output import say
 from runner.cli.words import take_info
 from runner.errors import ThalwegError
 
 INTERNAL, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+UNWRITABLE = (errno.ENOSPC, errno.EBADF, errno.EIO, errno.EFBIG)
 
 GREETING = """\
 thalweg trains whole hyperparameter grids as one program, and says what they mean.
@@ -44,7 +47,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: thalweg sweep coupling",
 )
-for verbs in (verbs_train, verbs_read, verbs_analyze, verbs_about):
+for verbs in (verbs_train, verbs_read, verbs_analyze, verbs_report, verbs_decide, verbs_about):
     verbs.register(app)
 
 
@@ -61,37 +64,68 @@ def _greet(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line; return its exit code. Nothing is raised, nothing is printed twice."""
-    terminated: list[int] = []
+    """Run one command line; return its exit code. Nothing is raised, nothing is printed twice.
 
-    def terminate(number: int, frame: FrameType | None) -> None:
-        terminated.append(number)
+    What a signal interrupts may swallow it or stumble over it: whatever the command then ends with, it was
+    interrupted. A second signal ends the process there and then.
+    """
+    signals: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signals.append(number)
+        if len(signals) > 1:
+            _end_now(number)
         raise KeyboardInterrupt
 
     _prepare_streams()
-    before = signal.signal(signal.SIGTERM, terminate)
+    before = {number: signal.signal(number, interrupt) for number in _wanted_signals()}
     try:
-        code = _guarded(list(sys.argv[1:] if arguments is None else arguments))
+        code = _guarded(list(sys.argv[1:] if arguments is None else arguments), signals)
     finally:
-        signal.signal(signal.SIGTERM, before)
-    return TERMINATED if terminated and code in (0, INTERRUPTED) else code
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return TERMINATED if signal.SIGTERM in signals and code == INTERRUPTED else code
 
 
-def _guarded(arguments: list[str]) -> int:
+def _wanted_signals() -> list[int]:
+    """Those to handle: only the main thread may, and what `nohup` or a shell's `&` ignores stays ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        return []
+    return [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+
+
+def _end_now(number: int) -> None:
+    """Leave without tidying up: the store is whole at any moment, and workers end with their driver."""
+    if sys.stderr.isatty():
+        os.write(2, b"\x1b[?25h")  # the cursor, which a progress bar hides
+    os._exit(TERMINATED if number == signal.SIGTERM else INTERRUPTED)
+
+
+def _guarded(arguments: list[str], signals: Sequence[int] = ()) -> int:
     try:
         code = app(args=take_info(arguments), prog_name="thalweg", standalone_mode=False)
         sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):  # the reader, `head` say, has what it wanted; Typer and rich exit then
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except ThalwegError as error:
-        return _fail(error.message, error.hint, error.exit_code, error)
     except (KeyboardInterrupt, typer.Abort):
         say("interrupted")
         return INTERRUPTED
+    except (BrokenPipeError, SystemExit):  # the reader, `head` say, has what it wanted; Typer and rich exit then
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return INTERRUPTED if signals else 0
     except Exception as error:  # recorded: printed with the way to its traceback
-        return _unexpected(error)
-    return code if isinstance(code, int) else 0
+        if signals:
+            say("interrupted")
+            return INTERRUPTED
+        return _failed(error)
+    return INTERRUPTED if signals else code if isinstance(code, int) else 0
+
+
+def _failed(error: Exception) -> int:
+    if isinstance(error, ThalwegError):
+        return _fail(error.message, error.hint, error.exit_code, error)
+    if isinstance(error, OSError) and error.filename is None and error.errno in UNWRITABLE:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the flush at exit fails again
+        return _fail(f"standard output cannot be written: {error.strerror}", None, INTERNAL, error)
+    return _unexpected(error)
 
 
 def _unexpected(error: Exception) -> int:
@@ -116,7 +150,17 @@ def _fail(message: str, hint: str | None, code: int, error: BaseException) -> in
 
 
 def _prepare_streams() -> None:
-    """Never fail on a character that the terminal's encoding lacks."""
+    """Never fail on a character that the terminal's encoding lacks, nor on a stream that was closed (`>&-`).
+
+    Something must be open as 0, 1 and 2, or the next files, the store among them, would get those numbers.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

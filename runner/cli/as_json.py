@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.analysis import Answer, Coupling, Finding, Place, RowFit
+from runner.decide import Choice, Move, Recommendation
 from runner.observation import Series
 from runner.plan import Plan
 from runner.store import StudyRecord, StudySummary, TrialRecord
@@ -76,7 +77,8 @@ def study(rows: Sequence[Row], record: StudyRecord, answers: Sequence[Answer]) -
     slopes = {each.panel: each for each in answers if isinstance(each, Coupling)}
     content = {"study": record.name, "question": record.question, "metric": record.metric}
     cut = [_panel(panel, slopes.get(panel.name)) for panel in panels(rows, record)]
-    return {**content, "panels": cut, "findings": [answer(each) for each in answers]}
+    said = [answer(each) for each in answers]
+    return {**content, "refinements": record.refinements, "panels": cut, "findings": said}
 
 
 def _panel(panel: Panel, found: Coupling | None) -> dict[str, Any]:
@@ -178,3 +180,47 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "diverged": cell.diverged,
         "trials": [member.trial_id for member in cell.rows],
     }
+
+
+def recommendation(found: Recommendation, record: StudyRecord) -> dict[str, Any]:
+    """What to take from a study; test metrics of the chosen cell alone."""
+    return {
+        "study": record.name,
+        "metric": record.metric,
+        "direction": record.direction,
+        "refinements": record.refinements,
+        "trained": found.trained,
+        "untrained": found.untrained,
+        "recommendation": _choice(found.choices[0]) if found.choices else None,
+        "test": {name: {"mean": cell.mean, "n": cell.n} for name, cell in found.test},
+        "bounds": [asdict(bound) for bound in found.bounds],
+        "others": [_choice(each) for each in found.choices[1:]],
+        "moves": [move(each) for each in found.moves],
+    }
+
+
+def _choice(each: Choice) -> dict[str, Any]:
+    spans = {key: {"low": low, "high": high} for key, low, high in each.spans}
+    return {"panel": each.panel.name, "behind": each.behind, "spans": spans, **_near(each.near)}
+
+
+def proposal(moves: Sequence[Move], record: StudyRecord, seconds_a_trial: float | None) -> dict[str, Any]:
+    """What refine would add; `seconds` is of one core."""
+    trials = sum(len(each.members) for each in moves)
+    return {
+        "study": record.name,
+        "refinements": record.refinements,
+        "trials": trials,
+        "seconds": None if seconds_a_trial is None else trials * seconds_a_trial,
+        "moves": [{**move(each), "points": _points(each)} for each in moves],
+    }
+
+
+def move(each: Move) -> dict[str, Any]:
+    """One move, without its trials."""
+    keys = ("kind", "panel", "key", "what", "why", "effect")
+    return {**{key: getattr(each, key) for key in keys}, "trials": len(each.members)}
+
+
+def _points(each: Move) -> list[dict[str, Any]]:
+    return [{"id": m.trial.id, "block": m.block, "axes": dict(m.axes)} for m in each.members]

@@ -15,16 +15,18 @@ from rich.text import Text
 from runner.cli import as_json
 from runner.cli import words as given
 from runner.cli.output import emit_json, err, out, say
-from runner.errors import UsageError
+from runner.errors import UsageError, last_line
 from runner.figures import count, duration
+from runner.project import here
 from runner.store import Store
 from runner.terminal.text import clean
 
 if TYPE_CHECKING:
     from runner.config import Declaration, Request
+    from runner.crew import Crew
     from runner.plan import Plan
     from runner.session import SweepResult
-    from runner.settings import TrackerSettings
+    from runner.settings import Settings, TrackerSettings
     from runner.study import Member
 
 WORK_LEFT, FAILED, INTERRUPTED = 3, 3, 130
@@ -75,7 +77,7 @@ def plan(
 
     What is wanted, what is done and what is missing. Nothing is trained or written.
     """
-    request = _request(words, config_dir, config_name)
+    request = _request(_about_a_study(words or ()), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
     wanted = _wanted(request, store, yes)
@@ -103,16 +105,17 @@ def sweep(
 
     Stop it at any time; the same command goes on where it stopped.
     """
-    request = _request(words, config_dir, config_name)
+    request = _request(_about_a_study(words or ()), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
     wanted = _wanted(request, store, yes)
-    with _open_to_write(wanted.path) as opened:
-        made, result = _train(wanted, opened)
-        _show_answer(opened, wanted.declaration.study.name)
-        code = _close(made, result, store, opened)
+    with crew_of(wanted.declaration.settings) as crew, open_to_write(wanted.path) as opened:
+        made, result = _train(wanted, opened, crew)
+        show_answer(opened, wanted.declaration.study.name)
+        report(opened, wanted.declaration.study.name, result)
+        code = close(made, result, store, opened)
         if result and not result.interrupted:
-            _export(wanted.declaration, opened, request.words)
+            export(wanted.declaration.study.name, wanted.declaration.settings.tracker, opened, request.words)
     return code
 
 
@@ -130,13 +133,13 @@ def run(
     if _shown(request, cfg, resolve, info):
         return 0
     wanted = _wanted(request, store, yes=False, one=True)
-    with _open_to_write(wanted.path) as opened:
-        _, result = _train(wanted, opened)
+    with crew_of(wanted.declaration.settings) as crew, open_to_write(wanted.path) as opened:
+        _, result = _train(wanted, opened, crew)
         if result and result.interrupted:
             return INTERRUPTED
         _show_trial(opened, wanted.members[0].trial.id)
         if result:
-            _export(wanted.declaration, opened, request.words)
+            export(wanted.declaration.study.name, wanted.declaration.settings.tracker, opened, request.words)
     return FAILED if result and result.failed else 0
 
 
@@ -144,6 +147,18 @@ def _request(words: Sequence[str] | None, config_dir: str | None, config_name: s
     from runner.config import Request
 
     return Request(tuple(words or ()), config_dir, config_name)
+
+
+def _about_a_study(words: Sequence[str]) -> list[str]:
+    """The words of `plan` or `sweep`; the study of thalweg.yaml first, where they name none.
+
+    `study.name=NAME` names a sweep without a study file, and `study=null` an unnamed one.
+    """
+    project = here()
+    names_one = any("=" not in word and not word.startswith(("-", "~")) for word in words)
+    if project is None or project.study is None or names_one or any(w.startswith("study") for w in words):
+        return list(words)
+    return [project.study, *words]
 
 
 def _shown(request: Request, cfg: str | None, resolve: bool, info: str | None) -> bool:
@@ -182,7 +197,15 @@ def _product(block: object) -> str:
     return " × ".join(f"{len(axis.values):,} {axis.key}" for axis in axes) or "1"
 
 
-def _open_to_write(path: Path) -> Store:
+def crew_of(settings: Settings) -> Crew:
+    """The workers; entering it refuses a device that is not there, before anything is written."""
+    from runner.crew import Crew
+
+    return Crew(settings)
+
+
+def open_to_write(path: Path) -> Store:
+    """Open the store to write, saying what is to be known about its place."""
     opened = Store.open(path, "write")
     for warning in opened.warnings:
         say(warning)
@@ -200,7 +223,7 @@ def _show_plan(made: Plan) -> None:
         show_groups(screen, made)
 
 
-def _train(wanted: Wanted, opened: Store) -> tuple[Plan, SweepResult | None]:
+def _train(wanted: Wanted, opened: Store, crew: Crew) -> tuple[Plan, SweepResult | None]:
     """Declare and train what is missing; None where nothing is."""
     from runner.terminal.listing import plan_details, plan_line
 
@@ -214,18 +237,39 @@ def _train(wanted: Wanted, opened: Store) -> tuple[Plan, SweepResult | None]:
         return made, None
     for line in (plan_line(made), *plan_details(made)):
         say(line)
+    return made, train_missing(made, opened, wanted.declaration.settings, crew)
+
+
+def train_missing(made: Plan, opened: Store, settings: Settings, crew: Crew) -> SweepResult:
+    """Train what a plan lacks, showing how far it is."""
     from runner import session
     from runner.terminal.progress import SweepProgress
 
-    with SweepProgress(err(), made.to_train, study.metric) as progress:
-        result = session.sweep(made, opened, wanted.declaration.settings, progress)
-    return made, result
+    with SweepProgress(err(), made.to_train, made.study.metric) as progress:
+        return session.sweep(made, opened, settings, progress, crew)
 
 
-def _show_answer(opened: Store, name: str) -> None:
-    from runner.terminal.answer import show_answer
+def show_answer(opened: Store, name: str) -> None:
+    """Print what a study says so far."""
+    from runner.terminal import answer
 
-    show_answer(out(), opened.study_rows(name), opened.study(name), opened.series)
+    answer.show_answer(out(), opened.study_rows(name), opened.study(name), opened.series)
+
+
+def report(opened: Store, name: str, result: SweepResult | None) -> None:
+    """Write the study's report if anything was trained or there is none yet, and say where it is."""
+    from runner.cli.report import report_path, shown, write_report
+
+    path = report_path(opened, name)
+    if result and result.interrupted:
+        return
+    try:
+        if result or not path.exists():
+            write_report(opened, name)
+    except UsageError as error:  # a full disk, a folder in the way: the results themselves are safe
+        say(f"no report: {error.message}")
+        return
+    say(f"report: {shown(path)}")
 
 
 def _show_trial(opened: Store, trial_id: str) -> None:
@@ -236,10 +280,10 @@ def _show_trial(opened: Store, trial_id: str) -> None:
     if trial.metrics:
         show_metrics(out(), trial.metrics)
     if trial.error:
-        say(f"error: {_last_line(trial.error)}")
+        say(f"error: {last_line(trial.error)}")
 
 
-def _close(made: Plan, result: SweepResult | None, store: str | None, opened: Store) -> int:
+def close(made: Plan, result: SweepResult | None, store: str | None, opened: Store) -> int:
     """Say how the sweep ended and what to type next; return the exit code."""
     from runner.summary import panels
     from runner.terminal.answer import A_LINE_EACH
@@ -253,29 +297,25 @@ def _close(made: Plan, result: SweepResult | None, store: str | None, opened: St
     if result:
         ended = [f"{result.finished:,} finished", f"{result.diverged:,} diverged"]
         ended += [f"{result.failed:,} failed"] if result.failed else []
-        say(f"{', '.join(ended)}; {duration(result.seconds)} on {result.device}")
+        ended += [f"{result.untried:,} not tried"] if result.untried else []
+        memory = f", {result.peak_bytes / 2**20:,.0f} MiB a worker at most" if result.peak_bytes else ""
+        say(f"{', '.join(ended)}; {duration(result.seconds)} on {result.device}{memory}")
     many = len(panels(opened.study_rows(made.study.name), made.study)) >= A_LINE_EACH
     say(f"next: {given.with_store(f'thalweg show {name} --maps' if many else f'thalweg best {name}', store)}")
     if result and result.failed:
-        say(f"{count(result.failed, 'trial')} failed, the first with: {_last_line(result.first_error or 'no message')}")
+        say(f"{count(result.failed, 'trial')} failed, the first with: {last_line(result.first_error or 'no message')}")
         say(f"tried again by: {given.as_typed()}")
         return FAILED
     return 0
 
 
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "no message"
-
-
-def _export(declaration: Declaration, opened: Store, words: Sequence[str]) -> None:
-    """Write W&B runs of the study for as long as the command may still take."""
-    settings: TrackerSettings = declaration.settings.tracker
+def export(name: str, settings: TrackerSettings, opened: Store, words: Sequence[str]) -> None:
+    """Write W&B runs of a study for as long as the command may still take."""
     if settings.name == "none":
         return
     from runner.cli.export import export_stored
 
-    result = export_stored(opened, declaration.study.name, settings, words, deadline_seconds=EXPORT_SECONDS)
+    result = export_stored(opened, name, settings, words, deadline_seconds=EXPORT_SECONDS)
     for warning in result.warnings:
         say(warning)
     if result.worth_saying:

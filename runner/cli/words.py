@@ -13,6 +13,7 @@ import typer
 
 from runner.cli.output import say
 from runner.errors import UsageError
+from runner.project import here
 from runner.store import Store, StudyRecord
 
 INFO_KINDS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
@@ -25,7 +26,7 @@ Words = Annotated[
 StudyName = Annotated[str | None, typer.Argument(metavar="STUDY", help="A study's name; else the last one swept.")]
 StorePath = Annotated[
     str | None,
-    typer.Option("--store", metavar="PATH", help="The store [THALWEG_STORE; results/thalweg.sqlite]."),
+    typer.Option("--store", metavar="PATH", help="The store [THALWEG_STORE; thalweg.yaml; results/thalweg.sqlite]."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ConfigDir = Annotated[
@@ -46,8 +47,10 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Go on with more than 10,
 
 
 def store_path(given: str | None) -> Path:
-    """Return where the store is: as given, else THALWEG_STORE, else under the current folder."""
-    return Path(given or os.environ.get("THALWEG_STORE") or DEFAULT_STORE).expanduser()
+    """Return where the store is: as given, else THALWEG_STORE, else thalweg.yaml, else under the current folder."""
+    project = here()
+    chosen = given or os.environ.get("THALWEG_STORE") or (project and project.store)
+    return Path(chosen or DEFAULT_STORE).expanduser()
 
 
 def open_to_read(given: str | None) -> Store | None:

@@ -35,8 +35,9 @@ from runner.keys import (
     unknown_key,
     wrong_value,
 )
-from runner.ranges import check_count, looks_like_range, numeric_values
+from runner.ranges import Points, check_count, looks_like_range, numeric_values, parse_number
 from runner.study import Analysis, Axis, Base, Block, Expectation, Study, updates_at
+from runner.target import fitted, is_argument, may_be_argument, no_argument
 from runner.trial import TrialConfig
 
 REPLICATE = "seed"
@@ -123,18 +124,19 @@ class _Builder:
                 if key in declared.derive or key in {word.key for word in used}:
                     raise ConfigError(f"{key} is an axis and set by use or derive as well", "keep one of them")
             group_axes = tuple(self._group_axis(word) for key, word in words.items() if key in self.groups)
-            axes = [self._axis(word) for key, word in words.items() if key not in self.groups]
-            axes.sort(key=lambda axis: axis.key == self.replicate)
+            free = [word for key, word in words.items() if key not in self.groups]
+            free.sort(key=lambda word: word.key == self.replicate)
+            bases = self._bases(used, group_axes, free)
             expect = declared.expect
             block = Block(
                 name=declared.name,
-                bases=(),
-                axes=tuple(axes),
+                bases=bases,
+                axes=tuple(self._axis(word, bases[0].at({})) for word in free),
                 group_axes=group_axes,
                 derive={key: str(text) for key, text in declared.derive.items()},
                 expect=Expectation(expect.slope, expect.tolerance) if expect else None,
             )
-            return _checked_block(replace(block, bases=self._bases(used, block)), self.section.metric)
+            return _checked_block(block, self.section.metric)
 
     def _axis_words(self, declared: BlockSection) -> dict[str, Word]:
         yaml = {**declared.axes, **self.section.replicate}
@@ -182,19 +184,23 @@ class _Builder:
             check_option(word.key, item, self.groups)
         return Axis(word.key, tuple(dict.fromkeys(word.in_order(items))), word.typed)
 
-    def _axis(self, word: Word) -> Axis:
+    def _axis(self, word: Word, config: Mapping[str, Any]) -> Axis:
         if word.glob or word.items is None:
             raise ConfigError(f"{word.text} is a glob, but {word.key} is not a group", "list the values")
-        return Axis(word.key, tuple(word.in_order(axis_values(word.key, word.items))), word.typed)
+        of = partial(argument_values, config=config) if is_argument(word.key, config) else axis_values
+        return Axis(word.key, tuple(word.in_order(of(word.key, word.items))), word.typed)
 
-    def _bases(self, used: Sequence[Word], block: Block) -> tuple[Base, ...]:
+    def _bases(self, used: Sequence[Word], group_axes: Sequence[Axis], free: Sequence[Word]) -> tuple[Base, ...]:
         choices = [word.text for key, word in self.overrides.choices.items() if key not in self.declared]
         values = [word.text for key, word in self.overrides.values.items() if key not in self.declared]
         choices += [word.text for word in used if word.key in self.groups]
         values += [word.text for word in used if word.key not in self.groups]
+        values += [  # an argument that the target's YAML does not have, and so is added
+            override_text("+", word.key, None) for word in free if may_be_argument(word.key) and word.prefix == "+"
+        ]
         bases = []
-        for point in product(*(axis.values for axis in block.group_axes)):
-            chosen = [f"{axis.key}={option}" for axis, option in zip(block.group_axes, point, strict=True)]
+        for point in product(*(axis.values for axis in group_axes)):
+            chosen = [f"{axis.key}={option}" for axis, option in zip(group_axes, point, strict=True)]
             base, config = self.compose([*choices, *chosen], values)
             refuse_unknown_keys(config)
             bases.append(base)
@@ -216,9 +222,33 @@ def axis_values(key: str, items: Sequence[Any]) -> list[Scalar]:
     return list(dict.fromkeys(coerced(key, value) for value in values))
 
 
+def argument_values(key: str, items: Sequence[Any], config: Mapping[str, Any]) -> list[Scalar]:
+    """Return the values of an axis over a target's argument, in the type that its YAML has in `config`."""
+    values: list[Any] = []
+    for item in items:
+        if isinstance(item, Points) or (isinstance(item, str) and looks_like_range(item)):
+            values += numeric_values(key, [item])
+        elif item is None or isinstance(item, Mapping):
+            raise ConfigError(f"axis {key} holds {shown(item)}; expected numbers, texts, true, false or lists")
+        else:
+            values.append(item)
+    check_count(key, len(values))
+    if {type(value) for value in values} == {int, float}:
+        values = [float(value) for value in values]
+    written = dict(flatten(config))
+    if key not in written:
+        raise no_argument(key, config)
+    return list(dict.fromkeys(coerced(key, fitted(key, value, written[key])) for value in values))
+
+
 def read_number(word: Word) -> Word:
     """Return a word for a number with that number as its text; a range makes it a sweep. Others stay as they are."""
     leaf, value = leaf_of(word.key), word.value
+    if may_be_argument(word.key) and isinstance(value, str) and not word.is_sweep and "${" not in value:
+        if looks_like_range(value):
+            return replace(word, items=(value,), value=None)
+        if parse_number(value) is None:
+            return word  # text, and so for a target; if not, the check of types says so
     if leaf is None or not leaf.is_number or word.is_sweep or word.prefix == "~":
         return word
     if value == "" or value == []:

@@ -6,6 +6,7 @@ Composes once per combination of group choices; values are applied afterwards, a
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from runner.canonical import Scalar
 from runner.config.words import one_sentence, override_text
-from runner.config.yaml import refuse_bombs
 from runner.errors import ConfigError
-from runner.keys import TRIAL_SECTIONS, flatten, leaf_of, leaves, unknown_key
+from runner.keys import TRIAL_SECTIONS, flatten, leaf_of, unknown_key
 from runner.study import Base
+from runner.target import fitted, is_argument, is_target, may_be_argument, no_argument
+from runner.yaml import refuse_bombs
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -109,6 +111,7 @@ class Composer:
             with open_dict(node):
                 del node["hydra"]
                 declared = node.pop("study", None)
+                _fill_target(node)
             unresolved = OmegaConf.to_container(declared, resolve=False) if declared is not None else {}
             _refuse_resolvers({"study": unresolved})
             study: Any = unresolved
@@ -120,6 +123,15 @@ class Composer:
         if not isinstance(study, dict):
             raise ConfigError(f"study is {study!r}; expected a section with its keys")
         return Composition(node, study, chosen, sources)
+
+
+def _fill_target(node: DictConfig) -> None:
+    """Put the defaults of our own keys under those of a dataset that is a target."""
+    from omegaconf import OmegaConf
+
+    if node.get("dataset") is not None and is_target(node.dataset):
+        ours = OmegaConf.load(CONF / "dataset" / "target.yaml")
+        node["dataset"] = OmegaConf.merge(ours, node.dataset)
 
 
 def check_folders(config_dir: str | None, config_name: str | None) -> None:
@@ -169,14 +181,20 @@ def _apply(node: DictConfig, text: str) -> None:
 
     with one_sentence(f"{text[:60]!r} cannot be applied"):
         word = OverridesParser.create().parse_override(text)
-        exists = OmegaConf.select(node, word.key_or_group) is not None
-        if not exists and word.key_or_group in leaves() and not word.is_force_add() and not word.is_add():
-            section, _, name = word.key_or_group.partition(".")
-            if not name or name not in (node.get(section) or {}):
-                raise unknown_key(word.key_or_group)
-        if exists and word.is_add():
-            raise ConfigError(f"{word.key_or_group} is already there", f"write {text.lstrip('+')}")
+        key, adds = word.key_or_group, word.is_add() or word.is_force_add()
+        written = OmegaConf.select(node, key, throw_on_resolution_failure=False)
+        section, _, name = key.partition(".")
+        has = written is not None or (name and name in (node.get(section) or {}).keys())  # noqa: SIM118 (null and ???)
+        if not has and not adds and may_be_argument(key) and is_target(node.get(section)):
+            raise no_argument(key, node)
+        if not has and not adds and leaf_of(key):
+            raise unknown_key(key)
+        if written is not None and word.is_add():
+            raise ConfigError(f"{key} is already there", f"write {text.lstrip('+')}")
         ConfigLoaderImpl._apply_overrides_to_config([word], node)
+        if is_argument(key, node) and written is not None and not word.is_delete():
+            value = OmegaConf.select(node, key)
+            OmegaConf.update(node, key, fitted(key, plain_value(value), plain_value(written)), merge=False)
 
 
 def _at_plain(trial: Mapping[str, Any], updates: Mapping[str, Scalar]) -> dict[str, Any]:
@@ -186,7 +204,7 @@ def _at_plain(trial: Mapping[str, Any], updates: Mapping[str, Scalar]) -> dict[s
         node = config
         for name in path:
             node = node[name]
-        node[last] = decoded(key, value)
+        node[last] = fitted(key, value, node.get(last)) if is_argument(key, config) else decoded(key, value)
     return config
 
 
@@ -196,17 +214,25 @@ def _at_interpolated(node: DictConfig, updates: Mapping[str, Scalar]) -> dict[st
     with one_sentence("the configuration cannot be resolved"):
         changed = copy.deepcopy(node)
         for key, value in updates.items():
-            OmegaConf.update(changed, key, decoded(key, value), merge=False)
+            own = is_argument(key, changed)
+            written = plain_value(OmegaConf.select(changed, key)) if own else None
+            new = fitted(key, value, written) if own else decoded(key, value)
+            OmegaConf.update(changed, key, new, merge=False)
         config = _plain(changed, resolve=True)
     return {name: config[name] for name in TRIAL_SECTIONS if name in config}
 
 
 def decoded(key: str, value: Scalar) -> Any:
     """Return the value a coordinate stands for: a key that holds a list is given as its JSON text."""
-    import json
-
     leaf = leaf_of(key)
     return json.loads(value) if leaf and leaf.kind == "list" and isinstance(value, str) else value
+
+
+def plain_value(value: Any) -> Any:
+    """A value of a node as Python has it."""
+    from omegaconf import ListConfig, OmegaConf
+
+    return OmegaConf.to_container(value) if isinstance(value, ListConfig) else value
 
 
 def _copied(value: Any) -> Any:

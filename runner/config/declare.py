@@ -16,10 +16,10 @@ from runner.canonical import as_dict, canonical_json, tagged_hash
 from runner.config.blocks import Overrides, build, check_option, read_number
 from runner.config.compose import Composer, Composition, check_folders, options
 from runner.config.section import read_section
-from runner.config.words import Word, flattened, parse_word
-from runner.config.yaml import first_comment
+from runner.config.words import Word, flattened, override_text, parse_word
 from runner.errors import ConfigError
 from runner.keys import (
+    flatten,
     is_setting,
     leaf_of,
     sections,
@@ -27,12 +27,18 @@ from runner.keys import (
     trial_config,
     unknown_key,
 )
+from runner.project import Project, Role, check_name, here
 from runner.settings import Settings
 from runner.study import Axis, Base, Block, Study, updates_at
+from runner.target import may_be_argument
+from runner.yaml import first_comment
 
 NAME = re.compile(r"(?![-.])[A-Za-z0-9_.-]{1,64}")
 """What a study may be called."""
 _NAME_EXPECTED = "up to 64 of A-Z a-z 0-9 _ . - and neither - nor . in front"
+
+ROLES: dict[str, Role] = {"model._target_": "model", "dataset._target_": "dataset", "task.loss": "loss"}
+"""The keys that name a class or function of the user's."""
 
 _STUDY_KEYS = ("name", "question", "metric", "direction")
 
@@ -77,6 +83,8 @@ class _Typed:
 
 def declare(request: Request) -> Declaration:
     """Return what a request declares. Raises ConfigError for what cannot mean anything; nothing is started."""
+    project = here()
+    request = _located(request, project)
     groups = _groups(request)
     words, study_name = _words(request, groups)
     with Composer(request.config_dir, request.config_name) as composer:
@@ -90,6 +98,7 @@ def declare(request: Request) -> Declaration:
 
         overrides = Overrides(typed.choices, typed.values, typed.axes)
         study = build(study_name or "", section, groups, overrides, compose)
+        _check_names(study, project)
         settings = settings_of(made[0].resolved)
         changed = study_name is None or any(not is_setting(key) for key in overrides.keys)
         study = replace(study, name=_name(typed, study), overridden=changed)
@@ -98,6 +107,7 @@ def declare(request: Request) -> Declaration:
 
 def groups(config_dir: str | None = None) -> dict[str, list[tuple[str, str]]]:
     """Return group -> (option, the first comment line of its file), without importing Hydra."""
+    config_dir = _located(Request((), config_dir), here()).config_dir
     check_folders(config_dir, None)
     return {
         group: [(option, first_comment(file)) for option, file in sorted(found.items())]
@@ -116,6 +126,7 @@ def job(request: Request, resolve: bool = False) -> str:
 
 def info(request: Request) -> str:
     """Return where configuration is looked for and which option of each group was chosen (Hydra's --info)."""
+    request = _located(request, here())
     found = _composed(request)
     lines = ["Search path:", *(f"  {source}" for source in found.sources)]
     lines += ["Chosen:", *(f"  {group}: {option}" for group, option in sorted(found.choices.items()))]
@@ -125,11 +136,30 @@ def info(request: Request) -> str:
 
 def _composed(request: Request) -> Composition:
     declare(request)  # refuses what is wrong, with its own sentences
+    request = _located(request, here())
     found = _groups(request)
     words, study_name = _words(request, found)
     with Composer(request.config_dir, request.config_name) as composer:
         typed, _ = _typed(words, study_name, found, composer)
         return composer.compose(typed.choice_texts, [word.text for word in typed.values.values()])
+
+
+def _located(request: Request, project: Project | None) -> Request:
+    """The request with the project's configuration folder, unless it names one."""
+    if project is None or project.config is None or request.config_dir is not None:
+        return request
+    return replace(request, config_dir=str(project.folder / project.config))
+
+
+def _check_names(study: Study, project: Project | None) -> None:
+    """Refuse a target from a package that nobody declared. What is left is imported by the session, not here."""
+    for block in study.blocks:
+        swept = {axis.key: axis.values for axis in block.axes}
+        composed = [dict(flatten(base.at({}))) for base in block.bases]
+        for key, role in ROLES.items():
+            for path in swept.get(key) or dict.fromkeys(config[key] for config in composed if key in config):
+                if path != "auto":
+                    check_name(key, role, str(path), project)
 
 
 def _groups(request: Request) -> dict[str, list[str]]:
@@ -229,11 +259,15 @@ def _sort_value(word: Word, typed: _Typed, names: Sequence[str]) -> None:
         typed.values[word.key] = word
         return
     word = read_number(word)
+    if is_setting(word.key) and leaf.kind == "list" and word.items is not None:
+        word = replace(
+            word, items=None, value=list(word.items), text=override_text(word.prefix, word.key, list(word.items))
+        )
     if not word.is_sweep:
         typed.values[word.key] = word
     elif is_setting(word.key):
         raise ConfigError(f"{word.text} gives several values to a setting", f"give {word.key} one value")
-    elif word.prefix == "+":
+    elif word.prefix == "+" and not may_be_argument(word.key):
         raise ConfigError(f"{word.key} is already there", f"write {word.text[1:]}")
     else:
         typed.axes[word.key] = word

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from runner.choice import Choice, Layout
-from runner.engine.executors import EXECUTORS, solo_gradient, vmap_gradient
+from runner.engine.executors import EXECUTORS
+from runner.engine.gradient import solo_gradient, vmap_gradient
 from runner.engine.inputs import Inputs
 from runner.engine.workload import Workload
 from runner.trial import Trial
@@ -67,17 +68,15 @@ def _verdict(workload: Workload, question: Question, lanes: int) -> tuple[str, s
 def _objection(workload: Workload, sample: Sequence[Trial], layout: Layout) -> str | None:
     """Why these trials must not be fused, or None: their fused gradient is compared with each one's own."""
     pair = list(sample[:2])
-    block, train = Inputs(pair, layout, workload).block(0, 1, np.arange(len(pair))), workload.splits["train"]
-    rows, smoothing = block.rows[0], block.label_smoothing
+    block = Inputs(pair, layout, workload).block(0, 1, np.arange(len(pair)))
     state = workload.start(pair)
     try:
-        _, fused_KP, _ = vmap_gradient(workload, block.shared, smoothing)(state, *train.take(rows))
+        _, fused_KP, _ = vmap_gradient(workload, block.shared)(state, next(block.feeds(workload)))
     except Exception as error:  # whatever torch says against fusing this model is the reason
         return f"vmap cannot take this model: {str(error).splitlines()[0]}"
     worst = 0.0
     for k in range(len(pair)):
-        own = block.lane(k)
-        _, solo_1P, _ = solo_gradient(workload, own.label_smoothing)(state.lane(k), *train.take(own.rows[0]))
+        _, solo_1P, _ = solo_gradient(workload)(state.lane(k), next(block.lane(k).feeds(workload)))
         worst = max(worst, float((fused_KP[k] - solo_1P[0]).norm() / solo_1P.norm().clamp(min=1e-30)))
     if not math.isfinite(worst) or worst > TOLERANCE[workload.dtype]:
         return f"the fused gradient differs from the loop's by {worst:.1e}"

@@ -7,26 +7,35 @@ clock. Knows neither store nor tracker; who trains which cohort is decided elsew
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from runner.choice import Layout
+from runner.engine.checkpoint import Checkpoint, pack, unpack
 from runner.engine.evaluate import evaluate
 from runner.engine.executors import EXECUTORS
 from runner.engine.inputs import Inputs
+from runner.engine.record import Record
+from runner.engine.seating import seats
 from runner.engine.state import State, weight_hash
 from runner.engine.workload import Workload
-from runner.observation import Observations, Outcome, Series
+from runner.observation import Observations
 from runner.trial import Trial
 
 BLOCK = 50
 """Steps between read-outs: long enough to keep a GPU busy, short enough to drop dead lanes and show progress."""
+LAG = {"cuda": 1}
+"""Blocks that are under way while an earlier one is read out, by device. None elsewhere: the CPU is the host."""
+HALT = 20
+"""Blocks after which all that is under way is read out, so that a checkpoint can be taken."""
 
-BATCH_LOSS = "train/batch_loss"
 Tick = Callable[[int, int], None]
 """(trial-steps done since the last call, trials diverged since the last call)."""
 
@@ -44,44 +53,41 @@ class Cohort:
     layout: Layout
     evaluations: int
 
-
-@dataclass
-class _Record:
-    """What is collected while a cohort trains. lane_of maps a lane to a trial's place in the cohort."""
-
-    lane_of: np.ndarray
-    batch_loss_TN: np.ndarray
-    evaluated: list[int] = field(default_factory=list)
-    val: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    final: dict[str, np.ndarray] = field(default_factory=dict)
-    diverged_step: dict[int, int] = field(default_factory=dict)
-    hashes: dict[int, str] = field(default_factory=dict)
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint of this cohort must say."""
+        trials = [trial.id for trial in self.trials]
+        return {"trials": trials, "executor": self.executor, "layout": self.layout, "evaluations": self.evaluations}
 
 
-def train(cohort: Cohort, workload: Workload, tick: Tick = lambda steps, diverged: None) -> list[Observations]:
-    """Train a cohort to its end and return the observations of its trials, in order."""
+@dataclass(frozen=True)
+class Keeping:
+    """Where checkpoints go: `due` is asked at the fixed steps where one can be taken, `save` is handed it."""
+
+    due: Callable[[], bool]
+    save: Callable[[Checkpoint], None]
+
+
+def train(
+    cohort: Cohort,
+    workload: Workload,
+    tick: Tick = lambda steps, diverged: None,
+    *,
+    resume: Checkpoint | None = None,
+    keeping: Keeping | None = None,
+) -> list[Observations]:
+    """Train a cohort to its end and return the observations of its trials, in order.
+
+    With `resume`, a checkpoint of this very cohort, it goes on from there and ends with the same bits as without
+    interruption (ValueError if the checkpoint is another's); the work before it is not ticked again. `keeping` is
+    asked between blocks whether a checkpoint is due. Whether one is taken changes nothing in the training.
+    """
     started = time.monotonic()
-    config = cohort.trials[0].config
-    state = workload.start(cohort.trials)
-    inputs = Inputs(cohort.trials, cohort.layout, workload)
-    record = _Record(np.arange(state.lanes), np.full((config.budget.steps, state.lanes), np.nan))
-    measured = evaluation_steps(config.budget.steps, cohort.evaluations)
-    _measure(record, workload, state, cohort)
-    for start, stop in _spans(config.budget.steps, measured):
-        losses_TK = EXECUTORS[cohort.executor](workload, state, inputs.block(start, stop, record.lane_of))
-        record.batch_loss_TN[start:stop, record.lane_of] = losses_TK.cpu().double().numpy()
-        steps_done = (stop - start) * state.lanes
-        dead = len(record.diverged_step)
-        state = _drop_diverged(record, workload, state)
-        dead = len(record.diverged_step) - dead
-        tick(steps_done + dead * (config.budget.steps - stop), dead)
-        if not state.lanes:
-            break
-        if stop in measured:
-            _measure(record, workload, state, cohort)
-    _finish(record, workload, state, cohort)
+    with workload.numerics(), torch.random.fork_rng(enabled=workload.draws):
+        course = _Course(cohort, workload, tick, resume)
+        course.run(keeping)
     seconds = (time.monotonic() - started) / len(cohort.trials)
-    return [_observations(record, place, trial, seconds) for place, trial in enumerate(cohort.trials)]
+    return course.record.observations(cohort.trials, seconds)
 
 
 def evaluation_steps(steps: int, points: int) -> list[int]:
@@ -94,70 +100,131 @@ def _spans(steps: int, measured: Sequence[int]) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def _measure(record: _Record, workload: Workload, state: State, cohort: Cohort) -> None:
-    """Append the validation metrics of the living lanes to the record."""
-    record.evaluated.append(state.step)
-    for name, values_K in evaluate(workload, state, "val", cohort.executor).items():
-        row = np.full(len(cohort.trials), np.nan)
-        row[record.lane_of] = values_K.numpy()
-        record.val.setdefault(name, []).append(row)
+@dataclass(frozen=True)
+class _Readout:
+    """A block's losses and deaths on their way to the host."""
+
+    start: int
+    stop: int
+    lane_of: np.ndarray
+    losses_TK: Tensor
+    alive_K: Tensor
+    diverged_step_K: Tensor
+    arrived: torch.cuda.Event | None
+
+    @classmethod
+    def begin(cls, start: int, stop: int, lane_of: np.ndarray, losses_TK: Tensor, state: State) -> _Readout:
+        """Start copying; on a GPU nobody waits, and the state may be written meanwhile."""
+        on_gpu = losses_TK.device.type == "cuda"
+        losses, alive, diverged_step = (
+            torch.empty(part.shape, dtype=part.dtype, pin_memory=on_gpu).copy_(part, non_blocking=True)
+            for part in (losses_TK, state.alive, state.diverged_step)
+        )
+        event = None
+        if on_gpu:
+            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            event.record(torch.cuda.current_stream(losses_TK.device))
+        return cls(start, stop, lane_of, losses, alive, diverged_step, event)
 
 
-def _drop_diverged(record: _Record, workload: Workload, state: State) -> State:
-    """Take the lanes that died out of the state, keeping their weights' hash and the step they died at."""
-    alive = state.alive.cpu().numpy()
-    if alive.all():
-        return state
-    for k in np.flatnonzero(~alive):
-        place = int(record.lane_of[k])
-        record.diverged_step[place] = int(state.diverged_step[k])
-        record.hashes[place] = _hash_of(workload, state, int(k))
-    record.lane_of = record.lane_of[alive]
-    return state.keep(torch.as_tensor(np.flatnonzero(alive), device=workload.device))
+class _Course:
+    """A cohort's way from its first step, or a checkpoint, to its last."""
 
+    def __init__(self, cohort: Cohort, workload: Workload, tick: Tick, resume: Checkpoint | None) -> None:
+        self.cohort, self.workload, self.tick = cohort, workload, tick
+        self.steps = cohort.trials[0].config.budget.steps
+        self.inputs = Inputs(cohort.trials, cohort.layout, workload)
+        self.measured = evaluation_steps(self.steps, cohort.evaluations)
+        self.lag = LAG.get(workload.device.type, 0)
+        self.under_way: deque[_Readout] = deque()
+        if resume is not None:
+            self.state, self.record = unpack(resume, cohort.facts, workload.start(cohort.trials[:1]))
+        else:
+            self.record = Record.start(self.steps, len(cohort.trials))
+            self.state = workload.start(cohort.trials)
+            if seats(workload, cohort.executor, self.state.lanes, 0) != self.state.lanes:
+                self._sit(np.arange(self.state.lanes))
+            self._measure()
 
-def _finish(record: _Record, workload: Workload, state: State, cohort: Cohort) -> None:
-    """Measure the living lanes on all splits at the end; one whose final validation loss is not finite diverged."""
-    if not state.lanes:
-        return
-    for k, place in enumerate(record.lane_of):
-        record.hashes[int(place)] = _hash_of(workload, state, k)
-    for split in ("train", "val", "test"):
-        for name, values_K in evaluate(workload, state, split, cohort.executor).items():
-            row = np.full(len(cohort.trials), np.nan)
-            row[record.lane_of] = values_K.numpy()
-            record.final[f"{split}/{name}"] = row
-    for place in record.lane_of:
-        if not np.isfinite(record.final["val/loss"][place]):
-            record.diverged_step[int(place)] = state.step
+    def run(self, keeping: Keeping | None) -> None:
+        """Train to the end."""
+        for number, (start, stop) in enumerate(_spans(self.steps, self.measured)):
+            if start < self.state.step:
+                continue
+            self._advance(start, stop)
+            halt = stop in self.measured or number % HALT == HALT - 1
+            while len(self.under_way) > (0 if halt else self.lag):
+                self._read(self.under_way.popleft())
+            if not self.record.living:
+                return
+            if stop in self.measured:
+                self._measure()
+            if keeping and not self.under_way and stop < self.steps and keeping.due():
+                keeping.save(pack(self.cohort.facts, self.state, self.record))
+        self._finish()
 
+    def _advance(self, start: int, stop: int) -> None:
+        spare = np.repeat(self.record.lane_of[-1:], self.state.lanes - self.record.living)
+        block = self.inputs.block(start, stop, np.concatenate([self.record.lane_of, spare]))
+        losses_TK = EXECUTORS[self.cohort.executor](self.workload, self.state, block)
+        self.under_way.append(_Readout.begin(start, stop, self.record.lane_of, losses_TK, self.state))
 
-def _hash_of(workload: Workload, state: State, k: int) -> str:
-    persistent = workload.module.state_dict().keys()
-    buffers = {name: buffer[k] for name, buffer in state.buffers.items() if name in persistent}
-    return weight_hash({n: v[0] for n, v in workload.layout.views(state.theta[k : k + 1]).items()} | buffers)
+    def _read(self, readout: _Readout) -> None:
+        """Take a block's losses into the record, and the lanes that died out of the state."""
+        if readout.arrived is not None:
+            readout.arrived.synchronize()
+        places, start, stop = readout.lane_of, readout.start, readout.stop
+        counted = int((self.record.diverged_step_N[places] < 0).sum())
+        self.record.batch_loss_TN[start:stop, places] = readout.losses_TK[:, : len(places)].double().numpy()
+        dead = 0
+        if not bool(readout.alive_K.all()):
+            dead = self._bury(places, readout)
+        self.tick(counted * (stop - start) + dead * (self.steps - stop), dead)
 
+    def _bury(self, places: np.ndarray, readout: _Readout) -> int:
+        """Keep the weights' hash and the last step of those who died, and drop their lanes. Returns how many."""
+        record = self.record
+        dead = [
+            (int(place), int(readout.diverged_step_K[k]))
+            for k, place in enumerate(places)
+            if not readout.alive_K[k] and record.diverged_step_N[place] < 0
+        ]
+        for place, step in dead:
+            record.diverged_step_N[place] = step
+            record.hashes[place] = self._hash_of(int(np.flatnonzero(record.lane_of == place)[0]))
+        kept = np.flatnonzero(record.diverged_step_N[record.lane_of] < 0)
+        record.lane_of = record.lane_of[kept]
+        self._sit(kept)
+        return len(dead)
 
-def _observations(record: _Record, place: int, trial: Trial, seconds: float) -> Observations:
-    diverged_step = record.diverged_step.get(place)
-    steps = len(record.batch_loss_TN)
-    trained = steps if diverged_step is None else min(diverged_step + 1, steps)
-    series = {BATCH_LOSS: Series(np.arange(trained), record.batch_loss_TN[:trained, place].copy())}
-    evaluated = [i for i, step in enumerate(record.evaluated) if diverged_step is None or step <= diverged_step]
-    for name, rows in record.val.items():
-        at = np.array([record.evaluated[i] for i in evaluated])
-        series[f"val/{name}"] = Series(at, np.array([rows[i][place] for i in evaluated]))
-    finished = diverged_step is None
-    return Observations(
-        trial_id=trial.id,
-        outcome=Outcome.FINISHED if finished else Outcome.DIVERGED,
-        diverged_step=diverged_step,
-        metrics=_finite(record.final, place) if finished else {},
-        series=series,
-        weight_hash=record.hashes[place],
-        seconds=seconds,
-    )
+    def _sit(self, kept: np.ndarray) -> None:
+        """Make the state one of the lanes `kept` and as many spare ones as the executor wants."""
+        if not len(kept):
+            return
+        width = seats(self.workload, self.cohort.executor, len(kept), self.state.lanes)
+        index = np.concatenate([kept, np.repeat(kept[-1:], width - len(kept))])
+        self.state = self.state.keep(torch.as_tensor(index, device=self.workload.device))
 
+    def _measure(self) -> None:
+        self.record.measured(self.state.step, self._evaluated("val"))
 
-def _finite(final: dict[str, np.ndarray], place: int) -> dict[str, float]:
-    return {name: float(row[place]) for name, row in final.items() if np.isfinite(row[place])}
+    def _evaluated(self, split: str) -> dict[str, np.ndarray]:
+        values = evaluate(self.workload, self.state, split, self.cohort.executor)
+        return {name: values_K.numpy()[: self.record.living] for name, values_K in values.items()}
+
+    def _finish(self) -> None:
+        """Measure the living on all splits; one whose last validation loss is not finite diverged at the end."""
+        record = self.record
+        for k, place in enumerate(record.lane_of):
+            record.hashes[int(place)] = self._hash_of(k)
+        for split in ("train", "val", "test"):
+            record.finished(split, self._evaluated(split))
+        for place in record.lane_of:
+            if not np.isfinite(record.final["val/loss"][place]):
+                record.diverged_step_N[place] = self.state.step
+
+    def _hash_of(self, k: int) -> str:
+        persistent = self.workload.module.state_dict().keys()
+        buffers = {name: buffer[k] for name, buffer in self.state.buffers.items() if name in persistent}
+        views = self.workload.layout.views(self.state.theta[k : k + 1])
+        return weight_hash({name: view[0] for name, view in views.items()} | buffers)

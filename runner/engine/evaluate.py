@@ -35,8 +35,8 @@ def _outputs(workload: Workload, state: State, x: Tensor, executor: str) -> Tens
         return workload.forward(parameters, buffers, x)[0]
 
     views = workload.layout.views(state.theta)
-    if executor == "vmap":
-        return vmap(forward)(views, state.buffers)
+    if executor != "loop":
+        return vmap(forward, randomness="same")(views, state.buffers)
     lanes = [
         forward({n: v[k] for n, v in views.items()}, {n: b[k] for n, b in state.buffers.items()})
         for k in range(state.lanes)

@@ -1,11 +1,12 @@
 """What the steps of a cohort are fed: batch rows, random draws and coefficients, a block of steps at a time.
 
-Both are functions of (trial, step) alone, so any block can be made without the ones before it.
+All are functions of (trial, step) alone, so any block can be made without the ones before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,10 +14,82 @@ from torch import Tensor
 
 from optim.build import multipliers
 from runner.choice import Layout
-from runner.engine.executors import Block
-from runner.engine.streams import batch_indices, uniforms
+from runner.engine.streams import batch_indices, stream_key, uniforms
 from runner.engine.workload import Workload
 from runner.trial import Trial
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What one step of K trials is fed: tensors on the device, so that no number is baked into a trace.
+
+    batch: x, y, `[B, …]` for all lanes or `[K, B, …]`; coefficients: name -> `[K, 1]`; label_smoothing `[K]`, None
+    where no lane smooths; step: int64, 0-d. key seeds the forward pass's random numbers; None where it draws none.
+    """
+
+    batch: tuple[Tensor, Tensor]
+    coefficients: dict[str, Tensor]
+    label_smoothing: Tensor | None
+    step: Tensor
+    key: int | None
+
+
+@dataclass(frozen=True)
+class Block:
+    """The inputs of T consecutive steps.
+
+    rows: batch row numbers, int64 `[T, B]` when all lanes share them, else `[T, K, B]`, where the data lies; draws:
+    uniform numbers of a batch's augmentation, float32 `[T, B, D]` or `[T, K, B, D]`; coefficients: name ->
+    `[T, K, 1]`; label_smoothing `[K]`, None where no lane smooths (one that does not has the same loss to the bit
+    beside one that does: one times it, plus nothing); start: number of the first step; seeds: each lane's.
+    """
+
+    rows: Tensor
+    draws: Tensor | None
+    coefficients: dict[str, Tensor]
+    label_smoothing: Tensor | None
+    start: int
+    seeds: tuple[int, ...]
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.rows.shape[0]
+
+    @property
+    def shared(self) -> bool:
+        """Whether all lanes see the same batches."""
+        return self.rows.dim() == 2
+
+    def lane(self, k: int) -> Block:
+        """The inputs of lane k alone."""
+        return Block(
+            rows=self.rows if self.shared else self.rows[:, k],
+            draws=self.draws if self.shared or self.draws is None else self.draws[:, k],
+            coefficients={name: c[:, k : k + 1] for name, c in self.coefficients.items()},
+            label_smoothing=None if self.label_smoothing is None else self.label_smoothing[k : k + 1],
+            start=self.start,
+            seeds=self.seeds[k : k + 1],
+        )
+
+    def feeds(self, workload: Workload) -> Iterator[Feed]:
+        """What each step is fed, in order. ValueError where lanes of unlike seeds would share random numbers."""
+        if workload.draws and len(set(self.seeds)) > 1:
+            raise ValueError("a model that draws random numbers in its forward pass trains one seed at a time")
+        train, stop = workload.splits["train"], self.start + self.steps
+        columns = [(name, values.unbind(0)) for name, values in self.coefficients.items()]
+        numbers = torch.arange(self.start, stop, device=workload.device).unbind(0)
+        for t, rows in enumerate(self.rows.unbind(0)):
+            batch = train.take(rows)
+            if workload.augment is not None and self.draws is not None:
+                batch = workload.augment(*batch, self.draws[t])
+            yield Feed(
+                batch=batch,
+                coefficients={name: values[t] for name, values in columns},
+                label_smoothing=self.label_smoothing,
+                step=numbers[t],
+                key=stream_key(self.seeds[0], "forward", self.start + t) if workload.draws else None,
+            )
 
 
 class Inputs:
@@ -28,11 +101,16 @@ class Inputs:
         if self.shared and len({config.seed for config in self.configs}) > 1:
             raise ValueError("a cohort that shares its batches must have one seed")
         self.workload = workload
-        optimizers = [config.optimizer for config in self.configs]
-        self.hyper_N = {
-            name: np.array([getattr(optimizer, name) for optimizer in optimizers], dtype=np.float64)
-            for name in workload.rule.hyper
-        }
+        self.hyper_N = {name: self._column("optimizer", name) for name in workload.recipe.rule.hyper}
+        self.beside_N = {}
+        if workload.recipe.sam != "none":
+            self.beside_N["sam.rho"] = self._column("sam", "rho")
+        if workload.recipe.clip != "none":
+            self.beside_N["clip.limit"] = self._column("clip", "limit")
+
+    def _column(self, part: str, name: str) -> np.ndarray:
+        """A number of every trial's configuration, float64 `[N]`."""
+        return np.array([getattr(getattr(config, part), name) for config in self.configs], dtype=np.float64)
 
     def block(self, start: int, stop: int, lane_of: np.ndarray) -> Block:
         """The inputs of steps start…stop−1 for the trials that still train; lane_of maps lanes to trials."""
@@ -45,9 +123,11 @@ class Inputs:
             draws = self._by_seed(lane_of, lambda seed: uniforms(seed, "augment", start, stop, shape))
         return Block(
             rows=torch.as_tensor(rows, device=train.home),
+            draws=None if draws is None else torch.as_tensor(draws, device=workload.device),
             coefficients=self._coefficients(start, stop, lane_of),
             label_smoothing=self._label_smoothing(lane_of),
-            draws=None if draws is None else torch.as_tensor(draws, device=workload.device),
+            start=start,
+            seeds=tuple(self.configs[place].seed for place in lane_of),
         )
 
     def _by_seed(self, lane_of: np.ndarray, draw: Callable[[int], np.ndarray]) -> np.ndarray:
@@ -68,7 +148,8 @@ class Inputs:
         columns = {schedule: multipliers(schedule, total, steps) for schedule in set(schedules)}
         multiplier_TK = np.stack([columns[schedule] for schedule in schedules], axis=1)
         hyper_K = {name: values[lane_of] for name, values in self.hyper_N.items()}
-        coefficients = self.workload.rule.coefficients(hyper_K, multiplier_TK, steps[:, None])
+        coefficients = self.workload.recipe.rule.coefficients(hyper_K, multiplier_TK, steps[:, None])
+        coefficients |= {name: values[lane_of] for name, values in self.beside_N.items()}
         return {
             name: torch.as_tensor(
                 np.broadcast_to(values, multiplier_TK.shape)[..., None].copy(),

@@ -32,6 +32,10 @@ class ParameterLayout:
         """P, the number of parameters of a trial."""
         return sum(math.prod(shape) for shape in self.shapes.values())
 
+    def matrices(self) -> Tensor:
+        """Return `[P]`: 1 in the parameters of two or more dimensions, 0 in biases and normalisation gains."""
+        return torch.cat([torch.full((math.prod(shape),), float(len(shape) >= 2)) for shape in self.shapes.values()])
+
     def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Concatenate named `[K, *shape]` tensors into `[K, P]`."""
         return torch.cat([tensors[name].flatten(1) for name in self.shapes], dim=1)
@@ -78,6 +82,24 @@ class State:
     def lanes(self) -> int:
         """K."""
         return self.theta.shape[0]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by a name of its own: "theta", "slot/…", "buffer/…", "alive", "limit", "diverged_step"."""
+        named = {"theta": self.theta, "alive": self.alive, "limit": self.limit, "diverged_step": self.diverged_step}
+        slots = {f"slot/{name}": slot for name, slot in self.slots.items()}
+        return named | slots | {f"buffer/{name}": buffer for name, buffer in self.buffers.items()}
+
+    def like(self, tensors: Mapping[str, Tensor], step: int) -> State:
+        """A state of this one's make that holds `tensors`, named as `tensors()` names them."""
+        return State(
+            theta=tensors["theta"],
+            slots={name: tensors[f"slot/{name}"] for name in self.slots},
+            buffers={name: tensors[f"buffer/{name}"] for name in self.buffers},
+            alive=tensors["alive"],
+            limit=tensors["limit"],
+            diverged_step=tensors["diverged_step"],
+            step=step,
+        )
 
     def lane(self, k: int) -> State:
         """Lane k as a state of its own that shares this one's memory."""

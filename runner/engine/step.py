@@ -6,48 +6,72 @@ refused inside the step, so what remains is the state before the offending one. 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from optim.rule import Coefficients, Rule
+from runner.engine.inputs import Feed
+from runner.engine.recipe import Recipe, norm_of
 from runner.engine.state import State
 
-Gradient = Callable[[State, Tensor, Tensor], tuple[Tensor, Tensor, dict[str, Tensor]]]
-"""(state, x, y) -> loss `[K]`, gradient `[K, P]`, buffers after the forward pass."""
+Gradient = Callable[[State, Feed], tuple[Tensor, Tensor, dict[str, Tensor]]]
+"""(state, feed) -> loss `[K]`, gradient `[K, P]` (the caller's to overwrite), buffers after the forward pass."""
 
 
-def train_step(rule: Rule, gradient: Gradient, state: State, batch: tuple[Tensor, Tensor], c: Coefficients) -> Tensor:
-    """Advance every living lane by one step, in place. Returns the batch losses before the update, `[K]`."""
-    loss_K, grad_KP, buffers = gradient(state, *batch)
-    with torch.no_grad():
-        sound_K = torch.isfinite(loss_K) & torch.isfinite(torch.linalg.vector_norm(grad_KP, dim=1))
-        sound_K &= loss_K <= state.limit
-        state.diverged_step.masked_fill_(state.alive & ~sound_K, state.step)
-        state.alive &= sound_K
-        _update(rule, state, grad_KP, buffers, c)
+@torch.no_grad()
+def train_step(recipe: Recipe, gradient: Gradient, state: State, feed: Feed, *, asking: bool) -> Tensor:
+    """Advance every living lane by one step, in place. Returns the batch losses before the update, `[K]`.
+
+    asking: whether the host may look at the tensors. On the CPU that costs nothing, and the copies that keep the
+    state of a dying lane (a third of the optimizer's time for small models) are made only when one dies. Elsewhere
+    asking would wait for the device, and inside a trace or a graph nobody can be asked.
+    """
+    loss_K, grad_KP, buffers = gradient(state, feed)
+    if recipe.sam != "none":
+        grad_KP = _uphill(recipe, gradient, state, feed, grad_KP)
+    norm_K = norm_of(grad_KP)
+    sound_K = (loss_K <= state.limit) & (loss_K.abs() + norm_K < math.inf)
+    recipe.shorten(grad_KP, norm_K, feed.coefficients)
+    if asking and state.step > 0 and bool((sound_K & state.alive).all()):
+        recipe.update(state.theta, grad_KP, state.slots, feed.coefficients)
+        for name, buffer in buffers.items():
+            state.buffers[name].copy_(buffer)
+    else:
+        _judge(recipe, state, feed, loss_K, sound_K)
+        _update_living(recipe, state, feed, grad_KP, buffers)
     state.step += 1
     return loss_K
 
 
-def _update(rule: Rule, state: State, grad_KP: Tensor, buffers: dict[str, Tensor], c: Coefficients) -> None:
-    """Apply the rule to the living lanes only.
+def _uphill(recipe: Recipe, gradient: Gradient, state: State, feed: Feed, grad_KP: Tensor) -> Tensor:
+    """The gradient at the point that SAM climbs to. That pass's loss and buffers are thrown away.
 
-    On the CPU the question whether all lanes live costs nothing, and the copies (a third of the optimizer's
-    time for small models) are made only when one does not. Elsewhere asking would wait for the device.
+    It sees the first pass's batch and random numbers: with rho = 0 a step is the base optimizer's to the bit.
     """
-    if state.theta.device.type == "cpu" and bool(state.alive.all()):
-        rule.update(state.theta, grad_KP, state.slots, c)
-        for name, buffer in buffers.items():
-            state.buffers[name].copy_(buffer)
-        return
+    here_KP = state.theta.clone()
+    recipe.climb(state.theta, grad_KP, feed.coefficients)
+    _, grad_KP, _ = gradient(state, feed)
+    state.theta.copy_(here_KP)
+    return grad_KP
+
+
+def _judge(recipe: Recipe, state: State, feed: Feed, loss_K: Tensor, sound_K: Tensor) -> None:
+    """Note who died at this step; the first step's losses set the limits."""
+    state.diverged_step.copy_(torch.where(state.alive & ~sound_K, feed.step, state.diverged_step))
+    state.alive &= sound_K
+    limit_K = recipe.loss_factor * loss_K.clamp(min=1)
+    state.limit.copy_(torch.where(feed.step == 0, limit_K, state.limit))
+
+
+def _update_living(recipe: Recipe, state: State, feed: Feed, grad_KP: Tensor, buffers: dict[str, Tensor]) -> None:
     written = {"theta": state.theta, **state.slots}
     before = {name: tensor.clone() for name, tensor in written.items()}
-    rule.update(state.theta, grad_KP, state.slots, c)
+    recipe.update(state.theta, grad_KP, state.slots, feed.coefficients)
     for name, tensor in written.items():
-        torch.where(state.alive[:, None], tensor, before[name], out=tensor)
+        tensor.copy_(torch.where(state.alive[:, None], tensor, before[name]))
     for name, buffer in buffers.items():
         held = state.buffers[name]
         alive = state.alive.view(-1, *[1] * (held.dim() - 1))
-        torch.where(alive, buffer, held.clone(), out=held)
+        held.copy_(torch.where(alive, buffer, held))

@@ -5,8 +5,11 @@ Everything here is shared by all lanes of a cohort; what differs between them is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,16 +19,18 @@ from data.augment import Augment
 from data.load import load_splits
 from models.build import build_model
 from models.extent import Extent
-from optim.build import rule_for
-from optim.rule import Rule
 from runner.engine.examples import Examples, on_device
+from runner.engine.own import own_model, own_splits
+from runner.engine.recipe import Recipe
 from runner.engine.state import ParameterLayout, State
 from runner.engine.streams import stream_key
 from runner.engine.task import Task, task_of
 from runner.errors import ConfigError
+from runner.target import DatasetTarget, ModelTarget
 from runner.trial import Trial, TrialConfig
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "tf32": torch.float32, "bf16": torch.float32}
+"""What weights and data are held in. bf16 is autocast: the forward pass rounds, the weights do not."""
 
 
 @dataclass(frozen=True)
@@ -34,36 +39,77 @@ class Workload:
 
     module: nn.Module
     layout: ParameterLayout
-    rule: Rule
+    recipe: Recipe
     splits: dict[str, Examples]
     task: Task
     augment: Augment | None
-    loss_factor: float  # a loss above this many times max(first loss, 1) is divergence
     device: torch.device
     dtype: torch.dtype
     extent: Extent
+    precision: str
+    batch_size: int
+    programs: dict[object, Any] = field(default_factory=dict)  # recorded and compiled steps, by what they are for
 
     @classmethod
     def of(cls, config: TrialConfig, device: torch.device) -> Workload:
         """Build the template, the rule and the data of `config` on `device`."""
         dtype = DTYPES[config.precision]
-        arrays = load_splits(config.dataset)
+        data = config.dataset
+        arrays = own_splits(data) if isinstance(data, DatasetTarget) else load_splits(data)
         extent = Extent(arrays.features, arrays.outputs)
         task, splits = task_of(config.task, arrays.kind), on_device(arrays, device, dtype)
         module = initialised(config, extent).to(device=device, dtype=dtype)
         refuse_misfit(module, task, splits["train"], extent)
+        layout = ParameterLayout.of(module)
         return cls(
             module=module,
-            layout=ParameterLayout.of(module),
-            rule=rule_for(config.optimizer),
+            layout=layout,
+            recipe=Recipe.of(config, layout, torch.empty(0, device=device, dtype=dtype)),
             splits=splits,
             task=task,
             augment=Augment(config.dataset.augment, arrays.outputs) if config.dataset.augment else None,
-            loss_factor=config.divergence.loss_factor,
             device=device,
             dtype=dtype,
             extent=extent,
+            precision=config.precision,
+            batch_size=config.budget.batch_size,
         )
+
+    def template_state(self, lanes: int) -> State:
+        """A state of `lanes` equal lanes with the template's weights, for trying things out."""
+        named = {name: parameter.detach()[None] for name, parameter in self.module.named_parameters()}
+        theta_KP = self.layout.flatten(named).repeat(lanes, 1)
+        buffers = {name: torch.stack([buffer] * lanes) for name, buffer in self.module.named_buffers()}
+        return State.start(theta_KP, self.recipe.rule.slots, buffers)
+
+    @property
+    def widths(self) -> list[tuple[str, int]]:
+        """(executor, K) of the whole-step programs made so far."""
+        return [key[:2] for key in self.programs if isinstance(key, tuple) and key[0] in ("compiled", "graphed")]
+
+    @cached_property
+    def draws(self) -> bool:
+        """Whether a forward pass in training draws random numbers: found out by making one."""
+        train = self.splits["train"]
+        x, _ = train.take(torch.arange(min(self.batch_size, train.rows), device=train.home))
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices), torch.no_grad():
+            before = _generators(self.device)
+            self.forward(dict(self.module.named_parameters()), dict(self.module.named_buffers()), x)
+            return any(not torch.equal(a, b) for a, b in zip(before, _generators(self.device), strict=True))
+
+    @contextmanager
+    def numerics(self) -> Iterator[None]:
+        """Matrix products in this structure's precision: TF32 where it asks for it, whatever was set before."""
+        before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+        fast = self.precision == "tf32" and self.device.type == "cuda"
+        torch.set_float32_matmul_precision("high" if fast else "highest")
+        torch.backends.cudnn.allow_tf32 = fast
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before[0])
+            torch.backends.cudnn.allow_tf32 = before[1]
 
     def start(self, trials: Sequence[Trial]) -> State:
         """The state of `trials` before their first step, one lane each, in order."""
@@ -77,7 +123,7 @@ class Workload:
         chosen = [rows[(trial.config.model, trial.config.seed)] for trial in trials]
         theta_KP = torch.cat([theta for theta, _ in chosen]).to(self.device)
         buffers = {name: torch.stack([held[name] for _, held in chosen]).to(self.device) for name in chosen[0][1]}
-        return State.start(theta_KP, self.rule.slots, buffers)
+        return State.start(theta_KP, self.recipe.rule.slots, buffers)
 
     def loss(
         self,
@@ -96,15 +142,30 @@ class Workload:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """One trial's outputs `[B, …]`, and its buffers after the pass. Those given stay as they are."""
         tensors = parameters | {name: buffer.clone() for name, buffer in buffers.items()}
-        # functional_call puts buffers that the module replaced back into `tensors`
-        outputs = functional_call(self.module, tensors, (x,))
+        with self._autocast():
+            # functional_call puts buffers that the module replaced back into `tensors`
+            outputs = functional_call(self.module, tensors, (x,))
+        if self.precision == "bf16":
+            outputs = outputs.to(self.dtype)
         return outputs, {name: tensors[name] for name in buffers}
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.precision != "bf16":
+            return nullcontext()
+        # Without its cache of rounded weights, which would outlive a step that changes them.
+        return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
+
+
+def _generators(device: torch.device) -> list[Tensor]:
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
 
 
 def initialised(config: TrialConfig, extent: Extent) -> nn.Module:
     """Build a model on the host with the seed's own initial weights, leaving torch's generator untouched."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_key(config.seed, "init"))
+        if isinstance(config.model, ModelTarget):
+            return own_model(config.model, extent)
         return build_model(config.model, extent)
 
 

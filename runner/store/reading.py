@@ -78,12 +78,13 @@ def studies(db: sqlite3.Connection) -> list[StudySummary]:
 def study(db: sqlite3.Connection, name: str) -> StudyRecord:
     """One study as declared. Raises UsageError, naming the nearest, if there is none of that name."""
     found = db.execute(
-        "SELECT question, metric, direction, replicate, outline, document, declared FROM studies WHERE name = ?",
+        "SELECT question, metric, direction, replicate, outline, document, declared,"
+        " (SELECT count(*) FROM refinements WHERE study = id) FROM studies WHERE name = ?",
         (name,),
     ).fetchone()
     if found is None:
         raise _no_study(db, name)
-    question, metric, direction, replicate, outline, document, declared = found
+    question, metric, direction, replicate, outline, document, declared, refinements = found
     said = json.loads(outline)
     return StudyRecord(
         name=name,
@@ -96,7 +97,16 @@ def study(db: sqlite3.Connection, name: str) -> StudyRecord:
         blocks=tuple(_block(block) for block in said["blocks"]),
         document=json.loads(document),
         declared=declared,
+        refinements=refinements,
     )
+
+
+def seconds_a_trial(db: sqlite3.Connection, name: str) -> float | None:
+    """Mean time that a trial of a study took to train; None before any ended."""
+    found = db.execute(
+        f"SELECT avg(seconds) FROM trials WHERE seq IN ({OF_STUDY}) AND outcome = 'finished'", {"study": name}
+    ).fetchone()
+    return None if found[0] is None else float(found[0])
 
 
 def _analyses(said: Mapping[str, Any]) -> tuple[Analysis, ...]:
@@ -247,7 +257,7 @@ def _cohorts(db: sqlite3.Connection, chosen: str, values: Values) -> dict[int, C
         lanes[cohort_id].append(trial_id)
     found = db.execute(
         "SELECT c.id, s.name AS study, c.group_id, c.executor, c.layout, c.width, c.device, c.worker,"
-        f" c.versions FROM cohorts c JOIN studies s ON s.id = c.study WHERE c.id IN ({of_chosen})",
+        f" c.peak_bytes, c.versions FROM cohorts c JOIN studies s ON s.id = c.study WHERE c.id IN ({of_chosen})",
         values,
     )
     names = [column[0] for column in found.description]

@@ -25,6 +25,7 @@ class CohortRecord:
     versions: Mapping[str, str]  # package or driver -> version
     trial_ids: tuple[str, ...]
     worker: int | None = None  # number of the worker process; None when the driver trained it
+    peak_bytes: int | None = None  # memory that its worker held at most; None before it ends
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ class StudyRecord:
     blocks: tuple[BlockRecord, ...]
     document: Mapping[str, Any]
     declared: str
+    refinements: int = 0  # how often trials were added after a look at the results
 
     @property
     def analysis(self) -> Analysis | None:

@@ -143,7 +143,25 @@ FOUNDATION = Migration(
     ),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (FOUNDATION,)
+PEAK_MEMORY = Migration("peak memory", ("ALTER TABLE cohorts ADD COLUMN peak_bytes INTEGER",))
+
+REFINEMENTS = Migration(
+    "refinements",
+    (
+        """
+        CREATE TABLE refinements (
+            study    INTEGER NOT NULL REFERENCES studies (id),
+            number   INTEGER NOT NULL,              -- 1, 2, ...: how often trials were added after a look at results
+            moves    TEXT NOT NULL,                 -- JSON: what was added, and why
+            trials   INTEGER NOT NULL,
+            declared TEXT NOT NULL,
+            PRIMARY KEY (study, number)
+        ) STRICT, WITHOUT ROWID
+        """,
+    ),
+)
+
+MIGRATIONS: tuple[Migration, ...] = (FOUNDATION, PEAK_MEMORY, REFINEMENTS)
 
 
 def migrate(db: sqlite3.Connection, migrations: Sequence[Migration], now: str) -> None:

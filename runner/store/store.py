@@ -53,6 +53,7 @@ class Store:
         self._db = db
         self._lock = lock
         self._clock = clock
+        self._file = _identity(path) if lock else None
 
     @classmethod
     def open(
@@ -120,7 +121,11 @@ class Store:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            if kind is None:
+                self._refuse_if_gone()
+        finally:
+            self.close()
 
     # Writing
 
@@ -137,18 +142,32 @@ class Store:
         with self._transaction() as db:
             writing.declare(db, study, members, document, _text(self._clock))
 
+    def refine(self, name: str, members: Sequence[Member], moves: Sequence[Mapping[str, Any]]) -> int:
+        """Add members to a stored study, keep why (JSON values), and return how often it was refined by now.
+
+        Raises UsageError if there is no such study. As with `declare`, a trial that is stored stays as it is.
+        """
+        with self._transaction() as db:
+            reading.study(db, name)
+            return writing.refine(db, name, members, moves, _text(self._clock))
+
     def record_choice(self, group_id: str, key: str, choice: Choice) -> Choice:
         """Keep how a group is trained, unless that was decided before; return what is in force."""
         with self._transaction() as db:
             writing.record_choice(db, group_id, key, choice, __version__, _text(self._clock))
             return reading.choice(db, group_id, key) or choice
 
+    def narrow_choice(self, group_id: str, key: str, width: int) -> None:
+        """Remember that no cohort of a group should be wider than this, where its choice is kept."""
+        with self._transaction() as db:
+            writing.narrow_choice(db, group_id, key, width)
+
     def open_cohort(self, cohort: CohortRecord) -> int:
         """Write a cohort of declared trials before its first step; return its number."""
         with self._transaction() as db:
             return writing.open_cohort(db, cohort, _text(self._clock))
 
-    def commit(self, cohort_id: int, observations: Sequence[Observations]) -> list[str]:
+    def commit(self, cohort_id: int, observations: Sequence[Observations], peak_bytes: int | None = None) -> list[str]:
         """Write what was observed of some or all trials of a cohort, in one transaction.
 
         A trial that is done never changes: return the ids of those that were and so were left as they were.
@@ -156,6 +175,8 @@ class Store:
         and pruned ones are overwritten. Raises ValueError for a trial of another cohort.
         """
         with self._transaction() as db:
+            if peak_bytes is not None:
+                writing.note_peak(db, cohort_id, peak_bytes)
             return writing.commit(db, cohort_id, observations, __version__, _text(self._clock))
 
     # Reading
@@ -179,6 +200,11 @@ class Store:
         """One study as declared. Raises UsageError, naming the nearest, if there is none of that name."""
         with self._snapshot() as db:
             return reading.study(db, name)
+
+    def seconds_a_trial(self, name: str) -> float | None:
+        """Mean time that a trial of a study took to train; None before any finished."""
+        with self._snapshot() as db:
+            return reading.seconds_a_trial(db, name)
 
     def study_rows(self, name: str) -> list[Row]:
         """A row a member: in declared order, then what command lines added, then what is outside.
@@ -210,8 +236,18 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._refuse_if_gone()
         with explained(self.path), self._between("BEGIN IMMEDIATE") as db:
             yield db
+        self._refuse_if_gone()
+
+    def _refuse_if_gone(self) -> None:
+        """Raise StoreError if the file was deleted or moved meanwhile: SQLite goes on writing what nobody will find."""
+        if self._lock and _identity(self.path) != self._file:
+            raise StoreError(
+                f"{self.path} was deleted or moved while it was written to",
+                "what it held is lost unless it was moved; run the same command again",
+            )
 
     @contextmanager
     def _snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -236,6 +272,15 @@ def _resolved(path: str | Path) -> Path:
     """Absolute and without links, so that one file has one lock."""
     with explained(Path(path)):
         return Path(os.path.realpath(path))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file a path names, whatever it is called; None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _text(clock: Clock) -> str:

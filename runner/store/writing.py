@@ -23,21 +23,42 @@ def declare(
     """Write a study, the trials that are new, and which trials are its members."""
     study_id = _put_study(db, study, document, now)
     _add_trials(db, members, now)
-    if study.overridden:
+    if not study.overridden:
+        db.execute("UPDATE members SET declared = 0 WHERE study = ?", (study_id,))
+    _add_members(db, study_id, members, first=0, overridden=study.overridden)
+    _forget_renamed_blocks(db, study_id)
+
+
+def _add_members(
+    db: sqlite3.Connection, study_id: int, members: Sequence[Member], *, first: int, overridden: bool
+) -> None:
+    """Write memberships. Those that a file does not declare leave alone what a file said of the same trial."""
+    if overridden:
         on_conflict = "overridden = 1, axes = CASE WHEN declared THEN axes ELSE excluded.axes END"
     else:
-        db.execute("UPDATE members SET declared = 0 WHERE study = ?", (study_id,))
         on_conflict = "declared = 1, axes = excluded.axes, position = excluded.position"
     db.executemany(
         "INSERT INTO members (study, trial, block, axes, position, declared, overridden)"
         " SELECT ?, seq, ?, ?, ?, ?, ? FROM trials WHERE id = ?"
         f" ON CONFLICT (study, trial, block) DO UPDATE SET {on_conflict}",
         (
-            (study_id, m.block, _json(dict(m.axes)), i, not study.overridden, study.overridden, m.trial.id)
+            (study_id, m.block, _json(dict(m.axes)), first + i, not overridden, overridden, m.trial.id)
             for i, m in enumerate(members)
         ),
     )
-    _forget_renamed_blocks(db, study_id)
+
+
+def refine(db: sqlite3.Connection, name: str, members: Sequence[Member], moves: Any, now: str) -> int:
+    """Add members to a study that is there, and note that its results were looked at; return how often by now."""
+    (study_id, number, last) = db.execute(
+        "SELECT id, (SELECT count(*) FROM refinements WHERE study = id) + 1,"
+        " (SELECT ifnull(max(position), -1) FROM members WHERE study = id) FROM studies WHERE name = ?",
+        (name,),
+    ).fetchone()
+    _add_trials(db, members, now)
+    _add_members(db, study_id, members, first=last + 1, overridden=True)
+    db.execute("INSERT INTO refinements VALUES (?, ?, ?, ?, ?)", (study_id, number, _json(moves), len(members), now))
+    return int(number)
 
 
 def _put_study(db: sqlite3.Connection, study: Study, document: Mapping[str, Any], now: str) -> int:
@@ -128,6 +149,14 @@ def open_cohort(db: sqlite3.Connection, cohort: CohortRecord, now: str) -> int:
     return int(cohort_id)
 
 
+def narrow_choice(db: sqlite3.Connection, group_id: str, key: str, width: int) -> None:
+    """Lower the width of a choice; one that was never written stays unwritten."""
+    db.execute(
+        "UPDATE choices SET width = min(width, ?) WHERE group_id = ? AND key = ?",
+        (width, group_id, key),
+    )
+
+
 def commit(
     db: sqlite3.Connection, cohort_id: int, observations: Sequence[Observations], version: str, now: str
 ) -> list[str]:
@@ -164,6 +193,11 @@ def commit(
         {"cohort": cohort_id, "now": now},
     )
     return left
+
+
+def note_peak(db: sqlite3.Connection, cohort_id: int, peak_bytes: int) -> None:
+    """Write the memory that a cohort's worker held at most."""
+    db.execute("UPDATE cohorts SET peak_bytes = max(ifnull(peak_bytes, 0), ?) WHERE id = ?", (peak_bytes, cohort_id))
 
 
 def _write_outcome(db: sqlite3.Connection, seq: int, observed: Observations, made: Made) -> bool:

@@ -10,10 +10,10 @@ from rich.text import Text
 
 from runner.analysis import Answer, Coupling
 from runner.analysis.study import GetSeries, findings
-from runner.figures import count, figure, labels, short
+from runner.figures import brief, count, figure, labels, leaf, short
 from runner.summary import Cell, Declared, Panel, panels
 from runner.table import Row
-from runner.terminal.map import brief, draw, leaf
+from runner.terminal.map import draw
 from runner.terminal.text import clean, row, table
 from runner.terminal.verdict import looked_at, show_numbers, show_rows, show_verdicts
 
@@ -47,7 +47,7 @@ def show_answer(
         show_numbers(out, answers) if answers else out.print(_lines(cut, study))
     else:
         _show_panels(out, cut, answers, study)
-    for note in _notes(cut, answers):
+    for note in _notes(cut, answers, study):
         out.print(Text(note))
 
 
@@ -98,7 +98,7 @@ def _lines(cut: Sequence[Panel], study: Declared) -> Table:
     return made
 
 
-def _notes(cut: Sequence[Panel], answers: Sequence[Answer]) -> list[str]:
+def _notes(cut: Sequence[Panel], answers: Sequence[Answer], study: Declared) -> list[str]:
     """What a reader should know before believing the answer."""
     notes = []
     trained, wanted = sum(panel.trained for panel in cut), sum(panel.wanted for panel in cut)
@@ -106,7 +106,15 @@ def _notes(cut: Sequence[Panel], answers: Sequence[Answer]) -> list[str]:
         notes.append(f"So far: {trained:,} of {count(wanted, 'trial')}; what is shown may change.")
     if len(answers) > 1:
         notes.append(f"{looked_at(answers)}.")
+    if study.refinements:
+        notes.append(looks(study.refinements))
     return notes
+
+
+def looks(refinements: int) -> str:
+    """How often trials were added after a look at results, and what that does to intervals."""
+    times = {1: "once", 2: "twice"}.get(refinements, f"{refinements} times")
+    return f"Refined {times} after a look at the results: intervals are adaptive, and may be too narrow."
 
 
 def show_cells(out: Console, cut: Sequence[Panel], study: Declared) -> None:
@@ -149,7 +157,7 @@ def _coordinates(cell: Cell, panel: Panel, study: Declared) -> str:
 
 def _named(cell: Cell, panel: Panel, study: Declared) -> list[tuple[str, str]]:
     """The keys that say where a cell lies, and its values of them as text."""
-    analysed = tuple(study.analysis.keys.values()) if study.analysis else ()
+    analysed = tuple(study.analysis.keys.values()) if study.analysis and study.analysis.against else ()
     keys = analysed if all(cell.coordinate(key) is not None for key in analysed) and analysed else panel.axes
     named = []
     for key in keys:

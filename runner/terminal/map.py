@@ -12,9 +12,9 @@ from rich.text import Text
 
 from runner.analysis import Coupling
 from runner.canonical import Scalar
-from runner.figures import figure, is_number, labels
+from runner.figures import figure, is_number, labels, leaf
+from runner.ramp import shade
 from runner.summary import Cell, Panel
-from runner.terminal.ramp import shade
 from runner.terminal.text import clean
 from runner.terminal.verdict import decay
 
@@ -139,13 +139,3 @@ def _content(panel: Panel, cell: Cell | None, width: int) -> tuple[str, str, str
         return text, UNHEALTHY, "dim"
     scores = [each.score for each in panel.cells if each.usable]
     return text, "", shade(cell.score, min(scores), max(scores))
-
-
-def leaf(key: str) -> str:
-    """The last part of a key in the words of a sentence."""
-    return key.rpartition(".")[2].replace("weight_decay", "weight decay")
-
-
-def brief(key: str) -> str:
-    """The last part of a key as a heading: wd for weight decay."""
-    return leaf(key).replace("weight decay", "wd")

@@ -1,13 +1,15 @@
-"""Text made fit for a terminal: consoles, and strings of users that can neither colour nor move anything."""
+"""Text made fit for a terminal: consoles and tables that show strings of users as runner.inert leaves them."""
 
 from __future__ import annotations
 
-import unicodedata
 from typing import IO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from runner.inert import clean as clean
+from runner.inert import clean_lines as clean_lines
 
 NARROWEST = 40
 
@@ -18,22 +20,6 @@ def console(stream: IO[str]) -> Console:
     if made.width < NARROWEST:
         made.width = NARROWEST
     return made
-
-
-def clean(text: object) -> str:
-    """Return text on one line without control characters, escape sequences' starts or direction overrides."""
-    kept = []
-    for character in str(text):
-        if character in "\n\r\t":
-            kept.append(" ")
-        elif unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
-            kept.append(character)
-    return "".join(kept)
-
-
-def clean_lines(text: object) -> str:
-    """Like `clean`, line by line."""
-    return "\n".join(clean(line.expandtabs(4)) for line in str(text).splitlines())
 
 
 def table(*columns: str, right: frozenset[str] | set[str] = frozenset(), title: str | None = None) -> Table:

@@ -28,10 +28,11 @@ class Desk:
 
     folder: Path
     extra: dict[str, str] = field(default_factory=dict)
+    store_name: str = "results/thalweg.sqlite"
 
     @property
     def store(self) -> Path:
-        return self.folder / "results" / "thalweg.sqlite"
+        return self.folder / self.store_name
 
     def thalweg(self, *words: str, code: int | None = 0, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from desk import Desk
+from desk import THALWEG, Desk, environment
 
 from runner.cli import main
 
@@ -19,7 +22,7 @@ REFUSED = [
     ("sweep +new.key=1", "no key 'new.key'", "known here"),
     ("sweep model=mpl", "no option 'mpl'", "model=mlp"),
     ("sweep couplin", "no option 'couplin'", "study=coupling"),
-    ("sweep nosuch", "no option 'nosuch'", "coupling, smoke"),
+    ("sweep nosuch", "no option 'nosuch'", "it has coupling, "),
     ("sweep coupling smoke", "two studies", "name one"),
     ("sweep optimizer.momentum=0.9", "optimizer.momentum belongs to optimizer=sgd", "choose optimizer=sgd"),
     ("sweep optimizer.lr=-1", "optimizer.lr is -1", "≥ 0"),
@@ -162,3 +165,30 @@ def test_a_gpu_asked_for_by_name_is_never_replaced_by_the_cpu(desk: Desk) -> Non
     refused = desk.thalweg("run", "engine.device=cuda", code=2)
     assert "engine.device=cuda" in refused.stderr
     assert "engine.device=cpu" in refused.stderr
+
+
+@pytest.mark.parametrize("verb", ["sweep smoke", "run"])
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(desk: Desk, verb: str) -> None:
+    desk.extra["CUDA_VISIBLE_DEVICES"] = ""
+    refused = desk.thalweg(*verb.split(), "engine.device=cuda", "tracker=none", code=2)
+    assert "engine.device=cuda" in refused.stderr
+    assert list(desk.folder.iterdir()) == []
+
+
+def test_a_closed_stdout_is_no_error_and_a_full_one_is_one_sentence(desk: Desk) -> None:
+    for redirection, code in ((">&-", 0), ("2>&-", 0), ("<&-", 0), ("> /dev/full", 1)):
+        command = f'exec "{sys.executable}" -P -m runner config {redirection}'
+        done = subprocess.run(
+            ["sh", "-c", command], cwd=desk.folder, env=environment(), capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False), (redirection, done.stderr)
+        assert "internal" not in done.stderr
+        assert ("cannot be written" in done.stderr) == (code == 1)
+
+
+def test_ctrl_c_while_the_program_is_still_importing_prints_no_traceback(desk: Desk) -> None:
+    Path(desk.folder, "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & has it ignored, and the child with it
+    extra = environment(PYTHONPATH=f"{desk.folder}:{environment()['PYTHONPATH']}")
+    done = subprocess.run([*THALWEG, "ls"], env=extra, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")

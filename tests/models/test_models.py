@@ -18,7 +18,7 @@ from models.schema import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
 INPUTS, OUTPUTS, BATCH = 12, 10, 7
-every_model = pytest.mark.parametrize("name", MODELS)
+every_perceptron = pytest.mark.parametrize("name", ["mlp", "mlp_scale_invariant"])
 
 
 def config(name, *, hidden=(16, 8), init_gain=1.0):
@@ -42,7 +42,7 @@ def test_every_schema_has_a_builder():
     assert set(BUILDERS) == set(MODELS.values())
 
 
-@every_model
+@every_perceptron
 @pytest.mark.parametrize("hidden", [(), (5,), (16, 8, 4)])
 def test_logits_have_one_column_a_class(name, hidden):
     module = built(name, hidden=hidden)
@@ -53,13 +53,13 @@ def test_logits_have_one_column_a_class(name, hidden):
     assert len([p for p in module.parameters() if p.ndim == 2]) == len(hidden) + 1
 
 
-@every_model
+@every_perceptron
 def test_images_are_flattened(name):
     module, (x, _) = built(name), examples()
     assert torch.equal(module(x.view(BATCH, 1, 3, 4)), module(x))
 
 
-@every_model
+@every_perceptron
 def test_one_seed_is_one_set_of_weights(name):
     same, other = built(name, seed=0), built(name, seed=1)
     for p, q, r in zip(built(name, seed=0).parameters(), same.parameters(), other.parameters(), strict=True):
@@ -67,7 +67,7 @@ def test_one_seed_is_one_set_of_weights(name):
         assert p.ndim == 1 or not torch.equal(p, r)
 
 
-@every_model
+@every_perceptron
 def test_only_the_weights_are_drawn(name):
     torch.manual_seed(3)
     build_model(config(name), Extent((INPUTS,), OUTPUTS))
@@ -78,13 +78,13 @@ def test_only_the_weights_are_drawn(name):
     assert torch.equal(after, torch.get_rng_state())
 
 
-@every_model
+@every_perceptron
 def test_init_gain_scales_the_weights_it_would_draw_anyway(name):
     for p, q in zip(built(name).parameters(), built(name, init_gain=1.5).parameters(), strict=True):
         torch.testing.assert_close(q, 1.5 * p, rtol=1e-6, atol=0)
 
 
-@every_model
+@every_perceptron
 def test_initial_weights_have_the_he_variance_and_biases_are_zero(name):
     module = built(name, inputs=400, hidden=(300, 200))
     matrices = [p for p in module.parameters() if p.ndim == 2]
@@ -100,7 +100,7 @@ def test_initial_weights_have_the_he_variance_and_biases_are_zero(name):
         assert abs(p.mean().item()) < 5 * (2 / inputs / p.numel()) ** 0.5
 
 
-@every_model
+@every_perceptron
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 2e-5), (torch.float64, 1e-12)])
 def test_stacked_trials_compute_what_each_computes_alone(name, dtype, rtol):
     modules = [built(name, seed=seed, dtype=dtype) for seed in range(4)]

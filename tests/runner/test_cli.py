@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -85,7 +86,7 @@ def trainer(monkeypatch):
     """In place of training: commits planted results at once. Returns the plans it was given."""
     plans = []
 
-    def sweep(plan, store, settings, report):
+    def sweep(plan, store, settings, report, crew):
         plans.append(plan)
         trials = [trial for group in plan.groups for trial in group.trials]
         report.note("[b]planted[/b]")
@@ -378,7 +379,7 @@ def test_show_lists_every_row_used_or_with_its_reason(thalweg, swept):
     out = thalweg("show", "smoke", "--rows")[1]
     said = [json.loads(thalweg("show", "smoke", "--json")[1])["findings"][n]["rows_used"] for n in range(4)]
     assert len(re.findall(r"(?m) used *$", out)) == sum(said)
-    assert len(re.findall(r"(?m)^ *(1/)?\d+ .* (used|[a-z].+[a-z]) *$", out)) == 24
+    assert len(re.findall(r"(?m)^ *(1/)?\d+  .*(used|[a-z].+[a-z]) *$", out)) == 24
 
 
 def grid_file(folder, name="mine.csv", slope=-1.0):
@@ -533,3 +534,18 @@ def test_reading_and_planning_import_nothing_heavy(swept, desk, words):
     )
     assert "runner.cli" in done.stderr.split()
     assert not HEAVY & {name.split(".")[0] for name in done.stderr.split()}
+
+
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_whatever_an_interrupted_command_stumbles_over_it_was_interrupted(monkeypatch, capsys, number, expected):
+    def stumbling(**how):
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(1)
+        except KeyboardInterrupt:
+            raise RuntimeError("half a module") from None
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & has it ignored
+    monkeypatch.setattr(sys.modules["runner.cli.app"], "app", stumbling)
+    assert main(["ls"]) == expected
+    assert capsys.readouterr().err == "interrupted\n"

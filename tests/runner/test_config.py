@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from runner.config import Request, declare, groups, info, job
 from runner.config.compose import Composer, _at_interpolated, _at_plain
 from runner.errors import ConfigError
-from runner.keys import leaves, sections, trial_config
+from runner.keys import leaves, option_of, sections, trial_config
 from runner.study import expand
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,7 +113,7 @@ def test_a_bare_word_is_a_study(coupling):
         ("seed=5.0,6", [5, 6]),
         ("model=mlp,mlp_scale_invariant", ["mlp", "mlp_scale_invariant"]),
         ("model=glob(mlp*)", ["mlp", "mlp_scale_invariant"]),
-        ("model=glob(*,exclude=*_*)", ["mlp"]),
+        ("model=glob(m*,exclude=*_*)", ["mlp"]),
         ("model.hidden=[8],[16,16]", ["[8]", "[16,16]"]),
         ("optimizer.decay=coupled,independent", ["coupled", "independent"]),
         ("schedule.warmup=0,5%,1ep,30", [0, 30, 32]),
@@ -351,7 +351,11 @@ REFUSED = [
     ("optimizer.lr=1,range(1,3)", "nests one sweep in another"),
     ("engine.width=1,2", "several values to a setting"),
     ("engine=vmap,loop", "several values to a setting"),
-    ("engine.device=tpu", "expected one of auto, cpu, cuda, mps"),
+    ("engine.device=tpu", "expected auto, cpu, cuda, mps, or several such as cuda:0,cuda:1"),
+    ("engine.device=cpu,cuda:0", "or several such as cuda:0,cuda:1"),
+    ("launcher.workers=100000", "expected an integer ≥ 1 and ≤ 1024"),
+    ("budget.steps=1000000000", "expected an integer ≥ 1 and ≤ 10000000"),
+    ("model.hidden=[1000000]", "a list of integers ≥ 1 and ≤ 65536"),
     ("+optimizer.lr=1", "optimizer.lr is already there"),
     ("+optimizer.lr=1,2", "optimizer.lr is already there"),
     ("~optimizer.lr", "optimizer.lr is missing; expected a number ≥ 0"),
@@ -543,13 +547,29 @@ def test_every_option_has_a_description():
     assert all(text and len(text) <= 120 for options in found.values() for _, text in options)
 
 
+PARTNERS = {
+    "model=planted": ("dataset=planted",),
+    "dataset=planted": ("model=planted",),
+    "model=target": ("model._target_=torchvision.models.any",),
+    "dataset=target": ("dataset._target_=torchvision.datasets.Any",),
+}
+"""What an option needs beside it where it does not go with the defaults."""
+
+
+def test_a_model_and_a_dataset_that_cannot_meet_are_refused():
+    for words in (("model=planted",), ("dataset=planted",), ("model=planted,mlp",)):
+        with pytest.raises(ConfigError, match=r"cannot read dataset=.*, whose examples are") as refused:
+            declare(Request(words))
+        assert "model=" in refused.value.hint
+
+
 def test_every_option_composes_and_yaml_mirrors_the_schema_key_for_key():
     for group, listed in groups().items():
         for option, _ in listed:
-            composed = declare(Request((f"{group}={option}",)))
+            composed = declare(Request((f"{group}={option}", *PARTNERS.get(f"{group}={option}", ()))))
             if group in ("model", "dataset", "optimizer", "schedule"):
                 made = composed.base_config[group]
-                assert set(made) == sections()[group][made["name"]]
+                assert set(made) == sections()[group][option_of(made)]
 
 
 def test_the_job_can_be_read_back_and_resolved():

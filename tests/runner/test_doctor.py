@@ -29,11 +29,16 @@ def fake_torch(cuda, available, names=(), warning=None, kernel_error=None):
             raise RuntimeError(kernel_error)
         return SimpleNamespace(sum=lambda: SimpleNamespace(item=lambda: 2.0))
 
+    touched = []
     return SimpleNamespace(
         version=SimpleNamespace(cuda=cuda),
         cuda=SimpleNamespace(
-            is_available=is_available, device_count=lambda: len(names), get_device_name=lambda index: names[index]
+            is_available=is_available,
+            device_count=lambda: len(names),
+            get_device_name=lambda index: names[index],
+            set_device=lambda index: touched.append(index),
         ),
+        touched=touched,
         backends=SimpleNamespace(mps=SimpleNamespace(is_available=lambda: False)),
         ones=ones,
     )
@@ -88,6 +93,13 @@ def test_a_usable_gpu_is_named_and_no_gpu_is_no_fault(machine):
     assert "H200" in doctor.gpu().detail
     machine(fake_torch("13.0", False), present=False)
     assert doctor.gpu().ok is None
+
+
+def test_a_worker_touches_no_gpu_but_its_own(machine):
+    machine(torch := fake_torch("13.0", True, ["H200", "H100"]), driver="580.95.05")
+    assert doctor.cuda([1]).detail.startswith("H100 ")
+    assert torch.touched == [1]
+    assert doctor.cuda([2]).detail == "there is no cuda:2"
 
 
 def test_a_torchvision_of_another_torch_is_one_clear_line(monkeypatch):

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODEL = {"name": "mlp", "hidden": [32, 16], "init_gain": 1.0}
 INVARIANT = {"name": "mlp_scale_invariant", "hidden": [32, 16], "init_gain": 1.0, "logit_scale": 2.0}
 DIGITS = {"name": "digits", "train_size": 1000, "label_noise": 0.4, "split_seed": 0}
+PLANTED = {"name": "planted", "train_size": 9, "curvature": 1.0, "noise": 1.0, "target": 0.3, "split_seed": 0}
 SGD = {
     "name": "sgd",
     "lr": 0.1,
@@ -162,6 +163,7 @@ ALL = [
     *(plain(schedule=schedule) for schedule in SCHEDULE_CASES),
     plain(model=INVARIANT),
     plain(dataset=DIGITS | {"name": "mnist1d"}),
+    plain(model={"name": "planted"}, dataset=PLANTED),
 ]
 
 

@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_cases import make_trial
 
-from runner import session
+from runner import crew, session
 from runner.choice import Choice
 from runner.config import Request, declare
+from runner.cutting import SMALLEST_WORTH_CUTTING, cut
 from runner.errors import SetupError
-from runner.messages import Answer, Ask, Hello, Progress, Task, Trained
+from runner.messages import Answer, Ask, Hello, OutOfMemory, Progress, Task, Train, Trained
 from runner.observation import Observations, Outcome
 from runner.plan import Plan, make_plan
 from runner.pool import Worker
-from runner.session import cut
 from runner.store import Store
 from runner.study import expand
 
@@ -28,13 +28,20 @@ CPU = Hello("cpu", "x86_64", {"torch": "2.0"})
 
 
 class Process:
-    exitcode = -9
+    def __init__(self, exitcode: int) -> None:
+        self.exitcode = exitcode
 
 
 class Pool:
-    """Workers that answer at once, in this process. `deaths` counts the tasks that kill whoever does them."""
+    """Workers that answer at once, in this process. `deaths` counts the tasks that kill whoever does them.
+
+    fits: trials that the pretended memory holds; broken: messages that cohorts fail with, one after another.
+    """
 
     deaths = 0
+    exitcode = -11
+    fits = 10**9
+    broken: tuple[str, ...] = ()
     hellos: tuple[Hello | None, ...] = (CPU,)
     interrupt_after = 10**9
     started: list[str]
@@ -51,12 +58,18 @@ class Pool:
 
     def start(self, device: str) -> Worker:
         type(self).started.append(device)
-        worker = Worker(Process(), None)  # type: ignore[arg-type]
+        worker = Worker(Process(self.exitcode), None, device)  # type: ignore[arg-type]
         worker.give = lambda task: setattr(worker, "task", task)  # type: ignore[method-assign]
         self.workers.append(worker)
         return worker
 
-    def hear(self) -> Iterator[tuple[Worker, object]]:
+    def dismiss(self, leaving: Worker) -> None:
+        self.workers.remove(leaving)
+
+    def close(self) -> None:
+        self.workers.clear()
+
+    def hear(self, waker: object = None) -> Iterator[tuple[Worker, object]]:
         for worker in list(self.workers):
             self.said += 1
             if self.said > self.interrupt_after:
@@ -73,7 +86,22 @@ class Pool:
                 self.workers.remove(worker)
                 yield worker, None
             else:
-                yield from ((worker, report) for report in reports_on(worker.task))
+                yield from ((worker, report) for report in self.reports_on(worker.task))
+
+    def reports_on(self, task: Task) -> Iterator[object]:
+        if isinstance(task, Train) and len(task.trials) > self.fits:
+            yield Progress(10, 0)
+            yield OutOfMemory("RuntimeError: not enough memory")
+        elif isinstance(task, Train) and self.broken:
+            message, *later = self.broken
+            type(self).broken = tuple(later)
+            yield Trained(tuple(failure(trial.id, message) for trial in task.trials), peak_bytes=0)
+        else:
+            yield from reports_on(task)
+
+
+def failure(trial_id: str, message: str) -> Observations:
+    return Observations(trial_id=trial_id, outcome=Outcome.FAILED, error=f"Traceback …\n{message}\n")
 
 
 def reports_on(task: Task) -> Iterator[object]:
@@ -86,7 +114,7 @@ def reports_on(task: Task) -> Iterator[object]:
             Observations(trial_id=trial.id, outcome=Outcome.FINISHED, metrics={"val/loss": 1.0}, weight_hash="ab" * 32)
             for trial in task.trials
         ),
-        peak_bytes=0,
+        peak_bytes=1000 * len(task.trials),
     )
 
 
@@ -107,8 +135,8 @@ class Bench:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.pool = type("Workers", (Pool,), {"started": []})
-        monkeypatch.setattr(session, "Pool", self.pool)
-        monkeypatch.setattr(session, "nvidia_present", lambda: False)
+        monkeypatch.setattr(crew, "Pool", self.pool)
+        monkeypatch.setattr(crew, "nvidia_present", lambda: False)
         self.store = Store.open(folder / "s.sqlite", "write")
         self.report = Report()
 
@@ -126,6 +154,9 @@ class Bench:
 
     def choices(self) -> list[tuple]:
         return self.store._db.execute("SELECT executor, width FROM choices").fetchall()
+
+    def layouts(self) -> set[str]:
+        return {layout for (layout,) in self.store._db.execute("SELECT layout FROM cohorts")}
 
 
 @pytest.fixture
@@ -156,7 +187,7 @@ def test_every_trial_is_in_one_cohort_no_wider_than_chosen(per_seed, executor, l
     assert all(0 < len(cohort) <= width for cohort in cohorts)
     if layout == "shared":
         assert all(len({trial.config.seed for trial in cohort}) == 1 for cohort in cohorts)
-    if layout == "per_lane" and len(trials) >= 2 * workers * session.SMALLEST_WORTH_CUTTING:
+    if layout == "per_lane" and len(trials) >= 2 * workers * SMALLEST_WORTH_CUTTING:
         assert len(cohorts) >= 2 * workers
 
 
@@ -182,10 +213,27 @@ def test_a_single_trial_decides_nothing_for_the_grids_to_come(bench: Bench) -> N
     assert bench.choices() == []
 
 
-def test_an_executor_asked_for_by_name_is_not_remembered(bench: Bench) -> None:
-    bench.sweep("optimizer.lr=0.1,0.2", "engine=vmap", "engine.width=1")
-    assert bench.choices() == []
+def test_a_width_asked_for_is_not_taken_for_the_groups_own(bench: Bench) -> None:
+    bench.sweep("optimizer.lr=0.1,0.2", "engine.width=1")
+    assert bench.choices() == [("vmap", 64)]
     assert bench.cohorts() == [("vmap", 1), ("vmap", 1)]
+
+
+def test_an_executor_asked_for_by_name_leaves_auto_its_own_choice(bench: Bench) -> None:
+    bench.sweep("optimizer.lr=0.1,0.2", "engine=vmap")
+    bench.sweep("optimizer.lr=0.3,0.4", "engine=auto", "study.name=other")
+    assert len(bench.choices()) == 2
+
+
+def test_an_executor_asked_for_by_name_keeps_its_layout_after_a_kill_that_left_few_trials(bench: Bench) -> None:
+    words = ("optimizer.lr=0.1..1.0:10lin", "seed=0,1", "study.name=mine", "engine=vmap", "launcher.workers=1")
+    bench.pool.interrupt_after = 9
+    assert bench.sweep(*words, "engine.width=2").interrupted
+    bench.pool.interrupt_after = 10**9
+    left = bench.plan(*words).groups[0].trials
+    assert 0 < len(left) < 16
+    bench.sweep(*words)
+    assert bench.layouts() == {"shared"}
 
 
 @pytest.mark.parametrize("deaths", [1, 2])
@@ -204,6 +252,54 @@ def test_a_cohort_that_kills_every_worker_fails_with_the_reason_and_is_retried_l
     assert bench.sweep("optimizer.lr=0.1,0.2").finished == 2
 
 
+def test_a_cohort_whose_workers_the_system_kills_is_halved(bench: Bench) -> None:
+    bench.pool.deaths, bench.pool.exitcode = 4, -9
+    assert bench.sweep("optimizer.lr=0.1,0.2", "launcher.workers=1").finished == 2
+    assert [width for _, width in bench.cohorts()] == [2, 2, 1, 1]
+
+
+def test_a_cohort_out_of_memory_is_halved_until_it_fits_and_no_other_meets_the_same_end(bench: Bench) -> None:
+    bench.pool.fits = 5
+    result = bench.sweep("optimizer.lr=0.1..1.0:20lin", "seed=0..2", "launcher.workers=1")
+    assert (result.finished, result.failed) == (60, 0)
+    assert [width for _, width in bench.cohorts() if width > 5] == [20, 10]
+    assert bench.choices() == [("vmap", 5)]
+    assert bench.report.fractions == sorted(bench.report.fractions)
+    assert result.peak_bytes == 5000
+    assert bench.store._db.execute("SELECT max(peak_bytes) FROM cohorts").fetchone() == (5000,)
+
+
+def test_what_did_not_fit_is_remembered_by_the_next_sweep(bench: Bench) -> None:
+    bench.pool.fits = 5
+    bench.sweep("optimizer.lr=0.1..1.0:10lin", "launcher.workers=1")
+    before = len(bench.cohorts())
+    bench.sweep("optimizer.lr=0.1..1.0:10lin", "seed=1", "launcher.workers=1")
+    assert [width for _, width in bench.cohorts()[before:]] == [5, 5]
+
+
+def test_a_trial_that_does_not_fit_alone_fails_with_the_reason(bench: Bench) -> None:
+    bench.pool.fits = 0
+    result = bench.sweep("optimizer.lr=0.1..1.0:4lin", "launcher.workers=1")
+    assert (result.finished, result.failed, result.untried) == (0, 2, 2)
+    assert "not enough memory" in (result.first_error or "")
+
+
+def test_a_group_whose_first_cohorts_fail_alike_is_left_alone(bench: Bench) -> None:
+    bench.pool.broken = ("ImportError: their nets.py",) * 9
+    result = bench.sweep("optimizer.lr=0.1..1.0:20lin", "engine.width=4", "launcher.workers=1")
+    assert (result.failed, result.untried, result.finished) == (8, 12, 0)
+    assert any("12 trials are not tried: ImportError: their nets.py" in note for note in bench.report.notes)
+    bench.pool.broken = ()
+    assert bench.sweep("optimizer.lr=0.1..1.0:20lin").finished == 20
+
+
+@pytest.mark.parametrize("broken", [("one", "another", "another", "another"), ("one",)])
+def test_failures_that_differ_or_beside_what_trains_stop_nothing(bench: Bench, broken: tuple[str, ...]) -> None:
+    bench.pool.broken = broken
+    result = bench.sweep("optimizer.lr=0.1..1.0:20lin", "engine.width=4", "launcher.workers=1")
+    assert (result.failed, result.untried) == (4 * len(broken), 0)
+
+
 def test_workers_that_never_get_ready_end_the_sweep_with_one_sentence(bench: Bench) -> None:
     bench.pool.hellos = (None,)
     with pytest.raises(SetupError, match="before it was ready"):
@@ -218,7 +314,7 @@ def test_an_interruption_keeps_what_was_heard(bench: Bench) -> None:
 
 
 def test_one_worker_a_core_only_where_there_is_work_for_it(bench: Bench, monkeypatch) -> None:
-    monkeypatch.setattr(session, "usable_cores", lambda: 8)
+    monkeypatch.setattr(crew, "usable_cores", lambda: 8)
     bench.sweep("optimizer.lr=0.1,0.2")
     assert bench.pool.started == ["cpu"]
     bench.sweep()
@@ -226,26 +322,70 @@ def test_one_worker_a_core_only_where_there_is_work_for_it(bench: Bench, monkeyp
 
 
 def test_a_gpu_that_cannot_be_used_is_said_loudly_and_the_cpu_takes_over(bench: Bench, monkeypatch) -> None:
-    monkeypatch.setattr(session, "nvidia_present", lambda: True)
-    monkeypatch.setattr(session, "usable_cores", lambda: 2)
+    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
+    monkeypatch.setattr(crew, "usable_cores", lambda: 2)
     bench.pool.hellos = (replace(CPU, complaint="the driver is too old"), CPU)
     assert bench.sweep().device == "cpu"
     assert bench.pool.started == ["auto", "cpu"]
     assert bench.report.notes[0] == "NOT USING THE GPU: the driver is too old"
 
 
-def test_a_gpu_asked_for_by_name_is_not_replaced(bench: Bench) -> None:
+def test_a_gpu_asked_for_by_name_is_not_replaced(bench: Bench, monkeypatch) -> None:
+    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
     bench.pool.hellos = (replace(CPU, complaint="there is none"),)
     with pytest.raises(SetupError, match=r"engine\.device=cuda: there is none"):
         bench.sweep("optimizer.lr=0.1,0.2", "engine.device=cuda")
 
 
+def test_without_an_nvidia_device_cuda_is_refused_before_a_worker_starts(bench: Bench) -> None:
+    with pytest.raises(SetupError, match=r"engine\.device=cuda:1: this machine shows no NVIDIA device"):
+        bench.sweep("optimizer.lr=0.1,0.2", "engine.device=cuda:1")
+    assert bench.pool.started == []
+
+
+GPU = Hello("cuda:0", "NVIDIA X", {"torch": "2.0"}, devices=2)
+
+
 def test_each_gpu_gets_a_worker_of_its_own(bench: Bench, monkeypatch) -> None:
-    monkeypatch.setattr(session, "nvidia_present", lambda: True)
-    gpu = Hello("cuda:0", "NVIDIA X", {"torch": "2.0"}, devices=2)
-    bench.pool.hellos = (gpu, replace(gpu, device="cuda:1"))
+    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
+    bench.pool.hellos = (GPU, replace(GPU, device="cuda:1"))
     assert bench.sweep().device == "NVIDIA X"
     assert bench.pool.started == ["auto", "cuda:1"]
+
+
+def test_a_second_gpu_that_fails_is_said_aloud_and_no_cpu_takes_its_place(bench: Bench, monkeypatch) -> None:
+    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
+    bench.pool.hellos = (GPU, Hello("cpu", "x86_64", {}, complaint="it fell off the bus"))
+    assert bench.sweep().finished == 20
+    assert "NOT USING cuda:1: it fell off the bus" in bench.report.notes
+    assert bench.pool.started == ["auto", "cuda:1"]
+
+
+@pytest.mark.parametrize("typed", ["engine.device=cuda:2,cuda:0", "engine.device=[cuda:2,cuda:0]"])
+def test_a_list_of_devices_gets_a_worker_each(bench: Bench, monkeypatch, typed: str) -> None:
+    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
+    bench.pool.hellos = (replace(GPU, device="cuda:2"), GPU)
+    assert bench.sweep("optimizer.lr=0.1..1.0:20lin", typed).finished == 20
+    assert bench.pool.started == ["cuda:2", "cuda:0"]
+
+
+def test_a_listed_device_that_fails_refuses_the_sweep(bench: Bench, monkeypatch) -> None:
+    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
+    bench.pool.hellos = (GPU, Hello("cpu", "x86_64", {}, complaint="there is no cuda:7"))
+    with pytest.raises(SetupError, match="there is no cuda:7"):
+        bench.sweep("optimizer.lr=0.1,0.2", "engine.device=cuda:0,cuda:7")
+
+
+def test_a_dead_worker_is_replaced_on_its_own_device(bench: Bench, monkeypatch) -> None:
+    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
+    bench.pool.hellos, bench.pool.deaths = (replace(GPU, device="cuda:1"),), 1
+    assert bench.sweep("optimizer.lr=0.1,0.2", "engine.device=cuda:1").finished == 2
+    assert bench.pool.started == ["cuda:1", "cuda:1"]
+
+
+def test_the_cpu_listed_twice_is_two_workers(bench: Bench) -> None:
+    bench.sweep("optimizer.lr=0.1..1.0:20lin", "engine.device=cpu,cpu")
+    assert bench.pool.started == ["cpu", "cpu"]
 
 
 def test_mps_has_no_float64(bench: Bench) -> None:

@@ -148,7 +148,8 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path):
 @pytest.mark.parametrize("mode", ["read", "write"])
 def test_a_newer_store_is_refused_naming_both_versions(path, mode):
     Store.open(path, "write", migrations=(*MIGRATIONS, SECOND)).close()
-    assert "has schema version 2, this release knows 1" in refusal(path, mode)
+    known = len(MIGRATIONS)
+    assert f"has schema version {known + 1}, this release knows {known}" in refusal(path, mode)
 
 
 def test_a_damaged_store_is_refused_in_one_sentence(path):
@@ -295,16 +296,32 @@ def test_an_older_store_is_upgraded_after_a_backup(path):
     filled(path)
     with Store.open(path, "write", migrations=(*MIGRATIONS, SECOND)) as store:
         assert len(store.export_rows()) == 3
-    assert columns(path) == (True, 2)
-    with Store.open(f"{path}.v1") as backup:
+    assert columns(path) == (True, len(MIGRATIONS) + 1)
+    with Store.open(f"{path}.v{len(MIGRATIONS)}") as backup:
         assert len(backup.export_rows()) == 3
+
+
+def taken_away(path, take, before):
+    """Take a store's folder away while it is open to write: before it is declared in, or after."""
+    with Store.open(path, "write") as store:
+        if before:
+            take(path.parent)
+        store.declare(make_study(), make_members([0.1]), {})
+        take(path.parent)
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("take", [shutil.rmtree, lambda folder: folder.rename(folder.with_name("elsewhere"))])
+def test_a_store_taken_away_while_it_is_written_to_is_not_taken_for_success(tmp_path, take, before):
+    with pytest.raises(StoreError, match="was deleted or moved"):
+        taken_away(tmp_path / "results" / "s.sqlite", take, before)
 
 
 def test_an_upgrade_that_fails_leaves_the_store_as_it_was(path):
     filled(path)
     with pytest.raises(StoreError):
         Store.open(path, "write", migrations=(*MIGRATIONS, SECOND, THIRD_IS_BROKEN))
-    assert columns(path) == (False, 1)
+    assert columns(path) == (False, len(MIGRATIONS))
     with Store.open(path) as store:
         assert len(store.export_rows()) == 3
 
@@ -315,7 +332,7 @@ def test_an_older_store_is_read_without_being_upgraded(path):
     with Store.open(path, migrations=(*MIGRATIONS, SECOND)) as store:
         assert len(store.export_rows()) == 3
     assert path.read_bytes() == before
-    assert not Path(f"{path}.v1").exists()
+    assert not Path(f"{path}.v{len(MIGRATIONS)}").exists()
 
 
 def test_a_store_of_version_1_can_still_be_opened(path):
@@ -326,6 +343,7 @@ def test_a_store_of_version_1_can_still_be_opened(path):
     with Store.open(path, "write") as store:
         (record,) = store.export_rows("coupling")
         assert (record.outcome, record.metrics) == ("finished", {"val/loss": 0.5})
+        assert record.cohort.peak_bytes is None
         assert store.series(record.trial_id)["val/loss"].values.tolist() == [2.0, 0.5]
         assert store.study("coupling").blocks[0].expect.slope == -1.0
     fresh = path.with_name("fresh.sqlite")

@@ -8,12 +8,12 @@ import pytest
 from rich.console import Console
 
 from runner.observation import Outcome
+from runner.ramp import shade
 from runner.study import Expectation
 from runner.summary import panels
 from runner.terminal.answer import show_answer, show_cells
 from runner.terminal.listing import show_best
 from runner.terminal.progress import SweepProgress
-from runner.terminal.ramp import shade
 from runner.terminal.text import clean, console
 
 SURFACE = planted.valley_of(-1)

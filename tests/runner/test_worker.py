@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,10 @@ import torch
 from store_cases import make_trial
 
 from runner import worker
-from runner.messages import Ask, Progress, Train
+from runner.choice import Choice
+from runner.engine.choose import Question
+from runner.engine.workload import Workload
+from runner.messages import Ask, OutOfMemory, Progress, Train
 
 
 @pytest.fixture
@@ -29,6 +33,70 @@ def test_a_task_that_raises_becomes_failed_trials_with_the_traceback(bench, monk
     assert [each.trial_id for each in heard.observations] == [trial.id for trial in trials]
     assert "their nets.py has a typo" in heard.observations[0].error
     assert "Traceback" in heard.observations[0].error
+
+
+def test_a_model_that_leaves_at_step_3_fails_its_cohort_with_its_own_traceback(bench, monkeypatch) -> None:
+    calls = []
+
+    def forward(self, *args: object) -> None:
+        calls.append(1)
+        if len(calls) > 3:
+            sys.exit("my own check failed")
+        return honest(self, *args)
+
+    honest = Workload.forward
+    monkeypatch.setattr(Workload, "forward", forward)
+    (failed,) = bench.do(Train("g", (make_trial(),), "loop", "shared", 1)).observations
+    assert failed.outcome == "failed"
+    assert "test_worker.py" in failed.error
+    assert failed.error.rstrip().endswith("SystemExit: my own check failed")
+
+
+OUT_OF_MEMORY = [
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
+    RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 99 bytes"),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+def test_running_out_of_memory_is_said_as_such_and_the_bench_goes_on(bench, monkeypatch, error) -> None:
+    trial = make_trial()
+    with monkeypatch.context() as patch:
+        patch.setattr(Workload, "start", raising(error))
+        heard = bench.do(Train("g", (trial, make_trial(lr=0.2)), "vmap", "shared", 1))
+        assert isinstance(heard, OutOfMemory)
+        assert type(error).__name__ in heard.reason
+        assert bench.workload is None
+    assert bench.do(Train("g", (trial,), "loop", "shared", 1)).observations[0].outcome == "finished"
+
+
+def test_a_probe_out_of_memory_is_tried_with_half_the_trials(bench, monkeypatch) -> None:
+    asked = []
+
+    def choose(workload: Workload, question: Question) -> Choice:
+        asked.append(len(question.sample))
+        if asked[-1] > 2:
+            raise MemoryError
+        return Choice("vmap", question.layout, question.width or 64, "it fits")
+
+    monkeypatch.setattr("runner.engine.choose.choose", choose)
+    trials = tuple(make_trial(lr=0.1 * (n + 1)) for n in range(7))
+    assert bench.do(Ask("g", trials, "shared", "auto")).choice.width == 2
+    assert asked == [7, 4, 2]
+
+
+def test_an_ordinary_error_is_not_taken_for_a_lack_of_memory() -> None:
+    assert not worker.is_out_of_memory(RuntimeError("size mismatch"))
+    assert not worker.is_out_of_memory(ValueError("out of memory"))
+
+
+def raising(error: BaseException):
+    def broken(*args: object) -> None:
+        raise error
+
+    return broken
 
 
 def test_a_probe_that_raises_chooses_the_loop_and_says_why(bench, monkeypatch) -> None:

@@ -39,9 +39,11 @@ def test_the_contract_holds(copy):
         ("models/schema.py", "import runner.trial", "Schemas know nothing of ours"),
         ("optim/rule.py", "import runner.trial", "do not know the runner"),
         ("runner/analysis/answers.py", "import torch", "An analysis is given a tidy table"),
+        ("runner/decide/moves.py", "import runner.store", "An analysis is given a tidy table"),
         ("runner/trial.py", "import runner.plan", "The data's way"),
         ("runner/device.py", "import numpy", "needs no torch"),
         ("runner/table.py", "import runner.engine", "never training code"),
+        ("runner/report/page.py", "import runner.store", "A report is given rows"),
     ],
 )
 def test_a_breach_is_found(copy, module, breach, contract):

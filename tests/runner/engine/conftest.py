@@ -20,6 +20,10 @@ OPTIMIZERS = {
     "adamw": {
         "name": "adamw", "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": "coupled", "decay_order": "before",
     },
+    "muon": {
+        "name": "muon", "momentum": 0.9, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "nesterov": True,
+        "adjust": "match_rms_adamw", "decay": "coupled", "decay_order": "before",
+    },
     "adam_l2": {"name": "adam_l2", "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
 }  # fmt: skip
 
@@ -43,8 +47,10 @@ def make_trial(
     hidden: tuple[int, ...] = (16, 16),
     batch_size: int = 16,
     floor: float = 0.0,
+    rule: dict[str, object] | None = None,
+    **parts: dict[str, object],
 ) -> Trial:
-    """A small trial on digits."""
+    """A small trial on digits. rule: more of its optimizer; parts: sam, clip, task."""
     network = {"name": model, "hidden": hidden, "init_gain": init_gain}
     if model == "mlp_scale_invariant":
         network["logit_scale"] = 2.0
@@ -53,12 +59,13 @@ def make_trial(
             {
                 "model": network,
                 "dataset": {"name": "digits", "train_size": 200, "label_noise": 0.2, "split_seed": 0},
-                "optimizer": {**OPTIMIZERS[optimizer], "lr": lr, "weight_decay": weight_decay},
+                "optimizer": {**OPTIMIZERS[optimizer], "lr": lr, "weight_decay": weight_decay, **(rule or {})},
                 "schedule": {"name": "warmup_cosine", "warmup": warmup, "floor": floor},
                 "budget": {"steps": steps, "batch_size": batch_size},
                 "precision": precision,
                 "divergence": {"loss_factor": 1e4},
                 "seed": seed,
+                **parts,
             }
         )
     )

@@ -14,6 +14,7 @@ from runner.engine.state import State
 from runner.engine.workload import Workload
 
 CPU = torch.device("cpu")
+EXECUTED = ("loop", "vmap", "traced")
 
 
 class Odd(nn.Module):
@@ -75,12 +76,12 @@ def test_a_tied_weight_is_held_once_and_an_unused_one_only_decays(trial_of) -> N
     layout = Workload.of(trial.config, CPU).layout
     assert "second.weight" in layout.shapes
     assert "third.weight" not in layout.shapes
-    for executor in EXECUTORS:
+    for executor in EXECUTED:
         unused = layout.views(advance([trial], executor, 5).theta)["unused"]
         assert torch.equal(unused, torch.ones(1, 3))
 
 
-@pytest.mark.parametrize("executor", EXECUTORS)
+@pytest.mark.parametrize("executor", EXECUTED)
 def test_buffers_of_a_diverged_lane_stay_as_before_the_offending_step(trial_of, executor) -> None:
     trials = [trial_of(1e30, warmup=0, steps=20), trial_of(0.05, warmup=0, steps=20)]
     state = advance(trials, executor, 20)
@@ -94,7 +95,7 @@ def test_buffers_of_a_diverged_lane_stay_as_before_the_offending_step(trial_of, 
         assert torch.equal(buffer[0], state.buffers[name][0])
 
 
-@pytest.mark.parametrize("executor", EXECUTORS)
+@pytest.mark.parametrize("executor", EXECUTED)
 def test_measuring_changes_neither_buffers_nor_weights(grid_of, train_all, executor) -> None:
     trials = grid_of(3)
     workload = Workload.of(trials[0].config, CPU)

@@ -1,8 +1,9 @@
-"""Reading YAML files without composing them: their first comment line, and whether they are bombs."""
+"""Reading YAML files without composing them: their first comment line, whether they are bombs, their content."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
@@ -22,6 +23,16 @@ def first_comment(file: Path) -> str:
             if text.lstrip("# ") and not text.lstrip("# ").startswith("@package"):
                 return text.lstrip("# ")
     return ""
+
+
+def load(file: Path) -> Any:
+    """Return the content of a file as plain values. Raises ConfigError for what cannot be read, and for bombs."""
+    refuse_bombs(file)
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:  # an object tag: no value of ours
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{file} cannot be read as YAML: {reason[:150]}") from error
 
 
 def refuse_bombs(file: Path) -> None:

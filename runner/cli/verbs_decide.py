@@ -1,0 +1,278 @@
+"""The verbs that decide: recommend says what to take from a study, refine adds the few trials that tell most."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from runner.cli import as_json, verbs_train
+from runner.cli import words as given
+from runner.cli.output import emit_json, out, say
+from runner.errors import UsageError
+from runner.store import Store, StudyRecord
+from runner.terminal.text import clean
+
+if TYPE_CHECKING:
+    from runner.decide import Kind, Move
+    from runner.settings import Settings
+    from runner.table import Row
+
+RefineWords = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="STUDY|KEY=VALUE", help="A study's name, and settings such as launcher.workers=2."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's verbs to the command line."""
+    app.command(epilog="Example: thalweg recommend coupling")(recommend)
+    app.command(epilog="Example: thalweg refine coupling --moves widen,seeds")(refine)
+
+
+def recommend(study: given.StudyName = None, store: given.StorePath = None, json: given.Json = False) -> None:
+    """Say what to take from a study, and how sure that is.
+
+    The cells that are as good as the best, the largest safe rate, the smallest sufficient warmup, and the few
+    trials that would make the choice surer. Chosen on validation; test metrics once, for the chosen cell.
+    """
+    opened = given.open_to_read(store)
+    with opened or nullcontext():
+        record = given.study_of(opened, study) if opened else None
+        if opened is None or record is None:
+            if json:
+                emit_json({"study": study and given.plain_name(study), "recommendation": None})
+            return
+        rows = opened.study_rows(record.name)
+    from runner import decide
+    from runner.summary import panels
+
+    found = decide.recommend(panels(rows, record), rows, record)
+    if json:
+        emit_json(as_json.recommendation(found, record))
+        return
+    from runner.terminal.decision import show_recommendation
+
+    _title(record)
+    show_recommendation(out(), found, record)
+    say(f"next: {given.with_store(_next(record.name, found), store)}")
+
+
+def refine(
+    words: RefineWords = None,
+    moves: Annotated[
+        str, typer.Option("--moves", metavar="KINDS", help="Only these, of widen,halve,seeds.")
+    ] = "widen,halve,seeds",
+    panel: Annotated[
+        list[str] | None, typer.Option("--panel", metavar="NAME", help="Only this panel; may be given again.")
+    ] = None,
+    store: given.StorePath = None,
+    json: given.Json = False,
+    config_dir: given.ConfigDir = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Train what is proposed, without asking.")] = False,
+) -> int:
+    """Add the few trials that tell most: widen an axis, halve a coarse step, add seeds.
+
+    Shows them as a plan first; trains them with --yes, or when asked on a terminal. Looking at results and adding
+    trials makes later intervals adaptive: how often that was done is kept and shown.
+    """
+    asked, path = _Asked(_kinds(moves), tuple(panel or ())), given.store_path(store)
+    name, settings_words = _sorted(words)
+    opened = given.open_to_read(store)
+    with opened or nullcontext():
+        record = given.study_of(opened, name) if opened else None
+        if opened is None or record is None:
+            if json:
+                emit_json({"study": name, "moves": []})
+            return 0
+        proposal = _propose(opened, record, asked)
+    if json and not yes:
+        emit_json(as_json.proposal(proposal.moves, record, proposal.seconds))
+        return 0
+    _show(proposal, json)
+    if not proposal.moves or not (yes or _agreed()):
+        if proposal.moves:
+            say(f"train them: {given.as_typed()} --yes")
+        return 0
+    settings = _settings(record.name, settings_words, config_dir)
+    return _train(path, proposal, asked, settings, settings_words, store, json)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Which moves, and of which panels; all of them where none is named."""
+
+    kinds: Sequence[Kind]
+    panels: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Proposal:
+    """What would be added to a study as it is stored."""
+
+    record: StudyRecord
+    rows: Sequence[Row]
+    moves: Sequence[Move]
+    seconds: float | None
+
+    @property
+    def adds(self) -> bool:
+        """Whether trials are new, rather than declared before and not trained yet."""
+        return any(move.kind != "finish" for move in self.moves)
+
+
+def _propose(opened: Store, record: StudyRecord, asked: _Asked) -> _Proposal:
+    from runner import decide
+    from runner.summary import panels
+
+    rows = opened.study_rows(record.name)
+    inside = [row for row in rows if not row.outside]
+    if all(row.outcome is None for row in inside):
+        raise UsageError(f"nothing of {record.name} is trained yet", f"first: thalweg sweep {record.name}")
+    left = decide.unfinished(rows)
+    cut = panels(rows, record)
+    for name in asked.panels:
+        if all(panel.name != name for panel in cut):
+            listed = ", ".join(repr(panel.name) for panel in cut)
+            raise UsageError(f"{record.name} has no panel {name!r}", f"it has {listed}")
+    chosen = [panel for panel in cut if not asked.panels or panel.name in asked.panels]
+    found = [left] if left else decide.moves(chosen, record, asked.kinds)
+    return _Proposal(record, rows, found, opened.seconds_a_trial(record.name))
+
+
+def _show(proposal: _Proposal, json: bool) -> None:
+    """Print the plan; on stderr, in one line, where stdout is for JSON."""
+    from runner.terminal.answer import looks
+    from runner.terminal.decision import cost, show_moves
+
+    record, total = proposal.record, cost(proposal.moves, proposal.seconds)
+    if json:
+        say(f"refine {record.name}: {total}")
+        return
+    _title(record)
+    if proposal.moves:
+        show_moves(out(), proposal.moves)
+        out().print(Text(f"{total} in all."))
+    else:
+        out().print(Text("Nothing to add: no best cell is on an edge, between coarse steps, or tied with another."))
+    if record.refinements:
+        out().print(Text(looks(record.refinements)))
+    elif proposal.adds:
+        out().print(Text("Intervals will be adaptive once trials were added after this look at the results."))
+
+
+def _train(
+    path: Path,
+    proposal: _Proposal,
+    asked: _Asked,
+    settings: Settings,
+    words: Sequence[str],
+    store: str | None,
+    json: bool,
+) -> int:
+    """Declare what was shown and train it, whole or not at all: a killed refinement is finished by the next."""
+    from runner.plan import make_plan
+    from runner.study import Study
+
+    with verbs_train.crew_of(settings) as crew, verbs_train.open_to_write(path) as opened:
+        record = opened.study(proposal.record.name)
+        now = _propose(opened, record, asked)
+        if _ids(now.moves) != _ids(proposal.moves):
+            raise UsageError(f"{record.name} changed while the plan was shown", "look again: thalweg refine")
+        members = [member for move in now.moves for member in move.members]
+        if now.adds:
+            opened.refine(record.name, members, [as_json.move(move) for move in now.moves])
+        study = Study(
+            name=record.name,
+            question=record.question,
+            metric=record.metric,
+            direction=record.direction,
+            replicate=record.replicate,
+            vars=record.vars,
+            blocks=(),
+            analyses=record.analyses,
+            overridden=True,
+            refinements=record.refinements,
+        )
+        statuses = opened.statuses([member.trial.id for member in members])
+        made = make_plan(study, members, statuses, now.rows)
+        result = verbs_train.train_missing(made, opened, settings, crew)
+        if not json:
+            verbs_train.show_answer(opened, record.name)
+            verbs_train.report(opened, record.name, result)
+        code = verbs_train.close(made, result, store, opened)
+        if not result.interrupted:
+            verbs_train.export(record.name, settings.tracker, opened, words)
+        if json:
+            after = _propose(opened, opened.study(record.name), asked)
+            emit_json(as_json.proposal(after.moves, after.record, after.seconds))
+    return code
+
+
+def _ids(moves: Sequence[Move]) -> list[str]:
+    return [member.trial.id for move in moves for member in move.members]
+
+
+def _kinds(text: str) -> list[Kind]:
+    from runner.decide import KINDS
+
+    asked = [word.strip() for word in text.split(",") if word.strip()]
+    if wrong := [word for word in asked if word not in KINDS] or ([text] if not asked else []):
+        raise UsageError(f"--moves {wrong[0]} is not known", f"expected some of {','.join(KINDS)}")
+    return [kind for kind in KINDS if kind in asked]
+
+
+def _sorted(words: Sequence[str] | None) -> tuple[str | None, list[str]]:
+    """Split words into the study's name and settings; what would change a trial is refused."""
+    from runner.keys import is_setting
+
+    names = [word for word in words or () if "=" not in word or word.startswith("study=")]
+    settings = [word for word in words or () if word not in names]
+    for word in settings:
+        key = word.partition("=")[0].lstrip("+~")
+        if not is_setting(key):
+            hint = "refine adds to what a study declares; to add other trials: thalweg sweep STUDY KEY=VALUES"
+            raise UsageError(f"{word} is no setting of how trials are run", hint)
+    if len(names) > 1:
+        raise UsageError(f"two studies are named, {names[0]!r} and {names[1]!r}", "refine one at a time")
+    return (given.plain_name(names[0]) if names else None), settings
+
+
+def _settings(name: str, words: Sequence[str], config_dir: str | None) -> Settings:
+    """How trials are run: as the study's file says where there is one, and as typed."""
+    from runner import config
+
+    known = {option for option, _ in config.groups(config_dir).get("study", [])}
+    request = config.Request((*([name] if name in known else []), *words), config_dir)
+    return config.declare(request).settings
+
+
+def _agreed() -> bool:
+    """Ask on a terminal; elsewhere the answer is no."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and typer.confirm("Train them?", err=True)
+
+
+def _next(name: str, found: object) -> str:
+    from runner.decide import Recommendation
+
+    assert isinstance(found, Recommendation)
+    if found.untrained and not found.choices:
+        return f"thalweg sweep {name}"
+    if found.moves:
+        words = ["thalweg", "refine", name]
+        if len(found.choices) > 1:
+            for panel in dict.fromkeys(move.panel for move in found.moves):
+                words += ["--panel", panel]
+        return shlex.join(words)
+    return f"thalweg best {name}"
+
+
+def _title(record: StudyRecord) -> None:
+    out().print(Text(clean(f"{record.name}: {record.question}".rstrip(": ")), "bold"))

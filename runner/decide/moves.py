@@ -1,0 +1,253 @@
+"""The three moves that make a study tell more: widen an axis, halve a coarse step, add seeds.
+
+Each answers one reason why a best cell is not known better: the grid ends there, its step is coarse, or the seeds
+scatter. Where a finer or wider grid would not help, none is proposed. The same rows give the same moves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from runner.canonical import Scalar
+from runner.decide.ladder import (
+    Ladder,
+    Limits,
+    between,
+    beyond,
+    is_logarithmic,
+    ladder,
+    ladders,
+    limits,
+    number,
+    typed,
+)
+from runner.decide.points import member_at, members_of
+from runner.figures import count, is_number, labels, short
+from runner.student import t95
+from runner.study import Member
+from runner.summary import Cell, Declared, DeclaredBlock, NearOptimal, Panel, near_optimal
+from runner.table import Row
+
+Kind = Literal["finish", "widen", "halve", "seeds"]
+KINDS: tuple[Kind, ...] = ("widen", "halve", "seeds")
+"""The moves, in the order of what they are worth: a bound is no estimate, and a seed sharpens only what is there."""
+STEPS_OUT = 2
+"""Points added past an edge: one that only shows the optimum beyond would leave it at the edge again."""
+FAR = 0.15
+"""Lines whose best log loss is this much above the panel's (16%) do not say where its valley runs."""
+MOST_CELLS = 16
+"""Cells that get more seeds: the best ones, where more are as good within the noise."""
+FEWEST_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Move:
+    """Trials worth adding to one panel. `why` is the reason, `effect` what they are expected to change."""
+
+    kind: Kind
+    panel: str
+    key: str
+    what: str
+    why: str
+    effect: str
+    members: tuple[Member, ...]
+
+
+def unfinished(rows: Iterable[Row]) -> Move | None:
+    """Return the declared trials that were never trained, which come before any other; None if there are none."""
+    left = [row for row in rows if row.outcome is None and not row.outside]
+    if not left:
+        return None
+    why = "declared, and not trained yet"
+    return Move("finish", "", "", count(len(left), "trial"), why, "the study is whole", tuple(members_of(left)))
+
+
+def moves(panels: Sequence[Panel], study: Declared, kinds: Sequence[Kind] = KINDS) -> list[Move]:
+    """Return the moves of every panel that has a usable cell, panel by panel. Trials are proposed once."""
+    seen = {row.trial_id for panel in panels for cell in panel.cells for row in cell.rows}
+    blocks = {block.name: block for block in study.blocks}
+    found = []
+    for panel in panels:
+        if panel.best is not None:
+            found += [
+                move
+                for move in _Panel(panel, study, blocks.get(panel.block), seen).moves()
+                if move.members and move.kind in kinds
+            ]
+    return found
+
+
+@dataclass
+class _Panel:
+    panel: Panel
+    study: Declared
+    block: DeclaredBlock | None
+    seen: set[str]
+    near: NearOptimal = field(init=False)
+    undecided: dict[int, Cell] = field(default_factory=dict)  # by identity: cells that only seeds tell apart
+
+    def __post_init__(self) -> None:
+        near = near_optimal(self.panel.cells)
+        assert near is not None
+        self.near = near
+        if len(near.cells) > 1 or near.margin is None:
+            self.undecided = {id(cell): cell for cell in near.cells}
+
+    def moves(self) -> Iterator[Move]:
+        numeric = [key for key in self.panel.axes if _varies(self.panel.cells, key)]
+        inner = self.panel.x or (numeric[0] if numeric else None)
+        if inner:
+            lines = [(line, limits(line, self.near.margin)) for line in self._lines(inner)]
+            yield from self._widen([(line, at) for line, at in lines if at and at.edge], inner)
+            yield from self._halve([(line, at) for line, at in lines if at and at.coarse], inner)
+            for _, at in lines:
+                self._leave_to_seeds(at)
+        if self.panel.y:
+            yield from self._along_ridge(self.panel.y, inner or "")
+        yield from self._seeds()
+
+    def _lines(self, key: str) -> list[Ladder]:
+        """The ladders near enough to the panel's best to say where its valley runs."""
+        asks = {analysis.kind for analysis in self.study.analyses}
+        reach = self.near.margin if self.near.margin is not None and "coupling" not in asks else FAR
+        limit = self.near.best.score + reach if self.near.best.metric.endswith("loss") else math.inf
+        return [
+            line
+            for line in ladders(self.panel.cells, key, self.panel.axes)
+            if line.best is not None and line.best.score <= limit
+        ]
+
+    def _leave_to_seeds(self, at: Limits | None) -> None:
+        if at is not None and at.tied:
+            self.undecided |= {id(cell): cell for cell in (at.best, *at.tied)}
+
+    def _widen(self, lines: Sequence[tuple[Ladder, Limits]], key: str) -> Iterator[Move]:
+        for side in ("below", "above"):
+            of_side = [(line, at) for line, at in lines if at.edge == side]
+            made = [
+                member
+                for line, at in of_side
+                for point in beyond(line, side, STEPS_OUT)
+                for member in self._at(at.best, {key: point})
+            ]
+            if made:
+                rows = count(len(of_side), "row") if self.panel.y else "the row"
+                why = f"the best of {rows} is on the grid's edge"
+                yield self._move("widen", key, self._points(key, made), why, "a bound becomes an estimate", made)
+
+    def _halve(self, lines: Sequence[tuple[Ladder, Limits]], key: str) -> Iterator[Move]:
+        middles = [(at.best, self._middle(line, at.best, beside)) for line, at in lines for beside in at.coarse]
+        made = [member for best, point in middles for member in self._at(best, {key: point})]
+        if made:
+            why = "the best is clear, the step beside it coarse"
+            effect = f"the best {_leaf(key)} is known to half a step"
+            yield self._move("halve", key, self._points(key, made), why, effect, made)
+
+    def _along_ridge(self, key: str, inner: str) -> Iterator[Move]:
+        """The same along the rates: a rung is the best cell of its row, any of them where none is usable."""
+        rungs: dict[Scalar, Cell] = {}
+        for cell in self.panel.cells:
+            held = rungs.get(cell.axes[key])
+            if held is None or (cell.usable and (not held.usable or cell.score < held.score)):
+                rungs[cell.axes[key]] = cell
+        ridge = ladder(key, list(rungs.values()), is_logarithmic(number(cell, key) for cell in rungs.values()))
+        at = limits(ridge, self.near.margin)
+        if at is None:
+            return
+        self._leave_to_seeds(at)
+        of_row = [cell for cell in self.panel.cells if cell.axes[key] == at.best.axes[key]]
+        if at.edge:
+            points = beyond(ridge, at.edge, STEPS_OUT)
+            made = [m for point in points for cell in of_row for m in self._at(cell, {key: point})]
+            why = f"the best row is the {'last' if at.edge == 'above' else 'first'} of the grid"
+            effect = "a bound becomes an estimate"
+            yield self._move("widen", key, self._points(key, made), why, effect, made)
+        beside = _beside(of_row, at.best, inner)
+        points = [self._middle(ridge, at.best, rung) for rung in at.coarse]
+        made = [m for point in points for cell in beside for m in self._at(cell, {key: point})]
+        if made:
+            why, effect = (
+                "the best row is clear, the step beside it coarse",
+                f"the best {_leaf(key)} is known to half a step",
+            )
+            yield self._move("halve", key, self._points(key, made), why, effect, made)
+
+    def _seeds(self) -> Iterator[Move]:
+        key = self.study.replicate
+        if key is None or not self.undecided:
+            return
+        cells = sorted(self.undecided.values(), key=lambda cell: cell.score)[:MOST_CELLS]
+        made = [member for cell in cells for member in self._more(cell, key)]
+        n, more = cells[0].n, len(made) // len(cells)
+        if self.near.margin is None:
+            why, effect = "one seed cannot say how much seeds differ", "the noise becomes known"
+        else:
+            why = f"{count(n, 'seed')} cannot tell {count(len(self.undecided), 'cell')} from the best beside them"
+            effect = _sharper(self.near, n, n + more)
+        yield self._move("seeds", key, f"{more} more at {count(len(cells), 'cell')}", why, effect, made)
+
+    def _more(self, cell: Cell, key: str) -> Iterator[Member]:
+        """As many seeds again, at least so that there are a few; numbered after all that the panel has."""
+        used = (row.axes.get(key) for each in self.panel.cells for row in each.rows)
+        first = max((int(value) for value in used if isinstance(value, int)), default=-1) + 1
+        for seed in range(first, first + max(cell.n, FEWEST_SEEDS - cell.n)):
+            yield from self._new(cell.rows[0], {key: seed})
+
+    def _at(self, cell: Cell, moved: Mapping[str, float]) -> Iterator[Member]:
+        """The replicates of a new point beside a cell."""
+        settled = {key: typed(value, cell.axes[key]) for key, value in moved.items()}
+        for row in cell.rows:
+            yield from self._new(row, settled)
+
+    def _new(self, like: Row, moved: Mapping[str, Scalar]) -> Iterator[Member]:
+        member = member_at(like, self.block, moved)
+        if member is not None and member.trial.id not in self.seen:
+            self.seen.add(member.trial.id)
+            yield member
+
+    def _middle(self, of: Ladder, best: Cell, beside: Cell) -> float:
+        low, high = sorted((of.at(best), of.at(beside)))
+        return between(low, high, of.logarithmic)
+
+    def _points(self, key: str, made: Sequence[Member]) -> str:
+        """The new values as they are read: few of them one by one, many as their span."""
+        values = sorted({value for member in made if is_number(value := member.axes[key])})
+        named = labels(values)
+        listed = [named[value] for value in values]
+        return f"{_leaf(key)} {', '.join(listed) if len(listed) <= 4 else f'{listed[0]} … {listed[-1]}'}"
+
+    def _move(self, kind: Kind, key: str, what: str, why: str, effect: str, made: Sequence[Member]) -> Move:
+        return Move(kind, self.panel.name, key, what, why, effect, tuple(made))
+
+
+def difference(score: float, metric: str) -> str:
+    """A difference in score as it is read: of a loss a share, of an accuracy the difference itself."""
+    return f"{short(100 * math.expm1(score), 2)}%" if metric.endswith("loss") else short(score, 2)
+
+
+def _varies(cells: Sequence[Cell], key: str) -> bool:
+    return all(is_number(cell.axes.get(key)) for cell in cells)
+
+
+def _beside(row: Sequence[Cell], best: Cell, inner: str) -> list[Cell]:
+    """The best of a row and its neighbours."""
+    ranked = sorted(row, key=lambda cell: number(cell, inner))
+    at = next(i for i, cell in enumerate(ranked) if cell is best)
+    return ranked[max(0, at - 1) : at + 2]
+
+
+def _sharper(near: NearOptimal, n: int, then: int) -> str:
+    """What more seeds at the undecided cells are expected to do to the set that is as good as the best."""
+    assert near.margin is not None
+    freedom = max(1, near.freedom)
+    margin = near.margin * math.sqrt(n / then) * t95(freedom + len(near.cells) * (then - n)) / t95(freedom)
+    left = sum(cell.score <= near.best.score + margin for cell in near.cells)
+    before, after = (difference(each, near.best.metric) for each in (near.margin, margin))
+    return f"the noise falls from {before} to {after}, and about {left} of {len(near.cells)} stay as good as the best"
+
+
+def _leaf(key: str) -> str:
+    return key.rpartition(".")[2].replace("weight_decay", "weight decay")

@@ -1,0 +1,55 @@
+"""New points of a block: members made from the configuration of a trial that is stored beside them.
+
+No YAML is composed: what a block holds besides its axes is already in its trials, so a study can be refined when
+its file is gone. Knows no store.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from runner.canonical import Scalar
+from runner.errors import ConfigError
+from runner.keys import coerced, trial_config
+from runner.study import Base, Block, Member, updates_at
+from runner.summary import DeclaredBlock
+from runner.table import Row
+from runner.trial import Trial
+
+
+def member_at(like: Row, block: DeclaredBlock | None, moved: Mapping[str, Scalar]) -> Member | None:
+    """Return the member that differs from `like` in the coordinates `moved`; None where no trial can be there.
+
+    Derived keys are computed anew, as `expand` would.
+    """
+    derive = dict(block.derive) if block else {}
+    groups = {axis.key for axis in block.group_axes} if block else set()
+    kept = {key: value for key, value in like.axes.items() if key not in derive}
+    coordinates = {key: value for key, value in kept.items() if key not in groups}
+    coordinates |= {key: coerced(key, value) for key, value in moved.items()}
+    base = Base({}, lambda updates: _updated(like.config, updates))
+    grid = Block(like.block, (base,), (), derive=derive)
+    try:
+        updates, derived = updates_at(grid, base, coordinates)
+        trial = Trial(trial_config(base.at(updates)))
+    except ConfigError:  # a warmup longer than the run, a negative rate: nothing is there to be measured
+        return None
+    return Member(trial, like.block, {**kept, **coordinates, **derived})
+
+
+def members_of(rows: Iterable[Row]) -> list[Member]:
+    """Return stored rows as the members that they are."""
+    return [Member(Trial(trial_config(_updated(row.config, {}))), row.block, row.axes) for row in rows]
+
+
+def _updated(config: Mapping[str, Any], updates: Mapping[str, Scalar]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(config))
+    for key, value in updates.items():
+        *path, last = key.split(".")
+        place = plain
+        for name in path:
+            place = place[name]
+        place[last] = value
+    return plain

@@ -1,0 +1,177 @@
+"""What to take from a study: the cell chosen on validation, all that are as good, and how far the rate and warmup go.
+
+A bound says what was seen, not what is safe for ever: its chance of being wrong is stated with it. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from runner.canonical import Scalar
+from runner.decide.ladder import Ladder, guesses, ladders, number
+from runner.decide.moves import Move, moves, unfinished
+from runner.figures import count, is_number, labels
+from runner.summary import Cell, Declared, NearOptimal, Panel, near_optimal
+from runner.table import Row
+
+RATE, WARMUP = "optimizer.lr", "schedule.warmup"
+"""The axes a bound is asked for where a study's questions do not name them."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """How far an axis goes, all else as in the chosen cell.
+
+    value: the last one tested that does. next: the nearest one beyond that does not; None where none was tested, so
+    that the bound may lie further out. n: trials seen at `value`. chance: 95% upper bound on the share of seeds that
+    would not, as none of n did not. Both values are tested ones: the bound lies between them.
+    """
+
+    key: str
+    kind: Literal["largest rate", "smallest warmup"]
+    value: Scalar
+    next: Scalar | None
+    n: int
+    chance: float | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one panel offers: its near-optimal set, and the span of each axis over it."""
+
+    panel: Panel
+    near: NearOptimal
+    behind: float  # in score, of its best to the best of all
+    spans: tuple[tuple[str, Scalar, Scalar], ...]
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What to take, how sure that is, and what would make it surer. `choices`: best panel first."""
+
+    choices: tuple[Choice, ...]
+    bounds: tuple[Bound, ...]
+    test: tuple[tuple[str, Cell], ...]  # of the chosen cell alone
+    moves: tuple[Move, ...]
+    untrained: int
+    trained: int
+
+    @property
+    def chosen(self) -> Choice | None:
+        """The panel with the best cell."""
+        return self.choices[0] if self.choices else None
+
+
+def recommend(panels: Sequence[Panel], rows: Sequence[Row], study: Declared) -> Recommendation:
+    """Choose on the mean of the study's metric over replicates. Test metrics are read for the chosen cell alone."""
+    usable = [(panel, near) for panel in panels if (near := near_optimal(panel.cells)) is not None]
+    usable.sort(key=lambda pair: pair[1].best.score)
+    choices = tuple(
+        Choice(panel, near, near.best.score - usable[0][1].best.score, _spans(panel, near)) for panel, near in usable
+    )
+    inside = [row for row in rows if not row.outside]
+    left = unfinished(inside)
+    chosen = choices[0] if choices else None
+    return Recommendation(
+        choices=choices,
+        bounds=_bounds(chosen, study) if chosen else (),
+        test=tuple((name, chosen.near.best.measuring(name)) for name in chosen.near.best.test_metrics)
+        if chosen
+        else (),
+        moves=tuple(moves(_in_the_running(choices), study)) if left is None else (),
+        untrained=sum(row.outcome is None for row in inside),
+        trained=sum(row.outcome is not None for row in inside),
+    )
+
+
+def _in_the_running(choices: Sequence[Choice]) -> list[Panel]:
+    """The panels whose best cannot be told from the best of all."""
+    return [each.panel for each in choices if each is choices[0] or each.behind <= (choices[0].near.margin or 0.0)]
+
+
+def _spans(panel: Panel, near: NearOptimal) -> tuple[tuple[str, Scalar, Scalar], ...]:
+    """Smallest and largest value of each numeric axis over the near-optimal set; others where they agree."""
+    spans = []
+    for key in panel.axes:
+        values = [cell.axes[key] for cell in near.cells if key in cell.axes]
+        numbers = [value for value in values if is_number(value)]
+        if values and len(numbers) == len(values):
+            spans.append((key, min(numbers), max(numbers)))
+    return tuple(spans)
+
+
+def _bounds(chosen: Choice, study: Declared) -> tuple[Bound, ...]:
+    rate = next((each.lr for each in study.analyses), RATE)
+    warmup = next((each.warmup for each in study.analyses if each.warmup), WARMUP)
+    found = [_largest_rate(chosen, rate), _smallest_warmup(chosen, warmup)]
+    return tuple(bound for bound in found if bound is not None)
+
+
+def _through_best(chosen: Choice, key: str) -> Ladder | None:
+    """The cells that differ from the chosen one in `key` alone; None if it is no numeric axis of the panel."""
+    if key not in chosen.panel.axes:
+        return None
+    best = chosen.near.best
+    for line in ladders(chosen.panel.cells, key, chosen.panel.axes):
+        rungs = (*line.cells, line.zero) if line.zero else line.cells
+        if any(cell is best for cell in rungs):
+            return replace(line, cells=tuple(sorted(rungs, key=line.at)), zero=None)
+    return None
+
+
+def _largest_rate(chosen: Choice, key: str) -> Bound | None:
+    """The largest rate such that at it, and at every one tested between, each seed trained."""
+    line = _through_best(chosen, key)
+    if line is None:
+        return None
+    at = next(i for i, cell in enumerate(line.cells) if cell is chosen.near.best)
+    while at + 1 < len(line.cells) and _trains(line.cells[at + 1]):
+        at += 1
+    last, beyond = line.cells[at], line.cells[at + 1] if at + 1 < len(line.cells) else None
+    seeds = count(last.n, "seed")
+    if beyond is None:
+        why = f"{seeds} trained there, and no larger rate was tested"
+    else:
+        how = "diverged" if beyond.diverged else "ended no better than guessing" if beyond.n else "was not trained yet"
+        value = labels(cell.axes[key] for cell in line.cells)[beyond.axes[key]]
+        why = f"{seeds} trained there; at {value} {_some(beyond)}{how}"
+    further = None if beyond is None else beyond.axes[key]
+    return Bound(key, "largest rate", last.axes[key], further, last.n, _chance(last.n), why)
+
+
+def _smallest_warmup(chosen: Choice, key: str) -> Bound | None:
+    """The smallest warmup from which on every longer one tested is as good as the best at this rate."""
+    line = _through_best(chosen, key)
+    best = line.best if line else None
+    if line is None or best is None or chosen.near.margin is None:
+        return None
+    limit = best.score + chosen.near.margin
+    at = len(line.cells)
+    while at and line.cells[at - 1].usable and line.cells[at - 1].score <= limit:
+        at -= 1
+    if at == len(line.cells):
+        return None  # the longest warmup tested is too long: no length is enough from there on
+    enough, shorter = line.cells[at], line.cells[at - 1] if at else None
+    why = "no longer one is better or worse by more than the seeds' scatter"
+    if shorter is None and number(enough, key):
+        why = f"{why}, and a shorter one was not tested"
+    below = None if shorter is None else shorter.axes[key]
+    return Bound(key, "smallest warmup", enough.axes[key], below, enough.n, None, why)
+
+
+def _trains(cell: Cell) -> bool:
+    return cell.usable and not guesses(cell)
+
+
+def _some(cell: Cell) -> str:
+    """How many of a cell's seeds did not train, as the beginning of a clause."""
+    return f"{cell.diverged} of {len(cell.rows)} " if cell.diverged else ""
+
+
+def _chance(n: int) -> float:
+    """Largest probability of failure that n trials without one leave possible, at 95% (Clopper-Pearson)."""
+    return 1.0 - math.pow(0.05, 1.0 / n)

@@ -1,0 +1,78 @@
+"""A cohort in the middle of its training as plain arrays and facts, to be written to disk by somebody else.
+
+It holds everything: no generator's state is needed, since batches and random numbers are functions of
+(seed, step). Going on from it gives the bits of a training that was never interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from runner.engine.record import Record
+from runner.engine.state import State
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """arrays: name -> numpy array, as safetensors takes them; facts: what JSON takes, `step` and `trials` in it.
+
+    facts: format, step (the next optimizer step), trials (ids, in the cohort's order), executor, layout,
+    evaluations (what `Cohort` holds), steps, evaluated (step numbers), hashes (place -> weight hash).
+    arrays: "state/…" the lanes' tensors; "lane_of", "diverged_step" `[N]`, "batch_loss" `[step, N]`,
+    "val/…" `[measurements, N]`.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    facts: Mapping[str, Any]
+
+
+def pack(facts: Mapping[str, Any], state: State, record: Record) -> Checkpoint:
+    """A checkpoint of this state and record; the arrays are copies."""
+    arrays = {f"state/{name}": tensor.detach().cpu().numpy().copy() for name, tensor in state.tensors().items()}
+    arrays |= {
+        "lane_of": record.lane_of.astype(np.int64),
+        "diverged_step": record.diverged_step_N.astype(np.int64),
+        "batch_loss": record.batch_loss_TN[: state.step].copy(),
+    }
+    arrays |= {f"val/{name}": np.stack(rows) for name, rows in record.val.items()}
+    known = {
+        "format": FORMAT,
+        "step": state.step,
+        "steps": len(record.batch_loss_TN),
+        "evaluated": list(record.evaluated),
+        "hashes": {str(place): digest for place, digest in record.hashes.items()},
+    }
+    return Checkpoint(arrays, {**facts, **known})
+
+
+def unpack(checkpoint: Checkpoint, facts: Mapping[str, Any], like: State) -> tuple[State, Record]:
+    """The state and record of a checkpoint; `like` is a state of the same structure, whose device is used.
+
+    Raises ValueError for a checkpoint of another cohort, executor, layout or format.
+    """
+    for name, expected in {**facts, "format": FORMAT}.items():
+        if (found := checkpoint.facts.get(name)) != expected:
+            raise ValueError(f"the checkpoint's {name} is {found}; this cohort's is {expected}")
+    arrays, known = checkpoint.arrays, checkpoint.facts
+    device = like.theta.device
+    tensors: dict[str, Tensor] = {name: torch.tensor(arrays[f"state/{name}"], device=device) for name in like.tensors()}
+    record = Record(
+        lane_of=np.array(arrays["lane_of"]),
+        batch_loss_TN=np.full((known["steps"], len(known["trials"])), np.nan),
+        diverged_step_N=np.array(arrays["diverged_step"]),
+        evaluated=list(known["evaluated"]),
+        val={
+            name.removeprefix("val/"): list(np.array(rows)) for name, rows in arrays.items() if name.startswith("val/")
+        },
+        hashes={int(place): digest for place, digest in known["hashes"].items()},
+    )
+    record.batch_loss_TN[: known["step"]] = arrays["batch_loss"]
+    return like.like(tensors, known["step"]), record

@@ -1,0 +1,128 @@
+"""A model or a dataset of the user's own, from its target: called with what it wants, and looked at before use."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+from torch.utils.data import Dataset
+
+from data.arrays import split_arrays
+from data.splits import Splits
+from models.extent import Extent
+from runner.engine.user import called, resolved, takes, users_error
+from runner.errors import ConfigError
+from runner.target import DatasetTarget, ModelTarget
+
+FILLED: dict[str, Callable[[Extent], int]] = {
+    "inputs": lambda extent: extent.features,
+    "in_features": lambda extent: extent.features,
+    "in_channels": lambda extent: extent.inputs[0],
+    "image_size": lambda extent: extent.inputs[-1],
+    "outputs": lambda extent: extent.outputs,
+    "out_features": lambda extent: extent.outputs,
+    "num_classes": lambda extent: extent.outputs,
+}
+"""Arguments that a model is given from its data, where its signature has them and the YAML does not."""
+
+
+def own_model(target: ModelTarget, extent: Extent) -> nn.Module:
+    """Return the module that a target builds for examples and outputs of `extent`.
+
+    Initial weights come from torch's global generator: seed it before, restore it after. For those who ask numpy's
+    or Python's instead, these are seeded alike, and put back. Raises ConfigError, naming key and fix.
+    """
+    build = resolved("model._target_", "model", target._target_)
+    named, rest = takes(build)
+    wanted = named | ({"num_classes"} if rest and target._target_.startswith("torchvision.") else set())
+    filled = {name: fill(extent) for name, fill in FILLED.items() if name in wanted}
+    with _other_generators(torch.initial_seed() % 2**31):
+        module = called("model", build, {**filled, **_arguments(target)})
+    if not isinstance(module, nn.Module):
+        raise ConfigError(f"{target.name} returns {type(module).__name__}; expected a torch.nn.Module")
+    return _trainable(target.name, module)
+
+
+@lru_cache(maxsize=4)
+def own_splits(target: DatasetTarget) -> Splits:
+    """Return the splits of the data that a target gives. If it draws random numbers, they are the same each time."""
+    build = resolved("dataset._target_", "dataset", target._target_)
+    with torch.random.fork_rng(devices=[]), _other_generators(0):
+        torch.manual_seed(0)
+        given = called("dataset", build, _arguments(target))
+        with users_error(f"{target.name} failed"):
+            x, y = _arrays(target.name, given)
+    return split_arrays(
+        x,
+        y,
+        kind=target.kind,
+        shares=(target.validation, target.test),
+        train_size=target.train_size,
+        label_noise=target.label_noise,
+        split_seed=target.split_seed,
+    )
+
+
+def _arguments(target: ModelTarget | DatasetTarget) -> dict[str, Any]:
+    return {name: _thawed(value) for name, value in target.arguments}
+
+
+def _thawed(value: Any) -> Any:
+    return [_thawed(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _trainable(name: str, module: nn.Module) -> nn.Module:
+    parameters = dict(module.named_parameters())
+    if not parameters:
+        raise ConfigError(f"{name} has no parameters, so there is nothing to train")
+    if lazy := [each for each, parameter in parameters.items() if is_lazy(parameter)]:
+        raise ConfigError(f"{name} leaves the shape of {lazy[0]} open", "give the layer its sizes; no lazy modules")
+    if frozen := [each for each, parameter in parameters.items() if not parameter.requires_grad]:
+        hint = "register it as a buffer: every parameter is trained"
+        raise ConfigError(f"{name} has {frozen[0]} with requires_grad=False", hint)
+    return module
+
+
+def _arrays(name: str, given: Any) -> tuple[np.ndarray, np.ndarray]:
+    if isinstance(given, Dataset):
+        if not hasattr(given, "__len__"):
+            raise ConfigError(f"{name} has no __len__; expected a dataset with a known number of examples")
+        pairs = [given[index] for index in range(len(given))]
+        if not pairs or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+            raise ConfigError(f"{name} gives {'no examples' if not pairs else 'no pairs'}; expected pairs (x, y)")
+        return np.stack([_features(x) for x, _ in pairs]), np.stack([_array(y) for _, y in pairs])
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise ConfigError(f"{name} returns {type(given).__name__}; expected a pair (x, y) of arrays")
+    return _array(given[0]), _array(given[1])
+
+
+def _array(value: Any) -> np.ndarray:
+    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+
+
+def _features(value: Any) -> np.ndarray:
+    """One example; a picture, [H, W] or [H, W, C], becomes [C, H, W] as models read it."""
+    array = _array(value)
+    if isinstance(value, torch.Tensor | np.ndarray) or array.dtype != np.uint8:
+        return array
+    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+
+
+@contextmanager
+def _other_generators(seed: int) -> Iterator[None]:
+    """Seed numpy's and Python's global generators for a moment."""
+    kept = np.random.get_state(), random.getstate()
+    np.random.seed(seed)
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(kept[0])
+        random.setstate(kept[1])

@@ -1,0 +1,149 @@
+"""Steps recorded once and run many times: flat lists of operations, compiled programs, CUDA graphs.
+
+A program is made for one width K and kept with its workload. Nothing of a trial is baked in: weights, coefficients,
+batches and the step's number are its inputs. Seeding stays outside, so that what is drawn inside is what the eager
+step would draw. Recording really runs what it records: whole steps are recorded on a copy of the state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from runner.engine.gradient import seed, vmap_gradient
+from runner.engine.inputs import Feed
+from runner.engine.recording import Recording
+from runner.engine.state import State
+from runner.engine.step import Gradient, train_step
+from runner.engine.workload import Workload
+
+
+def traced_gradient(workload: Workload, shared: bool) -> Gradient:
+    """The gradient of K trials at once, recorded when first used at a width."""
+
+    def gradient(state: State, feed: Feed) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        inputs = (state.theta, state.buffers, feed.batch, feed.label_smoothing)
+        key = ("traced", state.lanes, shared, _shapes(inputs))
+        if key not in workload.programs:
+            workload.programs[key] = Recording(_pure_gradient(workload, shared, state, feed), inputs)
+        seed(feed)
+        result: tuple[Tensor, Tensor, dict[str, Tensor]] = workload.programs[key](*inputs)
+        return result
+
+    return gradient
+
+
+def compiled_step(workload: Workload, shared: bool, state: State, feed: Feed) -> Tensor:
+    """Take one step by a program that holds gradient and update, compiled when first used at a width."""
+    inputs = _step_inputs(state, feed)
+    key = ("compiled", state.lanes, shared, _shapes(inputs))
+    if key not in workload.programs:
+        workload.programs[key] = _compiled(_pure_step(workload, shared, state), inputs)
+    loss_K: Tensor = workload.programs[key](*inputs)
+    state.step += 1
+    return loss_K
+
+
+class GraphedStep:
+    """The step of K trials on a GPU as one CUDA graph: hundreds of kernels for one launch.
+
+    A graph reads and writes fixed memory: `state` is the one it was captured with, and other cohorts are copied in
+    and out, once a block.
+    """
+
+    def __init__(self, workload: Workload, shared: bool, state: State, feed: Feed) -> None:
+        self.state = state.keep(torch.arange(state.lanes, device=workload.device))
+        self.inputs = tree_map_only(Tensor, torch.clone, _step_inputs(self.state, feed))
+        step = _pure_step(workload, shared, self.state)
+        scratch = tree_map_only(Tensor, torch.clone, self.inputs)
+        aside = torch.cuda.Stream(workload.device)  # type: ignore[no-untyped-call]
+        aside.wait_stream(torch.cuda.current_stream(workload.device))
+        with torch.cuda.stream(aside):  # once outside the graph, for what kernels set up at their first use
+            step(*scratch)
+        torch.cuda.current_stream(workload.device).wait_stream(aside)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.loss_K = step(self.state.tensors(), *self.inputs[1:])
+
+    def load(self, state: State) -> None:
+        """Take over a state's numbers."""
+        tensors = state.tensors()
+        for name, tensor in self.state.tensors().items():
+            tensor.copy_(tensors[name])
+
+    def store(self, state: State) -> None:
+        """Hand the numbers back."""
+        tensors = self.state.tensors()
+        for name, tensor in state.tensors().items():
+            tensor.copy_(tensors[name])
+
+    def __call__(self, feed: Feed) -> Tensor:
+        """Take one step; its losses, `[K]`."""
+        fresh = _step_inputs(self.state, feed)[1:]
+        for held, given in zip(tree_leaves(self.inputs[1:]), tree_leaves(fresh), strict=True):
+            if isinstance(held, Tensor):
+                held.copy_(given)
+        self.graph.replay()
+        return self.loss_K.clone()
+
+
+def graphed_step(workload: Workload, shared: bool, state: State, feed: Feed) -> GraphedStep:
+    """The captured step for this width, made at its first use."""
+    key = ("graphed", state.lanes, shared, _shapes(_step_inputs(state, feed)))
+    if key not in workload.programs:
+        workload.programs[key] = GraphedStep(workload, shared, state, feed)
+    graph: GraphedStep = workload.programs[key]
+    return graph
+
+
+def _step_inputs(state: State, feed: Feed) -> tuple[Any, ...]:
+    return state.tensors(), feed.batch, feed.coefficients, feed.label_smoothing, feed.step
+
+
+def _pure_gradient(workload: Workload, shared: bool, state: State, feed: Feed) -> Callable[..., Any]:
+    """The gradient as a function of tensors alone."""
+    gradient = vmap_gradient(workload, shared)
+
+    def pure(theta: Tensor, buffers: dict[str, Tensor], batch: tuple[Tensor, Tensor], smoothing: Tensor | None) -> Any:
+        own = replace(feed, batch=batch, label_smoothing=smoothing, key=None)
+        return gradient(replace(state, theta=theta, buffers=buffers), own)
+
+    return pure
+
+
+def _pure_step(workload: Workload, shared: bool, state: State) -> Callable[..., Tensor]:
+    """The step as a function that writes into the tensors it is given."""
+    gradient = vmap_gradient(workload, shared)
+
+    def pure(
+        tensors: dict[str, Tensor],
+        batch: tuple[Tensor, Tensor],
+        coefficients: dict[str, Tensor],
+        smoothing: Tensor | None,
+        step: Tensor,
+    ) -> Tensor:
+        feed = Feed(batch, coefficients, smoothing, step, None)
+        return train_step(workload.recipe, gradient, state.like(tensors, 0), feed, asking=False)
+
+    return pure
+
+
+def _compiled(step: Callable[..., Tensor], inputs: Any) -> Callable[..., Any]:
+    """Compile a step for inputs of these shapes; imports torch's compiler (2 s)."""
+    from torch._inductor import config
+
+    config.fallback_random = True
+    config.compile_threads = 1
+    own = tree_map_only(Tensor, torch.clone, inputs)
+    recorded = Recording(step, own)
+    recorded.program = torch.compile(recorded.program, dynamic=False)
+    return recorded
+
+
+def _shapes(inputs: Any) -> tuple[object, ...]:
+    return tuple((each.shape, each.dtype) if isinstance(each, Tensor) else each for each in tree_leaves(inputs))

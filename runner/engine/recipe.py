@@ -1,0 +1,79 @@
+"""What a step does with a gradient: SAM's climb, clipping, where decay applies, the rule. Structure, not numbers.
+
+The numbers of a trial arrive as coefficients `[K, 1]`: the rule's own names, and "sam.rho" and "clip.limit".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from optim.build import rule_for
+from optim.clip import clip_norm_, clip_value_
+from optim.rule import Coefficients, Rule, Slots
+from optim.sam import ascend_, ascent_scale, normed_vector
+from runner.engine.state import ParameterLayout
+from runner.trial import TrialConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The steps of one structure. `loss_factor`: a loss above this many times max(first loss, 1) is divergence."""
+
+    rule: Rule
+    layout: ParameterLayout
+    sam: str  # "none", "standard" or "adaptive"
+    clip: str  # "none", "norm" or "value"
+    decays_P: Tensor | None  # 1 where a parameter decays, else 0; None where all do
+    loss_factor: float
+
+    @classmethod
+    def of(cls, config: TrialConfig, layout: ParameterLayout, like: Tensor) -> Recipe:
+        """The recipe that `config` asks for; `like` has the dtype and device of the weights."""
+        return cls(
+            rule=rule_for(config.optimizer),
+            layout=layout,
+            sam=config.sam.name,
+            clip=config.clip.name,
+            decays_P=None if config.optimizer.decay_on == "all" else layout.matrices().to(like),
+            loss_factor=config.divergence.loss_factor,
+        )
+
+    def climb(self, theta_KP: Tensor, grad_KP: Tensor, c: Coefficients) -> None:
+        """Move theta to where SAM takes its gradient, in place; `grad_KP` is lost."""
+        adaptive = self.sam == "adaptive"
+        norm_K1 = norm_of(normed_vector(theta_KP, grad_KP, adaptive))[:, None]
+        ascend_(theta_KP, grad_KP, ascent_scale(c["sam.rho"], norm_K1), adaptive)
+
+    def shorten(self, grad_KP: Tensor, norm_K: Tensor, c: Coefficients) -> None:
+        """Clip the gradients in place. norm_K: their norms."""
+        if self.clip == "norm":
+            clip_norm_(grad_KP, norm_K[:, None], c["clip.limit"])
+        elif self.clip == "value":
+            clip_value_(grad_KP, c["clip.limit"])
+
+    def update(self, theta_KP: Tensor, grad_KP: Tensor, slots: Slots, c: Coefficients) -> None:
+        """Apply the rule in place: to all parameters at once if it is elementwise, else to one after another."""
+        if not self.rule.elementwise:
+            self._update_each(theta_KP, grad_KP, slots, c)
+            return
+        if self.decays_P is not None:
+            c = {**c, "decay": c["decay"] * self.decays_P}
+        self.rule.update(theta_KP, grad_KP, slots, c)
+
+    def _update_each(self, theta_KP: Tensor, grad_KP: Tensor, slots: Slots, c: Coefficients) -> None:
+        thetas, grads = self.layout.views(theta_KP), self.layout.views(grad_KP)
+        held = {slot: self.layout.views(flat) for slot, flat in slots.items()}
+        for name, theta in thetas.items():
+            own = {key: value.view(-1, *[1] * (theta.dim() - 1)) for key, value in c.items()}
+            if self.decays_P is not None and theta.dim() < 3:
+                own["decay"] = torch.zeros_like(own["decay"])
+            self.rule.update(theta, grads[name], {slot: views[name] for slot, views in held.items()}, own)
+
+
+def norm_of(vectors_KP: Tensor) -> Tensor:
+    """The Euclidean norm of each trial's vector, `[K]`."""
+    norm_K: Tensor = torch.linalg.vector_norm(vectors_KP, dim=1)
+    return norm_K

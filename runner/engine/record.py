@@ -1,0 +1,83 @@
+"""What is collected while a cohort trains, from which its trials' observations are made. Knows no step.
+
+T steps, N trials of the cohort (by their place in it), E measurements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from runner.observation import Observations, Outcome, Series
+from runner.trial import Trial
+
+BATCH_LOSS = "train/batch_loss"
+
+
+@dataclass
+class Record:
+    """Losses, measurements and deaths so far. lane_of `[lanes that count]` maps a lane to its trial's place.
+
+    batch_loss_TN: NaN where not trained; evaluated: step numbers; val: metric -> rows `[N]`, one a measurement;
+    final: metric -> `[N]`; diverged_step_N: −1 for the living; hashes: place -> weight hash of those that ended.
+    """
+
+    lane_of: np.ndarray
+    batch_loss_TN: np.ndarray
+    diverged_step_N: np.ndarray
+    evaluated: list[int] = field(default_factory=list)
+    val: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    final: dict[str, np.ndarray] = field(default_factory=dict)
+    hashes: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, steps: int, trials: int) -> Record:
+        """The record before the first step."""
+        return cls(np.arange(trials), np.full((steps, trials), np.nan), np.full(trials, -1))
+
+    @property
+    def living(self) -> int:
+        """How many trials still train."""
+        return len(self.lane_of)
+
+    def measured(self, step: int, values: Mapping[str, np.ndarray]) -> None:
+        """Add a measurement of the living, name -> `[living]`, on the validation split."""
+        self.evaluated.append(step)
+        for name, row in self._rows(values).items():
+            self.val.setdefault(name, []).append(row)
+
+    def finished(self, split: str, values: Mapping[str, np.ndarray]) -> None:
+        """Add the last measurement of the living, name -> `[living]`, on a split."""
+        self.final |= {f"{split}/{name}": row for name, row in self._rows(values).items()}
+
+    def _rows(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        rows = {name: np.full(len(self.diverged_step_N), np.nan) for name in values}
+        for name, living in values.items():
+            rows[name][self.lane_of] = living
+        return rows
+
+    def observations(self, trials: Sequence[Trial], seconds: float) -> list[Observations]:
+        """What was observed of each trial, in order; `seconds` is the share of each."""
+        return [self._observations(place, trial, seconds) for place, trial in enumerate(trials)]
+
+    def _observations(self, place: int, trial: Trial, seconds: float) -> Observations:
+        died = int(self.diverged_step_N[place])
+        finished, steps = died < 0, len(self.batch_loss_TN)
+        trained = steps if finished else min(died + 1, steps)
+        series = {BATCH_LOSS: Series(np.arange(trained), self.batch_loss_TN[:trained, place].copy())}
+        known = [i for i, step in enumerate(self.evaluated) if finished or step <= died]
+        for name, rows in self.val.items():
+            at = np.array([self.evaluated[i] for i in known])
+            series[f"val/{name}"] = Series(at, np.array([rows[i][place] for i in known]))
+        final = {name: float(row[place]) for name, row in self.final.items() if np.isfinite(row[place])}
+        return Observations(
+            trial_id=trial.id,
+            outcome=Outcome.FINISHED if finished else Outcome.DIVERGED,
+            diverged_step=None if finished else died,
+            metrics=final if finished else {},
+            series=series,
+            weight_hash=self.hashes[place],
+            seconds=seconds,
+        )

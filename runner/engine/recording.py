@@ -1,0 +1,91 @@
+"""Records what a function of tensors does as a flat list of torch operations that can be run again, or compiled.
+
+What make_fx does, without the compiler behind it, whose import takes 2 s in every worker; recording takes as long as
+running. Python's part of the function is gone from the recording: its numbers, its branches, its state. Knows nothing
+of training.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
+
+aten = torch.ops.aten
+ALIASES = (aten.detach.default, aten.alias.default)
+"""Operations of autograd's bookkeeping alone: their result is their argument."""
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes every operation that reaches a kernel. Tensors met are kept alive, so that no two share an id."""
+
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.graph = fx.Graph()
+        self.constants: dict[str, Tensor] = {}
+        self.kept: list[Tensor] = list(inputs)
+        self.nodes = {id(tensor): self.graph.placeholder(f"in{i}") for i, tensor in enumerate(inputs)}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func in ALIASES:
+            self._name(result, self.node_of(args[0]))
+        else:
+            at = tree_map_only(Tensor, self.node_of, (args, kwargs or {}))
+            self._note(result, self.graph.call_function(func, *at))
+        return result
+
+    def _note(self, result: Any, node: fx.Node) -> None:
+        sizes = [part.numel() for part in tree_leaves(result) if isinstance(part, Tensor)]
+        node.meta["numbers"] = min(filter(None, sizes), default=1)
+        if isinstance(result, Tensor):
+            self._name(result, node)
+        elif isinstance(result, (tuple, list)):
+            for i, part in enumerate(result):
+                if isinstance(part, Tensor):
+                    self._name(part, self.graph.call_function(operator.getitem, (node, i)))
+
+    def _name(self, tensor: Tensor, node: fx.Node) -> None:
+        self.kept.append(tensor)
+        self.nodes[id(tensor)] = node
+
+    def node_of(self, tensor: Tensor) -> fx.Node:
+        """Where a tensor comes from; one that no recorded operation made is a constant of the program."""
+        if id(tensor) not in self.nodes:
+            name = f"constant{len(self.constants)}"
+            self.constants[name] = tensor
+            self._name(tensor, self.graph.get_attr(name))
+        return self.nodes[id(tensor)]
+
+
+class Recording:
+    """A function of trees of tensors, as the operations that one run of it did.
+
+    Called with trees of the same make it does them again and returns what the function returned, in place changes
+    of its arguments included. `program` takes and returns the trees' tensors as flat lists.
+    """
+
+    def __init__(self, function: Callable[..., Any], inputs: Sequence[Any]) -> None:
+        recorder = _Recorder(_tensors(inputs))
+        with recorder:
+            parts, self.make = tree_flatten(function(*inputs))
+        recorder.graph.output([recorder.node_of(part) for part in parts])
+        self.graph = recorder.graph
+        self.program: Callable[..., list[Tensor]] = fx.GraphModule(recorder.constants, recorder.graph)
+
+    def __call__(self, *inputs: Any) -> Any:
+        return tree_unflatten(self.program(*_tensors(inputs)), self.make)
+
+    def operations(self) -> list[tuple[str, int]]:
+        """The recorded operations of torch: name, and how many numbers the smallest of its results has."""
+        nodes = [node for node in self.graph.nodes if isinstance(node.target, torch._ops.OpOverload)]
+        return [(node.target.overloadpacket.__name__, node.meta["numbers"]) for node in nodes]
+
+
+def _tensors(inputs: Sequence[Any]) -> list[Tensor]:
+    return [each for each in tree_leaves(inputs) if isinstance(each, Tensor)]

@@ -1,0 +1,165 @@
+"""From a `_target_` to the class or function it names, and to what calling it gives.
+
+The one place that imports a user's code. A name says little about what it leads to (`logging.os.system`), so every
+step of the way must stay in a package that may be named, and what is called must be of the kind that is expected:
+a torch.nn.Module or Dataset class, or a plain function.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from runner.errors import ConfigError
+from runner.project import FILE, TRUSTED, Project, Role, check_name, here
+
+CLASSES: dict[Role, type] = {"model": nn.Module, "dataset": Dataset}
+FUNCTIONS: dict[Role, tuple[str, ...]] = {
+    "model": ("torchvision.models",),
+    "dataset": (),
+    "loss": ("torch.nn.functional",),
+    "metric": ("torch.nn.functional",),
+}
+"""Packages of others whose plain functions may be called; those of a declared package always may."""
+
+
+def resolved(key: str, role: Role, path: str) -> Callable[..., Any]:
+    """Return what `path` names. Raises ConfigError, having called nothing, for what `role` must not be."""
+    project = here()
+    check_name(key, role, path, project)
+    declared = project.code if project else ()
+    found, home = _walked(key, path, project), (*declared, *TRUSTED[role])
+    made_in = getattr(found, "__module__", None) or ""
+    if not _inside(made_in, home):
+        hint = f"name it where it is defined, and declare that package in {FILE}"
+        raise ConfigError(f"{key} is {path}, which comes from {made_in or 'nowhere'}, a package not declared", hint)
+    if isinstance(found, type) and role in CLASSES and issubclass(found, CLASSES[role]):
+        return found
+    if isinstance(found, FunctionType) and _inside(made_in, (*declared, *FUNCTIONS[role])):
+        return found
+    kinds = f"a subclass of torch's {CLASSES[role].__name__} or a function" if role in CLASSES else "a function"
+    raise ConfigError(f"{key} is {path}, {_what(found)}; expected {kinds}")
+
+
+def called(key: str, target: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """Return what a target gives for keyword arguments. Raises ConfigError for arguments that do not fit, and for
+    what it raises itself, with the user's file and line.
+    """
+    section, name = key.partition(".")[0], f"{target.__module__}.{target.__qualname__}"
+    _check_arguments(section, name, target, arguments)
+    with users_error(f"{name} failed"):
+        return target(**arguments)
+
+
+@contextmanager
+def users_error(about: str) -> Iterator[None]:
+    """Turn what a user's code raises, SystemExit too, into a ConfigError that names its file and line."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (Exception, SystemExit) as error:
+        said = " ".join(str(error).split())[:200]
+        raise ConfigError(f"{about}: {_where(error)}{type(error).__name__}: {said}".rstrip(": ")) from error
+
+
+@cache
+def takes(target: Callable[..., Any]) -> tuple[frozenset[str], bool]:
+    """The names of a target's parameters, and whether it takes any others."""
+    parameters = inspect.signature(target).parameters.values()
+    rest = any(each.kind is each.VAR_KEYWORD for each in parameters)
+    named = (each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY))
+    return frozenset(named), rest
+
+
+def _walked(key: str, path: str, project: Project | None) -> Any:
+    """Import the first name of a path and follow the others, never out of the packages that may be named."""
+    root, *names = path.split(".")
+    found: Any = _imported(key, root, project)
+    for depth, name in enumerate(names, 1):
+        at = ".".join([root, *names[:depth]])
+        if isinstance(found, ModuleType):
+            if not hasattr(found, name) and _is_submodule(found, name):
+                _imported(key, at, project)
+            if not hasattr(found, name):
+                close = difflib.get_close_matches(name, dir(found), n=1)
+                hint = f"did you mean {at.rpartition('.')[0]}.{close[0]}?" if close else None
+                raise ConfigError(f"{key} is {path}, but {_file_of(found, project)} has no {name}", hint)
+        found = getattr(found, name, None)
+        if isinstance(found, ModuleType) and not _inside(found.__name__, (root,)):
+            raise ConfigError(f"{key} is {path}, whose {at} is the module {found.__name__}, from elsewhere")
+    return found
+
+
+def _imported(key: str, name: str, project: Project | None) -> ModuleType:
+    if "." not in name and name not in sys.modules and find_spec(name) is None:
+        folder = project.folder if project else Path.cwd()
+        raise ConfigError(f"{key} names the package {name}, which is not there", f"expected {name}.py in {folder}")
+    with users_error(f"{name} cannot be imported"):
+        return import_module(name)
+
+
+def _is_submodule(package: ModuleType, name: str) -> bool:
+    return hasattr(package, "__path__") and find_spec(f"{package.__name__}.{name}") is not None
+
+
+def _check_arguments(section: str, name: str, target: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    named, rest = takes(target)
+    for given in arguments:
+        if given not in named and not rest:
+            close = difflib.get_close_matches(given, named, n=1)
+            hint = f"did you mean {section}.{close[0]}?" if close else f"it has: {', '.join(sorted(named)) or 'none'}"
+            raise ConfigError(f"{section}.{given} is given, but {name} has no argument {given}", hint)
+    for each in inspect.signature(target).parameters.values():
+        if each.default is each.empty and each.name in named and each.name not in arguments:
+            hint = f"write {section}.{each.name}, in the YAML that has {section}._target_"
+            raise ConfigError(f"{name} needs the argument {each.name}, which {section} does not give", hint)
+
+
+def _inside(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def _what(found: Any) -> str:
+    kinds = {type: "another class", FunctionType: "a function", ModuleType: "a module"}
+    return next((text for kind, text in kinds.items() if isinstance(found, kind)), f"a {type(found).__name__}")
+
+
+def _file_of(module: ModuleType, project: Project | None) -> str:
+    file = getattr(module, "__file__", None)
+    return module.__name__ if file is None else _shown(file)
+
+
+def _where(error: BaseException) -> str:
+    """The last line of the user's own in a traceback, as `nets.py, line 3: `; empty if there is none."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{_shown(error.filename)}, line {error.lineno}: "
+    inside = [os.path.dirname(os.path.abspath(module.__file__ or "")) for module in (torch, sys.modules[__name__])]
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(("<", *inside)) and frame.lineno is not None
+    ]
+    own = [frame for frame in frames if os.path.abspath(frame.filename).startswith(os.getcwd() + os.sep)] or frames
+    return f"{_shown(own[-1].filename)}, line {own[-1].lineno}: " if own else ""
+
+
+def _shown(file: str) -> str:
+    """A path as a person in the current folder would write it."""
+    relative = os.path.relpath(file)
+    return file if relative.startswith("..") else relative

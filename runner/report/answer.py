@@ -1,0 +1,292 @@
+"""The top of the page: the question, the answer in words, the slopes as a picture, and the caveats.
+
+States what the analysis found; estimates nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from runner.analysis import Answer, Coupling
+from runner.figures import count, figure
+from runner.observation import Outcome
+from runner.report.markup import Markup, join, name, tag
+from runner.report.source import Source
+from runner.report.words import metric_title, place
+from runner.summary import Panel, near_optimal
+
+NAMED = ((-1.0, "only lr × wd"), (0.0, "separable"), (1.0, "only wd / lr"))
+"""The slopes that have a name of their own."""
+
+
+def draw_answer(source: Source, cut: Sequence[Panel], anchors: Mapping[str, str]) -> Markup:
+    """Return the section. `anchors` maps a panel's name to the id of its section."""
+    couplings = [answer for answer in source.answers if isinstance(answer, Coupling)]
+    question = source.study.question or f"What do the trials of {source.study.name} say?"
+    if not any(panel.trained for panel in cut):
+        said: list[Markup] = [tag("p", "No trial has ended yet: there is no answer.", class_="lede")]
+    else:
+        said = lede(source, cut)
+    return tag(
+        "section",
+        tag("h1", name(question), id="question"),
+        *said,
+        _slopes(couplings, anchors) if couplings else "",
+        tag("h2", "Before you believe it", id="caveats"),
+        tag("ul", *(tag("li", note) for note in caveats(source, cut)), class_="caveats"),
+        class_="answer",
+        aria_labelledby="question",
+    )
+
+
+def lede(source: Source, cut: Sequence[Panel]) -> list[Markup]:
+    """Return the answer in a few sentences: the verdicts and where they hold, or else the best cell."""
+    couplings = [answer for answer in source.answers if isinstance(answer, Coupling)]
+    said = _verdicts(couplings) if couplings else []
+    for answer in source.answers:
+        if not isinstance(answer, Coupling):
+            lead = join(tag("strong", name(answer.panel)), ": ") if len(cut) > 1 else ""
+            said.append(_sentence(join(lead, answer.verdict)))
+    return said or [_sentence(_best(source, cut))]
+
+
+def _sentence(*parts: object) -> Markup:
+    return tag("p", *parts, class_="lede")
+
+
+def _verdicts(answers: Sequence[Coupling]) -> list[Markup]:
+    """Each verdict with the panels it holds for."""
+    if len(answers) == 1:
+        (answer,) = answers
+        return [_sentence(tag("strong", _capital(answer.label)), ". ", answer.verdict)]
+    together: dict[str, list[Coupling]] = {}
+    for answer in answers:
+        together.setdefault(answer.label, []).append(answer)
+    if len(together) == 1:
+        (label,) = together
+        return [_sentence(tag("strong", _capital(label)), f" in all {len(answers)} panels.", _expectations(answers))]
+    held = [
+        tag("li", tag("strong", _capital(label)), ": ", _list([name(answer.panel) for answer in members]))
+        for label, members in together.items()
+    ]
+    return [_sentence("It depends.", _expectations(answers)), tag("ul", *held, class_="lede")]
+
+
+def _list(names: Sequence[Markup]) -> Markup:
+    return Markup(", ".join(names))
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def _expectations(answers: Sequence[Coupling]) -> str:
+    stated = [answer for answer in answers if answer.expect is not None]
+    if not stated:
+        return ""
+    met = sum(answer.as_expected is True for answer in stated)
+    return f" Of {count(len(stated), 'slope')} expected beforehand, {met} came out as expected."
+
+
+def _best(source: Source, cut: Sequence[Panel]) -> Markup:
+    """The chosen cell, how many are as good, and the one test figure."""
+    found = near_optimal(cell for panel in cut for cell in panel.cells)
+    best = found.best if found else None
+    if found is None or best is None or best.mean is None:
+        return Markup("No cell has a usable result: every one diverged, failed or is not trained.")
+    panel = next(panel for panel in cut if any(cell is best for cell in panel.cells))
+    end = "lowest" if source.study.direction == "min" else "highest"
+    where = join(place(best, panel, source.study), *([", in ", name(panel.name)] if len(cut) > 1 else []))
+    spread = f" (95% {figure(best.interval[0])} to {figure(best.interval[1])})" if best.interval else ""
+    said = join(
+        f"The {end} {metric_title(source.study.metric)}, {figure(best.mean)}{spread}, is at ",
+        tag("strong", where),
+        ". ",
+    )
+    if found.margin is not None:
+        near = len(found.cells) - 1
+        as_good = "no other is" if not near else f"{count(near, 'other')} {'is' if near == 1 else 'are'}"
+        said = join(said, f"Of {count(found.of, 'usable cell')}, {as_good} as good within the noise between seeds.")
+    leaf = source.study.metric.rpartition("/")[2]
+    for metric in (f"test/{each}" for each in dict.fromkeys((leaf, "accuracy"))):
+        measured = best.measuring(metric)
+        if measured.mean is not None:
+            said = join(said, f" Its {metric_title(metric)}: {figure(measured.mean)}.")
+    return said
+
+
+def _slopes(answers: Sequence[Coupling], anchors: Mapping[str, str]) -> Markup:
+    """The table of slopes: a line a panel with its interval drawn, and in figures."""
+    ends = [value for answer in answers for value in _extent(answer)]
+    low, high = min(-1.3, *ends) - 0.15, max(1.3, *ends) + 0.15
+    expects = any(answer.expect for answer in answers)
+    heads = ["panel", _axis(low, high), "slope [95%]", *["expected"] * expects, "rates used", "verdict"]
+    classes = ["which", "strip", "slope", *["expect"] * expects, "rows", "verdict"]
+    head = tag("tr", *(tag("th", h, scope="col", class_=c) for h, c in zip(heads, classes, strict=True)))
+    body = [_slope(answer, anchors.get(answer.panel), low, high, expects) for answer in answers]
+    caption = "Slope of the best weight decay against the learning rate, both in logarithms, with its 95% interval."
+    if expects:
+        caption += " Shaded: the slope that was expected, written down before the trials were run."
+    return tag(
+        "table",
+        tag("caption", caption),
+        tag("thead", head),
+        tag("tbody", *body),
+        class_="slopes",
+    )
+
+
+def _extent(answer: Coupling) -> list[float]:
+    slope, expect = answer.slope, answer.expect
+    found = [value for value in (slope.estimate, slope.low, slope.high) if value is not None]
+    found += [expect.slope - expect.tolerance, expect.slope + expect.tolerance] if expect else []
+    return [min(max(value, -4.0), 4.0) for value in found]
+
+
+def _share(value: float, low: float, high: float) -> str:
+    return f"{min(max((value - low) / (high - low), 0.0), 1.0) * 100:.2f}%"
+
+
+def _axis(low: float, high: float) -> Markup:
+    """The head of the column of strips: the slopes that have a name, where they lie."""
+    named = []
+    for value, words in NAMED:
+        shown = f"{value:+.0f}".replace("-", "−").replace("+0", "0")
+        at = _share(value, low, high)
+        named.append(tag("text", shown, x=at, y=12.0, class_="tick mid strong"))
+        named.append(tag("text", words, x=at, y=25.0, class_="tick mid"))
+    return tag("svg", *named, class_="slope-scale", height=30, width="100%", role="img", aria_label="scale of slopes")
+
+
+def _slope(answer: Coupling, anchor: str | None, low: float, high: float, expects: bool) -> Markup:
+    panel = tag("a", name(answer.panel), href=f"#{anchor}") if anchor else name(answer.panel)
+    expect = answer.expect
+    expected = "—" if expect is None else f"{signed(expect.slope, 0)} ± {figure(expect.tolerance, 1)}"
+    mark = "" if answer.as_expected is None else " ✓" if answer.as_expected else " ✗"
+    spoken = "" if not mark else ", as expected" if answer.as_expected else ", not as expected"
+    return tag(
+        "tr",
+        tag("th", panel, scope="row", class_="which"),
+        tag("td", _strip(answer, low, high), class_="strip"),
+        tag("td", slope_text(answer), class_="slope"),
+        *([tag("td", expected, tag("span", mark, title=spoken.strip(", ")), class_="expect")] if expects else []),
+        tag("td", f"{len(answer.kept)} of {len(answer.rows)}", class_="rows"),
+        tag("td", answer.label, class_="verdict open" if answer.undetermined else "verdict"),
+    )
+
+
+def slope_text(answer: Coupling) -> str:
+    """Return a slope with its interval: −1.07 [−1.18, −.94]."""
+    slope = answer.slope
+    if slope.estimate is None:
+        return "not identified"
+    if slope.low is None or slope.high is None:
+        return signed(slope.estimate)
+    return f"{signed(slope.estimate)} [{signed(slope.low)}, {signed(slope.high)}]"
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Return a slope with a true minus sign and a fixed number of decimals."""
+    if not math.isfinite(value):
+        return str(value)
+    text = f"{value:.{digits}f}" if digits or value != round(value, 0) else f"{value:.0f}"
+    return text.replace("-", "−") if float(text) else text.replace("-", "")
+
+
+def _strip(answer: Coupling, low: float, high: float) -> Markup:
+    """One panel's slope as a dot on its interval, over the expected range and the named slopes."""
+    slope, expect = answer.slope, answer.expect
+    parts = []
+    if expect is not None:
+        left, wide = expect.slope - expect.tolerance, 2 * expect.tolerance
+        share = f"{wide / (high - low) * 100:.2f}%"
+        parts.append(tag("rect", class_="expect", x=_share(left, low, high), y="10%", width=share, height="80%"))
+    for value, _ in NAMED:
+        at = _share(value, low, high)
+        parts.append(tag("line", class_="named", x1=at, x2=at, y1="0", y2="100%"))
+    if slope.low is not None and slope.high is not None:
+        ends = {"x1": _share(slope.low, low, high), "x2": _share(slope.high, low, high)}
+        parts.append(tag("line", class_="interval", y1="50%", y2="50%", **ends))
+    if slope.estimate is not None:
+        parts.append(tag("circle", class_="estimate", cx=_share(slope.estimate, low, high), cy="50%", r="4.5"))
+    return tag(
+        "svg",
+        *parts,
+        class_="slope-strip",
+        height=26,
+        width="100%",
+        role="img",
+        aria_label=f"slope {slope_text(answer)}",
+    )
+
+
+def caveats(source: Source, cut: Sequence[Panel]) -> list[Markup]:
+    """What a reader should know before believing the answer, the weightiest first."""
+    notes: list[Markup | str] = []
+    trained, wanted = sum(panel.trained for panel in cut), sum(panel.wanted for panel in cut)
+    if trained < wanted:
+        notes.append(f"So far {trained:,} of {count(wanted, 'trial')} have ended; what is shown may change.")
+    if len(cut) > 1:
+        stated = sum(panel.expect is not None for panel in cut)
+        beforehand = f" {stated} had an expected slope written down beforehand." if stated else ""
+        notes.append(f"{len(cut)} panels were looked at: {len(cut)} chances to be fooled.{beforehand}")
+    if any(answer.dropped for answer in source.answers if isinstance(answer, Coupling)):
+        notes.append(
+            "A slope rests on the learning rates whose best lies inside the grid; each panel says which do not count."
+        )
+    notes += _widen(source.answers)
+    notes += _said(source.answers)
+    notes += _outcomes(source)
+    replicates = max((len(cell.rows) for panel in cut for cell in panel.cells), default=0)
+    if replicates == 1:
+        notes.append("Every cell is one trial: nothing is known of the noise between seeds.")
+    elif replicates > 1:
+        each = source.study.replicate or "replicate"
+        chosen = "the mean log loss" if source.study.metric.endswith("loss") else "the mean"
+        notes.append(
+            f"Cells are compared on {chosen} over {count(replicates, each)}; a cell with a diverged {each} has no mean."
+        )
+    return [note if isinstance(note, Markup) else Markup(tag("span", note)) for note in notes]
+
+
+def _widen(answers: Sequence[Answer]) -> list[Markup]:
+    """Which axes end too early to see the optimum, and in which panels."""
+    panels: dict[str, list[str]] = {}
+    for answer in answers:
+        if isinstance(answer, Coupling):
+            for edge in answer.edge:
+                axis = {"lr": "the learning rate", "wd": "the weight decay"}[edge.axis]
+                panels.setdefault(f"{axis} {edge.side}", []).append(answer.panel)
+    return [
+        join(f"To learn more, widen {where} what was tried: ", _list([name(p) for p in dict.fromkeys(found)]), ".")
+        for where, found in panels.items()
+    ]
+
+
+def _said(answers: Sequence[Answer]) -> list[Markup]:
+    """The caveats of the findings themselves, each once, with the panels it holds for."""
+    panels: dict[str, list[str]] = {}
+    for answer in answers:
+        for caveat in dict.fromkeys(caveat for finding in answer.findings for caveat in finding.caveats):
+            panels.setdefault(caveat, []).append(answer.panel)
+    several = len(answers) > 1
+    return [
+        join(_capital(caveat), *([" (", _list([name(p) for p in where]), ")"] if several else []), ".")
+        for caveat, where in panels.items()
+    ]
+
+
+def _outcomes(source: Source) -> list[str]:
+    rows = [row for row in source.rows if not row.outside]
+    notes = []
+    diverged = sum(row.outcome is Outcome.DIVERGED for row in rows)
+    failed = sum(row.outcome is Outcome.FAILED for row in rows)
+    if diverged:
+        notes.append(f"{count(diverged, 'trial')} diverged: a result, marked ×; never averaged with the others.")
+    if failed:
+        notes.append(f"{count(failed, 'trial')} failed and will be tried again by the next sweep.")
+    outside = len(source.rows) - len(rows)
+    if outside:
+        notes.append(f"{count(outside, 'trial')} are left out: an edited study no longer declares them.")
+    return notes

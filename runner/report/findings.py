@@ -1,0 +1,98 @@
+"""Pictures of findings along an axis: estimates with intervals, bounds as arrows. For warmup and sensitivity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from runner.analysis import Finding, Sensitivity, Warmup
+from runner.figures import figure
+from runner.report.chart import LEFT, Frame, dots, path, svg
+from runner.report.markup import Markup, px, tag
+from runner.report.ruler import Ruler
+
+WIDTH, HEIGHT = 400.0, 300.0
+Trace = tuple[str, Sequence[tuple[float, Finding]]]
+
+
+def draw_warmup(answer: Warmup) -> list[tuple[Markup, str]]:
+    """Return the pictures of a warmup answer, each with its caption."""
+    levels = answer.levels
+    rates: list[Trace] = [
+        ("trainable", [(level.warmup, level.trainable) for level in levels]),
+        ("spike-free", [(level.warmup, level.spike_free) for level in levels]),
+    ]
+    needs: list[Trace] = [
+        ("sufficient", [(need.lr, need.sufficient) for need in answer.needs]),
+        ("spike-free", [(need.lr, need.spike_free) for need in answer.needs]),
+    ]
+    return [
+        (_draw(rates, "warmup, steps", "largest learning rate"), "How large a rate each length of warmup allows."),
+        (_draw(needs, "learning rate", "warmup, steps"), "The shortest warmup that each rate asks for."),
+        (
+            _draw([("", [(level.warmup, level.best) for level in levels])], "warmup, steps", "best loss"),
+            "The best loss that each length of warmup reaches.",
+        ),
+        (
+            _draw([("", [(level.warmup, level.sensitivity) for level in levels])], "warmup, steps", "sensitivity"),
+            "Sensitivity: what a rate that is not the best costs on average.",
+        ),
+    ]
+
+
+def draw_sensitivity(answer: Sensitivity) -> Markup:
+    """Return the sensitivity of each curve as a dot with its interval, a line each."""
+    known = [(curve.name, curve.sensitivity) for curve in answer.curves if curve.sensitivity.estimate is not None]
+    ends = [end for _, f in known for end in (f.estimate, f.low, f.high) if end is not None]
+    x = Ruler([0.0, max(ends, default=1.0) * 1.05], 12.0, WIDTH - 12, pad=0)
+    x.log, x.values = False, [0.0] * 99
+    height, drawn = 8.0, []
+    for curve, finding in known:
+        height += 30
+        low, high = finding.low, finding.high
+        value = finding.estimate or 0.0
+        drawn.append(tag("text", f"{curve or answer.panel}: {figure(value)}", x=12.0, y=height - 12, class_="tick"))
+        if low is not None and high is not None:
+            drawn.append(tag("path", class_="bars", d=f"M{px(x.at(low))} {px(height)}H{px(x.at(high))}"))
+        drawn.append(tag("path", class_="dots", d=dots([(x.at(value), height)])))
+    drawn += [tag("text", label, x=at, y=height + 26, class_="tick mid") for at, label in x.ticks(5)]
+    drawn.append(tag("path", class_="grid", d=f"M12 {px(height + 12)}H{px(WIDTH - 12)}"))
+    drawn.append(tag("text", "sensitivity to the learning rate", x=WIDTH / 2, y=height + 42, class_="title mid"))
+    return svg(WIDTH, height + 50, *drawn, label=f"Sensitivity to the learning rate, {answer.panel}")
+
+
+def _draw(traces: Sequence[Trace], x_title: str, y_title: str) -> Markup:
+    known = [(name, [(at, f) for at, f in points if f.estimate is not None]) for name, points in traces]
+    values = [v for _, points in known for _, f in points for v in (f.estimate, f.low, f.high) if v is not None]
+    places = [at for _, points in traces for at, _ in points]
+    if not values:
+        return tag("p", f"{y_title.capitalize()}: not identified.", class_="note")
+    x = Ruler(places, LEFT, WIDTH - 12)
+    y = Ruler(values, HEIGHT - 36, 14.0, pad=0.3)
+    drawn = [_trace(name, points, x, y, i) for i, (name, points) in enumerate(known)]
+    frame = Frame(x, y, WIDTH, HEIGHT).draw(x_title, y_title)
+    return svg(WIDTH, HEIGHT, frame, *drawn, label=f"{y_title} against {x_title}")
+
+
+def _trace(name: str, points: Sequence[tuple[float, Finding]], x: Ruler, y: Ruler, number: int) -> Markup:
+    placed = [(x.at(at), y.at(f.estimate or 0.0)) for at, f in points]
+    if not placed:
+        return Markup("")
+    bars = "".join(
+        f"M{px(x.at(at))} {px(y.at(f.low))}V{px(y.at(f.high))}"
+        for at, f in points
+        if f.low is not None and f.high is not None
+    )
+    arrows = "".join(
+        f"M{px(px_x - 4)} {px(px_y + way)}l4 {px(way * 1.6)}l4 {px(-way * 1.6)}"
+        for (px_x, px_y), (_, f) in zip(placed, points, strict=True)
+        if f.side
+        for way in [-5.0 if f.side == ">" else 5.0]
+    )
+    return tag(
+        "g",
+        tag("path", class_="bars", d=bars + arrows) if bars or arrows else "",
+        tag("path", class_="bold", d=path(placed)),
+        tag("path", class_="dots", d=dots(placed)),
+        tag("text", name, x=placed[-1][0], y=placed[-1][1] - 8, class_="tick end strong halo-text") if name else "",
+        class_=f"measured line{number}",
+    )

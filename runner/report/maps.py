@@ -1,0 +1,229 @@
+"""The map of a panel: a coloured cell at each rate and decay, in true logarithmic coordinates, and the ridge.
+
+In these coordinates the ridge's slope is what the analysis estimates: log weight decay against log learning rate.
+Glyphs and hatching say what colour alone would not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from runner.analysis import Coupling, RowFit
+from runner.figures import figure, short
+from runner.report.chart import LEFT, TOP, Frame, Scores, cross, path, svg
+from runner.report.markup import Markup, join, px, tag
+from runner.report.ruler import Ruler, numbers
+from runner.report.words import Places, decay_key, metric_title, result, short_title, title
+from runner.summary import UNTRAINED_LOSS, Cell, Declared, Panel, chance_loss
+
+WIDTH, HEIGHT = 400.0, 350.0
+AREA = (LEFT, WIDTH - 8, TOP, HEIGHT - 36)  # left, right, top, bottom
+Box = tuple[float, float, float, float]  # left, top, width, height
+
+
+def draw_map(panel: Panel, answer: Coupling | None, study: Declared, numbered: Mapping[int, int]) -> Markup:
+    """Return the map. The panel must have two numeric axes; `numbered` gives a cell's number by its id()."""
+    frame, key = frame_of(panel, study)
+    scores = Scores.of(panel.cells)
+    boxes = _boxes(panel, frame, key)
+    places = Places(panel, study)
+    cells = [
+        _cell(cell, boxes[id(cell)], scores, numbered[id(cell)], f"{places.of(cell)}: {result(cell, study)}")
+        for cell in panel.cells
+    ]
+    named = f"Map of {metric_title(study.metric)} by {short_title(panel.y)} and {short_title(key)}, {panel.name}"
+    return svg(
+        WIDTH,
+        HEIGHT,
+        frame.draw(title(panel.y), title(key), y_fractions=False),
+        tag("g", *cells, class_="cells"),
+        _glyphs(panel, boxes),
+        tag("g", *(_seeds(cell, boxes[id(cell)], scores) for cell in panel.cells), class_="seeds") if scores else "",
+        _ridge(answer, frame) if answer else "",
+        _best(panel, boxes),
+        _scale(panel, scores),
+        label=named,
+        class_="map",
+    )
+
+
+def frame_of(panel: Panel, study: Declared) -> tuple[Frame, str]:
+    """Return the rulers of a panel's map and the key of the vertical one."""
+    left, right, top, bottom = AREA
+    key = decay_key(panel, study) or ""
+    x = Ruler(numbers(panel.row_values), left, right)
+    y = Ruler(numbers(cell.coordinate(key) for cell in panel.cells), bottom, top, pad=0)
+    step = _pitch(panel, key, y)
+    y.low, y.high = y.low - step / 2, y.high + step / 2
+    return Frame(x, y, WIDTH, HEIGHT), key
+
+
+def _pitch(panel: Panel, key: str, ruler: Ruler) -> float:
+    """The scaled distance between neighbouring cells of one rate: the height of a cell at the edge."""
+    rate = panel.row_values[0]
+    values = sorted(v for y, x in panel.grid if y == rate for v in numbers([panel.grid[y, x].coordinate(key)]))
+    if ruler.log:
+        values = [math.log10(v) for v in values if v > 0]
+    return values[1] - values[0] if len(values) > 1 else 1.0
+
+
+def _boxes(panel: Panel, frame: Frame, key: str) -> dict[int, Box]:
+    """id of a cell -> where it is drawn."""
+    across = frame.x.spans(numbers(panel.row_values))
+    boxes = {}
+    for rate in panel.row_values:
+        column = [panel.grid[rate, x] for x in panel.column_values if (rate, x) in panel.grid]
+        upward = frame.y.spans(numbers(cell.coordinate(key) for cell in column))
+        left, right = across[float(rate)]
+        for cell in column:
+            low, high = upward[float(cell.coordinate(key))]
+            boxes[id(cell)] = (left, high, right - left, low - high)
+    return boxes
+
+
+def _cell(cell: Cell, box: Box, scores: Scores | None, number: int, said: str) -> Markup:
+    left, top, width, height = box
+    fill = scores.fill(cell.score) if scores and cell.usable else "none" if _empty(cell) else "url(#hatch)"
+    return tag(
+        "rect",
+        x=left,
+        y=top,
+        width=max(width - 0.6, 1.0),
+        height=max(height - 0.6, 1.0),
+        fill=fill,
+        class_=None if cell.usable else "off",
+        data_c=number,
+        role="button",
+        tabindex=-1,
+        aria_label=said,
+    )
+
+
+def _empty(cell: Cell) -> bool:
+    return cell.mean is None and not cell.diverged and not cell.failed
+
+
+def is_guess(cell: Cell) -> bool:
+    """Whether a cell's loss is that of a net that was not trained."""
+    chance = chance_loss(cell.rows[0].config, cell.metric)
+    return chance is not None and cell.usable and math.exp(cell.score) >= UNTRAINED_LOSS * chance
+
+
+def _glyphs(panel: Panel, boxes: Mapping[int, Box]) -> Markup:
+    """What is no plain result: a cross for diverged, half of one for some seeds, a bar for a guess, a dot for none."""
+    crosses, strokes, bars, points = [], [], [], []
+    for cell in panel.cells:
+        left, top, width, height = boxes[id(cell)]
+        x, y, size = left + width / 2, top + height / 2, min(width, height, 14) / 4
+        if cell.diverged and cell.diverged == len(cell.rows):
+            crosses.append(cross(x, y, size))
+        elif cell.diverged or cell.failed or (cell.mean is not None and not cell.usable):
+            strokes.append(f"M{px(x - size)} {px(y + size)}l{px(2 * size)} {px(-2 * size)}")
+        elif cell.mean is None:
+            points.append(f"M{px(x)} {px(y)}h0")
+        elif is_guess(cell):
+            bars.append(f"M{px(x - size)} {px(y)}h{px(2 * size)}")
+    return join(
+        tag("path", class_="glyph", d="".join((*crosses, *strokes))) if crosses or strokes else "",
+        tag("path", class_="glyph pale", d="".join(bars)) if bars else "",
+        tag("path", class_="glyph point", d="".join(points)) if points else "",
+    )
+
+
+def _seeds(cell: Cell, box: Box, scores: Scores | None) -> Markup:
+    """A dot for each replicate of a cell, coloured by its own result."""
+    if scores is None or cell.n < 2 or not cell.usable:
+        return Markup("")
+    left, top, width, height = box
+    step, radius = width / cell.n, min(width / cell.n / 2.6, height / 2.6, 3.4)
+    return join(
+        *(
+            tag("circle", cx=left + step * (i + 0.5), cy=top + height / 2, r=radius, fill=scores.fill(score))
+            for i, score in enumerate(cell.scores)
+        )
+    )
+
+
+def _best(panel: Panel, boxes: Mapping[int, Box]) -> Markup:
+    if panel.best is None:
+        return Markup("")
+    left, top, width, height = boxes[id(panel.best)]
+    shape = {"x": left, "y": top, "width": width - 0.6, "height": height - 0.6}
+    return join(*(tag("rect", class_=class_, **shape) for class_ in ("best outer", "best")))
+
+
+def _ridge(answer: Coupling, frame: Frame) -> Markup:
+    """The best decay of each rate with its interval, the slope's interval as a band, the expected slope dashed."""
+    kept = [row for row in answer.rows if row.kept and row.wd is not None and row.wd > 0]
+    points = [_point(row, frame) for row in kept]
+    whiskers = "".join(
+        f"M{px(frame.x.at(row.lr))} {px(frame.y.at(row.low))}V{px(frame.y.at(row.high))}"
+        for row in kept
+        if row.low and row.high
+    )
+    others = [row for row in answer.rows if not row.kept and row.wd is not None]
+    return tag(
+        "g",
+        _band(answer, kept, frame),
+        tag("path", class_="halo", d=path(points) + whiskers),
+        tag("path", class_="line", d=path(points)),
+        tag("path", class_="line", d=whiskers) if whiskers else "",
+        *(tag("circle", class_="kept", cx=x, cy=y, r=3.2) for x, y in points),
+        *(_dropped(row, frame) for row in others),
+        class_="ridge",
+    )
+
+
+def _point(row: RowFit, frame: Frame) -> tuple[float, float]:
+    return frame.x.at(row.lr), frame.y.at(row.wd or 0.0)
+
+
+def _dropped(row: RowFit, frame: Frame) -> Markup:
+    """A bound as an arrowhead that points to where the truth lies; any other row that is left out, a ring."""
+    x, y = _point(row, frame)
+    if not row.side:
+        return tag("circle", class_="dropped", cx=x, cy=y, r=2.6)
+    way = -1 if row.side == ">" else 1
+    return tag(
+        "path",
+        class_="dropped",
+        d=f"M{px(x - 4)} {px(y - 2 * way)}L{px(x)} {px(y + 4 * way)}L{px(x + 4)} {px(y - 2 * way)}z",
+    )
+
+
+def _band(answer: Coupling, kept: list[RowFit], frame: Frame) -> Markup:
+    """Lines of the slope's bounds through the middle of the rows, filled between; and the slope expected."""
+    slope = answer.slope
+    if len(kept) < 2 or not frame.x.log or not frame.y.log:
+        return Markup("")
+    logs = [(math.log10(row.lr), math.log10(row.wd or 1.0)) for row in kept]
+    middle = sum(x for x, _ in logs) / len(logs), sum(y for _, y in logs) / len(logs)
+    ends = logs[0][0], logs[-1][0]
+
+    def line(s: float) -> list[tuple[float, float]]:
+        return [(frame.x.at(10**x), frame.y.at(10 ** (middle[1] + s * (x - middle[0])))) for x in ends]
+
+    parts = []
+    if slope.estimate is not None and slope.low is not None and slope.high is not None:
+        low, high = line(slope.low), line(slope.high)
+        parts.append(tag("path", class_="band", d=path([*low, *reversed(high)]) + "z"))
+    if answer.expect is not None:
+        parts.append(tag("path", class_="expected", d=path(line(answer.expect.slope))))
+    return join(*parts)
+
+
+def _scale(panel: Panel, scores: Scores | None) -> Markup:
+    """The colour bar above the map, from the worst that is told apart to the best."""
+    if scores is None or panel.best is None:
+        return Markup("")
+    loss = panel.best.metric.endswith("loss")
+    ends = [math.exp(s) if loss else s if panel.best.direction == "min" else -s for s in (scores.worst, scores.best)]
+    worst, best = short(ends[0]), figure(ends[1])
+    right, wide = WIDTH - 8, 90.0
+    best_x = right - 7 * len(best) - 4
+    return join(
+        tag("text", f"{'≥ ' if loss else ''}{worst}", x=best_x - wide - 5, y=9.5, class_="tick end"),
+        tag("rect", x=best_x - wide, y=2.0, width=wide, height=8.0, fill="url(#ramp)"),
+        tag("text", best, x=best_x + 5, y=9.5, class_="tick strong"),
+    )

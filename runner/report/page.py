@@ -1,0 +1,109 @@
+"""The page: one HTML file that needs nothing else and reaches for nothing else. Pure; writing it is in __init__.
+
+Script and style stand inside it, allowed by their hashes; the policy forbids everything else, the network first.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import datetime
+from importlib.resources import files
+
+from runner import __version__
+from runner.inert import clean
+from runner.ramp import code, colour
+from runner.report.answer import draw_answer
+from runner.report.facts import draw_facts, draw_trials
+from runner.report.markup import Markup, data, join, name, tag
+from runner.report.payload import number_cells, payload
+from runner.report.sections import draw_panel
+from runner.report.source import Source
+from runner.summary import panels
+
+STYLE = ("page.css", "picture.css")
+SCRIPT = ("page.js", "curves.js", "table.js")
+
+
+def page(source: Source, now: datetime) -> str:
+    """Return the report as HTML. Equal sources give equal pages but for the line that says `now`."""
+    cut = panels(source.rows, source.study)
+    numbered = number_cells(cut)
+    anchors = {panel.name: f"panel-{i}" for i, panel in enumerate(cut)}
+    answers = {answer.panel: answer for answer in source.answers}
+    drawn = [
+        draw_panel(panel, answers.get(panel.name), source.study, numbered, anchors[panel.name])
+        for panel in cut
+        if panel.trained
+    ]
+    style, script = (join(*(Markup(_asset(file)) for file in group)) for group in (STYLE, SCRIPT))
+    body = tag(
+        "body",
+        _top(source, now),
+        _definitions(),
+        tag(
+            "main",
+            draw_answer(source, cut, anchors),
+            *([tag("h2", "Panels" if len(drawn) > 1 else "The grid", id="panels"), *drawn] if drawn else []),
+            draw_trials(source),
+            draw_facts(source),
+        ),
+        tag("script", data(payload(source, cut)), type="application/json", id="data"),
+        tag("script", script),
+    )
+    return "\n".join(["<!doctype html>", tag("html", _head(source, style, script), body, lang="en"), ""])
+
+
+def _head(source: Source, style: Markup, script: Markup) -> Markup:
+    policy = "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src '{_hash(script)}'",
+            f"style-src '{_hash(style)}'",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+    return tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("meta", name="referrer", content="no-referrer"),
+        tag("title", f"{clean(source.study.name)}: {clean(source.study.question)}".rstrip(": ")),
+        tag("style", style),
+    )
+
+
+def _top(source: Source, now: datetime) -> Markup:
+    written = tag("span", f"thalweg {__version__}, {now:%Y-%m-%d %H:%M} UTC")
+    return tag(
+        "header",
+        tag("span", "study ", tag("strong", name(source.study.name)), class_="study"),
+        join(Markup("\n"), written, Markup("\n")),  # a line of its own: all that differs between equal reports
+        tag(
+            "span",
+            tag("label", tag("input", type="checkbox", id="seeds"), " each seed"),
+            tag("button", "Dark", id="theme", type="button"),
+            class_="switches",
+            hidden=True,
+        ),
+    )
+
+
+def _definitions() -> Markup:
+    """The hatching and the colour ramp that all pictures refer to."""
+    stops = [tag("stop", offset=f"{i * 10}%", stop_color=code(colour(i / 10))) for i in range(11)]
+    line = tag("path", d="M-1 7L7 -1M-1 1L1 -1M5 7L7 5", class_="hatching")
+    hatch = tag("pattern", line, id="hatch", width="6", height="6", patternUnits="userSpaceOnUse")
+    ramp = tag("linearGradient", *stops, id="ramp")
+    return tag("svg", tag("defs", hatch, ramp), width="0", height="0", class_="defs", aria_hidden="true")
+
+
+def _asset(file: str) -> str:
+    return files("runner.report").joinpath(file).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,103 @@
+"""What the page's script is given, as JSON: the trials column by column, the cells' trials, and the curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runner.canonical import Scalar
+from runner.figures import is_number
+from runner.inert import clean
+from runner.observation import Series
+from runner.report.curves import chosen_series, pack, points_for
+from runner.report.source import Source
+from runner.report.words import metric_title, named_values, short_title
+from runner.summary import Panel, lookup
+from runner.table import Row
+from runner.trial import SHOWN
+
+
+def number_cells(cut: Sequence[Panel]) -> dict[int, int]:
+    """id() of each cell -> its number over all panels."""
+    return {id(cell): i for i, cell in enumerate(cell for panel in cut for cell in panel.cells)}
+
+
+def payload(source: Source, cut: Sequence[Panel]) -> dict[str, Any]:
+    """Return all that the script reads."""
+    rows = [row for row in source.rows if not row.outside]
+    index = {id(row): i for i, row in enumerate(rows)}
+    return {
+        "table": _table(source, rows),
+        "cells": [[index[id(row)] for row in cell.rows] for panel in cut for cell in panel.cells],
+        "curves": _curves(source, rows),
+    }
+
+
+def _curves(source: Source, rows: Sequence[Row]) -> list[Mapping[str, object]]:
+    """The curves of every trial; a trial that is in several blocks is read and packed once for each."""
+    read: dict[str, dict[str, Series]] = {}
+    chosen: list[str] = []
+    for row in rows:
+        if row.outcome is None or row.trial_id in read:
+            continue
+        found = source.series(row.trial_id)
+        chosen = chosen or chosen_series(found, source.study.metric)
+        read[row.trial_id] = {name: found[name] for name in chosen if name in found}
+    most = points_for(len(rows), len(chosen))
+    made = (pack(name, [read.get(row.trial_id, {}).get(name) for row in rows], most) for name in chosen)
+    return [{**curves.packed(), "title": metric_title(curves.name)} for curves in made if curves is not None]
+
+
+def _table(source: Source, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Columns of the table of trials. A column of names holds indices into its `labels`."""
+    several = len({row.block for row in rows}) > 1
+    varying = _varying(rows)
+    inner = [key for key in varying if key in source.study.vars]  # what grids run along, known from the others
+    metrics = {name for row in rows for name in row.metrics if not name.startswith("test/")}
+    first = source.study.metric
+    ranked = sorted(metrics, key=lambda name: (name != first, not name.startswith("val/"), name))
+    columns = [
+        {"title": "id", "values": [row.trial_id[:SHOWN] for row in rows], "code": True},
+        *([_names("panel", [row.block for row in rows])] if several else []),
+        *(_axis(key, rows) for key in varying if key not in inner),
+        _names("outcome", [row.outcome or "not trained" for row in rows]),
+        *(_metric(name, rows) for name in ranked),
+        *(_axis(key, rows) for key in inner),
+    ]
+    if any(row.diverged_step is not None for row in rows):
+        steps = {"title": "diverged at step", "values": [row.diverged_step for row in rows], "whole": True}
+        columns.insert(-len(metrics) - len(inner) or len(columns), steps)
+    return columns
+
+
+def _metric(name: str, rows: Sequence[Row]) -> dict[str, Any]:
+    values = (row.metrics.get(name) for row in rows)
+    return {"title": metric_title(name), "values": [None if v is None else float(f"{v:.4g}") for v in values]}
+
+
+def _varying(rows: Sequence[Row]) -> list[str]:
+    keys = dict.fromkeys(key for row in rows for key in row.axes)
+    return [key for key in keys if len({repr(row.axes.get(key)) for row in rows}) > 1]
+
+
+def _axis(key: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """One axis; numbers keep their order, whatever they are called."""
+    values: list[Scalar | None] = [row.axes.get(key, lookup(row.config, key)) for row in rows]
+    known = {value for value in values if value is not None}
+    if not all(is_number(value) for value in known):
+        return _names(short_title(key), ["" if value is None else value for value in values])
+    ordered = sorted(known, key=lambda value: float(value))
+    named = named_values(key, ordered)
+    at = {value: i for i, value in enumerate(ordered)}
+    return {
+        "title": clean(short_title(key)),
+        "labels": [named[value] for value in ordered],
+        "values": [None if value is None else at[value] for value in values],
+        "number": True,
+    }
+
+
+def _names(title: str, values: Sequence[object]) -> dict[str, Any]:
+    ordered = list(dict.fromkeys(values))
+    at = {value: i for i, value in enumerate(ordered)}
+    return {"title": clean(title), "labels": [clean(value) for value in ordered], "values": [at[v] for v in values]}

@@ -1,0 +1,110 @@
+"""One axis of a picture: where its values lie in pixels, logarithmic or linear, and which ticks it carries. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from runner.canonical import Scalar
+from runner.figures import is_number, labels, short
+
+STRIP = 16.0
+"""Pixels that the value 0 takes on a logarithmic axis, beside the others."""
+GAP = 5.0
+NEAR = 18.0
+"""A tick this close to that of 0 would run into it."""
+WIDE_RANGE = 8.0
+"""A ratio of largest to smallest value from which an axis of positive values is drawn logarithmically."""
+
+
+class Ruler:
+    """Maps the numbers of an axis to pixels from `start` to `end` (which may be the smaller).
+
+    A logarithmic ruler keeps 0 in a strip of its own at the start: it is no limit of small values.
+    """
+
+    def __init__(self, values: Iterable[float], start: float, end: float, *, pad: float = 0.5) -> None:
+        numbers = sorted(set(values))
+        positive = [value for value in numbers if value > 0]
+        self.values = numbers
+        self.log = len(positive) > 1 and numbers[0] >= 0 and positive[-1] / positive[0] >= WIDE_RANGE
+        self.has_zero = self.log and numbers[0] == 0
+        self._way = math.copysign(1.0, end - start)
+        self.base = start
+        self.zero = start + self._way * STRIP / 2
+        self.start = start + self._way * (STRIP + GAP) if self.has_zero else start
+        self.end = end
+        scaled = [self._scaled(value) for value in (positive if self.log else numbers)] or [0.0]
+        step = min((b - a for a, b in pairwise(scaled)), default=1.0) if pad else 0.0
+        self.low, self.high = scaled[0] - step * pad, scaled[-1] + step * pad
+        if self.high == self.low:
+            self.low, self.high = self.low - 0.5, self.high + 0.5
+
+    def at(self, value: float) -> float:
+        """Return the pixel of a value."""
+        if self.has_zero and value <= 0:
+            return self.zero
+        return self.start + (self._scaled(value) - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def spans(self, values: Iterable[float]) -> dict[float, tuple[float, float]]:
+        """Return the pixels (from, to) of a cell at each value: halfway to its neighbours among `values`."""
+        ordered = sorted(set(values))
+        found = {}
+        if self.has_zero and ordered and ordered[0] == 0:
+            found[ordered.pop(0)] = (self.zero - self._way * STRIP / 2, self.zero + self._way * STRIP / 2)
+        places = [self.at(value) for value in ordered]
+        if len(places) == 1:
+            return found | {ordered[0]: (self.start, self.end)}
+        for i, value in enumerate(ordered):
+            before = places[i] - places[i - 1] if i else places[1] - places[0]
+            after = places[i + 1] - places[i] if i + 1 < len(places) else before
+            found[value] = (places[i] - before / 2, places[i] + after / 2)
+        return found
+
+    def ticks(self, most: int = 7, *, fractions: bool = True) -> list[tuple[float, str]]:
+        """Return (pixel, label) of at most about `most` ticks: the axis' own values, or round ones where many."""
+        ticks = self._ticks(most, fractions)
+        if not self.has_zero:
+            return ticks
+        return [(self.zero, "0"), *((at, label) for at, label in ticks if abs(at - self.zero) > NEAR)]
+
+    def _ticks(self, most: int, fractions: bool) -> list[tuple[float, str]]:
+        named = labels(self.values, fractions=fractions)
+        binary = any("/" in label for label in named.values())
+        own = [value for value in self.values if not (self.has_zero and value == 0)]
+        if len(own) <= most or binary:
+            stride = math.ceil(len(own) / most)
+            return [(self.at(value), named[value]) for value in own[::stride]]
+        return [(self.at(value), short(value)) for value in self._round(most)]
+
+    def _scaled(self, value: float) -> float:
+        return math.log10(max(value, 1e-300)) if self.log else value
+
+    def _round(self, most: int) -> list[float]:
+        return decades(10**self.low, 10**self.high, most) if self.log else even(self.low, self.high, most)
+
+
+def decades(low: float, high: float, most: int) -> list[float]:
+    """Return powers of ten between two positive numbers; within one or two decades 1, 2 and 5 times those."""
+    first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
+    stride = max(1, math.ceil((last - first + 1) / most))
+    if last - first >= 2:
+        return [10.0**k for k in range(first, last + 1, stride)]
+    fine = [m * 10.0**k for k in range(first - 1, last + 1) for m in (1, 2, 5)]
+    kept = [value for value in fine if low <= value <= high]
+    return kept if len(kept) > 1 else even(low, high, 4)
+
+
+def even(low: float, high: float, most: int) -> list[float]:
+    """Return evenly spaced round numbers between two."""
+    rough = (high - low) / max(most - 1, 1)
+    power = 10.0 ** math.floor(math.log10(rough)) if rough > 0 else 1.0
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [round(k * step, 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def numbers(values: Iterable[Scalar]) -> Sequence[float]:
+    """Return the values that are numbers, as floats."""
+    return [float(value) for value in values if is_number(value)]

@@ -1,0 +1,71 @@
+// The table of trials: sorted by a click on a heading, filtered by words that all must occur, drawn a page at a time.
+
+{
+  const PAGE = 100;
+  const columns = DATA.table, count = columns[0].values.length;
+  const table = document.getElementById("table"), more = document.getElementById("more");
+  const search = document.getElementById("search"), said = document.getElementById("shown");
+  const body = make("tbody");
+  let sorted = {column: -1, down: false}, limit = PAGE;
+
+  function shown(column, row) {
+    const value = column.values[row];
+    if (value === null || value === undefined) return "";
+    if (column.labels) return column.labels[value];
+    return typeof value === "number" && !column.whole ? figure(value) : String(value);
+  }
+
+  const numeric = column => column.number || (!column.labels && !column.code);
+  const texts = Array.from({length: count}, (_, row) => columns.map(column => shown(column, row)));
+  const sought = texts.map(line => line.join("\n").toLowerCase());
+  const outcome = columns.findIndex(column => column.title === "outcome");
+
+  function compare(column, down) {
+    const key = column.labels && !column.number ? row => column.labels[column.values[row]] : row => column.values[row];
+    return (a, b) => {
+      const x = key(a), y = key(b);
+      if (x === null || y === null || x === undefined || y === undefined) return (x ?? null) === (y ?? null) ? a - b : (x ?? null) === null ? 1 : -1;
+      return x === y ? a - b : (x < y ? -1 : 1) * (down ? -1 : 1);
+    };
+  }
+
+  function draw() {
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const rows = [...Array(count).keys()].filter(row => words.every(word => sought[row].includes(word)));
+    if (sorted.column >= 0) rows.sort(compare(columns[sorted.column], sorted.down));
+    body.replaceChildren(...rows.slice(0, limit).map(row => {
+      const line = make("tr", {class: outcome >= 0 ? texts[row][outcome] : ""});
+      columns.forEach((column, i) => {
+        const cell = make("td", numeric(column) ? {class: "number"} : {});
+        cell.append(column.code ? make("code", {}, texts[row][i]) : numeric(column) ? texts[row][i] : make("bdi", {}, texts[row][i]));
+        line.append(cell);
+      });
+      return line;
+    }));
+    const here = Math.min(limit, rows.length);
+    said.textContent = `${here.toLocaleString("en")} of ${rows.length.toLocaleString("en")} shown` + (words.length ? `, ${count.toLocaleString("en")} in all` : "");
+    more.hidden = rows.length <= limit;
+    [...table.tHead.rows[0].cells].forEach((head, i) => {
+      head.setAttribute("aria-sort", i !== sorted.column ? "none" : sorted.down ? "descending" : "ascending");
+      head.firstChild.lastChild.textContent = i !== sorted.column ? "" : sorted.down ? " ▼" : " ▲";
+    });
+  }
+
+  if (count) {
+    const heads = make("tr");
+    columns.forEach((column, i) => {
+      const head = make("th", {scope: "col", ...(numeric(column) ? {class: "number"} : {})}), button = make("button", {type: "button"});
+      button.append(make("span", {}, column.title), make("span", {"aria-hidden": "true"}));
+      button.addEventListener("click", () => { sorted = {column: i, down: sorted.column === i && !sorted.down}; draw(); });
+      head.append(button);
+      heads.append(head);
+    });
+    const top = make("thead");
+    top.append(heads);
+    table.append(top, body);
+    let waiting = 0;
+    search.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(() => { limit = PAGE; draw(); }, 120); });
+    more.addEventListener("click", () => { limit = limit * 4; draw(); });
+    draw();
+  }
+}

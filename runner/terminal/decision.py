@@ -1,0 +1,139 @@
+"""What to take from a study and what to add to it, as text. Draws, decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from runner.canonical import Scalar
+from runner.decide import Bound, Choice, Move, Recommendation, difference
+from runner.figures import count, duration, figure, labels, leaf
+from runner.summary import Cell, Declared, Panel
+from runner.terminal.answer import looks, place
+from runner.terminal.text import clean, row, table
+
+LABEL = 8
+
+
+def show_recommendation(out: Console, found: Recommendation, study: Declared) -> None:
+    """Print what to take, how sure that is, and what would make it surer."""
+    chosen = found.chosen
+    if chosen is None:
+        out.print(Text(clean(_nothing(found, study))))
+        return
+    _line(out, "take", _taken(chosen, study, several=len(found.choices) > 1), style="bold")
+    _line(out, "as good", _as_good(chosen, study))
+    for bound in found.bounds:
+        _line(out, "rate" if bound.kind == "largest rate" else "warmup", _bound(bound, chosen.panel))
+    if found.test:
+        values = ", ".join(f"{name.partition('/')[2]} {_mean(cell)}" for name, cell in found.test)
+        _line(out, "test", f"{values}: read once, for this cell")
+    if len(found.choices) > 1:
+        _others(out, found.choices, study)
+    if found.moves:
+        out.print()
+        out.print(Text("What would make this surer:", "bold"))
+        show_moves(out, found.moves)
+    for note in _notes(found, study):
+        out.print(Text(note))
+
+
+def show_moves(out: Console, moves: Sequence[Move]) -> None:
+    """Print moves, a paragraph each: what, how many trials, why, and what they are expected to change."""
+    for panel in dict.fromkeys(move.panel for move in moves):
+        if panel:
+            out.print(Text(clean(panel), "bold"))
+        for move in (each for each in moves if each.panel == panel):
+            what = f"{move.what} ({count(len(move.members), 'trial')})" if panel else move.what
+            _line(out, move.kind, f"{what}: {move.why}; {move.effect}")
+
+
+def cost(moves: Sequence[Move], seconds_a_trial: float | None) -> str:
+    """How many trials moves add, and about how long one core trains them."""
+    trials = sum(len(move.members) for move in moves)
+    about = f", about {duration(trials * seconds_a_trial)} of one core" if seconds_a_trial else ""
+    return f"{count(trials, 'trial')}{about}"
+
+
+def _line(out: Console, label: str, text: str, style: str = "") -> None:
+    """A labelled paragraph, folded under its label's right."""
+    wrapped = Text(clean(text), style).wrap(out, max(out.width - LABEL - 1, 30))
+    for number, part in enumerate(wrapped):
+        part.rstrip()
+        out.print(Text.assemble((f"{label if number == 0 else '':<{LABEL}} ", "dim"), part))
+
+
+def _taken(chosen: Choice, study: Declared, several: bool) -> str:
+    best = chosen.near.best
+    assert best.mean is not None
+    where = f"{chosen.panel.name}: " if several else ""
+    seeds = count(best.n, study.replicate or "trial")
+    return f"{where}{place(best, chosen.panel, study)}   {study.metric} {_mean(best)}, {seeds}"
+
+
+def _mean(cell: Cell) -> str:
+    """The mean of a cell with its 95% interval, where it has one."""
+    if cell.mean is None:
+        return "—"
+    between = f" [{', '.join(figure(end) for end in cell.interval)}]" if cell.interval else ""
+    return f"{figure(cell.mean)}{between}"
+
+
+def _as_good(chosen: Choice, study: Declared) -> str:
+    near = chosen.near
+    if near.margin is None:
+        return f"not known: {count(near.best.n, study.replicate or 'trial')} cannot say how much they differ"
+    spans = "; ".join(_span(key, low, high, chosen.panel) for key, low, high in chosen.spans)
+    within = difference(near.margin, study.metric)
+    if len(near.cells) == 1:
+        return f"no other of {near.of:,} usable cells comes within the noise, {within}"
+    return f"{len(near.cells):,} of {near.of:,} usable cells are within the noise, {within}: {spans}"
+
+
+def _span(key: str, low: Scalar, high: Scalar, panel: Panel) -> str:
+    named = labels(cell.axes[key] for cell in panel.cells if key in cell.axes)
+    return f"{leaf(key)} {named[low]}" + (f" … {named[high]}" if high != low else "")
+
+
+def _bound(bound: Bound, panel: Panel) -> str:
+    named = labels(cell.axes[bound.key] for cell in panel.cells if bound.key in cell.axes)
+    value = named[bound.value]
+    if bound.kind == "smallest warmup":
+        shorter = f", more than {named[bound.next]}" if bound.next is not None else ""
+        return f"enough at this rate: {value}{shorter}; {bound.why}"
+    reach = f"up to {value}" if bound.next is not None else f"up to {value} at least"
+    chance = f"; that {100 * (bound.chance or 0):.0f}% of seeds fail there cannot be excluded" if bound.chance else ""
+    return f"safe {reach}, all else equal: {bound.why}{chance}"
+
+
+def _others(out: Console, choices: Sequence[Choice], study: Declared) -> None:
+    made = table("panel", study.metric, "behind", "as good", "at", right={study.metric, "behind", "as good"})
+    tied = choices[0].near.margin
+    for each in choices[1:]:
+        best = each.near.best
+        behind = (
+            f"{difference(each.behind, study.metric)}{' (noise)' if tied is not None and each.behind <= tied else ''}"
+        )
+        mean = None if best.mean is None else figure(best.mean)
+        row(made, each.panel.name, mean, behind, len(each.near.cells), place(best, each.panel, study))
+    out.print()
+    out.print(made)
+
+
+def _nothing(found: Recommendation, study: Declared) -> str:
+    if not found.trained:
+        return "nothing is trained yet, so there is nothing to recommend"
+    return f"nothing to recommend: none of {count(found.trained, 'trial')} ended with a usable {study.metric}"
+
+
+def _notes(found: Recommendation, study: Declared) -> list[str]:
+    notes = []
+    if found.untrained:
+        notes.append(f"{count(found.untrained, 'trial')} are declared and not trained yet; this may change.")
+    if not found.moves and not found.untrained:
+        notes.append("No wider or finer grid and no more seeds would change this choice.")
+    if study.refinements:
+        notes.append(looks(study.refinements))
+    return notes

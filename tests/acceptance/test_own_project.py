@@ -1,0 +1,169 @@
+"""A project that nobody here wrote sweeps as it stands: its own package, data and YAML, in a folder hard to spell."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from desk import Desk
+
+from data.arrange import ORDER, order
+from optim.schedule import warmup_cosine
+from runner.engine.streams import batch_indices, stream_key
+
+FILES = {
+    "thalweg.yaml": "config: settings\ncode: [autoenc]\nstudy: rates\nstore: out/trials.sqlite\n",
+    "autoenc/__init__.py": "from .net import TiedClassifier\nfrom .table import measurements\n",
+    "autoenc/layers.py": """\
+import torch
+from torch import nn
+
+
+class Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("batches", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x):
+        if self.training:
+            self.batches += 1
+        return x
+""",
+    "autoenc/net.py": """\
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from autoenc.layers import Counting
+
+
+class TiedClassifier(nn.Module):
+    '''Reads a row through W, BatchNorm and dropout, and back through the transpose of W.'''
+
+    def __init__(self, in_features, num_classes, width=12, dropout=0.0):
+        super().__init__()
+        self.encode = nn.Linear(in_features, width, bias=False)
+        self.decode = nn.Linear(in_features, width, bias=False)
+        self.decode.weight = self.encode.weight
+        self.norm = nn.BatchNorm1d(width)
+        self.drop = nn.Dropout(dropout)
+        self.count = Counting()
+        self.out = nn.Linear(in_features, num_classes)
+
+    def forward(self, x):
+        hidden = self.drop(torch.relu(self.norm(self.encode(self.count(x)))))
+        return self.out(torch.tanh(F.linear(hidden, self.decode.weight.t())) + x)
+""",
+    "autoenc/table.py": """\
+import csv
+from pathlib import Path
+
+
+def measurements(path, target):
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    kinds = sorted({row[target] for row in rows})
+    x = [[float(value) for name, value in row.items() if name != target] for row in rows]
+    return x, [kinds.index(row[target]) for row in rows]
+""",
+    "settings/model/tied.yaml": "# weights used twice\n_target_: autoenc.TiedClassifier\nwidth: 12\ndropout: 0.0\n",
+    "settings/dataset/iris-ish.yaml": (
+        "# a table\n_target_: autoenc.measurements\npath: data/größen.csv\ntarget: kind\nsplit_seed: 3\n"
+    ),
+    "settings/study/rates.yaml": """\
+# @package _global_
+# Which rate suits the tied net?
+defaults: [override /model: tied, override /dataset: iris-ish, override /optimizer: adamw]
+budget: {steps: 60, batch_size: 16}
+study:
+  question: Which rate suits the tied net?
+  replicate: {seed: 0..1}
+  axes: {optimizer.lr: "1e-3..1e-1:1/dec", model.width: "6,12"}
+""",
+}
+
+
+def write_project(folder: Path) -> None:
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    (folder / "data").mkdir()
+    rng = np.random.default_rng(5)
+    with (folder / "data/größen.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["länge", "breite", "höhe", "kind"])
+        for kind, centre in (("a", (0, 0, 1)), ("b", (1, 0, 0)), ("c", (0, 1, 0))):
+            table.writerows([*np.round(rng.normal(centre, 0.5), 3), kind] for _ in range(70))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    desk = Desk(tmp_path_factory.mktemp("Mein Projekt — größer"))
+    write_project(desk.folder)
+    desk.store_name = "out/trials.sqlite"
+    desk.thalweg("sweep", "engine=vmap", "tracker.history_points=5")
+    return desk
+
+
+def test_it_sweeps_fused_and_every_verb_reads_it(project: Desk) -> None:
+    assert project.query("SELECT outcome, count(*) FROM trials GROUP BY outcome") == [("finished", 12)]
+    assert project.query("SELECT DISTINCT executor FROM cohorts") == [("vmap",)]
+    assert "12 done, 0 to train" in project.thalweg("plan").stdout
+    assert "width" in project.thalweg("best", "rates").stdout
+    shown = project.thalweg("show", project.query("SELECT id FROM trials")[0][0]).stdout
+    assert "_target_: autoenc.TiedClassifier" in shown
+    assert "_target_: autoenc.TiedClassifier" in project.thalweg("sweep", "--cfg", "job").stdout
+    assert "tied" in project.thalweg("config").stdout
+    assert len(list((project.folder / "out").rglob("*.wandb"))) == 12
+
+
+def test_it_ends_where_plain_torch_ends(project: Desk) -> None:
+    """Right results, against a loop that knows nothing of ours but the numbers of batches and the seeds."""
+    stored = project.json("ls", "rates")["trials"]
+    x, y = read_table(project.folder)
+    for trial in stored[::5]:
+        width, lr, seed = (trial["axes"][key] for key in ("model.width", "optimizer.lr", "seed"))
+        loss, accuracy = trained(project.folder, x, y, width, lr, seed)
+        assert trial["metrics"]["test/loss"] == pytest.approx(loss, rel=2e-3)
+        assert trial["metrics"]["test/accuracy"] == pytest.approx(accuracy, abs=1e-6)
+
+
+def read_table(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    with (folder / "data/größen.csv").open(encoding="utf-8") as file:
+        rows = list(csv.reader(file))[1:]
+    in_order = [rows[i] for i in order(3, ORDER, len(rows))]
+    return torch.tensor([[float(v) for v in r[:3]] for r in in_order]), torch.tensor(
+        ["abc".index(r[3]) for r in in_order]
+    )
+
+
+def trained(folder: Path, x: torch.Tensor, y: torch.Tensor, width: int, lr: float, seed: int) -> tuple[float, float]:
+    net = model_of(folder, width, seed)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1.0, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
+    multipliers = warmup_cosine(np.arange(60), 60, 3, 0.0)
+    train = len(y) - 2 * round(0.2 * len(y))
+    for step, rows in enumerate(batch_indices(seed, 0, 60, 16, train)):
+        optimizer.param_groups[0]["lr"] = lr * multipliers[step]
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(net(x[rows]), y[rows]).backward()
+        optimizer.step()
+    assert net.count.batches == 60
+    net.eval().requires_grad_(False)
+    held_out = slice(train + round(0.2 * len(y)), None)
+    logits = net(x[held_out])
+    return float(torch.nn.functional.cross_entropy(logits, y[held_out])), float(
+        (logits.argmax(1) == y[held_out]).float().mean()
+    )
+
+
+def model_of(folder: Path, width: int, seed: int) -> torch.nn.Module:
+    spec = importlib.util.spec_from_file_location("autoenc", folder / "autoenc/__init__.py")
+    package = sys.modules["autoenc"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(package)
+    torch.manual_seed(stream_key(seed, "init"))
+    return package.TiedClassifier(3, 3, width)

@@ -1,0 +1,102 @@
+"""What is recommended is what the replicates can support; bounds are tested values, with what they leave open."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from planted_studies import GRID, LR, WD, bowl, declared, panels_of, rows_of
+
+from runner.decide import recommend
+from runner.summary import panels
+
+
+def recommended(study, surface, rows=None):
+    rows = rows_of(study, surface) if rows is None else rows
+    return recommend(panels(rows, study), rows, study)
+
+
+def test_the_best_on_validation_is_taken_and_only_its_test_figures_are_read():
+    found = recommended(declared(*GRID), bowl())
+    best = found.chosen.near.best
+    assert (best.axes[LR], best.axes[WD]) == (0.25, 1e-3)
+    assert [(name, cell.axes) for name, cell in found.test] == [
+        ("test/accuracy", best.axes),
+        ("test/loss", best.axes),
+    ]
+
+
+def test_the_span_of_what_is_as_good_widens_with_the_noise():
+    clear, noisy = (recommended(declared(*GRID), bowl(noise=noise)).chosen for noise in (0.003, 0.3))
+    assert len(clear.near.cells) == 1 < len(noisy.near.cells)
+    assert {k: (lo, hi) for k, lo, hi in clear.spans} == {LR: (0.25, 0.25), WD: (1e-3, 1e-3)}
+
+
+def test_the_largest_safe_rate_is_bracketed_by_tested_ones():
+    smooth = bowl(lr=1 / 16)
+    found = recommended(declared(*GRID), lambda axes: None if axes[LR] > 0.9 and axes["seed"] == 1 else smooth(axes))
+    (rate,) = [bound for bound in found.bounds if bound.kind == "largest rate"]
+    assert (rate.value, rate.next, rate.n) == (0.25, 1.0, 3)
+    assert "1 of 3" in rate.why
+    assert rate.chance == pytest.approx(0.632, abs=1e-3)  # the rule of three: 1 - 0.05^(1/3)
+    open_ended = recommended(declared(*GRID), bowl())
+    assert [(b.value, b.next) for b in open_ended.bounds if b.kind == "largest rate"] == [(4.0, None)]
+
+
+def test_a_rate_that_ends_no_better_than_guessing_is_not_safe():
+    found = recommended(declared(*GRID), lambda axes: math.log(10) if axes[LR] >= 1 else bowl(lr=1 / 16)(axes))
+    (rate,) = [bound for bound in found.bounds if bound.kind == "largest rate"]
+    assert (rate.value, rate.next) == (0.25, 1.0)
+
+
+WARMUPS = ("optimizer=sgd", "optimizer.lr=1/16..1:x4", "schedule.warmup=0,4..64:x4", "seed=0..2")
+
+
+def needing(warmup):
+    def loss(axes):
+        short = max(0.0, math.log2((warmup + 1) / (axes["schedule.warmup"] + 1)))
+        return bowl()(axes) * math.exp(0.3 * short + 0.004 * math.sin(9 * axes["seed"] + axes["schedule.warmup"]))
+
+    return loss
+
+
+@pytest.mark.parametrize(("needed", "shorter"), [(0, None), (4, 0), (16, 4), (64, 16)])
+def test_the_smallest_sufficient_warmup_is_bracketed_by_tested_ones(needed, shorter):
+    found = recommended(declared(*WARMUPS), needing(needed))
+    (warmup,) = [bound for bound in found.bounds if bound.kind == "smallest warmup"]
+    assert (warmup.value, warmup.next) == (needed, shorter)
+
+
+def test_no_length_is_called_sufficient_where_the_longest_is_too_long():
+    found = recommended(declared(*WARMUPS), lambda axes: bowl()(axes) * (1 + axes["schedule.warmup"] / 20))
+    assert [bound for bound in found.bounds if bound.kind == "smallest warmup"] == []
+
+
+def test_panels_within_the_noise_are_in_the_running_and_the_others_are_not():
+    def surface(axes):
+        return bowl()(axes) * {"sgd": 1.0, "adamw": 1.001, "adam_l2": 1.5}[axes["optimizer"]]
+
+    found = recommended(declared("optimizer=sgd,adamw,adam_l2", *GRID[1:]), surface)
+    assert [each.panel.name.split()[-1] for each in found.choices] == [
+        "optimizer=sgd",
+        "optimizer=adamw",
+        "optimizer=adam_l2",
+    ]
+    assert {move.panel for move in found.moves} == {each.panel.name for each in found.choices[:2]}
+
+
+def test_nothing_is_recommended_before_training_or_where_all_diverged():
+    study = declared(*GRID)
+    rows = rows_of(study, bowl())
+    untrained = [replace(row, outcome=None, metrics={}) for row in rows]
+    none = recommended(study, None, untrained)
+    assert (none.chosen, none.bounds, none.test, none.moves) == (None, (), (), ())
+    assert (none.trained, none.untrained) == (0, len(rows))
+    diverged = recommended(study, lambda axes: None)
+    assert (diverged.chosen, diverged.trained) == (None, len(rows))
+
+
+def test_one_seed_has_no_margin_and_one_axis_no_panel_of_two():
+    found = recommended(declared("optimizer=sgd", "optimizer.lr=1/64..4:x4", "seed=0"), bowl())
+    assert found.chosen.near.margin is None
+    assert found.bounds[0].chance == pytest.approx(0.95)
+    assert panels_of(declared("optimizer=sgd", "optimizer.lr=1/64..4:x4", "seed=0"), bowl())[0].x is None

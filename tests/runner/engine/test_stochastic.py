@@ -1,0 +1,146 @@
+"""Models that draw random numbers or keep statistics: a trial's are its own, whatever it trains beside."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from runner.engine.choose import Question, choose
+from runner.engine.inputs import Inputs
+from runner.engine.workload import Workload
+
+CPU = torch.device("cpu")
+FUSED = ("vmap", "traced")
+
+
+class Unfamiliar(nn.Module):
+    """A user's model: convolution, BatchNorm, dropout, a counting buffer, tied weights, GELU and SiLU."""
+
+    seen: Tensor
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 3, 3, padding=1)
+        self.norm = nn.BatchNorm2d(3)
+        self.drop = nn.Dropout(0.3)
+        self.wide = nn.Linear(3 * inputs, 13)
+        self.second, self.third = nn.Linear(13, 13), nn.Linear(13, 13)
+        self.third.weight = self.second.weight
+        self.last = nn.Linear(13, outputs)
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen += 1
+        h = self.drop(nn.functional.silu(self.norm(self.conv(x.view(-1, 1, 8, 8)))))
+        h = self.drop(nn.functional.gelu(self.wide(h.flatten(1))))
+        h = torch.sigmoid(self.third(nn.functional.softplus(self.second(h))))
+        return self.last(h)
+
+
+class Smooth(nn.Module):
+    """Tiny layers of the functions whose last numbers torch rounds apart, and a layer of one unit."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first, self.one, self.last = nn.Linear(inputs, 5), nn.Linear(5, 1), nn.Linear(6, outputs)
+        self.norm = nn.BatchNorm1d(5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = nn.functional.gelu(self.norm(self.first(x.flatten(1))), approximate="tanh")
+        h = torch.cat([h, nn.functional.mish(self.one(h))], dim=1)
+        return self.last(nn.functional.elu(h).abs() ** 1.5)
+
+
+class Recurrent(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.cells, self.last = nn.LSTM(8, 12, batch_first=True), nn.Linear(12, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.cells(x.view(-1, 8, 8))[0][:, -1])
+
+
+@pytest.fixture
+def model_is(monkeypatch):
+    def use(model: type[nn.Module]) -> None:
+        build = "runner.engine.workload.build_model"
+        monkeypatch.setattr(build, lambda config, extent: model(extent.features, extent.outputs))
+
+    return use
+
+
+def losses_of(observations) -> np.ndarray:
+    return np.stack([each.series["train/batch_loss"].values for each in observations])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_an_unfamiliar_model_trains_fused_as_it_does_alone(model_is, grid_of, train_all, optimizer) -> None:
+    model_is(Unfamiliar)
+    trials = grid_of(3, precision="float64", steps=20, optimizer=optimizer)
+    solo = train_all(trials, "loop")
+    for executor in FUSED:
+        fused = train_all(trials, executor)
+        np.testing.assert_allclose(losses_of(fused), losses_of(solo), rtol=1e-9)
+        for one, other in zip(fused, solo, strict=True):
+            assert one.metrics == pytest.approx(other.metrics, rel=1e-8)
+
+
+@pytest.mark.parametrize("executor", ["loop", *FUSED])
+@pytest.mark.parametrize("model", [Unfamiliar, Smooth])
+def test_no_bit_of_such_a_model_depends_on_its_company(model_is, grid_of, trial_of, train_all, model, executor) -> None:
+    model_is(model)
+    trials = grid_of(9, steps=12, optimizer="adamw", batch_size=7)
+    together = [each.weight_hash for each in train_all(trials, executor)]
+    for chosen in ([4], [0, 8], [8, 4, 2]):
+        part = [each.weight_hash for each in train_all([trials[i] for i in chosen], executor)]
+        assert part == [together[i] for i in chosen]
+    beside = [trials[0], trial_of(1e30, warmup=0, steps=12, optimizer="adamw", batch_size=7), trials[8]]
+    mixed = train_all(beside, executor)
+    assert [mixed[0].weight_hash, mixed[2].weight_hash] == [together[0], together[8]]
+
+
+@pytest.mark.parametrize("executor", ["loop", *FUSED])
+def test_random_numbers_are_of_the_seed_and_the_step(model_is, trial_of, train_all, executor) -> None:
+    model_is(Unfamiliar)
+    still = [trial_of(0.0, 0.0, steps=3, warmup=1, batch_size=200, seed=seed) for seed in (0, 1)]  # one batch: all rows
+    one, again, other = (train_all([trial, trial], executor)[0] for trial in (still[0], still[0], still[1]))
+    assert np.array_equal(losses_of([one]), losses_of([again]))
+    assert not np.array_equal(losses_of([one]), losses_of([other]))
+    assert len(set(losses_of([one])[0])) == 3
+
+
+def test_sam_climbs_with_the_masks_of_its_first_pass(model_is, trial_of, train_all) -> None:
+    model_is(Unfamiliar)
+    for executor in ("loop", *FUSED):
+        base, still = trial_of(steps=5, warmup=1), trial_of(steps=5, warmup=1, sam={"name": "standard", "rho": 0.0})
+        assert train_all([base], executor)[0].weight_hash == train_all([still], executor)[0].weight_hash
+
+
+def test_drawing_is_found_out_and_never_shared_between_seeds(model_is, trial_of) -> None:
+    trials = [trial_of(seed=seed) for seed in range(2)]
+    assert not Workload.of(trials[0].config, CPU).draws
+    model_is(Unfamiliar)
+    before = torch.get_rng_state()
+    workload = Workload.of(trials[0].config, CPU)
+    assert workload.draws
+    assert torch.equal(before, torch.get_rng_state())
+    block = Inputs(trials, "per_lane", workload).block(0, 1, np.arange(2))
+    with pytest.raises(ValueError, match="one seed at a time"):
+        next(block.feeds(workload))
+
+
+def test_training_a_model_that_draws_leaves_torchs_generator_alone(model_is, grid_of, train_all) -> None:
+    model_is(Unfamiliar)
+    before = torch.get_rng_state()
+    train_all(grid_of(2, steps=3, warmup=1))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_recurrent_model_trains(model_is, grid_of, train_all) -> None:
+    model_is(Recurrent)
+    trials = grid_of(3, steps=5, warmup=1)
+    workload = Workload.of(trials[0].config, CPU)
+    choice = choose(workload, Question(tuple(trials), "shared", "auto", None))
+    assert train_all(trials, choice.executor)[0].outcome == "finished"

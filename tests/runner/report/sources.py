@@ -1,0 +1,119 @@
+"""Studies to report on that were never trained: a planted valley with series, of any size and with any names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import planted_rows as planted
+
+from runner.analysis import Coupling, Edge, Expected, Finding, RowFit
+from runner.observation import Outcome, Series
+from runner.report import Source, Trained
+from runner.study import Expectation, Study
+from runner.table import Row
+
+NOW = datetime(2026, 3, 5, 14, 7, tzinfo=UTC)
+EVIL = (
+    "<img src=x onerror=window.pwned=1>",
+    "</script><script>window.pwned=1</script>",
+    "</title></style><b>bold</b>",
+    '" onload="window.pwned=1" x=\'',
+    "&lt;i&gt; &amp; <!-- <script> -->",
+    "\u202egnp.exe\u202c \u05e9\u05dc\u05d5\u05dd \u2066x\u2069",
+    "nul\x00 esc\x1b[31m bell\x07 line\u2028sep",
+    "javascript:window.pwned=1",
+    "${window.pwned=1}`{{7*7}}",
+)
+
+
+@dataclass(frozen=True)
+class Declared(Study):
+    """A study with what the store adds to it."""
+
+    document: Mapping[str, Any] = None  # type: ignore[assignment]
+    declared: str = "2026-03-05T13:00:00Z"
+
+
+def declared(study: Study, **changed: Any) -> Declared:
+    fields = {name: getattr(study, name) for name in Study.__dataclass_fields__}
+    document = {"question": study.question, "overrides": [study.name], "blocks": [block.name for block in study.blocks]}
+    return Declared(**{**fields, "document": document, **changed})
+
+
+def series_of(trial_id: str, steps: int = 600) -> dict[str, Series]:
+    """Noise around a falling loss, told by the id; what training stores."""
+    random = np.random.default_rng(int(hashlib.sha256(trial_id.encode()).hexdigest()[:8], 16))
+    every = np.arange(steps, dtype=np.int64)
+    some = np.linspace(0, steps, 11).astype(np.int64)
+    return {
+        "train/batch_loss": Series(every, 2.3 * np.exp(-every / 200) * random.lognormal(0, 0.1, steps)),
+        "val/accuracy": Series(some, np.linspace(0.1, 0.9, 11)),
+        "val/loss": Series(some, 2.3 * np.exp(-some / 250) * random.lognormal(0, 0.05, 11)),
+    }
+
+
+def trained(rows: Sequence[Row]) -> list[Trained]:
+    versions = {"thalweg": "0.1.0", "torch": "2.15.0", "python": "3.11.7"}
+    one = Trained(
+        executor="vmap", device="cpu", layout="shared", versions=versions, seconds=0.5, ended="2026-03-05T13:30:00Z"
+    )
+    return [one for row in rows if row.outcome is not None]
+
+
+def answer(panel: str, lrs: Sequence[float] = planted.LRS, **changed: Any) -> Coupling:
+    """What an analysis of the planted valley of slope -1 says."""
+    rows = [RowFit(lr, 5e-3 / lr, 3e-3 / lr, 8e-3 / lr, 0.65, True) for lr in lrs[1:]]
+    bound = RowFit(lrs[0], 20.0 / lrs[0], loss=0.7, reason="on the grid's edge", side=">")
+    slope = Finding(
+        name="slope", estimate=-1.0, low=-1.1, high=-0.9, n=len(rows), method="planted", caveats=("a caveat",)
+    )
+    fields: dict[str, Any] = {
+        "panel": panel,
+        "slope": slope,
+        "rows": (bound, *rows),
+        "label": "only lr·wd matters",
+        "verdict": "The data are consistent with “only lr·wd matters” and exclude the others.",
+        "undetermined": False,
+        "diverged": 0,
+        "edge": (Edge("wd", "above", 1),),
+        "best": None,
+        "expect": Expected(-1.0, 0.3),
+    }
+    return Coupling(**{**fields, **changed})
+
+
+def source(*names: str, outcome: str = "mixed", answers: bool = True, **how: Any) -> Source:
+    """A report's source: a block a name; `outcome` is mixed, diverged, failed or none."""
+    study_names = {key: how.pop(key) for key in ("name", "question") if key in how}
+    blocks = [planted.block(name, Expectation(-1.0, 0.3), **how) for name in names or ("plain",)]
+    rows = [changed(row, outcome) for block in blocks for row in planted.rows(block, surface)]
+    study = declared(planted.study(*blocks, **study_names))
+    found = [answer(block.name, [float(v) for v in block.axes[0].values]) for block in blocks] if answers else []
+    return Source(study=study, rows=rows, answers=found, trained=trained(rows), series=series_of)
+
+
+def surface(lr: float, wd: float, seed: int) -> float | None:
+    """The valley of slope -1; seed 2 and then all diverge where lr·wd is large, and the largest rate guesses."""
+    if lr * wd > (0.25 if seed < 2 else 0.05):
+        return None
+    return 2.3 if lr == 8.0 and wd == 0 else planted.valley_of(-1)(lr, wd, seed)
+
+
+def changed(row: Row, outcome: str) -> Row:
+    """The row with what its outcome makes of it, and an id that is the same in every process."""
+    named = hashlib.sha256(repr((row.block, sorted(row.axes.items()))).encode()).hexdigest()
+    row = replace(row, trial_id=named)
+    if outcome == "mixed":
+        return row
+    if outcome == "none":
+        return planted.untrained(row)
+    failed = outcome == "failed"
+    ended = Outcome.FAILED if failed else Outcome.DIVERGED
+    return replace(
+        row, outcome=ended, diverged_step=None if failed else 7, metrics={}, error="boom" if failed else None
+    )

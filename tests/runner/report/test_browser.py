@@ -1,0 +1,172 @@
+"""The report as a browser has it: nothing asked of the network, no complaint, and everything that moves works."""
+
+from __future__ import annotations
+
+import base64
+import os
+from dataclasses import replace
+
+import pytest
+from chromium import Chromium, Tab, found
+from sources import EVIL, NOW, source
+
+from runner.report import write
+
+pytestmark = pytest.mark.skipif(found() is None, reason="NOT RUN: needs a browser (Debian: apt install chromium)")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    started = Chromium(tmp_path_factory.mktemp("profile"))
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """A report of two panels, every name in it hostile."""
+    path = tmp_path_factory.mktemp("report") / "planted.html"
+    made = source(EVIL[0], EVIL[1], name=EVIL[2], question=EVIL[3])
+    rows = [
+        replace(row, axes={**row.axes, "model": EVIL[i % len(EVIL)]}, error=EVIL[4]) for i, row in enumerate(made.rows)
+    ]
+    write(replace(made, rows=rows, answers=[replace(each, verdict=EVIL[5]) for each in made.answers]), path, NOW)
+    return path
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "planted.html"
+    write(source("one panel", "another"), path, NOW)
+    return path
+
+
+@pytest.fixture
+def tab(browser):
+    opened = Tab(browser)
+    opened.size(1280, 900)
+    yield opened
+    assert opened.complaints == []
+    opened.close()
+
+
+def test_it_asks_for_nothing_but_itself_and_hostile_names_do_nothing(tab, file):
+    tab.open(file)
+    assert tab.requests == [file.as_uri()]
+    assert tab.ask("window.pwned") is None
+    assert tab.ask("document.querySelectorAll('img, iframe, script[src], link').length") == 0
+    assert tab.ask("document.querySelector('h1').textContent") == EVIL[3]
+
+
+def test_pointing_at_a_cell_shows_its_curves_and_a_click_keeps_them(tab, plain):
+    tab.open(plain)
+    lines = "document.querySelectorAll('.plot .trace').length"
+    caption = "document.querySelector('.curves .key').textContent"
+    alone = tab.ask(lines)
+    assert alone == 2 * 2 * 3, "two panels show two series of three seeds of their best cells"
+    tab.point(".cells [data-c='13']")
+    assert tab.ask(lines) == alone + 6
+    assert "learning rate 1/128" in tab.ask(caption)
+    tab.point("h1")
+    assert tab.ask(lines) == alone
+    tab.point(".cells [data-c='13']", click=True)
+    tab.point("h1")
+    assert tab.ask(lines) == alone + 6
+    assert tab.ask("document.querySelectorAll('[data-c].chosen').length") == 2
+    assert tab.ask("document.querySelector('[data-c=\"13\"]').getAttribute('aria-pressed')") == "true"
+
+
+def test_the_keyboard_reaches_the_cells(tab, plain):
+    tab.open(plain)
+    assert tab.ask("document.querySelector('.panel').querySelectorAll('.cells [tabindex=\"0\"]').length") == 1
+    tab.ask("document.querySelector('.cells [tabindex=\"0\"]').focus()")
+    before = tab.ask("+document.activeElement.dataset.c")
+    tab.press("ArrowRight")
+    after = tab.ask("+document.activeElement.dataset.c")
+    assert after == before + 9, "the next rate of the same product"
+    tab.press("Enter")
+    assert tab.ask("document.activeElement.getAttribute('aria-pressed')") == "true"
+
+
+def test_the_table_sorts_by_every_heading_both_ways(tab, plain):
+    tab.open(plain)
+    heads = tab.ask("[...document.querySelectorAll('#table th')].map(th => th.textContent.trim())")
+    assert heads[0] == "id"
+    assert "validation loss" in heads
+    at = heads.index("validation loss")
+    values = f"[...document.querySelectorAll('#table tbody tr')].map(tr => tr.cells[{at}].textContent)"
+    for down in (False, True):
+        tab.ask(f"document.querySelectorAll('#table th button')[{at}].click()")
+        shown = [float(value) for value in tab.ask(values) if value]
+        assert shown == sorted(shown, reverse=down)
+        assert tab.ask(f"document.querySelectorAll('#table th')[{at}].ariaSort") == (
+            "descending" if down else "ascending"
+        )
+    at = heads.index("learning rate")
+    tab.ask(f"document.querySelectorAll('#table th button')[{at}].click()")
+    rates = tab.ask(f"[...document.querySelectorAll('#table tbody tr')].map(tr => tr.cells[{at}].textContent)")
+    assert set(rates[:54]) == {"1/256"}, "numbers keep their order, not that of their names"
+
+
+def test_the_table_is_filtered_and_drawn_a_page_at_a_time(tab, plain):
+    tab.open(plain)
+    count = "document.querySelectorAll('#table tbody tr').length"
+    assert tab.ask(count) == 100
+    tab.ask("document.getElementById('more').click()")
+    assert tab.ask(count) == 400
+    wait = "new Promise(done => setTimeout(done, 300))"
+    tab.ask("search = document.getElementById('search'), search.value = 'another diverged'")
+    tab.ask(f"search.dispatchEvent(new Event('input')), {wait}")
+    rows = tab.ask("[...document.querySelectorAll('#table tbody tr')].map(tr => tr.textContent)")
+    assert rows
+    assert all("diverged" in row and "another" in row for row in rows)
+    assert "648 in all" in tab.ask("document.getElementById('shown').textContent")
+
+
+def test_light_and_dark_follow_the_reader_and_the_button(tab, plain):
+    ground = "getComputedStyle(document.body).backgroundColor"
+    tab.open(plain)
+    light = tab.ask(ground)
+    tab.size(1280, 900, dark=True)
+    dark = tab.ask(ground)
+    assert light != dark
+    tab.ask("document.getElementById('theme').click()")
+    assert tab.ask(ground) == light
+    tab.ask("document.getElementById('theme').click()")
+    assert tab.ask(ground) == dark
+
+
+def test_seeds_are_shown_on_request(tab, plain):
+    tab.open(plain)
+    seen = "getComputedStyle(document.querySelector('.map .seeds')).visibility"
+    assert tab.ask(seen) == "hidden"
+    tab.ask("document.getElementById('seeds').click()")
+    assert tab.ask(seen) == "visible"
+
+
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_no_page_is_wider_than_its_screen_and_the_answer_is_on_the_first(tab, file, width):
+    tab.size(width, 844, phone=True)
+    tab.open(file)
+    assert tab.ask("document.documentElement.scrollWidth") == width
+    assert tab.ask("document.querySelector('.lede').getBoundingClientRect().bottom") < 844
+
+
+def test_it_prints_with_what_is_folded_open_and_without_controls(tab, plain):
+    tab.open(plain)
+    printed = base64.b64decode(tab.call("Page.printToPDF", printBackground=True)["data"])
+    assert printed.startswith(b"%PDF")
+    tab.size(1000, 900, dark=True, media="print")
+    assert tab.ask("getComputedStyle(document.querySelector('.controls')).display") == "none"
+    assert tab.ask("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_pictures_can_be_looked_at(tab, plain, tmp_path):
+    """THALWEG_PICTURES=DIR keeps them: light, dark and phone."""
+    folder = os.environ.get("THALWEG_PICTURES")
+    for name, size in {"light": {}, "dark": {"dark": True}, "phone": {"phone": True}}.items():
+        tab.size(390 if name == "phone" else 1280, 900, **size)
+        tab.open(plain)
+        path = tab.picture((tmp_path if folder is None else type(tmp_path)(folder)) / f"{name}.png")
+        assert path.read_bytes().startswith(b"\x89PNG")
+        assert path.stat().st_size > 20_000

@@ -1,0 +1,66 @@
+"""Packed curves keep what a picture shows: values to .3%, steps, gaps, and where a trial ended."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.observation import Series
+from runner.report.curves import LETTERS, LEVELS, MISSING, chosen_series, pack, points_for
+
+
+def unpacked(curves, trial):
+    """What the page's script makes of it: NaN for a gap."""
+    coded = curves.coded[trial]
+    levels = [LETTERS.index(a) * 64 + LETTERS.index(b) for a, b in zip(coded[::2], coded[1::2], strict=True)]
+    span = curves.high - curves.low
+    return [np.nan if level == MISSING else 10 ** (curves.low + span * level / LEVELS) for level in levels]
+
+
+def series(values, first=0):
+    return Series(np.arange(first, first + len(values), dtype=np.int64), np.asarray(values, dtype=np.float64))
+
+
+@given(st.lists(st.floats(1e-4, 1e4), min_size=1, max_size=40))
+def test_values_come_back_to_a_third_of_a_percent(values):
+    curves = pack("val/loss", [series(values)], 64)
+    assert curves.steps == tuple(range(len(values)))
+    assert unpacked(curves, 0) == pytest.approx(values, rel=3e-3)
+
+
+def test_long_series_are_averaged_over_equal_spans():
+    curves = pack("train/loss", [series(np.linspace(1, 2, 600))], 60)
+    assert len(curves.steps) == 60
+    assert curves.mean_of == 11 or curves.mean_of == 10
+    assert unpacked(curves, 0)[0] == pytest.approx(np.linspace(1, 2, 600)[: curves.mean_of].mean(), rel=1e-3)
+
+
+def test_a_trial_that_ended_early_ends_early_and_one_without_series_is_empty():
+    curves = pack("val/loss", [series(np.ones(20)), series(np.ones(5)), None], 64)
+    assert [len(coded) for coded in curves.coded] == [40, 10, 0]
+
+
+def test_what_is_not_finite_or_missing_is_a_gap():
+    some = Series(np.array([0, 10], dtype=np.int64), np.array([1.0, np.inf]))
+    curves = pack("val/loss", [some, series(np.ones(3))], 64)
+    assert np.isnan(unpacked(curves, 0)).tolist() == [False, True, True, True]
+
+
+def test_no_series_at_all_is_none():
+    assert pack("val/loss", [None, None], 64) is None
+
+
+def test_the_training_loss_and_the_metric_are_chosen():
+    names = ["train/batch_loss", "val/accuracy", "val/loss"]
+    assert chosen_series(names, "val/loss") == ["train/batch_loss", "val/loss"]
+    assert chosen_series(names, "val/accuracy") == ["train/batch_loss", "val/accuracy"]
+    assert chosen_series(["other"], "val/loss") == ["other"]
+    assert chosen_series([], "val/loss") == []
+
+
+def test_more_trials_have_fewer_points_each():
+    assert points_for(100, 2) == 64
+    assert 2 * 2 * 3000 * points_for(3000, 2) <= 600_000
+    assert points_for(10**6, 2) == 6

@@ -1,0 +1,223 @@
+"""A report is one small file that says the answer first, needs nothing else, and keeps what users typed inert."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from dataclasses import replace
+from datetime import timedelta
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+from sources import EVIL, NOW, answer, source
+
+from runner.report import file_name, page
+from runner.study import Axis
+
+INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+KNOWN = {
+    *("html", "head", "meta", "title", "style", "script", "body", "header", "main", "section", "figure", "figcaption"),
+    *("h1", "h2", "h3", "h4", "p", "ul", "li", "a", "bdi", "strong", "span", "label", "input", "button", "details"),
+    *("summary", "table", "caption", "thead", "tbody", "tr", "th", "td", "div", "pre", "code", "dl", "dt", "dd"),
+    *("noscript", "svg", "g", "defs", "pattern", "lineargradient", "stop", "path", "rect", "circle", "line", "text"),
+}
+
+
+class Reader(HTMLParser):
+    """Tags, attributes, and the text outside script and style."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.said, self.scripts, self._inside = [], [], [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in ("bdi", "strong", "span", "a", "code"):
+            self.said.append(" ")
+        self._inside = tag if tag in ("script", "style") else ""
+
+    def handle_endtag(self, tag):
+        self._inside = ""
+
+    def handle_data(self, data):
+        if self._inside == "script":
+            self.scripts.append(data)
+        elif not self._inside:
+            self.said.append(data)
+
+    @property
+    def text(self):
+        return " ".join("".join(self.said).split())
+
+
+def data(text):
+    return json.loads(Reader(text).scripts[0])
+
+
+def test_question_answer_and_interval_come_first():
+    said = Reader(page(source("one", "two"), NOW)).text
+    order = ["find the valley", "Only lr·wd matters", "−1.00 [−1.10, −0.90]", "2 chances to be fooled", "Trials"]
+    places = [said.index(part) for part in order]
+    assert places == sorted(places)
+    assert "Of 2 slopes expected beforehand, 2 came out as expected." in said
+
+
+def test_verdicts_that_differ_are_each_named_with_their_panels():
+    made = source("one", "two")
+    other = answer("two", label="separable", slope=replace(made.answers[0].slope, estimate=0.1, low=0.0, high=0.2))
+    said = Reader(page(replace(made, answers=[made.answers[0], other]), NOW)).text
+    assert "It depends. Of 2 slopes expected beforehand, 1 came out as expected." in said
+    assert "Only lr·wd matters: one Separable: two" in said
+
+
+def test_a_slope_that_is_not_identified_gets_no_number():
+    unknown = replace(answer("plain").slope, estimate=None, low=None, high=None, n=2)
+    made = answer("plain", slope=unknown, label="not identified", undetermined=True)
+    said = Reader(page(replace(source(), answers=[made]), NOW)).text
+    assert "Not identified" in said
+    assert "−1.00" not in said
+
+
+def test_a_study_that_asks_nothing_names_its_best_cell_and_one_test_figure():
+    said = Reader(page(source(answers=False), NOW)).text
+    assert re.search(r"The lowest validation loss, \.6\d\d \(95% .* to .*\), is at learning rate", said)
+    assert said.count("test loss") == 1
+
+
+@pytest.mark.parametrize("outcome", ["diverged", "failed", "none"])
+def test_without_a_result_the_page_says_so(outcome):
+    text = page(source(outcome=outcome, answers=False), NOW)
+    said = Reader(text).text
+    assert ("No trial has ended yet" in said) == (outcome == "none")
+    assert ("324 trials diverged" in said) == (outcome == "diverged")
+    assert ("324 trials failed" in said) == (outcome == "failed")
+    assert ("No cell has a usable result" in said) == (outcome != "none")
+    assert len(data(text)["table"][0]["values"]) == 324
+
+
+def test_trials_without_series_have_no_curves_and_a_page_all_the_same():
+    text = page(replace(source(), series=lambda trial_id: {}), NOW)
+    assert data(text)["curves"] == []
+
+
+def test_equal_sources_give_equal_bytes_but_for_the_line_with_the_date():
+    one, again = page(source(), NOW).splitlines(), page(source(), NOW).splitlines()
+    later = page(source(), NOW + timedelta(days=1)).splitlines()
+    assert one == again
+    assert [i for i, (a, b) in enumerate(zip(one, later, strict=True)) if a != b] == [
+        i for i, line in enumerate(one) if "2026-03-05 14:07" in line
+    ]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "lrs", "products", "seeds"), [(10, 10, 10, 3), (1, 50, 60, 1)], ids=["ten panels", "one seed"]
+)
+def test_three_thousand_trials_stay_below_two_megabytes(blocks, lrs, products, seeds):
+    made = source(
+        *(f"block {i}" for i in range(blocks)),
+        lrs=[2.0 ** (i / 4) / 256 for i in range(lrs)],
+        products=[0.0, *(1e-6 * 1.3**i for i in range(products - 1))],
+        seeds=range(seeds),
+    )
+    assert len(made.rows) == 3000
+    text = page(made, NOW)
+    assert len(text.encode()) < 2_000_000
+    assert len(data(text)["curves"][0]["coded"]) == 3000
+    assert sum(len(coded) > 50 for coded in data(text)["curves"][0]["coded"]) == 3000
+
+
+@pytest.mark.parametrize("evil", EVIL)
+def test_what_users_type_is_inert(evil):
+    made = source(evil, name=evil, question=evil, lrs=[0.1, 0.2, 0.4, 0.8, 1.6], seeds=[0])
+    rows = [replace(row, axes={**row.axes, "model": evil, evil: evil}, error=evil) for row in made.rows]
+    rows[0] = replace(rows[0], axes={**rows[0].axes, "model": f"{evil} 2"})
+    said = answer(evil, [0.1, 0.2, 0.4, 0.8, 1.6], label=evil, verdict=evil)
+    vars_ = {**made.study.document, evil: {evil: [evil]}, "overrides": [evil]}
+    study = replace(made.study, document=vars_)
+    trained = [replace(made.trained[0], device=evil, versions={evil: evil}), *made.trained[1:]]
+    text = page(replace(made, rows=rows, answers=[said], study=study, trained=trained), NOW)
+    reader = Reader(text)
+    assert set(reader.tags) <= KNOWN
+    assert reader.tags.count("script") == 2
+    assert not [name for name, _ in reader.attributes if name.startswith("on") or name in ("src", "style")]
+    assert {value[:1] for name, value in reader.attributes if name == "href"} <= {"#"}
+    assert not {c for c in text if unicodedata.category(c) in INVISIBLE} - {"\n"}
+    labels = next(column["labels"] for column in data(text)["table"] if column["title"] == "model")
+    assert labels[1] == "".join(c for c in evil if unicodedata.category(c) not in INVISIBLE)
+
+
+def test_a_name_on_an_axis_is_shown_as_it_is():
+    made = source(lrs=[0.1, 0.2, 0.4, 0.8])
+    kinds = replace(made.study.blocks[0], axes=(*made.study.blocks[0].axes, Axis("model", ("a<b", "c&d"), "")))
+    rows = [replace(row, axes={**row.axes, "model": kind}) for kind in ("a<b", "c&d") for row in made.rows]
+    study = replace(made.study, blocks=(kinds,))
+    said = Reader(page(replace(made, rows=rows, study=study, answers=()), NOW)).text
+    assert "a<b" in said
+    assert "c&d" in said
+
+
+def test_the_policy_allows_our_script_and_style_and_nothing_else():
+    text = page(source(), NOW)
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', text)
+    parts = dict(part.split(" ", 1) for part in policy.replace("&#x27;", "'").split("; "))
+    assert parts["default-src"] == parts["base-uri"] == parts["form-action"] == "'none'"
+    assert re.fullmatch(r"'sha256-[A-Za-z0-9+/=]+'", parts["script-src"])
+    assert re.fullmatch(r"'sha256-[A-Za-z0-9+/=]+'", parts["style-src"])
+    assert not re.findall(r"https?:(?!//www\.w3\.org/2000/svg)", text)
+
+
+def test_headings_descend_by_one_and_every_map_is_named():
+    reader = Reader(page(source("one", "two"), NOW))
+    levels = [int(tag[1]) for tag in reader.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    named = [value for name, value in reader.attributes if name == "aria-label"]
+    assert any(name.startswith("Map of validation loss by learning rate and weight decay, one") for name in named)
+    assert any(re.match(r"learning rate 1/8, weight decay .*: \.\d+ \(95% .*, 3 seeds\)", name) for name in named)
+    assert any(name.endswith("3 of 3 seeds diverged") for name in named)
+
+
+def test_test_metrics_are_not_in_the_table():
+    titles = [column["title"] for column in data(page(source(), NOW))["table"]]
+    assert "validation loss" in titles
+    assert not [title for title in titles if title.startswith("test")]
+
+
+def test_the_commands_are_those_that_were_typed():
+    made = source(name="it's mine")
+    typed = ["coupling", "optimizer.lr=1/256..16:x2", "note=a b"]
+    study = replace(made.study, document={**made.study.document, "overrides": typed})
+    said = Reader(page(replace(made, study=study), NOW)).text
+    assert "thalweg sweep coupling optimizer.lr=1/256..16:x2 'note=a b' # thalweg 0.1.0" in said
+    assert """thalweg report 'it'"'"'s mine'""" in said
+
+
+def test_the_shared_configuration_leaves_out_what_varies():
+    said = Reader(page(source(), NOW)).text
+    shared = said[said.index("that all trials share") :]
+    assert "name: digits" in shared
+    assert "lr:" not in shared
+
+
+@pytest.mark.parametrize(
+    ("study", "file"),
+    [("coupling", "coupling.html"), ("adhoc-3f2a1b", "adhoc-3f2a1b.html"), ("v1.2_x", "v1.2_x.html")],
+)
+def test_a_plain_name_is_the_file(study, file):
+    assert file_name(study) == file
+
+
+@pytest.mark.parametrize(
+    "study", ["../../x", "/etc/x", "..", ".", "a\0b", "a\nb", "x" * 300, "\u202ex", "-rf", "a b", "a/b"]
+)
+def test_no_name_leads_out_of_the_folder_or_hides(study):
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,70}\.html", file_name(study))
+
+
+def test_names_that_become_alike_get_files_of_their_own():
+    assert len({file_name(name) for name in ("a b", "a/b", "a-b", "a:b")}) == 4

@@ -1,0 +1,96 @@
+"""Workers that die in the middle of a word, and signals that come in the middle of anything."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from runner.messages import Progress
+from runner.pool import Pool, Worker
+from runner.signals import Signals
+
+
+class Process:
+    exitcode = -9
+
+    def join(self, timeout: float | None = None) -> None:
+        return
+
+    def is_alive(self) -> bool:
+        return False
+
+
+def a_worker(said: bytes) -> Pool:
+    """A pool of one worker that died after writing `said` to its pipe."""
+    ours, theirs = multiprocessing.Pipe()
+    os.write(theirs.fileno(), said)
+    theirs.close()
+    pool = Pool()
+    pool.workers.append(Worker(Process(), ours, "cpu"))  # type: ignore[arg-type]
+    return pool
+
+
+MESSAGE = pickle.dumps(Progress(5, 0))
+WHOLE = struct.pack("!i", len(MESSAGE)) + MESSAGE
+
+
+@pytest.mark.parametrize("length", range(len(WHOLE)))
+def test_a_message_cut_short_anywhere_is_the_workers_death(length: int) -> None:
+    pool = a_worker(WHOLE[:length])
+    assert [heard for _, heard in pool.hear()] == [None]
+    assert pool.workers == []
+
+
+def test_a_whole_message_is_heard_before_the_death_is() -> None:
+    pool = a_worker(WHOLE)
+    assert [heard for _, heard in pool.hear()] == [Progress(5, 0)]
+    assert [heard for _, heard in pool.hear()] == [None]
+
+
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Ctrl-C as a terminal's program has it: a shell that runs the tests in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
+def test_a_signal_wakes_the_wait_and_is_raised_only_when_released() -> None:
+    ours, theirs = multiprocessing.Pipe()
+    pool = Pool()
+    pool.workers.append(Worker(Process(), ours, "cpu"))  # type: ignore[arg-type]
+    with Signals() as signals:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert list(pool.hear(signals.waker)) == []
+        with pytest.raises(KeyboardInterrupt):
+            signals.release()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    theirs.close()
+
+
+def test_a_signal_inside_an_import_leaves_no_half_module() -> None:
+    code = """
+import os, signal, sys
+from runner.signals import Signals
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with Signals() as signals:
+    os.kill(os.getpid(), signal.SIGINT)
+    import json.tool, decimal, fractions
+    assert signals.came
+try:
+    with Signals() as signals:
+        os.kill(os.getpid(), signal.SIGINT)
+        signals.release()
+except KeyboardInterrupt:
+    sys.exit(7)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 7
