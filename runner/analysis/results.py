@@ -157,7 +157,7 @@ def grid(results: Results) -> Grid:
     exponent, column = columns_of(results.lr[some], results.wd[some]) if some.any() else (None, np.zeros(0, np.int64))
     if exponent is None and some.any():
         column = _ranks(row[some], results.wd[some])
-    width = int(column.max()) + 1 if column.size else 0
+    width = int(column.max()) + 1 if column.size else 1
     shape = (len(lr_R), width, len(seeds))
     x, score = np.full(shape[:2], np.nan), np.full(shape, np.nan)
     tried = np.zeros(shape, bool)
