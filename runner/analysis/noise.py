@@ -12,7 +12,7 @@ from runner.analysis.results import Floats, Grid
 NEAR = 0.3
 """Cells this close to the best in log loss lend their seeds' variance to the estimate of the noise."""
 FEWEST = 4
-"""Degrees of freedom below which a seed's shift of a whole row is left in the noise, and half of the third differences
+"""Degrees of freedom below which a seed's shift of a whole row is left in the noise; half of the third differences
 that are needed to know it without seeds."""
 
 
@@ -49,7 +49,11 @@ def roughness(folded: Grid) -> Noise | None:
     """
     rows = [mean[usable] for mean, usable in zip(folded.mean_RC, folded.usable_RC, strict=True)]
     third = np.concatenate([np.zeros(0), *(np.diff(row, 3) for row in rows if len(row) > 3)])
-    return Noise(1.4826 * float(np.median(np.abs(third))) / math.sqrt(20), len(third)) if len(third) >= 2 * FEWEST else None
+    return (
+        Noise(1.4826 * float(np.median(np.abs(third))) / math.sqrt(20), len(third))
+        if len(third) >= 2 * FEWEST
+        else None
+    )
 
 
 def _pooled(rest: Floats, freedom: int) -> Noise:

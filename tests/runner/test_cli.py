@@ -293,7 +293,12 @@ def test_a_sweep_ends_with_its_answer_and_the_next_command(thalweg, trainer):
     assert "[b]planted[/b]" in err
     assert "4 panels looked at" in out
     assert "336 finished, 0 diverged; 1.0 s on cpu" in err
-    assert "next: thalweg show smoke --maps" in err
+    assert re.findall(r"(?m)^next: thalweg (.*)$", err) == [
+        "show smoke --rows",
+        "show smoke --maps",
+        "recommend smoke",
+        "refine smoke",
+    ]
 
 
 def test_a_second_sweep_trains_nothing_says_so_and_still_answers(thalweg, trainer):
