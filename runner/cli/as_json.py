@@ -27,6 +27,7 @@ def plan(made: Plan, path: Path) -> dict[str, Any]:
         **{key: getattr(made, key) for key in keys},
         "kept_points": {key: {"kept": kept, "declared": n} for key, (kept, n) in made.kept_points.items()},
         "groups": groups,
+        "advice": made.advice,
     }
 
 

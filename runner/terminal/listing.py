@@ -38,7 +38,7 @@ def plan_details(plan: Plan) -> list[str]:
             lines.append(f"axis {key}: {kept} of its {declared} values have trained trials")
     if plan.outside:
         lines.append(f"{count(plan.outside, 'trained trial')} no longer in the study's YAML; they stay stored")
-    return lines
+    return [*lines, *plan.advice]
 
 
 def show_groups(out: Console, plan: Plan) -> None:
