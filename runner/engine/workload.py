@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._pytree import tree_leaves
 
 from data.augment import Augment
 from data.load import load_splits
@@ -90,16 +91,34 @@ class Workload:
         """(executor, K) of the whole-step programs made so far."""
         return [key[:2] for key in self.programs if isinstance(key, tuple) and key[0] in ("compiled", "graphed")]
 
-    @cached_property
+    @property
     def draws(self) -> bool:
-        """Whether a forward pass in training draws random numbers: found out by making one."""
+        """Whether a forward pass in training draws random numbers."""
+        return self._habits[0]
+
+    @property
+    def steady(self) -> bool:
+        """Whether a forward pass leaves the module's Python attributes as they were; if not, no recording holds."""
+        return self._habits[1]
+
+    @cached_property
+    def _habits(self) -> tuple[bool, bool]:
+        """(draws, steady), found out by making a forward pass."""
         train = self.splits["train"]
         x, _ = train.take(torch.arange(min(self.batch_size, train.rows), device=train.home))
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), torch.no_grad():
-            before = _generators(self.device)
+        with self._fork(), torch.no_grad():
+            generators, attributes = _generators(self.device), _attributes(self.module)
             self.forward(dict(self.module.named_parameters()), dict(self.module.named_buffers()), x)
-            return any(not torch.equal(a, b) for a, b in zip(before, _generators(self.device), strict=True))
+            after = _generators(self.device)
+        draws = any(not torch.equal(a, b) for a, b in zip(generators, after, strict=True))
+        return draws, attributes == _attributes(self.module)
+
+    def apart(self) -> AbstractContextManager[None]:
+        """Where torch's generators may be seeded at will: they are put back as they were."""
+        return self._fork() if self.draws else nullcontext()
+
+    def _fork(self) -> AbstractContextManager[None]:
+        return torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else [])
 
     @contextmanager
     def numerics(self) -> Iterator[None]:
@@ -157,6 +176,20 @@ class Workload:
             return nullcontext()
         # Without its cache of rounded weights, which would outlive a step that changes them.
         return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
+
+
+INTERNAL = frozenset(vars(nn.Module()))
+"""What every module holds: its parameters, buffers, parts and hooks."""
+
+
+def _attributes(module: nn.Module) -> dict[tuple[str, str], str]:
+    """What a module and its parts hold besides tensors and parts, as text."""
+    return {
+        (name, key): repr(value)
+        for name, part in module.named_modules()
+        for key, value in vars(part).items()
+        if key not in INTERNAL and not any(isinstance(leaf, Tensor) for leaf in tree_leaves(value))
+    }
 
 
 def _generators(device: torch.device) -> list[Tensor]:
