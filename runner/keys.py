@@ -181,6 +181,11 @@ def trial_config(plain: dict[str, Any]) -> TrialConfig:
     """Return the typed configuration of one trial. Durations in `plain` become steps, in place."""
     config = check_types(plain)
     _refuse_unlike(config)
+    if config.task.loss != "auto" and config.task.label_smoothing:
+        hint = "smooth them in the loss itself, or write task.label_smoothing=0"
+        raise ConfigError(
+            f"task.label_smoothing is {config.task.label_smoothing}, which {config.task.loss} lacks", hint
+        )
     parts = {
         key: getattr(config.schedule, key.partition(".")[2], 0) for key in DURATIONS if key.startswith("schedule.")
     }

@@ -21,6 +21,7 @@ class Ask:
     sample: tuple[Trial, ...]
     layout: Layout
     requested: str
+    metrics: tuple[str, ...] = ()
     width: int | None = None
     attempt: int = 1
 
@@ -34,6 +35,7 @@ class Train:
     executor: str
     layout: Layout
     evaluations: int
+    metrics: tuple[str, ...] = ()
     attempt: int = 1
 
 

@@ -151,7 +151,13 @@ class _Sweep:
         layout = layout_for(group.trials)
         seed = Counter(trial.config.seed for trial in group.trials).most_common(1)[0][0]
         sample = [trial for trial in group.trials if layout == "per_lane" or trial.config.seed == seed]
-        return Ask(group.group_id, tuple(sample[:PROBED_TRIALS]), layout, self.settings.engine.name)
+        return Ask(
+            group.group_id,
+            tuple(sample[:PROBED_TRIALS]),
+            layout,
+            self.settings.engine.name,
+            self.settings.evaluation.metrics,
+        )
 
     def _choice_key(self) -> str:
         """What a stored choice holds for: another device or torch may want, and give, something else.
@@ -165,9 +171,9 @@ class _Sweep:
     def _cohorts(self, group: Group, choice: Choice) -> list[Train]:
         """Cut a group; a width that was asked for holds for this sweep and is not stored."""
         width = self.settings.engine.width or choice.width
-        points = self.settings.evaluation.points
+        measured = self.settings.evaluation
         return [
-            Train(group.group_id, trials, choice.executor, choice.layout, points)
+            Train(group.group_id, trials, choice.executor, choice.layout, measured.points, measured.metrics)
             for trials in cut(group.trials, replace(choice, width=width), self.crew.size)
         ]
 

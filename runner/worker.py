@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
 from runner.choice import LOOP_WIDTH, Choice
+from runner.errors import ThalwegError
 from runner.messages import Answer, Ask, Hello, OutOfMemory, Progress, Task, Train, Trained
 from runner.observation import Observations, Outcome
 from runner.trial import Trial
@@ -79,13 +80,13 @@ class _Bench:
 
         question = Question(ask.sample, ask.layout, ask.requested, ask.width)
         try:
-            choice = choose(self._workload_of(ask.group_id, ask.sample[0]), question)
+            choice = choose(self._workload_of(ask, ask.sample[0]), question)
         except BaseException as error:  # training will meet the same error and record it with each trial
             if is_out_of_memory(error) and len(ask.sample) > 1:
                 half = (len(ask.sample) + 1) // 2
                 self._forget()
                 return self._answer(replace(ask, sample=ask.sample[:half], width=half))
-            reason = f"probing failed: {type(error).__name__}: {error}"
+            reason = f"probing failed: {told(error).strip().splitlines()[-1]}"
             choice = Choice(executor="loop", layout=ask.layout, width=ask.width or LOOP_WIDTH, reason=reason)
         return Answer(ask.group_id, choice)
 
@@ -94,9 +95,9 @@ class _Bench:
 
         cohort = Cohort(task.trials, task.executor, task.layout, task.evaluations)
         try:
-            observations = train(cohort, self._workload_of(task.group_id, task.trials[0]), self._ticker())
+            observations = train(cohort, self._workload_of(task, task.trials[0]), self._ticker())
         except BaseException as error:  # a model may call sys.exit; recorded with each trial, and the sweep goes on
-            reason = traceback.format_exc()
+            reason = told(error)
             if is_out_of_memory(error):
                 self._forget()
                 return OutOfMemory(reason)
@@ -105,11 +106,12 @@ class _Bench:
             ]
         return Trained(tuple(observations), self._peak_bytes())
 
-    def _workload_of(self, group_id: str, trial: Trial) -> Workload:
+    def _workload_of(self, task: Task, trial: Trial) -> Workload:
         from runner.engine.workload import Workload
 
-        if self.workload is None or self.group_id != group_id:
-            self.workload, self.group_id = Workload.of(trial.config, self.device), group_id
+        if self.workload is None or self.group_id != task.group_id:
+            self.workload = Workload.of(trial.config, self.device, task.metrics)
+            self.group_id = task.group_id
         return self.workload
 
     def _forget(self) -> None:
@@ -141,6 +143,13 @@ class _Bench:
             return torch.cuda.max_memory_allocated(self.device)
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def told(error: BaseException) -> str:
+    """What is recorded of an error: a sentence of ours, or else the traceback, which is somebody's to read."""
+    if isinstance(error, ThalwegError) and not os.environ.get("THALWEG_TRACEBACK"):
+        return f"{error.message}; {error.hint}" if error.hint else error.message
+    return "".join(traceback.format_exception(error))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from data.schema import MEASURES
 from runner.canonical import as_dict, canonical_json, tagged_hash
 from runner.config.blocks import Overrides, build, check_option, read_number
 from runner.config.compose import Composer, Composition, check_folders, options
@@ -98,8 +99,8 @@ def declare(request: Request) -> Declaration:
 
         overrides = Overrides(typed.choices, typed.values, typed.axes)
         study = build(study_name or "", section, groups, overrides, compose)
-        _check_names(study, project)
         settings = settings_of(made[0].resolved)
+        _check_names(study, settings, project)
         changed = study_name is None or any(not is_setting(key) for key in overrides.keys)
         study = replace(study, name=_name(typed, study), overridden=changed)
         return Declaration(study, settings, study.blocks[0].bases[0].at({}), _document(study, request))
@@ -151,8 +152,13 @@ def _located(request: Request, project: Project | None) -> Request:
     return replace(request, config_dir=str(project.folder / project.config))
 
 
-def _check_names(study: Study, project: Project | None) -> None:
+def _check_names(study: Study, settings: Settings, project: Project | None) -> None:
     """Refuse a target from a package that nobody declared. What is left is imported by the session, not here."""
+    names = [metric.rpartition(".")[2] for metric in settings.evaluation.metrics]
+    for metric, name in zip(settings.evaluation.metrics, names, strict=True):
+        check_name("evaluation.metrics", "metric", metric, project)
+        if names.count(name) > 1 or any(name in usual for usual in MEASURES.values()):
+            raise ConfigError(f"evaluation.metrics has {metric}, but {name} is measured already", "rename it")
     for block in study.blocks:
         swept = {axis.key: axis.values for axis in block.axes}
         composed = [dict(flatten(base.at({}))) for base in block.bases]

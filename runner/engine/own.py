@@ -10,15 +10,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils.data import Dataset
 
 from data.arrays import split_arrays
+from data.schema import Kind, TaskConfig
 from data.splits import Splits
 from models.extent import Extent
+from runner.engine.task import TASKS, Measure, Own, Task
 from runner.engine.user import called, resolved, takes, users_error
 from runner.errors import ConfigError
+from runner.project import Role
 from runner.target import DatasetTarget, ModelTarget
 
 FILLED: dict[str, Callable[[Extent], int]] = {
@@ -68,6 +71,30 @@ def own_splits(target: DatasetTarget) -> Splits:
         label_noise=target.label_noise,
         split_seed=target.split_seed,
     )
+
+
+def own_task(config: TaskConfig, kind: Kind, metrics: tuple[str, ...]) -> Task:
+    """Return the task on targets of this kind, with the user's loss and metrics if there are any."""
+    usual = TASKS[kind]()
+    named = {} if config.loss == "auto" else {"loss": _measure("task.loss", "loss", config.loss)}
+    for path in metrics:
+        named[path.rpartition(".")[2]] = _measure("evaluation.metrics", "metric", path)
+    return Own(usual, named) if named else usual
+
+
+def _measure(key: str, role: Role, path: str) -> Measure:
+    """The function that a path names, made to say what is wrong with what it returns."""
+    function = resolved(key, role, path)
+
+    def measure(outputs: Tensor, y: Tensor) -> Tensor:
+        value = function(outputs, y)
+        if not isinstance(value, Tensor) or value.dim():
+            got = f"shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            hint = "return the mean over the examples"
+            raise ConfigError(f"{key}: {path} returns {got} for a batch; expected a tensor without dimensions", hint)
+        return value
+
+    return measure
 
 
 def _arguments(target: ModelTarget | DatasetTarget) -> dict[str, Any]:

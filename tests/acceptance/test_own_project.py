@@ -71,6 +71,21 @@ def measurements(path, target):
     x = [[float(value) for name, value in row.items() if name != target] for row in rows]
     return x, [kinds.index(row[target]) for row in rows]
 """,
+    "autoenc/judge.py": """\
+from torch.nn import functional as F
+
+
+def margin(outputs, y):
+    return F.multi_margin_loss(outputs, y)
+
+
+def top2(outputs, y):
+    return (outputs.topk(2).indices == y[:, None]).any(1).float().mean()
+
+
+def unreduced(outputs, y):
+    return F.cross_entropy(outputs, y, reduction="none")
+""",
     "settings/model/tied.yaml": "# weights used twice\n_target_: autoenc.TiedClassifier\nwidth: 12\ndropout: 0.0\n",
     "settings/dataset/iris-ish.yaml": (
         "# a table\n_target_: autoenc.measurements\npath: data/größen.csv\ntarget: kind\nsplit_seed: 3\n"
@@ -119,6 +134,7 @@ def test_it_sweeps_fused_and_every_verb_reads_it(project: Desk) -> None:
     assert "_target_: autoenc.TiedClassifier" in shown
     assert "_target_: autoenc.TiedClassifier" in project.thalweg("sweep", "--cfg", "job").stdout
     assert "tied" in project.thalweg("config").stdout
+    project.thalweg("sync", code=None)  # what a busy machine left of the export
     assert len(list((project.folder / "out").rglob("*.wandb"))) == 12
 
 
@@ -131,6 +147,19 @@ def test_it_ends_where_plain_torch_ends(project: Desk) -> None:
         loss, accuracy = trained(project.folder, x, y, width, lr, seed)
         assert trial["metrics"]["test/loss"] == pytest.approx(loss, rel=2e-3)
         assert trial["metrics"]["test/accuracy"] == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_a_loss_and_a_metric_of_its_own_are_minimised_and_measured(project: Desk) -> None:
+    words = ("model=tied", "dataset=iris-ish", "budget.steps=40", "task.loss=autoenc.judge.margin")
+    more = ("evaluation.metrics=[autoenc.judge.top2]", "tracker=none", "launcher.workers=1", "study.metric=val/top2")
+    project.thalweg("sweep", *words, *more, "study.name=judged", "study.direction=max", "seed=0,1", "engine=vmap")
+    one, _ = project.json("ls", "judged")["trials"]
+    assert {"val/top2", "test/top2", "val/accuracy"} <= one["metrics"].keys()
+    assert one["metrics"]["val/accuracy"] <= one["metrics"]["val/top2"] <= 1
+    assert one["metrics"]["train/loss"] < 0.3  # cross-entropy begins at 1.1, the margin at 0.67
+    shown = project.thalweg("run", *words, "task.loss=autoenc.judge.unreduced", *more[1:3], code=3)
+    said = "task.loss: autoenc.judge.unreduced returns shape [16] for a batch; expected a tensor without dimensions"
+    assert said in " ".join((shown.stdout + shown.stderr).split())
 
 
 def read_table(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
