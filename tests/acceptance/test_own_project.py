@@ -150,7 +150,7 @@ def test_it_ends_where_plain_torch_ends(project: Desk) -> None:
 
 
 def test_a_loss_and_a_metric_of_its_own_are_minimised_and_measured(project: Desk) -> None:
-    words = ("model=tied", "dataset=iris-ish", "budget.steps=40", "task.loss=autoenc.judge.margin")
+    words = ("model=tied", "dataset=iris-ish", "budget.steps=60", "optimizer.lr=0.1", "task.loss=autoenc.judge.margin")
     more = ("evaluation.metrics=[autoenc.judge.top2]", "tracker=none", "launcher.workers=1", "study.metric=val/top2")
     project.thalweg("sweep", *words, *more, "study.name=judged", "study.direction=max", "seed=0,1", "engine=vmap")
     one, _ = project.json("ls", "judged")["trials"]
