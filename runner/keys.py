@@ -326,6 +326,8 @@ def _keys_under(section: str) -> set[str]:
 def _leaves_of(schema: Any, prefix: str, option: str | None) -> Iterator[Leaf]:
     hints = get_type_hints(schema, include_extras=True)
     for f in fields(schema):
+        if f.name == "revision":  # set by a sweep, not by a configuration
+            continue
         key, hint = f"{prefix}{f.name}", hints[f.name]
         variants = _variants(hint)
         if variants:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from runner.choice import LOOP_WIDTH, Choice, layout_for
+from runner.code import code_of, to_record
 from runner.crew import DOCTOR, Crew
 from runner.cutting import cut, narrowed
 from runner.errors import SetupError, last_line
@@ -196,7 +197,7 @@ class _Sweep:
                 layout=task.layout,
                 width=len(task.trials),
                 device=self.result.device,
-                versions=self.hello.versions,
+                versions={**self.hello.versions, **to_record(code_of(task.trials[0].config))},
                 trial_ids=tuple(trial.id for trial in task.trials),
             )
         )
