@@ -1,7 +1,7 @@
 """What the driver and its worker processes say to each other. Plain data that pickles; no torch.
 
 driver to worker    Ask (choose for a group), Train (a cohort), None (leave)
-worker to driver    Hello (once), Answer, Progress, then Trained or OutOfMemory
+worker to driver    Hello (once), Answer, Progress, Note, then Trained or OutOfMemory
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ class Ask:
 
 @dataclass(frozen=True)
 class Train:
-    """Train a cohort. `attempt` counts from 1; a task whose worker died is tried once more."""
+    """Train a cohort. `attempt` counts from 1; a task whose worker died is tried once more.
+
+    checkpoints: the folder for its checkpoints and the seconds of training between them; None for none.
+    """
 
     group_id: str
     trials: tuple[Trial, ...]
@@ -36,6 +39,7 @@ class Train:
     layout: Layout
     evaluations: int
     metrics: tuple[str, ...] = ()
+    checkpoints: tuple[str, float] | None = None
     attempt: int = 1
 
 
@@ -73,6 +77,13 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Note:
+    """Something about the present task that its user should know."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class OutOfMemory:
     """The cohort does not fit the device's memory; nothing of it was kept."""
 
@@ -87,4 +98,4 @@ class Trained:
     peak_bytes: int
 
 
-Report = Hello | Answer | Progress | Trained | OutOfMemory
+Report = Hello | Answer | Progress | Note | Trained | OutOfMemory

@@ -8,16 +8,17 @@ from __future__ import annotations
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from runner.checkpoints import Shelf, facts_of, folder_of, tidy
 from runner.choice import LOOP_WIDTH, Choice, layout_for
 from runner.code import code_of, to_record
 from runner.crew import DOCTOR, Crew
 from runner.cutting import cut, narrowed
 from runner.errors import SetupError, last_line
-from runner.messages import Answer, Ask, Hello, OutOfMemory, Progress, Task, Train, Trained
+from runner.messages import Answer, Ask, Hello, Note, OutOfMemory, Progress, Task, Train, Trained
 from runner.observation import Observations, Outcome
 from runner.plan import Group, Plan
 from runner.pool import Worker
@@ -25,6 +26,7 @@ from runner.settings import Settings
 from runner.signals import Signals
 from runner.store import CohortRecord, Store
 from runner.study import Study
+from runner.trial import Trial
 
 PROBED_TRIALS = 32
 ATTEMPTS = 2
@@ -116,6 +118,7 @@ class _Sweep:
         self.tally = _Tally(steps)
         self.steps_of: dict[Worker, int] = {}  # trial-steps a worker has reported of its present cohort
         self.cohorts: dict[Worker, int] = {}  # the store's number of the cohort a worker is on
+        self.folder = folder_of(store.path)
         self.failures: dict[str, list[str]] = {group_id: [] for group_id in self.groups}
 
     def run(self) -> None:
@@ -131,6 +134,12 @@ class _Sweep:
             self._hand_out()
             for speaker, heard in self.crew.hear():
                 self._hear(speaker, heard)
+        if self.folder.exists():
+            tidy(self.folder, self._unfinished)
+
+    def _unfinished(self, trial_ids: Iterable[str]) -> bool:
+        known = self.store.statuses(trial_ids)
+        return any(status.outcome is None or not status.outcome.is_done for status in known.values())
 
     def _accept_mps(self) -> None:
         if any(trial.config.precision == "float64" for group in self.plan.groups for trial in group.trials):
@@ -170,13 +179,48 @@ class _Sweep:
         return where if name == "auto" else f"{name} {where}"
 
     def _cohorts(self, group: Group, choice: Choice) -> list[Train]:
-        """Cut a group; a width that was asked for holds for this sweep and is not stored."""
+        """Go on with what an earlier sweep left checkpoints of, and cut the rest of the group.
+
+        A width that was asked for holds for this sweep and is not stored.
+        """
         width = self.settings.engine.width or choice.width
+        begun = self._begun(group, choice)
+        taken = {trial.id for task in begun for trial in task.trials}
+        rest = [trial for trial in group.trials if trial.id not in taken]
+        pieces = cut(rest, replace(choice, width=width), self.crew.size) if rest else []
+        return begun + [self._train(group, trials, choice) for trials in pieces]
+
+    def _train(self, group: Group, trials: tuple[Trial, ...], choice: Choice) -> Train:
+        seconds = self.settings.launcher.checkpoint_seconds
+        checkpoints = (str(self.folder), seconds) if seconds else None
         measured = self.settings.evaluation
-        return [
-            Train(group.group_id, trials, choice.executor, choice.layout, measured.points, measured.metrics)
-            for trials in cut(group.trials, replace(choice, width=width), self.crew.size)
-        ]
+        return Train(
+            group_id=group.group_id,
+            trials=trials,
+            executor=choice.executor,
+            layout=choice.layout,
+            evaluations=measured.points,
+            metrics=measured.metrics,
+            checkpoints=checkpoints,
+        )
+
+    def _begun(self, group: Group, choice: Choice) -> list[Train]:
+        """Cohorts that were killed, have a checkpoint, and whose trials are all still to be trained.
+
+        A lane's bits do not depend on its cohort, so the old cohort is trained as it was and the rest is cut anew. A
+        cohort of which a trial is no longer wanted starts afresh with its others.
+        """
+        missing = {trial.id: trial for trial in group.trials}
+        begun = []
+        for record in self.store.unfinished_cohorts(group.group_id) if self.folder.exists() else []:
+            if not missing.keys() >= set(record.trial_ids):
+                continue
+            task = self._train(group, tuple(missing[trial_id] for trial_id in record.trial_ids), choice)
+            if Shelf(self.folder, facts_of(task), {}).files():
+                begun.append(task)
+                for trial_id in record.trial_ids:
+                    del missing[trial_id]
+        return begun
 
     def _hand_out(self) -> None:
         for idle in [each for each in self.crew.pool.workers if each.idle]:
@@ -217,6 +261,8 @@ class _Sweep:
                 self.steps_of[speaker] += heard.steps
                 self.tally.steps += heard.steps
                 self._show()
+            case Note():
+                self.report.note(heard.text)
             case Trained():
                 self.result.peak_bytes = max(self.result.peak_bytes, heard.peak_bytes)
                 self._commit(speaker, heard.observations, heard.peak_bytes)
@@ -234,6 +280,7 @@ class _Sweep:
         task, speaker.task = speaker.task, None
         assert isinstance(task, Train)
         self.store.commit(self.cohorts.pop(speaker), observations, peak_bytes)
+        Shelf(self.folder, facts_of(task), {}).clear()
         whole = sum(trial.config.budget.steps for trial in task.trials)
         self.tally.steps += whole - self.steps_of[speaker]
         for each in observations:
@@ -283,6 +330,7 @@ class _Sweep:
         width = (len(task.trials) + 1) // 2
         self.tally.steps -= self.steps_of.pop(speaker, 0)
         del self.cohorts[speaker]
+        Shelf(self.folder, facts_of(task), {}).clear()
         self.store.narrow_choice(task.group_id, self._choice_key(), width)
         self.tasks.appendleft(task)
         self.tasks = deque(

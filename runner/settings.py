@@ -47,10 +47,14 @@ class EngineSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class LauncherSettings:
-    """Where cohorts are trained. `workers` is the number of processes; null means one per CPU core or GPU."""
+    """Where cohorts are trained. `workers` is the number of processes; null means one per CPU core or GPU.
+
+    checkpoint_seconds: training time between a long cohort's checkpoints; null means none.
+    """
 
     name: Literal["local"]
     workers: Annotated[int, Field(ge=1, le=MOST_WORKERS)] | None
+    checkpoint_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,17 +19,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runner.checkpoints import Shelf, facts_of
 from runner.choice import LOOP_WIDTH, Choice
+from runner.code import code_of, to_record
 from runner.errors import ThalwegError
-from runner.messages import Answer, Ask, Hello, OutOfMemory, Progress, Task, Train, Trained
+from runner.messages import Answer, Ask, Hello, Note, OutOfMemory, Progress, Task, Train, Trained
 from runner.observation import Observations, Outcome
 from runner.trial import Trial
 
 if TYPE_CHECKING:
     import torch
 
+    from runner.engine.checkpoint import Checkpoint
+    from runner.engine.cohort import Keeping
     from runner.engine.workload import Workload
 
 PROGRESS_SECONDS = 0.2
@@ -47,7 +52,7 @@ def main(pipe: Connection, wanted: str) -> None:
         pipe.send(hello)
         if hello.complaint and wanted != "auto":
             return  # another device would give other bits: the driver decides
-        bench = _Bench(pipe, device)
+        bench = _Bench(pipe, device, hello.device_name)
         while (task := pipe.recv()) is not None:
             pipe.send(bench.do(task))
     except (EOFError, BrokenPipeError):
@@ -64,9 +69,10 @@ def _end_with_parent() -> None:
 class _Bench:
     """Does tasks, keeping the last group's workload: its data stays on the device between cohorts."""
 
-    def __init__(self, pipe: Connection, device: torch.device) -> None:
+    def __init__(self, pipe: Connection, device: torch.device, device_name: str = "") -> None:
         self.pipe = pipe
         self.device = device
+        self.device_name = device_name
         self.group_id: str | None = None
         self.workload: Workload | None = None
 
@@ -95,7 +101,9 @@ class _Bench:
 
         cohort = Cohort(task.trials, task.executor, task.layout, task.evaluations)
         try:
-            observations = train(cohort, self._workload_of(task, task.trials[0]), self._ticker())
+            workload = self._workload_of(task, task.trials[0])
+            resume, keeping = self._checkpoints(task)
+            observations = train(cohort, workload, self._ticker(), resume=resume, keeping=keeping)
         except BaseException as error:  # a model may call sys.exit; recorded with each trial, and the sweep goes on
             reason = told(error)
             if is_out_of_memory(error):
@@ -105,6 +113,35 @@ class _Bench:
                 Observations(trial_id=trial.id, outcome=Outcome.FAILED, error=reason) for trial in task.trials
             ]
         return Trained(tuple(observations), self._peak_bytes())
+
+    def _checkpoints(self, task: Train) -> tuple[Checkpoint | None, Keeping | None]:
+        """Where a cohort goes on from, and how its further checkpoints are kept."""
+        from runner.engine.checkpoint import FORMAT, Checkpoint
+        from runner.engine.cohort import Keeping
+
+        if task.checkpoints is None:
+            return None, None
+        folder, seconds = task.checkpoints
+        made_by = {"device": self.device_name, "checkpoint format": str(FORMAT), **_versions()}
+        made_by |= {"metrics": ", ".join(task.metrics), **to_record(code_of(task.trials[0].config))}
+        shelf = Shelf(Path(folder), facts_of(task), made_by)
+        found = shelf.newest(lambda text: self.pipe.send(Note(text)))
+        if found:
+            self.pipe.send(Note(f"{len(task.trials)} trials go on from a checkpoint at step {found[1]['step']:,}"))
+        last = time.monotonic()
+
+        def due() -> bool:
+            return time.monotonic() - last >= seconds
+
+        def save(checkpoint: Checkpoint) -> None:
+            nonlocal last
+            try:
+                shelf.save(checkpoint.arrays, checkpoint.facts)
+            except OSError as error:  # training goes on: a checkpoint only spares work
+                self.pipe.send(Note(f"a checkpoint could not be written to {folder}: {error.strerror}"))
+            last = time.monotonic()
+
+        return (None if found is None else Checkpoint(*found)), Keeping(due, save)
 
     def _workload_of(self, task: Task, trial: Trial) -> Workload:
         from runner.engine.workload import Workload

@@ -16,8 +16,17 @@ from runner.report.source import Source
 from runner.report.words import metric_title, place
 from runner.summary import Panel, near_optimal
 
-NAMED = ((-1.0, "only lr × wd"), (0.0, "separable"), (1.0, "only wd / lr"))
+NAMED = ((-1.0, "only lr·wd"), (0.0, "separable"), (1.0, "only wd/lr"))
 """The slopes that have a name of their own."""
+MEANING = {
+    "only lr²·wd matters": "at twice the learning rate, a quarter of the weight decay",
+    "only lr·wd matters": "at twice the learning rate, half the weight decay",
+    "separable": "the same weight decay at every learning rate",
+    "only wd/lr matters": "at twice the learning rate, twice the weight decay",
+}
+"""Verdicts that have a plain meaning, in the words of somebody who turns the knobs."""
+OPEN = "not identified"
+"""Labels that begin so differ in the reason, which the panel gives."""
 
 
 def draw_answer(source: Source, cut: Sequence[Panel], anchors: Mapping[str, str]) -> Markup:
@@ -46,7 +55,8 @@ def lede(source: Source, cut: Sequence[Panel]) -> list[Markup]:
     said = _verdicts(couplings) if couplings else []
     for answer in source.answers:
         if not isinstance(answer, Coupling):
-            lead = join(tag("strong", name(answer.panel)), ": ") if len(cut) > 1 else ""
+            one_of_many = len(cut) > 1 and any(panel.name == answer.panel for panel in cut)
+            lead = join(tag("strong", name(answer.panel)), ": ") if one_of_many else ""
             said.append(_sentence(join(lead, answer.verdict)))
     return said or [_sentence(_best(source, cut))]
 
@@ -59,15 +69,19 @@ def _verdicts(answers: Sequence[Coupling]) -> list[Markup]:
     """Each verdict with the panels it holds for."""
     if len(answers) == 1:
         (answer,) = answers
-        return [_sentence(tag("strong", _capital(answer.label)), ". ", answer.verdict)]
+        rest = answer.verdict[len(answer.label) :] if answer.verdict.lower().startswith(answer.label.lower()) else None
+        lead = tag("strong", _capital(answer.label))
+        return [_sentence(lead, rest if rest is not None else join(". ", answer.verdict))]
     together: dict[str, list[Coupling]] = {}
     for answer in answers:
-        together.setdefault(answer.label, []).append(answer)
+        label = answer.label.partition(":")[0]
+        together.setdefault(label if label == OPEN else answer.label, []).append(answer)
     if len(together) == 1:
         (label,) = together
-        return [_sentence(tag("strong", _capital(label)), f" in all {len(answers)} panels.", _expectations(answers))]
+        everywhere = f" in all {len(answers)} panels."
+        return [_sentence(tag("strong", _meaning(label)), everywhere, _expectations(answers))]
     held = [
-        tag("li", tag("strong", _capital(label)), ": ", _list([name(answer.panel) for answer in members]))
+        tag("li", tag("strong", _meaning(label)), tag("br"), _list([name(answer.panel) for answer in members]))
         for label, members in together.items()
     ]
     return [_sentence("It depends.", _expectations(answers)), tag("ul", *held, class_="lede")]
@@ -75,6 +89,10 @@ def _verdicts(answers: Sequence[Coupling]) -> list[Markup]:
 
 def _list(names: Sequence[Markup]) -> Markup:
     return Markup(", ".join(names))
+
+
+def _meaning(label: str) -> str:
+    return f"{_capital(label)}: {MEANING[label]}" if label in MEANING else _capital(label)
 
 
 def _capital(words: str) -> str:
@@ -155,7 +173,7 @@ def _axis(low: float, high: float) -> Markup:
         shown = f"{value:+.0f}".replace("-", "−").replace("+0", "0")
         at = _share(value, low, high)
         named.append(tag("text", shown, x=at, y=12.0, class_="tick mid strong"))
-        named.append(tag("text", words, x=at, y=25.0, class_="tick mid"))
+        named.append(tag("text", words, x=at, y=25.0, class_="tick mid words"))
     return tag("svg", *named, class_="slope-scale", height=30, width="100%", role="img", aria_label="scale of slopes")
 
 

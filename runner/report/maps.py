@@ -7,9 +7,9 @@ Glyphs and hatching say what colour alone would not.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from runner.analysis import Coupling, RowFit
+from runner.analysis import Answer, Coupling, RowFit, Warmup
 from runner.figures import figure, short
 from runner.report.chart import LEFT, TOP, Frame, Scores, cross, path, svg
 from runner.report.markup import Markup, join, px, tag
@@ -22,7 +22,7 @@ AREA = (LEFT, WIDTH - 8, TOP, HEIGHT - 36)  # left, right, top, bottom
 Box = tuple[float, float, float, float]  # left, top, width, height
 
 
-def draw_map(panel: Panel, answer: Coupling | None, study: Declared, numbered: Mapping[int, int]) -> Markup:
+def draw_map(panel: Panel, answers: Sequence[Answer], study: Declared, numbered: Mapping[int, int]) -> Markup:
     """Return the map. The panel must have two numeric axes; `numbered` gives a cell's number by its id()."""
     frame, key = frame_of(panel, study)
     scores = Scores.of(panel.cells)
@@ -40,7 +40,7 @@ def draw_map(panel: Panel, answer: Coupling | None, study: Declared, numbered: M
         tag("g", *cells, class_="cells"),
         _glyphs(panel, boxes),
         tag("g", *(_seeds(cell, boxes[id(cell)], scores) for cell in panel.cells), class_="seeds") if scores else "",
-        _ridge(answer, frame) if answer else "",
+        *(_over(answer, frame) for answer in answers),
         _best(panel, boxes),
         _scale(panel, scores),
         label=named,
@@ -151,6 +151,18 @@ def _best(panel: Panel, boxes: Mapping[int, Box]) -> Markup:
     left, top, width, height = boxes[id(panel.best)]
     shape = {"x": left, "y": top, "width": width - 0.6, "height": height - 0.6}
     return join(*(tag("rect", class_=class_, **shape) for class_ in ("best outer", "best")))
+
+
+def _over(answer: Answer, frame: Frame) -> Markup:
+    """What an answer draws over the map: a coupling its ridge, warmup the largest rate that does not spike."""
+    if isinstance(answer, Coupling):
+        return _ridge(answer, frame)
+    if not isinstance(answer, Warmup):
+        return Markup("")
+    known = [(level.spike_free.estimate, level.warmup) for level in answer.levels]
+    points = [(frame.x.at(rate), frame.y.at(steps)) for rate, steps in known if rate is not None]
+    lines = (tag("path", class_=class_, d=path(points)) for class_ in ("halo", "line"))
+    return tag("g", *lines, *(tag("circle", class_="kept", cx=x, cy=y, r=3.2) for x, y in points), class_="ridge")
 
 
 def _ridge(answer: Coupling, frame: Frame) -> Markup:

@@ -11,15 +11,16 @@ from datetime import datetime
 from importlib.resources import files
 
 from runner import __version__
+from runner.analysis import Answer
 from runner.inert import clean
 from runner.ramp import code, colour
 from runner.report.answer import draw_answer
 from runner.report.facts import draw_facts, draw_trials
 from runner.report.markup import Markup, data, join, name, tag
 from runner.report.payload import number_cells, payload
-from runner.report.sections import draw_panel
+from runner.report.sections import draw_panel, draw_wide
 from runner.report.source import Source
-from runner.summary import panels
+from runner.summary import Panel, panels
 
 STYLE = ("page.css", "picture.css")
 SCRIPT = ("page.js", "curves.js", "table.js")
@@ -30,9 +31,9 @@ def page(source: Source, now: datetime) -> str:
     cut = panels(source.rows, source.study)
     numbered = number_cells(cut)
     anchors = {panel.name: f"panel-{i}" for i, panel in enumerate(cut)}
-    answers = {answer.panel: answer for answer in source.answers}
-    drawn = [
-        draw_panel(panel, answers.get(panel.name), source.study, numbered, anchors[panel.name])
+    wide = [answer for answer in source.answers if answer.panel not in anchors]
+    drawn = [draw_wide(answer) for answer in wide] + [
+        draw_panel(panel, _of(panel, source), source.study, numbered, anchors[panel.name])
         for panel in cut
         if panel.trained
     ]
@@ -52,6 +53,10 @@ def page(source: Source, now: datetime) -> str:
         tag("script", script),
     )
     return "\n".join(["<!doctype html>", tag("html", _head(source, style, script), body, lang="en"), ""])
+
+
+def _of(panel: Panel, source: Source) -> list[Answer]:
+    return [answer for answer in source.answers if answer.panel == panel.name]
 
 
 def _head(source: Source, style: Markup, script: Markup) -> Markup:

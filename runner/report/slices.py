@@ -19,7 +19,7 @@ from runner.summary import Cell, Declared, Panel
 
 WIDTH, HEIGHT = 400.0, 350.0
 HALF = HEIGHT / 2
-COLLAPSES = ((-1, "lr × wd"), (0, "wd alone"), (1, "wd / lr"))
+COLLAPSES = ((-1, "lr·wd"), (0, "wd alone"), (1, "wd/lr"))
 Point = tuple[float, float]
 
 

@@ -20,9 +20,9 @@ TITLES = {
     "floor": "final share of the rate",
     "beta1": "β1",
     "beta2": "β2",
-    "lr_x_wd": "lr × wd",
-    "lr2_x_wd": "lr² × wd",
-    "wd_over_lr": "wd / lr",
+    "lr_x_wd": "lr·wd",
+    "lr2_x_wd": "lr²·wd",
+    "wd_over_lr": "wd/lr",
 }
 SPLITS = {"val": "validation", "train": "training", "test": "test"}
 
@@ -46,7 +46,7 @@ def metric_title(metric: str) -> str:
 
 def decay_key(panel: Panel, study: Declared) -> str | None:
     """The key that the vertical axis of a panel shows: the analysed one where it is a number everywhere."""
-    key = study.analysis.wd if study.analysis else panel.x
+    key = (study.analysis and study.analysis.against) or panel.x
     known = key is not None and all(isinstance(cell.coordinate(key), int | float) for cell in panel.cells)
     return key if known else panel.x
 

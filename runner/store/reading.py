@@ -217,7 +217,7 @@ def trial_records(db: sqlite3.Connection, chosen: str, values: Values) -> list[T
     """Records of the trials whose seq the query `chosen` gives."""
     metrics = _metrics(db, chosen, values)
     memberships = _memberships(db, chosen, values)
-    cohorts = _cohorts(db, chosen, values)
+    cohorts = _cohorts(db, f"SELECT cohort FROM trials WHERE seq IN ({chosen})", values)
     found = db.execute(
         "SELECT seq, id, group_id, config, outcome, diverged_step, weight_hash, error, seconds, cohort,"
         f" version, declared, ended FROM trials WHERE seq IN ({chosen}) ORDER BY seq",
@@ -257,8 +257,18 @@ def _memberships(db: sqlite3.Connection, chosen: str, values: Values) -> dict[in
     return found
 
 
-def _cohorts(db: sqlite3.Connection, chosen: str, values: Values) -> dict[int, CohortRecord]:
-    of_chosen = f"SELECT cohort FROM trials WHERE seq IN ({chosen})"
+def unfinished_cohorts(db: sqlite3.Connection, group_id: str) -> list[CohortRecord]:
+    """Cohorts of a group of which nothing was observed, the last opened first: a kill ended them."""
+    open_ones = (
+        "SELECT id FROM cohorts c WHERE c.group_id = :group AND c.finished IS NULL AND NOT EXISTS"
+        " (SELECT 1 FROM cohort_trials l WHERE l.cohort = c.id AND l.outcome IS NOT NULL)"
+    )
+    found = _cohorts(db, open_ones, {"group": group_id})
+    return [found[cohort_id] for cohort_id in sorted(found, reverse=True)]
+
+
+def _cohorts(db: sqlite3.Connection, of_chosen: str, values: Values) -> dict[int, CohortRecord]:
+    """Number -> record of the cohorts whose number the query `of_chosen` gives."""
     lanes: dict[int, list[str]] = defaultdict(list)
     for cohort_id, trial_id in db.execute(
         "SELECT c.cohort, t.id FROM cohort_trials c JOIN trials t ON t.seq = c.trial"

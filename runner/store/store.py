@@ -201,6 +201,11 @@ class Store:
         with self._snapshot() as db:
             return reading.choice(db, group_id, key)
 
+    def unfinished_cohorts(self, group_id: str) -> list[CohortRecord]:
+        """Cohorts of a group that a kill ended before anything was observed, the last opened first."""
+        with self._snapshot() as db:
+            return reading.unfinished_cohorts(db, group_id)
+
     def studies(self) -> list[StudySummary]:
         """Every study with its counts, the last declared one first."""
         with self._snapshot() as db:

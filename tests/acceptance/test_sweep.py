@@ -102,6 +102,29 @@ def test_workers_do_not_outlive_a_killed_driver(desk: Desk) -> None:
     wait_for(lambda: not group_members(sweep.pid), seconds=5)
 
 
+LONG = ("optimizer.lr=0.01,0.02,0.04", "budget.steps=1500", "tracker=none", "study.name=long", "engine=vmap")
+
+
+def test_a_long_cohort_goes_on_from_its_checkpoint_to_the_bits_of_an_undisturbed_one(desks) -> None:
+    desk, undisturbed = desks("killed"), desks("undisturbed")
+    undisturbed.thalweg("sweep", *LONG, "launcher.checkpoint_seconds=null")
+    folder = desk.folder / "results" / "thalweg.checkpoints"
+    words = (*LONG, "launcher.checkpoint_seconds=0.05")
+    sweep = desk.start("sweep", *words)
+    wait_for(lambda: len(list(folder.glob("*.safetensors"))) >= 2)
+    os.killpg(sweep.pid, signal.SIGKILL)
+    sweep.communicate()
+    assert desk.hashes() == {}
+    newest = max(folder.glob("*.safetensors"), key=lambda path: int(path.name.split("-")[1]))
+    newest.write_bytes(newest.read_bytes()[:-1])
+    said = " ".join(desk.thalweg("sweep", *words).stderr.split())
+    assert "do not have the hash in its name" in said
+    assert "3 trials go on from a checkpoint at step" in said
+    assert desk.hashes() == undisturbed.hashes()
+    assert len(desk.hashes()) == 3
+    assert not folder.exists()
+
+
 def test_a_dead_worker_costs_no_trial(desk: Desk) -> None:
     sweep = desk.start("sweep", *SMALL, "launcher.workers=2", "budget.steps=400")
     wait_for(desk.is_training)

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_cases import make_trial
 
 from runner import crew, session
+from runner.checkpoints import Shelf, facts_of
 from runner.choice import Choice
 from runner.config import Request, declare
 from runner.cutting import SMALLEST_WORTH_CUTTING, cut
@@ -138,6 +140,7 @@ class Bench:
         monkeypatch.setattr(crew, "Pool", self.pool)
         monkeypatch.setattr(crew, "nvidia_present", lambda: False)
         self.store = Store.open(folder / "s.sqlite", "write")
+        self.folder = folder / "s.checkpoints"
         self.report = Report()
 
     def plan(self, *words: str) -> Plan:
@@ -154,6 +157,14 @@ class Bench:
 
     def choices(self) -> list[tuple]:
         return self.store._db.execute("SELECT executor, width FROM choices").fetchall()
+
+    def lanes(self) -> list[tuple[str, ...]]:
+        """The trials of each cohort, in the order in which cohorts were opened."""
+        ids = dict(self.store._db.execute("SELECT seq, id FROM trials"))
+        cohorts: dict[int, list[str]] = {}
+        for cohort, trial in self.store._db.execute("SELECT cohort, trial FROM cohort_trials ORDER BY cohort, lane"):
+            cohorts.setdefault(cohort, []).append(ids[trial])
+        return [tuple(trials) for trials in cohorts.values()]
 
     def layouts(self) -> set[str]:
         return {layout for (layout,) in self.store._db.execute("SELECT layout FROM cohorts")}
@@ -298,6 +309,62 @@ def test_failures_that_differ_or_beside_what_trains_stop_nothing(bench: Bench, b
     bench.pool.broken = broken
     result = bench.sweep("optimizer.lr=0.1..1.0:20lin", "engine.width=4", "launcher.workers=1")
     assert (result.failed, result.untried) == (4 * len(broken), 0)
+
+
+def kill_and_keep(bench: Bench, count: int, *words: str) -> list[tuple[str, ...]]:
+    """Sweep until a kill that leaves cohorts open, and give the last `count` of them a checkpoint each."""
+    bench.pool.interrupt_after = 5
+    assert bench.sweep(*words).interrupted
+    bench.pool.interrupt_after = 10**9
+    groups = bench.plan(*words).groups
+    (group,) = groups
+    records = bench.store.unfinished_cohorts(group.group_id)[:count]
+    for record in records:
+        task = Train(
+            group.group_id,
+            tuple(next(t for t in group.trials if t.id == trial_id) for trial_id in record.trial_ids),
+            record.executor,
+            record.layout,
+            bench.declaration.settings.evaluation.points,
+        )
+        facts = facts_of(task)
+        Shelf(bench.folder, facts, {}).save({"x": np.zeros(1)}, {**facts, "step": 50})
+    return [record.trial_ids for record in records]
+
+
+WORDS = ("optimizer.lr=0.1..1.0:20lin", "study.name=mine", "launcher.workers=2")
+
+
+def test_a_killed_cohort_with_a_checkpoint_goes_on_as_it_was_and_the_rest_is_cut_anew(bench: Bench) -> None:
+    (kept,) = kill_and_keep(bench, 1, *WORDS, "engine.width=7")
+    before = len(bench.cohorts())
+    left = bench.plan(*WORDS).to_train
+    assert bench.sweep(*WORDS, "engine.width=3").finished == left
+    lanes = bench.lanes()[before:]
+    assert lanes[0] == kept
+    assert all(len(lane) <= 3 for lane in lanes[1:])
+    assert not bench.folder.exists()
+
+
+def test_a_cohort_of_which_a_trial_is_no_longer_wanted_starts_afresh(bench: Bench) -> None:
+    (kept,) = kill_and_keep(bench, 1, *WORDS, "engine.width=7")
+    before = len(bench.cohorts())
+    bench.sweep("optimizer.lr=0.1..1.0:10lin", "study.name=mine", "launcher.workers=2")
+    assert kept not in bench.lanes()[before:]
+    assert len(list(bench.folder.iterdir())) == 1  # of trials that another sweep may want
+    bench.sweep(*WORDS)
+    assert not bench.folder.exists()
+
+
+def test_no_trial_is_in_two_cohorts_that_go_on(bench: Bench) -> None:
+    kill_and_keep(bench, 2, *WORDS, "engine.width=7")
+    bench.pool.interrupt_after = 3  # now the same cohorts are open twice
+    assert bench.sweep(*WORDS).interrupted
+    bench.pool.interrupt_after = 10**9
+    before = len(bench.cohorts())
+    bench.sweep(*WORDS)
+    trained = [trial for lane in bench.lanes()[before:] for trial in lane]
+    assert len(trained) == len(set(trained))
 
 
 def test_workers_that_never_get_ready_end_the_sweep_with_one_sentence(bench: Bench) -> None:

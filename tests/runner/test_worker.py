@@ -13,7 +13,7 @@ from runner import worker
 from runner.choice import Choice
 from runner.engine.choose import Question
 from runner.engine.workload import Workload
-from runner.messages import Ask, OutOfMemory, Progress, Train
+from runner.messages import Ask, Note, OutOfMemory, Progress, Train
 
 
 @pytest.fixture
@@ -90,6 +90,16 @@ def test_a_probe_out_of_memory_is_tried_with_half_the_trials(bench, monkeypatch)
 def test_an_ordinary_error_is_not_taken_for_a_lack_of_memory() -> None:
     assert not worker.is_out_of_memory(RuntimeError("size mismatch"))
     assert not worker.is_out_of_memory(ValueError("out of memory"))
+
+
+def test_a_checkpoint_that_cannot_be_written_is_said_and_training_goes_on(bench, monkeypatch, tmp_path) -> None:
+    said = []
+    bench.pipe.send = said.append
+    (tmp_path / "file").write_text("no folder")
+    trial = make_trial()
+    heard = bench.do(Train("g", (trial,), "loop", "shared", 1, (str(tmp_path / "file"), 1e-9)))
+    assert heard.observations[0].outcome == "finished"
+    assert any(isinstance(each, Note) and "could not be written" in each.text for each in said)
 
 
 def raising(error: BaseException):

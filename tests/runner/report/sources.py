@@ -11,10 +11,21 @@ from typing import Any
 import numpy as np
 import planted_rows as planted
 
-from runner.analysis import Coupling, Edge, Expected, Finding, RowFit
+from runner.analysis import (
+    Coupling,
+    Curve,
+    Edge,
+    Expected,
+    Finding,
+    RowFit,
+    Sensitivity,
+    Warmup,
+    WarmupLevel,
+    WarmupNeed,
+)
 from runner.observation import Outcome, Series
 from runner.report import Source, Trained
-from runner.study import Expectation, Study
+from runner.study import Axis, Block, Expectation, Study
 from runner.table import Row
 
 NOW = datetime(2026, 3, 5, 14, 7, tzinfo=UTC)
@@ -117,3 +128,69 @@ def changed(row: Row, outcome: str) -> Row:
     return replace(
         row, outcome=ended, diverged_step=None if failed else 7, metrics={}, error="boom" if failed else None
     )
+
+
+def finding(estimate: float | None, *, side: str = "", spread: float = 0.1) -> Finding:
+    ends = {} if estimate is None else {"low": estimate * (1 - spread), "high": estimate * (1 + spread)}
+    return Finding(name="planted", estimate=estimate, n=3, counted="seeds", method="planted", side=side, **ends)
+
+
+def warmup_source() -> Source:
+    """A grid of rate and warmup: longer warmup lets larger rates train."""
+    rates, lengths, seeds = [2.0**k for k in range(-4, 3)], [0, 2, 8, 32], [0, 1]
+    axes = (Axis(planted.LR, tuple(rates), ""), Axis("schedule.warmup", tuple(lengths), ""), Axis("seed", (0, 1), ""))
+    rows = [
+        changed(
+            planted.row(
+                "warm",
+                {planted.LR: rate, "schedule.warmup": length, "seed": seed},
+                None if rate > 1 + length / 4 else 1 / (1 + rate) + 0.01 * seed,
+            ),
+            "mixed",
+        )
+        for rate in rates
+        for length in lengths
+        for seed in seeds
+    ]
+    levels = [
+        WarmupLevel(
+            warmup=float(length),
+            spike_free=finding(0.5 + length / 8, side="" if length else "<"),
+            trainable=finding(1 + length / 4, side=">" if length == 32 else ""),
+            best=finding(0.4),
+            sensitivity=finding(0.2),
+        )
+        for length in lengths
+    ]
+    needs = [WarmupNeed(lr=rate, spike_free=finding(4 * rate), sufficient=finding(None)) for rate in rates]
+    answer = Warmup(
+        panel="warm",
+        levels=tuple(levels),
+        needs=tuple(needs),
+        label="warmup buys rate",
+        verdict="With 32 steps of warmup the largest spike-free rate is 9 times larger.",
+        undetermined=False,
+        diverged=8,
+        best=None,
+    )
+    study = declared(planted.study(Block("warm", (), axes), analyses=(), vars=()))
+    return Source(study=study, rows=rows, answers=[answer], trained=trained(rows), series=series_of)
+
+
+def sensitivity_source() -> Source:
+    """Two blocks of one axis, and one answer about both."""
+    made = source("with warmup", "without", answers=False, products=[0.005])
+    curves = [
+        Curve(name=name, sensitivity=finding(value), best=None) for name, value in (("with", 0.1), ("without", 0.4))
+    ]
+    answer = Sensitivity(
+        panel=made.study.name,
+        curves=tuple(curves),
+        reference=0.6,
+        label="warmup makes the rate matter less",
+        verdict="With warmup a wrong rate costs .1, without .4.",
+        undetermined=False,
+        diverged=0,
+        best=None,
+    )
+    return replace(made, study=replace(made.study, analyses=()), answers=[answer])

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
-from sources import EVIL, NOW, answer, source
+from sources import EVIL, NOW, answer, sensitivity_source, source, warmup_source
 
 from runner.report import file_name, page
 from runner.study import Axis
@@ -21,7 +21,21 @@ KNOWN = {
     *("html", "head", "meta", "title", "style", "script", "body", "header", "main", "section", "figure", "figcaption"),
     *("h1", "h2", "h3", "h4", "p", "ul", "li", "a", "bdi", "strong", "span", "label", "input", "button", "details"),
     *("summary", "table", "caption", "thead", "tbody", "tr", "th", "td", "div", "pre", "code", "dl", "dt", "dd"),
-    *("noscript", "svg", "g", "defs", "pattern", "lineargradient", "stop", "path", "rect", "circle", "line", "text"),
+    *(
+        "noscript",
+        "br",
+        "svg",
+        "g",
+        "defs",
+        "pattern",
+        "lineargradient",
+        "stop",
+        "path",
+        "rect",
+        "circle",
+        "line",
+        "text",
+    ),
 }
 
 
@@ -60,7 +74,13 @@ def data(text):
 
 def test_question_answer_and_interval_come_first():
     said = Reader(page(source("one", "two"), NOW)).text
-    order = ["find the valley", "Only lr·wd matters", "−1.00 [−1.10, −0.90]", "2 chances to be fooled", "Trials"]
+    order = [
+        "find the valley",
+        "Only lr·wd matters: at twice the learning rate, half the weight decay in all 2 panels",
+        "−1.00 [−1.10, −0.90]",
+        "2 chances to be fooled",
+        "Trials",
+    ]
     places = [said.index(part) for part in order]
     assert places == sorted(places)
     assert "Of 2 slopes expected beforehand, 2 came out as expected." in said
@@ -71,7 +91,7 @@ def test_verdicts_that_differ_are_each_named_with_their_panels():
     other = answer("two", label="separable", slope=replace(made.answers[0].slope, estimate=0.1, low=0.0, high=0.2))
     said = Reader(page(replace(made, answers=[made.answers[0], other]), NOW)).text
     assert "It depends. Of 2 slopes expected beforehand, 1 came out as expected." in said
-    assert "Only lr·wd matters: one Separable: two" in said
+    assert "half the weight decay one Separable: the same weight decay" in said
 
 
 def test_a_slope_that_is_not_identified_gets_no_number():
@@ -86,6 +106,40 @@ def test_a_study_that_asks_nothing_names_its_best_cell_and_one_test_figure():
     said = Reader(page(source(answers=False), NOW)).text
     assert re.search(r"The lowest validation loss, \.6\d\d \(95% .* to .*\), is at learning rate", said)
     assert said.count("test loss") == 1
+
+
+def test_a_warmup_study_shows_what_each_length_allows_and_each_rate_needs():
+    reader = Reader(page(warmup_source(), NOW))
+    named = " ".join(value for name, value in reader.attributes if name == "aria-label")
+    assert "With 32 steps of warmup the largest spike-free rate is 9 times larger." in reader.text
+    for picture in ("largest learning rate against warmup", "warmup, steps against learning rate", "best loss against"):
+        assert picture in named
+    assert "Map of validation loss by learning rate and warmup, warm" in named
+    assert "line: the largest rate without a spike" in reader.text
+
+
+def test_a_sensitivity_study_shows_its_curves_side_by_side():
+    reader = Reader(page(sensitivity_source(), NOW))
+    assert "With warmup a wrong rate costs .1, without .4." in reader.text
+    assert "All panels together" in reader.text
+    assert "with: .100" in reader.text
+    assert "without: .400" in reader.text
+
+
+def test_categories_alone_are_dots_and_one_rate_axis_a_line():
+    made = source(answers=False, lrs=[0.1, 0.2, 0.4], products=[0.005])
+    named = {value for name, value in Reader(page(made, NOW)).attributes if name == "aria-label"}
+    assert "validation loss along learning rate, plain" in named
+    kinds = (Axis("model", ("small", "large"), ""), Axis("seed", (0, 1, 2), ""))
+    study = replace(made.study, blocks=(replace(made.study.blocks[0], axes=kinds, derive={}),))
+    rows = [
+        replace(row, axes={"model": kind, "seed": row.axes["seed"]}, trial_id=f"{i}{kind}", config={"seed": 0})
+        for i, kind in enumerate(("small", "large"))
+        for row in made.rows[:3]
+    ]
+    reader = Reader(page(replace(made, study=study, rows=rows), NOW))
+    assert "validation loss of plain" in {value for name, value in reader.attributes if name == "aria-label"}
+    assert "model small: ." in reader.text
 
 
 @pytest.mark.parametrize("outcome", ["diverged", "failed", "none"])
