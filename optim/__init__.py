@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from optim.adam_l2 import AdamL2, AdamL2Rule
     from optim.adamw import AdamW, AdamWRule
+    from optim.advice import decay_warning, suggest_warmup
     from optim.build import multipliers, rule_for
     from optim.decay import decay_lists
     from optim.lion import Lion, LionRule
     from optim.muon import Muon, MuonRule
+    from optim.sam import SAM
     from optim.schedule import constant, inverse_sqrt, linear, one_cycle, warmup_cosine, wsd
-    from optim.scheduler import WarmupCosine
+    from optim.scheduler import ScheduledLR, WarmupCosine
     from optim.sgd import SGDMomentum, SGDRule
 
 __all__ = [
+    "SAM",
     "AdamL2",
     "AdamL2Rule",
     "AdamW",
@@ -27,14 +30,17 @@ __all__ = [
     "MuonRule",
     "SGDMomentum",
     "SGDRule",
+    "ScheduledLR",
     "WarmupCosine",
     "constant",
     "decay_lists",
+    "decay_warning",
     "inverse_sqrt",
     "linear",
     "multipliers",
     "one_cycle",
     "rule_for",
+    "suggest_warmup",
     "warmup_cosine",
     "wsd",
 ]
@@ -48,16 +54,20 @@ _HOME = {
     "LionRule": "lion",
     "Muon": "muon",
     "MuonRule": "muon",
+    "SAM": "sam",
     "SGDMomentum": "sgd",
     "SGDRule": "sgd",
+    "ScheduledLR": "scheduler",
     "WarmupCosine": "scheduler",
     "constant": "schedule",
     "decay_lists": "decay",
+    "decay_warning": "advice",
     "inverse_sqrt": "schedule",
     "linear": "schedule",
     "multipliers": "build",
     "one_cycle": "schedule",
     "rule_for": "build",
+    "suggest_warmup": "advice",
     "warmup_cosine": "schedule",
     "wsd": "schedule",
 }

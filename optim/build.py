@@ -67,7 +67,6 @@ def multipliers(config: ScheduleConfig, total_steps: int, steps: np.ndarray) -> 
         case InverseSqrtConfig():
             return schedule.inverse_sqrt(steps, total_steps, c.warmup, c.start, c.offset)
         case WSDConfig():
-            root = c.shape == "sqrt"
-            return schedule.wsd(steps, total_steps, c.warmup, c.cooldown, c.floor, root, c.start, c.offset)
+            return schedule.wsd(steps, total_steps, c.warmup, c.cooldown, c.floor, c.root, c.start, c.offset)
         case OneCycleConfig():
             return schedule.one_cycle(steps, total_steps, c.warmup, c.start, c.floor)

@@ -22,7 +22,7 @@ def warmup_cosine(
     step: ArrayLike,
     total: ArrayLike,
     warmup: ArrayLike,
-    floor: ArrayLike,
+    floor: ArrayLike = 0.0,
     start: ArrayLike = 0.0,
     offset: ArrayLike = 1,
 ) -> np.ndarray:
@@ -40,7 +40,7 @@ def linear(
     step: ArrayLike,
     total: ArrayLike,
     warmup: ArrayLike,
-    floor: ArrayLike,
+    floor: ArrayLike = 0.0,
     start: ArrayLike = 0.0,
     offset: ArrayLike = 1,
 ) -> np.ndarray:
@@ -80,7 +80,7 @@ def wsd(
     total: ArrayLike,
     warmup: ArrayLike,
     cooldown: ArrayLike,
-    floor: ArrayLike,
+    floor: ArrayLike = 0.0,
     root: ArrayLike = False,
     start: ArrayLike = 0.0,
     offset: ArrayLike = 1,

@@ -200,7 +200,7 @@ class WSDConfig(Warmup):
 
     name: Literal["wsd"]
     cooldown: Annotated[int, Field(ge=0)]
-    shape: Literal["linear", "sqrt"]
+    root: bool
     floor: Share
 
 

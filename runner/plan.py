@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from runner.advice import advice
 from runner.canonical import Scalar
 from runner.observation import Outcome
 from runner.study import Member, Study
@@ -47,6 +48,11 @@ class Plan:
     def to_train(self) -> int:
         """Number of trials that a sweep would train."""
         return sum(len(group.trials) for group in self.groups)
+
+    @property
+    def advice(self) -> list[str]:
+        """What is worth knowing of the trials to train before they do, in sentences."""
+        return advice(self.study, [trial for group in self.groups for trial in group.trials])
 
 
 UNTRAINED = TrialStatus(None)

@@ -39,7 +39,7 @@ def plan_details(plan: Plan) -> list[str]:
     lines += changed_lines(plan)
     if plan.outside:
         lines.append(f"{count(plan.outside, 'trained trial')} no longer in the study's YAML; they stay stored")
-    return lines
+    return [*lines, *plan.advice]
 
 
 def changed_lines(plan: Plan) -> list[str]:

@@ -36,7 +36,7 @@ def inverse_sqrt(step, total, warmup, start=0.0, offset=1):
     return math.sqrt(peak / max(min(step, total) + offset, peak))
 
 
-def wsd(step, total, warmup, cooldown, floor, shape, start=0.0, offset=1):
+def wsd(step, total, warmup, cooldown, floor, root, start=0.0, offset=1):
     if step < warmup:
         return ramp(step, warmup, start, offset)
     if step >= total:
@@ -44,7 +44,7 @@ def wsd(step, total, warmup, cooldown, floor, shape, start=0.0, offset=1):
     if step < total - cooldown:
         return 1.0
     way = (step - (total - cooldown)) / cooldown
-    return floor + (1 - floor) * (1 - (math.sqrt(way) if shape == "sqrt" else way))
+    return floor + (1 - floor) * (1 - (math.sqrt(way) if root else way))
 
 
 def one_cycle(step, total, warmup, start, floor):
@@ -84,16 +84,32 @@ def adam(weight, gradients, etas, *, lr, betas, eps, weight_decay, decay, decay_
     return path
 
 
-def sgd(weight, gradients, etas, *, lr, momentum, weight_decay, nesterov, decay, decay_order="before"):
+def lion(weight, gradients, etas, *, lr, betas, weight_decay, decay, decay_order="before"):
+    """Return the weights after each step. Chen et al. (2023), algorithm 2."""
+    m = 0.0
+    path = []
+    for g, eta in zip(gradients, etas, strict=True):
+        if decay_order == "before":
+            weight = _decay(weight, decay, lr, weight_decay, eta)
+        direction = betas[0] * m + (1 - betas[0]) * g
+        weight = weight - lr * eta * ((direction > 0) - (direction < 0))
+        m = betas[1] * m + (1 - betas[1]) * g
+        if decay_order == "after":
+            weight = _decay(weight, decay, lr, weight_decay, eta)
+        path.append(weight)
+    return path
+
+
+def sgd(weight, gradients, etas, *, lr, momentum, weight_decay, nesterov, decay, decay_order="before", dampening=0.0):
     """Return the weights after each step."""
     velocity = 0.0
     path = []
-    for g, eta in zip(gradients, etas, strict=True):
+    for t, (g, eta) in enumerate(zip(gradients, etas, strict=True)):
         if decay == "l2":
             g = g + weight_decay * weight
         if decay_order == "before":
             weight = _decay(weight, decay, lr, weight_decay, eta)
-        velocity = momentum * velocity + g
+        velocity = momentum * velocity + (g if t == 0 else (1 - dampening) * g)
         weight = weight - lr * eta * (g + momentum * velocity if nesterov else velocity)
         if decay_order == "after":
             weight = _decay(weight, decay, lr, weight_decay, eta)

@@ -103,6 +103,29 @@ def test_singular_values_come_near_one_and_directions_stay(shape):
     assert torch.equal(orthogonal(torch.zeros(K, *shape)), torch.zeros(K, *shape))
 
 
+def newton_schulz(matrix):
+    """Jordan et al.'s own loop, for one matrix in numpy."""
+    X = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    X = X / np.linalg.norm(X)
+    for _ in range(5):
+        A = X @ X.T
+        X = 3.4445 * X + (-4.7750 * A + 2.0315 * A @ A) @ X
+    return X if matrix.shape[0] <= matrix.shape[1] else X.T
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("power", [0, 1, 3])
+@pytest.mark.parametrize("shape", [(12, 12), (9, 80), (80, 9)])
+def test_orthogonal_is_the_papers_loop_whatever_the_spectrum(shape, power, dtype):
+    U, S, Vh = torch.linalg.svd(draw(shape, 4), full_matrices=False)
+    matrices = U @ torch.diag_embed((torch.arange(S.shape[1]) + 1.0).double() ** -power) @ Vh
+    wanted = torch.tensor(np.stack([newton_schulz(matrix.to(dtype).double().numpy()) for matrix in matrices]))
+    made = orthogonal(matrices.to(dtype))
+    assert made.dtype == dtype
+    off = (made.double() - wanted).norm() / wanted.norm()
+    assert off < {torch.float64: 1e-10, torch.float32: 2e-3, torch.bfloat16: 5e-3}[dtype]
+
+
 @pytest.mark.parametrize("nesterov", [True, False])
 @pytest.mark.parametrize("adjust", ["original", "match_rms_adamw"])
 def test_matrices_follow_torchs_muon(adjust, nesterov):

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from optim import AdamL2, AdamW, SGDMomentum
+from optim import AdamL2, AdamW, Lion, Muon, SGDMomentum, decay_lists
+from optim.optimizer import BLOCK
 
-CLASSES = [SGDMomentum, AdamW, AdamL2]
+CLASSES = [SGDMomentum, AdamW, AdamL2, Lion, Muon]
 OPTIONS = {
     SGDMomentum: {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "nesterov": True, "decay": "independent"},
     AdamW: {"lr": 0.1, "weight_decay": 0.1, "decay": "independent", "decay_order": "after"},
-    AdamL2: {"lr": 0.1, "weight_decay": 0.1},
+    AdamL2: {"lr": 0.1, "weight_decay": 0.1, "amsgrad": True},
+    Lion: {"lr": 0.1, "weight_decay": 0.1, "betas": (0.8, 0.95)},
+    Muon: {"lr": 0.1, "weight_decay": 0.1, "decay_order": "after"},
 }
 each_class = pytest.mark.parametrize("kind", CLASSES)
 
@@ -23,12 +26,109 @@ def parameter(*shape, dtype=torch.float32):
     return torch.nn.Parameter(torch.linspace(-1, 2, int(np.prod(shape)), dtype=dtype).reshape(shape))
 
 
-def train(optimizer, steps, first=0):
+def train(optimizer, steps, first=0):  # the gradient depends on the weights, so a difference would grow
     for t in range(first, first + steps):
         for group in optimizer.param_groups:
             for p in group["params"]:
                 p.grad = torch.cos(p.detach() * (t + 1)) + 0.1
         optimizer.step()
+
+
+@each_class
+def test_large_parameters_are_updated_in_blocks_as_if_whole(kind):
+    """Blocks are a matter of speed: the end of a large parameter moves as it would as a parameter of its own."""
+    size = 2 * BLOCK + 100
+    whole, tail = parameter(size), torch.nn.Parameter(parameter(size).detach()[BLOCK:].clone())
+    for theta in (whole, tail):
+        train(kind([theta], **OPTIONS[kind]), 3)
+    assert torch.equal(whole[BLOCK:], tail)
+
+
+@each_class
+def test_maximize_climbs_where_the_others_descend(kind):
+    up, down = parameter(3, 2), parameter(3, 2)
+    for theta, sign in ((up, -1), (down, 1)):
+        optimizer = kind([theta], **OPTIONS[kind], maximize=sign < 0)
+        for t in range(4):
+            theta.grad = sign * (torch.cos(parameter(3, 2).detach() * (t + 1)) + 0.1)
+            optimizer.step()
+    assert torch.equal(up, down)
+
+
+@each_class
+@pytest.mark.parametrize("decay", ["coupled", "independent"])
+def test_biases_and_gains_are_left_out_of_decay_by_one_option(kind, decay):
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4), torch.nn.Linear(4, 2))
+    named = {name: p.detach().clone() for name, p in model.named_parameters()}
+    options = OPTIONS[kind] | ({"decay": decay} if "decay" in kind([parameter(1)]).defaults else {})
+    spared = kind(model.named_parameters(), **options, decay_on="weights")
+    wanted = (["0.weight", "2.weight"], ["0.bias", "1.weight", "1.bias", "2.bias"])
+    assert spared.decay_lists() == decay_lists(model) == decay_lists(model.named_parameters(), "weights") == wanted
+    assert kind(model.parameters(), decay_on="all").decay_lists() == ([f"0.{i}" for i in range(6)], [])
+    train(spared, 2)
+    for names, weight_decay in zip(wanted, (options["weight_decay"], 0.0), strict=True):
+        alone = [torch.nn.Parameter(named[name].clone()) for name in names]
+        train(kind(alone, **options | {"weight_decay": weight_decay}), 2)
+        assert all(torch.equal(p, model.get_parameter(name)) for p, name in zip(alone, names, strict=True))
+
+
+@each_class
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_rate_may_be_a_tensor_that_changes(kind, dtype):
+    ends = []
+    for lr in (torch.tensor(0.1, dtype=torch.float64), 0.1):
+        theta = parameter(3, 2, dtype=dtype)
+        optimizer = kind([theta], **OPTIONS[kind] | {"lr": lr})
+        scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+        for t in range(4):
+            train(optimizer, 1, t)
+            scheduler.step()
+        ends.append(theta)
+        assert isinstance(optimizer.param_groups[0]["lr"], type(lr))
+    assert torch.equal(*ends)
+
+
+@each_class
+def test_hooks_run_around_a_step_and_zero_grad_clears(kind):
+    theta, calls = parameter(3), []
+    optimizer = kind([theta], **OPTIONS[kind])
+    optimizer.register_step_pre_hook(lambda *args: calls.append("before"))
+    optimizer.register_step_post_hook(lambda *args: calls.append("after"))
+    optimizer.register_state_dict_post_hook(lambda *args: calls.append("saved"))
+    optimizer.register_load_state_dict_pre_hook(lambda *args: calls.append("loaded"))
+    train(optimizer, 1)
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert calls == ["before", "after", "saved", "loaded"]
+    optimizer.zero_grad(set_to_none=False)
+    assert torch.equal(theta.grad, torch.zeros(3))
+    optimizer.zero_grad()
+    assert theta.grad is None
+
+
+@each_class
+def test_bfloat16_weights_move_like_float32(kind):
+    ends = []
+    for dtype in (torch.bfloat16, torch.float32):
+        theta = torch.nn.Parameter(parameter(8, 4).detach().bfloat16().to(dtype))
+        optimizer = kind([theta], **OPTIONS[kind] | {"lr": 0.01})
+        for t in range(5):
+            theta.grad = torch.cos(parameter(8, 4).detach() * (t + 1)).bfloat16().to(dtype)
+            optimizer.step()
+        assert all(state["exp_avg"].dtype == dtype for state in optimizer.state.values() if "exp_avg" in state)
+        ends.append(theta.detach().float())
+    torch.testing.assert_close(*ends, rtol=2e-2, atol=1e-2)
+
+
+@each_class
+def test_a_state_saved_before_an_option_existed_can_be_loaded(kind):
+    optimizer = kind([parameter(3)], **OPTIONS[kind])
+    train(optimizer, 2)
+    saved = optimizer.state_dict()
+    for group in saved["param_groups"]:
+        del group["decay_on"], group["maximize"]
+    again = kind([parameter(3)], **OPTIONS[kind])
+    again.load_state_dict(saved)
+    train(again, 1)
 
 
 @each_class
@@ -102,6 +202,8 @@ def test_memory_layout_changes_nothing(kind):
         one.step()
         two.step()
     torch.testing.assert_close(plain, strided, rtol=1e-6, atol=1e-7)
+    if kind is Muon:  # the turned matrix has rows for columns, which its steps' size depends on
+        return
     turned = torch.nn.Parameter(parameter(4, 6).detach().t())
     assert not turned.is_contiguous()
     three = kind([turned], **OPTIONS[kind])
@@ -167,6 +269,14 @@ def test_a_copy_trains_on_by_itself(kind, duplicate):
         (AdamW, {"decay": "l2"}, "decay is 'l2'; it should be 'coupled' or 'independent'"),
         (AdamW, {"decay_order": "during"}, "decay_order is 'during'"),
         (AdamL2, {"betas": (-0.1, 0.9)}, "beta1 is -0.1"),
+        (AdamL2, {"amsgrad": "yes please"}, "amsgrad is 'yes please'; it should be a valid boolean"),
+        (Lion, {"betas": (0.9, float("nan"))}, "beta2 is nan"),
+        (Muon, {"momentum": -0.5}, "momentum is -0.5"),
+        (Muon, {"adjust": "none"}, "adjust is 'none'"),
+        (SGDMomentum, {"dampening": 1.5}, "dampening is 1.5; it should be less than or equal to 1"),
+        (SGDMomentum, {"dampening": float("nan")}, "dampening is nan"),
+        *((kind, {"maximize": 1}, "maximize is 1; it should be True or False") for kind in CLASSES),
+        *((kind, {"decay_on": "biases"}, "decay_on is 'biases'; it should be 'all' or 'weights'") for kind in CLASSES),
     ],
 )
 def test_a_value_out_of_range_is_refused_in_one_sentence(kind, bad, message):

@@ -9,8 +9,19 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from optim import AdamL2Rule, AdamWRule, LionRule, SGDRule, multipliers, rule_for
-from optim.schema import AdamL2Config, AdamWConfig, SGDConfig, WarmupCosineConfig
+from optim import (
+    AdamL2,
+    AdamL2Rule,
+    AdamW,
+    AdamWRule,
+    Lion,
+    LionRule,
+    SGDMomentum,
+    SGDRule,
+    multipliers,
+    rule_for,
+)
+from optim.schema import OPTIMIZERS, WarmupCosineConfig
 
 K, P, T = 5, 37, 12
 DECOUPLED = [("coupled", "before"), ("coupled", "after"), ("independent", "before"), ("independent", "after")]
@@ -72,28 +83,29 @@ def test_a_trial_has_the_same_bits_alone_and_in_any_company(rule, dtype):
         assert all(torch.equal(alone_slots[name][0], slots[name][lane]) for name in rule.slots)
 
 
+BEFORE = {"decay": "coupled", "decay_order": "before"}
+AFTER = {"decay": "independent", "decay_order": "after"}
+
+
 @pytest.mark.parametrize(
-    ("config", "options"),
+    ("kind", "options"),
     [
-        (SGDConfig, {"nesterov": True, "decay": "l2", "decay_order": "before"}),
-        (SGDConfig, {"nesterov": False, "decay": "independent", "decay_order": "after"}),
-        (AdamWConfig, {"decay": "coupled", "decay_order": "before"}),
-        (AdamWConfig, {"decay": "independent", "decay_order": "after"}),
-        (AdamL2Config, {}),
+        (SGDMomentum, {"nesterov": True, "decay": "l2", "decay_order": "before"}),
+        (SGDMomentum, {"nesterov": False} | AFTER),
+        (AdamW, BEFORE),
+        (AdamW, {"amsgrad": True} | AFTER),
+        (AdamL2, {}),
+        (AdamL2, {"amsgrad": True}),
+        (Lion, {"decay_on": "all"} | BEFORE),
+        (Lion, {"decay_on": "all"} | AFTER),
     ],
 )
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-def test_k_trials_of_the_rule_equal_k_optimizers(config, options, dtype):
-    from optim import AdamL2, AdamW, SGDMomentum
-
-    kind, name = {
-        SGDConfig: (SGDMomentum, "sgd"),
-        AdamWConfig: (AdamW, "adamw"),
-        AdamL2Config: (AdamL2, "adam_l2"),
-    }[config]
+def test_k_trials_of_the_rule_equal_k_optimizers(kind, options, dtype):
+    config = OPTIMIZERS[kind.config_name]
     names = {item.name for item in dataclasses.fields(config)} & HYPER.keys()
     hypers = [{n: float(HYPER[n][lane]) for n in names} for lane in range(K)]
-    rule = rule_for(config(name=name, **options, **hypers[0]))
+    rule = rule_for(config(name=kind.config_name, **options, **hypers[0]))
     together, _ = run(rule, list(range(K)), dtype=dtype)
     for lane, hyper in enumerate(hypers):
         if "beta1" in hyper:

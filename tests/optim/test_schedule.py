@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import io
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optim import AdamW, SGDMomentum, WarmupCosine, multipliers, one_cycle, warmup_cosine, wsd
+from optim import AdamW, ScheduledLR, SGDMomentum, WarmupCosine, multipliers, one_cycle, warmup_cosine, wsd
 from optim.schema import SCHEDULES, WarmupCosineConfig
 
 TABLE = [(200, 10, 0.0), (200, 0, 0.1), (7, 7, 0.5), (1, 0, 0.0), (1, 1, 0.0), (50, 49, 1.0)]
@@ -60,7 +61,7 @@ def configurations(draw, kinds=tuple(SCHEDULES)):
         "start": draw(st.floats(0, 0.99)),
         "offset": draw(st.integers(0, 1)),
         "floor": draw(st.floats(0, 1)),
-        "shape": draw(st.sampled_from(["linear", "sqrt"])),
+        "root": draw(st.booleans()),
         "name": kind,
     }
     return total, SCHEDULES[kind](**{item.name: values[item.name] for item in dataclasses.fields(SCHEDULES[kind])})
@@ -139,6 +140,86 @@ def test_stepping_the_scheduler_walks_the_table(total, warmup, floor):
         assert scheduler.get_last_lr() == [0.3 * m, 0.01 * m]
         optimizer.step()
         scheduler.step()
+
+
+@settings(deadline=None, max_examples=30)
+@given(configurations())
+def test_stepping_any_scheduler_walks_its_table(drawn):
+    total, config = drawn
+    optimizer = AdamW([{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in (0.3, 0.01)])
+    shape = dataclasses.asdict(config)
+    scheduler = ScheduledLR(optimizer, total, shape.pop("name"), **shape)
+    for m in multipliers(config, total, np.arange(total + 2)):
+        assert [group["multiplier"] for group in optimizer.param_groups] == [m, m]
+        assert [group["lr"] for group in optimizer.param_groups] == [0.3 * m, 0.01 * m]
+        optimizer.step()
+        scheduler.step()
+
+
+@pytest.mark.parametrize(
+    ("warmup", "per_epoch", "steps"),
+    [(30, None, 30), ("5%", None, 10), ("5.1%", None, 11), ("2ep", 31.25, 63), ("0.5ep", 32, 16), ("100%", None, 200)],
+)
+def test_a_warmup_is_counted_in_steps_epochs_or_as_a_share(warmup, per_epoch, steps):
+    optimizer = AdamW([torch.nn.Parameter(torch.zeros(1))])
+    scheduler = WarmupCosine(optimizer, 200, warmup, steps_per_epoch=per_epoch)
+    assert scheduler.shape["warmup"] == steps
+    assert scheduler.multiplier == 1 / steps
+
+
+@pytest.mark.parametrize(
+    ("warmup", "message"),
+    [
+        ("2ep", "steps_per_epoch is not given"),
+        ("5 percent", r"it should be steps \(30\)"),
+        (0.05, "it should be steps"),
+        (True, "it should be steps"),
+        ("101%", "warmup is 202 of 200 steps"),
+    ],
+)
+def test_a_warmup_that_cannot_be_counted_is_refused(warmup, message):
+    optimizer = AdamW([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    with pytest.raises(ValueError, match=message):
+        WarmupCosine(optimizer, 200, warmup)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    with pytest.raises(ValueError, match="there is no schedule 'cosine'; known: warmup_cosine, linear"):
+        ScheduledLR(optimizer, 200, "cosine", warmup=0)
+
+
+def test_a_tensor_rate_stays_the_tensor_it_was():
+    lr = torch.tensor(0.5)
+    optimizer = SGDMomentum([torch.nn.Parameter(torch.zeros(1))], lr=lr)
+    scheduler = WarmupCosine(optimizer, 8, 4)
+    seen = []
+    for _ in range(5):
+        assert optimizer.param_groups[0]["lr"] is lr
+        seen.append(lr.item())
+        optimizer.step()
+        scheduler.step()
+    assert seen == [0.125, 0.25, 0.375, 0.5, 0.5]
+
+
+def test_the_peak_survives_a_new_scheduler_over_a_loaded_optimizer():
+    """Whoever loads the optimizer first hands the scheduler a rate from the middle of the schedule."""
+    first = AdamW([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler = WarmupCosine(first, 20, 5)
+    for _ in range(12):
+        first.step()
+        scheduler.step()
+    again = AdamW([torch.nn.Parameter(torch.zeros(1))], lr=0.7)
+    again.load_state_dict(first.state_dict())
+    other = WarmupCosine(again, 20, 5)
+    buffer = io.BytesIO()
+    torch.save(scheduler.state_dict(), buffer)
+    buffer.seek(0)
+    other.load_state_dict(torch.load(buffer, weights_only=True))
+    assert other.base_lrs == [0.1]
+    assert WarmupCosine(again, 20, 5, last_epoch=12).get_last_lr() == [pytest.approx(0.1 * other._multiplier_at(13))]
+    again.load_state_dict(first.state_dict())
+    for optimizer, its in ((first, scheduler), (again, other)):
+        optimizer.step()
+        its.step()
+    assert first.param_groups[0]["lr"] == again.param_groups[0]["lr"]
 
 
 def test_the_first_step_is_taken_at_the_first_value_of_the_warmup():

@@ -5,15 +5,16 @@ import pytest
 import reference
 import torch
 
-from optim import AdamL2, AdamW, SGDMomentum, WarmupCosine
+from optim import AdamL2, AdamW, Lion, SGDMomentum, WarmupCosine
 
 STEPS = 50
 SHAPES = [(5, 7), (3,), (), (2, 3, 4)]
 # float64: both sides round in another order, a few ulp a step. float32: the same with 6e-8, and Adam's
-# m/√v magnifies it where the gradient nearly cancels.
+# m/√v magnifies it where the gradient nearly cancels. bfloat16: 8 bits, and torch rounds after other operations.
 TOLERANCE = {
     torch.float64: {"rtol": 1e-12, "atol": 1e-13},
     torch.float32: {"rtol": 2e-5, "atol": 2e-6},
+    torch.bfloat16: {"rtol": 0.05, "atol": 0.02},
 }
 SAME = None
 TORCH_ROWS = [  # ours, torch's, our arguments, torch's arguments
@@ -22,13 +23,20 @@ TORCH_ROWS = [  # ours, torch's, our arguments, torch's arguments
     (SGDMomentum, torch.optim.SGD, {"lr": 0.05, "momentum": 0.9}, SAME),
     (SGDMomentum, torch.optim.SGD, {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.02}, SAME),
     (SGDMomentum, torch.optim.SGD, {"momentum": 0.9, "weight_decay": 0.2, "nesterov": True}, SAME),
+    (SGDMomentum, torch.optim.SGD, {"momentum": 0.9, "dampening": 0.4, "weight_decay": 0.1}, SAME),
+    (SGDMomentum, torch.optim.SGD, {"lr": 0.1, "dampening": 0.4}, SAME),
+    (SGDMomentum, torch.optim.SGD, {"momentum": 0.5, "weight_decay": 0.1, "maximize": True}, SAME),
     (SGDMomentum, torch.optim.SGD, {"weight_decay": 0.1, "decay": "coupled"}, {"weight_decay": 0.1}),
     (AdamW, torch.optim.AdamW, {}, SAME),
     (AdamW, torch.optim.AdamW, {"lr": 0.03, "weight_decay": 0.5}, SAME),
     (AdamW, torch.optim.AdamW, {"lr": 0.03, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0}, SAME),
     (AdamW, torch.optim.AdamW, {"betas": (0.0, 0.0)}, SAME),
     (AdamW, torch.optim.AdamW, {"weight_decay": 5e-4, "decay": "independent"}, {"weight_decay": 0.5}),
+    (AdamW, torch.optim.AdamW, {"lr": 0.03, "amsgrad": True}, SAME),
+    (AdamW, torch.optim.AdamW, {"lr": 0.03, "maximize": True}, SAME),
     (AdamL2, torch.optim.Adam, {}, SAME),
+    (AdamL2, torch.optim.Adam, {"lr": 0.03, "weight_decay": 0.3, "amsgrad": True}, SAME),
+    (AdamL2, torch.optim.Adam, {"lr": 0.03, "weight_decay": 0.3, "amsgrad": True, "maximize": True}, SAME),
     (AdamL2, torch.optim.Adam, {"lr": 0.03, "weight_decay": 0.3}, SAME),
     (AdamL2, torch.optim.Adam, {"betas": (0.8, 0.95), "eps": 1e-4, "weight_decay": 2.0}, SAME),
 ]
@@ -52,7 +60,7 @@ def descend(optimizer, params, scheduler=None):
         yield [p.detach().clone() for p in params]
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("dtype", list(TOLERANCE), ids=str)
 @pytest.mark.parametrize(("ours", "theirs", "kwargs", "their_kwargs"), TORCH_ROWS)
 def test_fifty_steps_equal_torch(ours, theirs, kwargs, their_kwargs, dtype):
     mine, other = weights(dtype), weights(dtype)
@@ -65,8 +73,10 @@ def test_fifty_steps_equal_torch(ours, theirs, kwargs, their_kwargs, dtype):
 
 ADAM = {"lr": 0.03, "betas": (0.9, 0.99), "eps": 1e-6, "weight_decay": 0.2}
 SGD = {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.05}
+LION = {"lr": 0.01, "betas": (0.9, 0.97), "weight_decay": 0.2}
 PAPER_ROWS = [
-    (AdamW, reference.adam, {**ADAM, "decay": decay, "decay_order": order})
+    (kind, paper, {**rates, "decay": decay, "decay_order": order})
+    for kind, paper, rates in ((AdamW, reference.adam, ADAM), (Lion, reference.lion, LION))
     for decay in ("coupled", "independent")
     for order in ("before", "after")
 ] + [
@@ -75,6 +85,7 @@ PAPER_ROWS = [
     for decay in ("l2", "coupled", "independent")
     for order in ("before", "after")
 ]
+PAPER_ROWS.append((SGDMomentum, reference.sgd, {**SGD, "nesterov": True, "decay": "l2", "dampening": 0.3}))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)

@@ -47,7 +47,7 @@ MUON = ADAMW | {
     "decay_on": "all",
 }
 COSINE = {"name": "warmup_cosine", "warmup": 30, "floor": 0.0}
-WSD = COSINE | {"name": "wsd", "cooldown": 100, "shape": "linear", "offset": 0}
+WSD = COSINE | {"name": "wsd", "cooldown": 100, "root": False, "offset": 0}
 SCHEDULE_CASES = [
     COSINE | {"name": "linear"},
     {"name": "constant", "warmup": 30},
@@ -144,7 +144,7 @@ def leaf_keys(config, prefix=""):
 
 def changed(value):
     others = {"l2": "coupled", "coupled": "independent", "before": "after", "float32": "float64", False: True}
-    others |= {"all": "weights", "match_rms_adamw": "original", "linear": "sqrt"}
+    others |= {"all": "weights", "match_rms_adamw": "original"}
     if isinstance(value, str | bool):
         return others[value]
     if isinstance(value, list):
