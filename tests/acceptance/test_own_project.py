@@ -59,6 +59,31 @@ class TiedClassifier(nn.Module):
         hidden = self.drop(torch.relu(self.norm(self.encode(self.count(x)))))
         return self.out(torch.tanh(F.linear(hidden, self.decode.weight.t())) + x)
 """,
+    "autoenc/fragile.py": """\
+import sys
+
+import torch
+from torch import nn
+
+
+class Fragile(nn.Module):
+    def __init__(self, inputs, outputs, mode):
+        super().__init__()
+        if mode == "init":
+            raise RuntimeError("no such mode")
+        if mode != "empty":
+            self.out = nn.Linear(inputs, outputs + (mode == "shape"))
+        self.mode, self.steps = mode, 0
+
+    def forward(self, x):
+        if self.training:
+            self.steps += 1
+        if self.steps > 7 and self.mode == "raise":
+            raise ValueError("enough of it")
+        if self.steps > 7 and self.mode == "exit":
+            sys.exit(9)
+        return self.out(x)
+""",
     "autoenc/table.py": """\
 import csv
 from pathlib import Path
@@ -160,6 +185,27 @@ def test_a_loss_and_a_metric_of_its_own_are_minimised_and_measured(project: Desk
     shown = project.thalweg("run", *words, "task.loss=autoenc.judge.unreduced", *more[1:3], code=3)
     said = "task.loss: autoenc.judge.unreduced returns shape [16] for a batch; expected a tensor without dimensions"
     assert said in " ".join((shown.stdout + shown.stderr).split())
+
+
+def test_what_goes_wrong_is_recorded_with_file_and_line_and_the_others_go_on(project: Desk) -> None:
+    modes = "model.mode=fine,init,empty,shape,raise,exit"
+    words = ("model=target", "model._target_=autoenc.fragile.Fragile", f"+{modes}", "dataset=iris-ish")
+    swept = project.thalweg("sweep", *words, "study.name=fragile", "budget.steps=20", "tracker=none", code=3)
+    assert "5 failed" in swept.stderr
+    trials = {trial["axes"]["model.mode"]: trial for trial in project.json("ls", "fragile")["trials"]}
+    assert trials["fine"]["outcome"] == "finished"
+    said = {
+        "init": "autoenc.fragile.Fragile failed: autoenc/fragile.py, line 11: RuntimeError: no such mode",
+        "empty": "autoenc.fragile.Fragile has no parameters, so there is nothing to train",
+        "shape": "returns outputs of shape [2, 4] for 2 examples",
+        "raise": "ValueError: enough of it",
+        "exit": "SystemExit: 9",
+    }
+    for mode, text in said.items():
+        assert trials[mode]["outcome"] == "failed"
+        assert text in trials[mode]["error"]
+        assert "Traceback" not in trials[mode]["error"] or mode in ("raise", "exit")
+    assert "autoenc/fragile.py" in trials["raise"]["error"]
 
 
 def read_table(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:

@@ -45,7 +45,7 @@ def words_of(command: str) -> list[str]:
 @pytest.mark.parametrize(("page", "command"), commands())
 def test_every_command_in_the_documents_can_be_typed(page: str, command: str, tmp_path: Path) -> None:
     verb = shlex.split(command)[1]
-    assert verb in (*VERBS, "--help", "VERB"), command
+    assert verb in (*VERBS, "init", "--help", "VERB"), command
     words = words_of(command)
     if verb in ("plan", "sweep", "run") and not {"STUDY", "VERB"} & set(words):
         folder = example(tmp_path) if "--config-dir" in command else None
