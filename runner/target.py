@@ -21,6 +21,9 @@ KEY = "_target_"
 SECTIONS = ("model", "dataset")
 """The sections that may be a target, with arguments of their own choosing."""
 
+FILLED = ("inputs", "in_features", "in_channels", "image_size", "outputs", "out_features", "num_classes")
+"""Arguments that a model is given from its data, where its signature has them and the YAML does not."""
+
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Path = Annotated[str, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)+$")]
 _ARGUMENT = re.compile(r"[^\W\d_]\w*")
@@ -104,6 +107,11 @@ def gathered(section: str, plain: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError(f"{section}.{name} cannot be an argument", "its name must begin with a letter")
         arguments.append((name, _frozen(f"{section}.{name}", value)))
     return {**{name: plain[name] for name in ours if name in plain}, "arguments": tuple(arguments)}
+
+
+def given_arguments(section: str, plain: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the arguments that a plain section gives its target."""
+    return tuple(name for name in plain if name not in _ours(section))
 
 
 def no_argument(key: str, config: Mapping[str, Any]) -> ConfigError:

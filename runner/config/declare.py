@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 from data.schema import MEASURES
@@ -28,10 +29,11 @@ from runner.keys import (
     trial_config,
     unknown_key,
 )
+from runner.outline import refuse_wrong
 from runner.project import Project, Role, check_name, here
 from runner.settings import Settings
 from runner.study import Axis, Base, Block, Study, updates_at
-from runner.target import may_be_argument
+from runner.target import FILLED, KEY, SECTIONS, given_arguments, is_target, may_be_argument
 from runner.yaml import first_comment
 
 NAME = re.compile(r"(?![-.])[A-Za-z0-9_.-]{1,64}")
@@ -166,6 +168,19 @@ def _check_names(study: Study, settings: Settings, project: Project | None) -> N
             for path in swept.get(key) or dict.fromkeys(config[key] for config in composed if key in config):
                 if path != "auto":
                     check_name(key, role, str(path), project)
+        if project is not None:
+            _refuse_wrong_calls(block, project)
+
+
+def _refuse_wrong_calls(block: Block, project: Project) -> None:
+    """Refuse a target of the project's whose source says that it is not there, or takes other arguments."""
+    swept = {axis.key: axis.values for axis in block.axes}
+    for base, section in product(block.bases, SECTIONS):
+        plain, key = base.at({})[section], f"{section}.{KEY}"
+        if is_target(plain):
+            filled = FILLED if section == "model" else ()
+            for path in swept.get(key, (plain[KEY],)):
+                refuse_wrong(key, str(path), given_arguments(section, plain), filled, project)
 
 
 def _groups(request: Request) -> dict[str, list[str]]:

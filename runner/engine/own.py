@@ -24,7 +24,7 @@ from runner.errors import ConfigError
 from runner.project import Role
 from runner.target import DatasetTarget, ModelTarget
 
-FILLED: dict[str, Callable[[Extent], int]] = {
+SIZES: dict[str, Callable[[Extent], int]] = {
     "inputs": lambda extent: extent.features,
     "in_features": lambda extent: extent.features,
     "in_channels": lambda extent: extent.inputs[0],
@@ -33,7 +33,7 @@ FILLED: dict[str, Callable[[Extent], int]] = {
     "out_features": lambda extent: extent.outputs,
     "num_classes": lambda extent: extent.outputs,
 }
-"""Arguments that a model is given from its data, where its signature has them and the YAML does not."""
+"""What the arguments of `runner.target.FILLED` are filled in with."""
 
 
 def own_model(target: ModelTarget, extent: Extent) -> nn.Module:
@@ -45,7 +45,7 @@ def own_model(target: ModelTarget, extent: Extent) -> nn.Module:
     build = resolved("model._target_", "model", target._target_)
     named, rest = takes(build)
     wanted = named | ({"num_classes"} if rest and target._target_.startswith("torchvision.") else set())
-    filled = {name: fill(extent) for name, fill in FILLED.items() if name in wanted}
+    filled = {name: fill(extent) for name, fill in SIZES.items() if name in wanted}
     with _other_generators(torch.initial_seed() % 2**31):
         module = called("model", build, {**filled, **_arguments(target)})
     if not isinstance(module, nn.Module):
