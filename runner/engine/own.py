@@ -22,7 +22,7 @@ from runner.engine.task import TASKS, Measure, Own, Task
 from runner.engine.user import called, resolved, takes, users_error
 from runner.errors import ConfigError
 from runner.project import Role
-from runner.target import DatasetTarget, ModelTarget
+from runner.target import DatasetTarget, ModelTarget, refuse_changed
 
 SIZES: dict[str, Callable[[Extent], int]] = {
     "inputs": lambda extent: extent.features,
@@ -56,6 +56,7 @@ def own_model(target: ModelTarget, extent: Extent) -> nn.Module:
 @lru_cache(maxsize=4)
 def own_splits(target: DatasetTarget) -> Splits:
     """Return the splits of the data that a target gives. If it draws random numbers, they are the same each time."""
+    refuse_changed(target)
     build = resolved("dataset._target_", "dataset", target._target_)
     with torch.random.fork_rng(devices=[]), _other_generators(0):
         torch.manual_seed(0)

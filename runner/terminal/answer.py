@@ -96,6 +96,8 @@ def _notes(cut: Sequence[Panel], study: Declared) -> list[str]:
         which = "each" if stated == len(cut) else f"{stated} of them"
         beforehand = f"; {which} had an expected slope written down beforehand" if stated else ""
         notes.append(f"{len(cut)} panels were compared, {len(cut)} chances to be fooled{beforehand}.")
+    if study.hypothesis:
+        notes.append(f"Expected beforehand: {clean(study.hypothesis)}")
     if study.refinements:
         notes.append(looks(study.refinements))
     return notes

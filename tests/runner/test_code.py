@@ -10,7 +10,7 @@ from runner.table import Row
 
 FILES = {
     "nets/__init__.py": "from .small import Net\nimport torch, json\n",
-    "nets/small.py": "from . import layers\nfrom nets.deep.inner import x\ndef late():\n    import points.extra\n",
+    "nets/small.py": "from . import layers\nfrom nets.deep.inner import x\nclass Net:\n    import points.extra\n",
     "nets/layers.py": "",
     "nets/deep/__init__.py": "",
     "nets/deep/inner.py": "from ..cousin import y\nx = 1",
