@@ -24,11 +24,11 @@ class Ask:
     sample: tuple[Trial, ...]
     layout: Layout
     requested: str
-    metrics: tuple[str, ...] = ()
     width: int | None = None
     attempt: int = 1
     trials: int = 0
     workers: int = 1
+    metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Train:
     executor: str
     layout: Layout
     evaluations: int
-    metrics: tuple[str, ...] = ()
     checkpoints: tuple[str, float] | None = None
     attempt: int = 1
+    metrics: tuple[str, ...] = ()
 
 
 Task = Ask | Train
