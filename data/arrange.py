@@ -13,40 +13,83 @@ N examples, D features.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.schema import DigitsConfig, MNIST1DConfig
-from data.splits import Features, Labels, Split, Splits
+from data.schema import DigitsConfig, Kind, MNIST1DConfig
+from data.splits import Features, Labels, Pixels, Split, Splits
+from runner.errors import ConfigError
 
-ORDER, NOISE, WRONG, VALUES = range(4)
-"""The streams of split_seed: the examples' order, which targets are made wrong, what a wrong one says, drawn data."""
+ORDER, NOISE, WRONG, VALUES, RULE = range(5)
+"""The streams of split_seed: the examples' order, which targets are made wrong, what a wrong one says; of drawn data
+the examples, and the rule behind their targets."""
 
 
 Labelled = tuple[NDArray[np.float64], Labels]
 """All examples of a dataset as they were read, [N, *features], and their classes."""
 
 
-def shuffled(examples: Labelled, config: DigitsConfig | MNIST1DConfig, sizes: tuple[int, int, int]) -> Splits:
-    """Return labelled examples in the order of split_seed, as splits of `sizes` (train, validation, test).
+@dataclass(frozen=True)
+class Sizes:
+    """How many examples may train, how many validate and test; the pool is dealt out in that order."""
 
-    Of the labels that could train, round(label_noise · their number) are wrong: replaced by a class drawn uniformly
-    from the others. Validation and test labels are never touched. Features are centred by the mean of each and
-    divided by one standard deviation for all, both taken over everything that could train, whatever `train_size`,
-    so validation and test are the same arrays for every size.
-    """
-    (x, y), (train, validation, test) = examples, sizes
+    train: int
+    validation: int
+    test: int
+
+    @classmethod
+    def of_shares(cls, count: int, validation: float, test: float, train_size: int | None) -> Sizes:
+        """Deal out `count` examples of a user's data. Raises ConfigError if too few are left to train."""
+        held = [max(1, round(share * count)) for share in (validation, test)]
+        train = count - sum(held)
+        if train < (train_size or 1):
+            raise ConfigError(
+                f"dataset.train_size is {train_size}, but of {count:,} examples {max(train, 0):,} are for training",
+                "lower it, or dataset.validation and dataset.test",
+            )
+        return cls(train, *held)
+
+
+def shuffled(examples: Labelled, config: DigitsConfig | MNIST1DConfig, sizes: Sizes) -> Splits:
+    """Return labelled examples, dealt out and scaled by one deviation for all features."""
+    x, y = examples
     placed = order(config.split_seed, ORDER, len(y))
-    x_scaled, y = scaled(x[placed], train), y[placed]
-    y_train = with_noise(y[:train], config.classes, config.label_noise, config.split_seed)
-    held = slice(train, train + validation), slice(train + validation, train + validation + test)
+    pool = scaled(x[placed], sizes.train), y[placed]
+    return dealt(pool, config, sizes, kind=config.kind, outputs=config.classes)
+
+
+def dealt(
+    pool: tuple[NDArray[Any], NDArray[Any]],
+    config: Any,
+    sizes: Sizes,
+    *,
+    kind: Kind,
+    outputs: int,
+    test: Split | None = None,
+    pixels: Pixels | None = None,
+) -> Splits:
+    """Return examples that are in their order already as splits; `test` is taken from the pool if not given.
+
+    Of the classes that could train, round(label_noise · their number) are wrong: replaced by one drawn uniformly from
+    the others. Values get normal noise of that standard deviation. Validation and test targets are never touched.
+    """
+    x, y = pool
+    if kind == "classes":
+        y_train = with_noise(y[: sizes.train], outputs, config.label_noise, config.split_seed)
+    else:
+        noise = config.label_noise * normals(config.split_seed, NOISE, *y[: sizes.train].shape)
+        y_train = (y[: sizes.train] + noise).astype(np.float32)
+    size, edges = config.train_size, np.cumsum([sizes.train, sizes.validation, sizes.test])
     return Splits(
-        train=Split(x_scaled[: config.train_size], y_train[: config.train_size]),
-        validation=Split(x_scaled[held[0]], y[held[0]]),
-        test=Split(x_scaled[held[1]], y[held[1]]),
-        kind=config.kind,
-        outputs=config.classes,
+        train=Split(x[: sizes.train][:size], y_train[:size]),
+        validation=Split(x[edges[0] : edges[1]], y[edges[0] : edges[1]]),
+        test=test or Split(x[edges[1] : edges[2]], y[edges[1] : edges[2]]),
+        kind=kind,
+        outputs=outputs,
+        pixels=pixels,
     )
 
 
@@ -69,6 +112,27 @@ def scaled(x: NDArray[np.float64], fitted: int) -> Features:
     deviation = math.sqrt(math.fsum((centred[:fitted] ** 2).flat) / centred[:fitted].size)
     made: Features = (centred / deviation).astype(np.float32).reshape(x.shape)
     return made
+
+
+def scaled_each(x: NDArray[np.float64], fitted: int) -> Features:
+    """Centre each feature and divide it by its own standard deviation over the first `fitted` examples.
+
+    For columns of unlike units. One that never changes is only centred.
+    """
+    centred = x - np.array([math.fsum(feature) / fitted for feature in x[:fitted].T])
+    deviation = np.sqrt([math.fsum(feature**2) / fitted for feature in centred[:fitted].T])
+    made: Features = (centred / np.where(deviation > 0, deviation, 1)).astype(np.float32)
+    return made
+
+
+def pixels_of(x: NDArray[np.uint8]) -> Pixels:
+    """Mean and deviation of each channel of images [N, C, H, W]. Sums of integers, so exact."""
+    counts = [np.bincount(x[:, channel].ravel(), minlength=256) for channel in range(x.shape[1])]
+    levels = np.arange(256)
+    mean = [np.dot(count, levels) / count.sum() for count in counts]
+    square = [np.dot(count, levels**2) / count.sum() for count in counts]
+    deviation = np.sqrt(np.maximum(np.array(square) - np.array(mean) ** 2, 1.0))
+    return Pixels(*(np.array(values, np.float32).reshape(-1, 1, 1) for values in (mean, deviation)))
 
 
 def order(split_seed: int, stream: int, count: int) -> NDArray[np.intp]:

@@ -6,12 +6,17 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from data.arrange import Labelled, shuffled
+from data.arrange import Labelled, Sizes, shuffled
 from data.digits import digits
+from data.image_folder import image_folder
 from data.mnist1d import mnist1d
 from data.planted import planted
-from data.schema import DatasetConfig, DigitsConfig, MNIST1DConfig, PlantedConfig
+from data.schema import DatasetConfig
 from data.splits import Splits
+from data.synthetic import noisy_regression, teacher
+from data.table import table
+from data.text import stdlib, text
+from data.vision import vision
 
 
 @lru_cache(maxsize=2)
@@ -19,14 +24,28 @@ def _once(read: Callable[[], Labelled]) -> Labelled:
     return read()
 
 
-SOURCES: dict[type, Callable[[Any], Splits]] = {
-    DigitsConfig: lambda config: shuffled(_once(digits), config, (1000, 400, 397)),
-    MNIST1DConfig: lambda config: shuffled(_once(mnist1d), config, (1000, 2000, 2000)),
-    PlantedConfig: planted,
+SOURCES: dict[str, Callable[[Any], Splits]] = {
+    "digits": lambda config: shuffled(_once(digits), config, Sizes(1000, 400, 397)),
+    "mnist1d": lambda config: shuffled(_once(mnist1d), config, Sizes(1000, 2000, 2000)),
+    "mnist": vision,
+    "fashion_mnist": vision,
+    "cifar10": vision,
+    "cifar100": vision,
+    "image_folder": image_folder,
+    "table": table,
+    "stdlib": stdlib,
+    "text": text,
+    "teacher": teacher,
+    "noisy_regression": noisy_regression,
+    "planted": planted,
 }
 
 
 @lru_cache(maxsize=8)
 def load_splits(config: DatasetConfig) -> Splits:
-    """Return the splits that `config` names. The arrays are read-only and shared within the process."""
-    return SOURCES[type(config)](config)
+    """Return the splits that `config` names. The arrays are read-only and shared within the process.
+
+    Raises ConfigError for data that cannot be trained on, naming file and row, and SetupError for data that cannot
+    be had.
+    """
+    return SOURCES[config.name](config)

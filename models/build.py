@@ -7,15 +7,35 @@ from typing import Any
 
 import torch
 
+from models.cnn import CNN
 from models.extent import Extent
+from models.gpt import GPT
+from models.linear import Linear
 from models.mlp import MLP
 from models.mlp_scale_invariant import ScaleInvariantMLP
 from models.planted import Planted
-from models.schema import MLPConfig, ModelConfig, PlantedConfig, ScaleInvariantMLPConfig
+from models.resnet18 import ResNet18
+from models.schema import (
+    CNNConfig,
+    GPTConfig,
+    LinearConfig,
+    MLPConfig,
+    ModelConfig,
+    PlantedConfig,
+    ResNet18Config,
+    ScaleInvariantMLPConfig,
+    ViTConfig,
+)
+from models.vit import ViT
 
 BUILDERS: dict[type, Callable[[Any, Extent], torch.nn.Module]] = {
+    LinearConfig: Linear,
     MLPConfig: MLP,
     ScaleInvariantMLPConfig: ScaleInvariantMLP,
+    CNNConfig: CNN,
+    ResNet18Config: ResNet18,
+    ViTConfig: ViT,
+    GPTConfig: GPT,
     PlantedConfig: Planted,
 }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from runner.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Extent:
@@ -21,3 +23,13 @@ class Extent:
     def features(self) -> int:
         """How many numbers an example is once flattened."""
         return math.prod(self.inputs)
+
+    def image(self, model: str) -> tuple[int, int, int]:
+        """Return (channels, height, width). Raises ConfigError if an example is no image."""
+        if len(self.inputs) != 3:
+            raise ConfigError(
+                f"model={model} reads images, but an example of the dataset has the shape {list(self.inputs)}",
+                "give it images of shape [channels, height, width], or choose model=mlp",
+            )
+        channels, height, width = self.inputs
+        return channels, height, width

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.extent import Extent
+from models.layers import HE, linear
 from models.schema import MLPConfig
 
+NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
-class MLP(torch.nn.Module):
-    """Linear layers with biases, ReLU between them, logits at the end.
+
+class MLP(nn.Module):
+    """Linear layers with biases, a normalisation if asked for, ReLU and dropout between them, logits at the end.
 
     Weights start as init_gain · Normal(0, 2 / the layer's inputs), biases as 0.
     """
@@ -21,26 +23,18 @@ class MLP(torch.nn.Module):
     def __init__(self, config: MLPConfig, extent: Extent) -> None:
         super().__init__()
         widths = (extent.features, *config.hidden, extent.outputs)
-        self.layers = torch.nn.ModuleList(_linear(m, n, config.init_gain) for m, n in pairwise(widths))
+        self.layers = nn.ModuleList(linear(m, n, config.init_gain, HE) for m, n in pairwise(widths))
+        norm = NORMS.get(config.norm, lambda width: nn.Identity())
+        self.norms = nn.ModuleList(norm(width) for width in config.hidden)
+        self.dropout = config.dropout
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits [B, outputs] of x, [B, *inputs]."""
         *hidden, last = self.layers
         h = x.flatten(1)
-        for layer in hidden:
-            h = torch.relu(layer(h))
+        for layer, norm in zip(hidden, self.norms, strict=True):
+            h = torch.relu(norm(layer(h)))
+            if self.dropout:
+                h = nn.functional.dropout(h, self.dropout, self.training)
         logits: Tensor = last(h)
         return logits
-
-
-def he_normal(inputs: int, outputs: int, gain: float) -> Tensor:
-    """Return gain · Normal(0, 2 / inputs), [outputs, inputs], drawn from torch's global generator."""
-    return torch.randn(outputs, inputs).mul_(gain * math.sqrt(2 / inputs))
-
-
-def _linear(inputs: int, outputs: int, gain: float) -> torch.nn.Linear:
-    layer = torch.nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")  # meta: draws nothing
-    with torch.no_grad():
-        layer.weight.copy_(he_normal(inputs, outputs, gain))
-        layer.bias.zero_()
-    return layer

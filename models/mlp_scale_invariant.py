@@ -8,6 +8,7 @@ only through the effective learning rate.
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import layer_norm, linear, pad
 
 from models.extent import Extent
-from models.mlp import he_normal
+from models.layers import HE, normal_
 from models.schema import ScaleInvariantMLPConfig
 
 EPS = 1e-12
@@ -33,9 +34,7 @@ class ScaleInvariantMLP(torch.nn.Module):
         super().__init__()
         widths = (extent.features, *config.hidden, extent.outputs)
         self.logit_scale = config.logit_scale
-        self.weights = torch.nn.ParameterList(
-            pad(he_normal(m, n, config.init_gain), (0, 1)) for m, n in pairwise(widths)
-        )
+        self.weights = torch.nn.ParameterList(pad(_normal(m, n, config.init_gain), (0, 1)) for m, n in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits [B, outputs] of x, [B, *inputs]."""
@@ -50,3 +49,9 @@ def _normalized_linear(h: Tensor, weight: Tensor) -> Tensor:
     """Return weight · (h, 1) with mean 0 and variance 1 over the outputs, [B, n]."""
     h = linear(pad(h, (0, 1), value=1.0), weight)
     return layer_norm(h, h.shape[-1:], eps=EPS)
+
+
+def _normal(inputs: int, outputs: int, gain: float) -> Tensor:
+    weight = torch.empty(outputs, inputs)
+    normal_(weight, gain * math.sqrt(HE / inputs))
+    return weight

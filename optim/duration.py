@@ -7,7 +7,6 @@ import re
 from fractions import Fraction
 
 PATTERN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ep|%)")
-UNITS = {"ep": "epochs", "%": "a share of the run"}
 
 
 def unit_of(text: str) -> str | None:

@@ -10,7 +10,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from fractions import Fraction
 from functools import cache
 from types import UnionType
@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 
 from pydantic import TypeAdapter, ValidationError
 
+from data.files import fingerprint
 from data.schema import FORMS
 from models.schema import MODELS
 from optim.duration import in_steps, unit_of
@@ -208,7 +209,15 @@ def check_types(plain: dict[str, Any]) -> TrialConfig:
     """Like `trial_config`, but for one value at a time: how the values agree with each other is not looked at."""
     steps_from_durations(plain)
     targets = {name: gathered(name, plain[name]) for name in SECTIONS if is_target(plain.get(name))}
-    return _checked(TrialConfig, {**plain, **targets})
+    config = _checked(TrialConfig, {**plain, **targets})
+    dataset: Any = config.dataset
+    if not is_target(dataset) and getattr(dataset, "fingerprint", "") is None:
+        # What is in the files is part of a trial's id; a dataset without a path reads the standard library's.
+        dataset = replace(dataset, fingerprint=fingerprint(getattr(dataset, "path", None)))
+        from data.check import refuse_unusable  # here, as it imports numpy
+
+        refuse_unusable(dataset)
+    return replace(config, dataset=dataset)
 
 
 def settings_of(config: Mapping[str, Any]) -> Settings:

@@ -15,7 +15,10 @@ from runner.trial import Trial
 
 @dataclass(frozen=True)
 class Ask:
-    """Choose executor and width for a group, from a sample of its trials. `attempt` as in Train."""
+    """Choose executor and width for a group, from a sample of its trials. `attempt` as in Train.
+
+    trials: how many there are in all, for `workers` processes to share.
+    """
 
     group_id: str
     sample: tuple[Trial, ...]
@@ -23,6 +26,8 @@ class Ask:
     requested: str
     width: int | None = None
     attempt: int = 1
+    trials: int = 0
+    workers: int = 1
 
 
 @dataclass(frozen=True)

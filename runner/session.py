@@ -160,7 +160,14 @@ class _Sweep:
         layout = layout_for(group.trials)
         seed = Counter(trial.config.seed for trial in group.trials).most_common(1)[0][0]
         sample = [trial for trial in group.trials if layout == "per_lane" or trial.config.seed == seed]
-        return Ask(group.group_id, tuple(sample[:PROBED_TRIALS]), layout, self.settings.engine.name)
+        return Ask(
+            group_id=group.group_id,
+            sample=tuple(sample[:PROBED_TRIALS]),
+            layout=layout,
+            requested=self.settings.engine.name,
+            trials=len(group.trials),
+            workers=self.crew.size,
+        )
 
     def _choice_key(self) -> str:
         """What a stored choice holds for: another device or torch may want, and give, something else.

@@ -38,7 +38,7 @@ Devices = Annotated[
 class EngineSettings:
     """Which executor trains a cohort (`auto` measures), how wide a cohort may be, and on what devices."""
 
-    name: Literal["auto", "loop", "vmap"]
+    name: Literal["auto", "loop", "vmap", "traced", "compiled", "graphed"]
     width: Count | None
     device: Devices
 

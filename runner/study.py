@@ -105,7 +105,8 @@ class Analysis:
 class Study:
     """A declared set of trials and the question it answers.
 
-    `overridden` says that the command line changed axes or base: such a declaration only adds members.
+    `overridden` says that the command line changed axes or base: such a declaration only adds members. `hypothesis`
+    is what its author expects, in a sentence, where a block's slope and tolerance cannot say it.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Study:
     blocks: tuple[Block, ...]
     analyses: tuple[Analysis, ...] = ()
     overridden: bool = False
+    hypothesis: str = ""
     refinements: int = 0  # how often trials were added after a look at results; only the store knows of any
 
     @property

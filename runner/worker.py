@@ -82,7 +82,7 @@ class _Bench:
     def _answer(self, ask: Ask) -> Answer:
         from runner.engine.choose import Question, choose
 
-        question = Question(ask.sample, ask.layout, ask.requested, ask.width)
+        question = Question(ask.sample, ask.layout, ask.requested, ask.width, ask.trials, ask.workers)
         try:
             choice = choose(self._workload_of(ask.group_id, ask.sample[0]), question)
         except BaseException as error:  # training will meet the same error and record it with each trial

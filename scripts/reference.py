@@ -27,7 +27,7 @@ GROUPS: dict[str, dict[str, type]] = {
     "dataset": {**DATASETS, "target": DatasetTarget},
     "optimizer": dict(OPTIMIZERS),
     "schedule": dict(SCHEDULES),
-    "engine": dict.fromkeys(("auto", "loop", "vmap"), EngineSettings),
+    "engine": dict.fromkeys(("auto", "loop", "vmap", "traced", "compiled", "graphed"), EngineSettings),
     "launcher": {"local": LauncherSettings},
     "tracker": dict.fromkeys(("wandb", "none"), TrackerSettings),
 }

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from runner.analysis import Answer, Coupling, Finding, Place, RowFit
-from runner.decide import Choice, Move, Recommendation
 from runner.observation import Series
 from runner.plan import Plan
 from runner.store import StudyRecord, StudySummary, TrialRecord
 from runner.summary import Cell, NearOptimal, Panel, near_optimal, panels
 from runner.table import Row
+
+if TYPE_CHECKING:
+    from runner.analysis import Answer, Coupling, Finding, Place, RowFit
+    from runner.decide import Choice, Move, Recommendation
 
 
 def plan(made: Plan, path: Path) -> dict[str, Any]:
@@ -75,11 +77,15 @@ def series(named: Mapping[str, Series]) -> dict[str, Any]:
 
 def study(rows: Sequence[Row], record: StudyRecord, answers: Sequence[Answer]) -> dict[str, Any]:
     """A study's answer: its panels, each with its best cell and its rows' bests; and every finding."""
-    slopes = {each.panel: each for each in answers if isinstance(each, Coupling)}
+    slopes = {each.panel: each for each in answers if each.kind == "coupling"}
     content = {"study": record.name, "question": record.question, "metric": record.metric}
-    cut = [_panel(panel, slopes.get(panel.name)) for panel in panels(rows, record)]
-    said = [answer(each) for each in answers]
-    return {**content, "refinements": record.refinements, "panels": cut, "findings": said}
+    return {
+        **content,
+        "hypothesis": record.hypothesis,
+        "refinements": record.refinements,
+        "panels": [_panel(panel, slopes.get(panel.name)) for panel in panels(rows, record)],
+        "findings": [answer(each) for each in answers],
+    }
 
 
 def _panel(panel: Panel, found: Coupling | None) -> dict[str, Any]:
@@ -113,7 +119,7 @@ def answer(found: Answer) -> dict[str, Any]:
         "best": _place(found.best) if found.best else None,
         "numbers": [_finding(each) for each in found.findings],
     }
-    return {**_slope(found), **said} if isinstance(found, Coupling) else said
+    return {**_slope(found), **said} if found.kind == "coupling" else said
 
 
 def _slope(found: Coupling) -> dict[str, Any]:
@@ -183,19 +189,28 @@ def _cell(cell: Cell) -> dict[str, Any]:
     }
 
 
-def recommendation(found: Recommendation, record: StudyRecord) -> dict[str, Any]:
-    """What to take from a study; test metrics of the chosen cell alone."""
+def recommendations(found: Sequence[Recommendation], rows: Sequence[Row], record: StudyRecord) -> dict[str, Any]:
+    """What to take from a study, dataset by dataset; test metrics of the chosen cells alone."""
+    inside = [member for member in rows if not member.outside]
     return {
         "study": record.name,
         "metric": record.metric,
         "direction": record.direction,
         "refinements": record.refinements,
-        "trained": found.trained,
-        "untrained": found.untrained,
-        "recommendation": _choice(found.choices[0]) if found.choices else None,
+        "trained": sum(member.outcome is not None for member in inside),
+        "untrained": sum(member.outcome is None for member in inside),
+        "recommendations": [_recommendation(each) for each in found],
+    }
+
+
+def _recommendation(found: Recommendation) -> dict[str, Any]:
+    return {
+        "dataset": found.data,
+        **_choice(found.chosen),
         "test": {name: {"mean": cell.mean, "n": cell.n} for name, cell in found.test},
         "bounds": [asdict(bound) for bound in found.bounds],
         "others": [_choice(each) for each in found.choices[1:]],
+        "rivals": found.rivals,
         "moves": [move(each) for each in found.moves],
     }
 

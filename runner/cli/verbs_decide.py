@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +21,7 @@ from runner.store import Store, StudyRecord
 from runner.terminal.text import clean
 
 if TYPE_CHECKING:
-    from runner.decide import Kind, Move
+    from runner.decide import Kind, Move, Recommendation
     from runner.settings import Settings
     from runner.table import Row
 
@@ -48,21 +48,23 @@ def recommend(study: given.StudyName = None, store: given.StorePath = None, json
         record = given.study_of(opened, study) if opened else None
         if opened is None or record is None:
             if json:
-                emit_json({"study": study and given.plain_name(study), "recommendation": None})
+                emit_json({"study": study and given.plain_name(study), "recommendations": []})
             return
         rows = opened.study_rows(record.name)
     from runner import decide
     from runner.summary import panels
 
+    record = _deciding(record)
     found = decide.recommend(panels(rows, record), rows, record)
     if json:
-        emit_json(as_json.recommendation(found, record))
+        emit_json(as_json.recommendations(found, rows, record))
         return
-    from runner.terminal.decision import show_recommendation
+    from runner.terminal.decision import show_recommendations
 
     _title(record)
-    show_recommendation(out(), found, record)
-    say(f"next: {given.with_store(_next(record.name, found), store)}")
+    show_recommendations(out(), found, rows, record)
+    trained = any(row.outcome is not None for row in rows)
+    say(f"next: {given.with_store(_next(record.name, found) if trained else f'thalweg sweep {record.name}', store)}")
 
 
 def refine(
@@ -132,7 +134,7 @@ def _propose(opened: Store, record: StudyRecord, asked: _Asked) -> _Proposal:
     from runner import decide
     from runner.summary import panels
 
-    rows = opened.study_rows(record.name)
+    rows, record = opened.study_rows(record.name), _deciding(record)
     inside = [row for row in rows if not row.outside]
     if all(row.outcome is None for row in inside):
         raise UsageError(f"nothing of {record.name} is trained yet", f"first: thalweg sweep {record.name}")
@@ -199,6 +201,7 @@ def _train(
             blocks=(),
             analyses=record.analyses,
             overridden=True,
+            hypothesis=record.hypothesis,
             refinements=record.refinements,
         )
         statuses = opened.statuses([member.trial.id for member in members])
@@ -259,19 +262,20 @@ def _agreed() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and typer.confirm("Train them?", err=True)
 
 
-def _next(name: str, found: object) -> str:
-    from runner.decide import Recommendation
+def _next(name: str, found: Sequence[Recommendation]) -> str:
+    """The command that shows, and then trains, what was proposed."""
+    wanted = [each.chosen.panel.name for each in found if each.moves]
+    if not wanted:
+        return f"thalweg show {name}"
+    panels = [word for panel in wanted for word in ("--panel", panel)] if sum(len(e.choices) for e in found) > 1 else []
+    return shlex.join(["thalweg", "refine", name, *panels])
 
-    assert isinstance(found, Recommendation)
-    if found.untrained and not found.choices:
-        return f"thalweg sweep {name}"
-    if found.moves:
-        words = ["thalweg", "refine", name]
-        if len(found.choices) > 1:
-            for panel in dict.fromkeys(move.panel for move in found.moves):
-                words += ["--panel", panel]
-        return shlex.join(words)
-    return f"thalweg best {name}"
+
+def _deciding(record: StudyRecord) -> StudyRecord:
+    """The study judged by validation, whatever its question is about."""
+    from runner.decide import on_validation
+
+    return replace(record, metric=on_validation(record.metric))
 
 
 def _title(record: StudyRecord) -> None:

@@ -82,6 +82,7 @@ def build(name: str, section: StudySection, groups: Mapping[str, Any], overrides
     return Study(
         name=name,
         question=section.question,
+        hypothesis=section.hypothesis,
         metric=section.metric,
         direction=section.best_is,
         replicate=replicate,

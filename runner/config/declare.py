@@ -302,6 +302,7 @@ def _content(block: Block) -> dict[str, Any]:
 def _document(study: Study, request: Request) -> dict[str, Any]:
     return {
         "question": study.question,
+        "hypothesis": study.hypothesis,
         "metric": study.metric,
         "direction": study.direction,
         "replicate": study.replicate,

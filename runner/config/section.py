@@ -90,6 +90,7 @@ class StudySection:
 
     __pydantic_config__ = _STRICT
     question: str = ""
+    hypothesis: str = ""  # what is expected, in a sentence, written down before the run
     metric: Metric
     direction: Literal["min", "max"] | None = None  # None: a loss is best small, an accuracy or r2 large
     replicate: Annotated[dict[str, Any], Field(max_length=1)] = field(default_factory=dict)

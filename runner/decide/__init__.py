@@ -4,7 +4,7 @@ It knows no store, no torch and no screen, and starts nothing.
 """
 
 from runner.decide.moves import KINDS, Kind, Move, difference, moves, unfinished
-from runner.decide.recommend import Bound, Choice, Recommendation, recommend
+from runner.decide.recommend import Bound, Choice, Recommendation, on_validation, recommend
 
 __all__ = [
     "KINDS",
@@ -15,6 +15,7 @@ __all__ = [
     "Recommendation",
     "difference",
     "moves",
+    "on_validation",
     "recommend",
     "unfinished",
 ]

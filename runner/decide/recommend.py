@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from runner.canonical import Scalar
+from runner.canonical import Scalar, canonical_json
 from runner.decide.ladder import Ladder, guesses, ladders, number
 from runner.decide.moves import Move, moves, unfinished
 from runner.figures import count, is_number, labels
-from runner.summary import Cell, Declared, NearOptimal, Panel, near_optimal
+from runner.summary import Cell, Declared, NearOptimal, Panel, lookup, near_optimal
 from runner.table import Row
 
 RATE, WARMUP = "optimizer.lr", "schedule.warmup"
@@ -25,14 +25,15 @@ RATE, WARMUP = "optimizer.lr", "schedule.warmup"
 class Bound:
     """How far an axis goes, all else as in the chosen cell.
 
-    value: the last one tested that does. next: the nearest one beyond that does not; None where none was tested, so
-    that the bound may lie further out. n: trials seen at `value`. chance: 95% upper bound on the share of seeds that
-    would not, as none of n did not. Both values are tested ones: the bound lies between them.
+    value: the last one tested that does; None where none does, for the reason that `why` gives. next: the nearest one
+    beyond that does not; None where none was tested, so that the bound may lie further out. n: trials seen at `value`.
+    chance: 95% upper bound on the share of seeds that would not, as none of n did not. Both values are tested ones:
+    the bound lies between them.
     """
 
     key: str
     kind: Literal["largest rate", "smallest warmup"]
-    value: Scalar
+    value: Scalar | None
     next: Scalar | None
     n: int
     chance: float | None
@@ -51,46 +52,61 @@ class Choice:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What to take, how sure that is, and what would make it surer. `choices`: best panel first."""
+    """What to take on one dataset, how sure that is, and what would make it surer. `choices`: best panel first.
 
+    rivals: how many other panels cannot be told from the first. moves: of the first panel.
+    """
+
+    data: str
     choices: tuple[Choice, ...]
     bounds: tuple[Bound, ...]
     test: tuple[tuple[str, Cell], ...]  # of the chosen cell alone
     moves: tuple[Move, ...]
-    untrained: int
-    trained: int
+    rivals: int
 
     @property
-    def chosen(self) -> Choice | None:
+    def chosen(self) -> Choice:
         """The panel with the best cell."""
-        return self.choices[0] if self.choices else None
+        return self.choices[0]
 
 
-def recommend(panels: Sequence[Panel], rows: Sequence[Row], study: Declared) -> Recommendation:
-    """Choose on the mean of the study's metric over replicates. Test metrics are read for the chosen cell alone."""
-    usable = [(panel, near) for panel in panels if (near := near_optimal(panel.cells)) is not None]
+def on_validation(metric: str) -> str:
+    """The metric to decide by: a study may ask about training, but what to take is a question about new data."""
+    return metric.replace("train/", "val/")
+
+
+def recommend(panels: Sequence[Panel], rows: Sequence[Row], study: Declared) -> list[Recommendation]:
+    """Choose on the mean of the study's metric over replicates, for each dataset that has a usable cell.
+
+    Panels of different data are not compared. Test metrics are read for the chosen cells alone.
+    """
+    whole = unfinished(row for row in rows if not row.outside) is None
+    of_data: dict[str, list[tuple[Panel, NearOptimal]]] = {}
+    for panel in panels:
+        if (near := near_optimal(panel.cells)) is not None:
+            of_data.setdefault(_data(panel), []).append((panel, near))
+    return [_recommend(usable, study, whole) for usable in of_data.values()]
+
+
+def _data(panel: Panel) -> str:
+    return canonical_json(lookup(panel.cells[0].rows[0].config, "dataset"))
+
+
+def _recommend(usable: list[tuple[Panel, NearOptimal]], study: Declared, whole: bool) -> Recommendation:
     usable.sort(key=lambda pair: pair[1].best.score)
     choices = tuple(
         Choice(panel, near, near.best.score - usable[0][1].best.score, _spans(panel, near)) for panel, near in usable
     )
-    inside = [row for row in rows if not row.outside]
-    left = unfinished(inside)
-    chosen = choices[0] if choices else None
+    chosen = choices[0]
+    best, noise = chosen.near.best, chosen.near.margin or 0.0
     return Recommendation(
+        data=str(lookup(best.rows[0].config, "dataset.name")),
         choices=choices,
-        bounds=_bounds(chosen, study) if chosen else (),
-        test=tuple((name, chosen.near.best.measuring(name)) for name in chosen.near.best.test_metrics)
-        if chosen
-        else (),
-        moves=tuple(moves(_in_the_running(choices), study)) if left is None else (),
-        untrained=sum(row.outcome is None for row in inside),
-        trained=sum(row.outcome is not None for row in inside),
+        bounds=_bounds(chosen, study),
+        test=tuple((name, best.measuring(name)) for name in best.test_metrics),
+        moves=tuple(moves([chosen.panel], study)) if whole else (),
+        rivals=sum(each.behind <= noise for each in choices[1:]),
     )
-
-
-def _in_the_running(choices: Sequence[Choice]) -> list[Panel]:
-    """The panels whose best cannot be told from the best of all."""
-    return [each.panel for each in choices if each is choices[0] or each.behind <= (choices[0].near.margin or 0.0)]
 
 
 def _spans(panel: Panel, near: NearOptimal) -> tuple[tuple[str, Scalar, Scalar], ...]:
@@ -136,9 +152,8 @@ def _largest_rate(chosen: Choice, key: str) -> Bound | None:
     if beyond is None:
         why = f"{seeds} trained there, and no larger rate was tested"
     else:
-        how = "diverged" if beyond.diverged else "ended no better than guessing" if beyond.n else "was not trained yet"
         value = labels(cell.axes[key] for cell in line.cells)[beyond.axes[key]]
-        why = f"{seeds} trained there; at {value} {_some(beyond)}{how}"
+        why = f"{seeds} trained there; {_failed(beyond)} at {value}"
     further = None if beyond is None else beyond.axes[key]
     return Bound(key, "largest rate", last.axes[key], further, last.n, _chance(last.n), why)
 
@@ -154,7 +169,8 @@ def _smallest_warmup(chosen: Choice, key: str) -> Bound | None:
     while at and line.cells[at - 1].usable and line.cells[at - 1].score <= limit:
         at -= 1
     if at == len(line.cells):
-        return None  # the longest warmup tested is too long: no length is enough from there on
+        why = "the longest one tested is worse than the best at this rate by more than the seeds' scatter"
+        return Bound(key, "smallest warmup", None, None, best.n, None, why)
     enough, shorter = line.cells[at], line.cells[at - 1] if at else None
     why = "no longer one is better or worse by more than the seeds' scatter"
     if shorter is None and number(enough, key):
@@ -167,9 +183,11 @@ def _trains(cell: Cell) -> bool:
     return cell.usable and not guesses(cell)
 
 
-def _some(cell: Cell) -> str:
-    """How many of a cell's seeds did not train, as the beginning of a clause."""
-    return f"{cell.diverged} of {len(cell.rows)} " if cell.diverged else ""
+def _failed(cell: Cell) -> str:
+    """What became of a cell that did not train."""
+    if cell.diverged:
+        return f"{cell.diverged} of {len(cell.rows)} diverged"
+    return "they ended no better than guessing" if cell.n else "none was trained yet"
 
 
 def _chance(n: int) -> float:

@@ -1,100 +1,265 @@
-"""Which executor and batch layout a group of trials gets: measured, not hoped.
+"""Which executor, batch layout and width a group of trials gets: measured, not hoped.
 
-Fusing that is slower than a loop, or that changes the gradient, is never chosen; the reason is kept in words.
+Fusing that is slower than a loop, or that changes the gradient, is never chosen; the reason is kept in words. What is
+asked for by name is taken, unless it cannot be done here. Nothing fails for a model that cannot be fused.
 """
 
 from __future__ import annotations
 
 import math
+import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch.autograd.profiler import profile
 
-from runner.choice import Choice, Layout
+from runner.choice import LOOP_WIDTH, Choice, Layout
 from runner.engine.executors import EXECUTORS
 from runner.engine.gradient import solo_gradient, vmap_gradient
 from runner.engine.inputs import Inputs
+from runner.engine.memory import lanes_that_fit
+from runner.engine.recording import Recording
+from runner.engine.seating import example, seats
+from runner.engine.state import State
 from runner.engine.workload import Workload
 from runner.trial import Trial
 
-CPU_WIDTH = 64
-"""Widest cohort on a CPU core: for small models a wider one falls out of the cache (full width costs 28%)."""
-GPU_WIDTH = 4096
-PROBED_LANES = 32
+CPU_WIDTHS = (16, 32, 64)
+GPU_WIDTHS = (64, 256, 1024, 4096)
+"""Widths to try. On a CPU core small models fall out of the cache beyond the last (full width costs 28%)."""
+TOLERANCE = {"float32": 1e-4, "tf32": 1e-2, "bf16": 2e-2, "float64": 1e-10}
+"""Largest ‖fused − loop‖ / ‖loop‖ of a trial's gradient that counts as the same gradient, by precision."""
+SHORT = 5.0
+"""Seconds of predicted training below which nothing is timed: no contest could earn its own time back."""
+SHARE, LONGEST = 0.03, 3.0
+"""What timing may cost: a share of the predicted time, and seconds."""
+COMPILE_SECONDS = 15.0
+"""What compiling a step takes: 13 s for a first structure, more on a busy machine."""
+PRODUCTS = ("mm", "convolution", "matmul")
+"""Parts of the names of operations that compiling leaves to the same libraries."""
 PROBED_STEPS = 5
-TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
-"""Largest ‖fused − loop‖ / ‖loop‖ of a trial's gradient that counts as the same gradient."""
+KEPT = 0.8
+"""Share of the time outside matrix products that compiling was seen to save (perceptrons: 0.7 to 0.9)."""
 
 
 @dataclass(frozen=True)
 class Question:
     """What to choose for: a sample of a group's trials in their batch layout (one seed if it is "shared").
 
-    requested: "auto" measures, "loop" and "vmap" are taken at their word. width limits the cohorts if given.
+    requested: "auto" measures, an executor is taken at its word. width limits the probes if given: what did not fit
+    before. trials: how many the group has in all; workers: how many processes share them.
     """
 
     sample: tuple[Trial, ...]
     layout: Layout
     requested: str
-    width: int | None
+    width: int | None = None
+    trials: int = 0
+    workers: int = 1
+
+    @property
+    def trial_steps(self) -> int:
+        """Steps of all the group's trials together."""
+        return max(self.trials, len(self.sample)) * self.sample[0].config.budget.steps
 
 
 def choose(workload: Workload, question: Question) -> Choice:
-    """Choose executor and width; a sample of one trial is trained in a loop."""
-    width = question.width or (CPU_WIDTH if workload.device.type == "cpu" else GPU_WIDTH)
-    executor, reason = _verdict(workload, question, min(width, PROBED_LANES))
-    return Choice(executor=executor, layout=question.layout, width=width, reason=reason)
+    """Choose executor, layout and width."""
+    if workload.draws and question.layout != "shared":  # one seed a cohort: masks never depend on company
+        seed = question.sample[0].config.seed
+        own = tuple(trial for trial in question.sample if trial.config.seed == seed)
+        question = replace(question, sample=own, layout="shared")
+    with workload.numerics(), workload.apart():
+        return _Contest(workload, question).choice()
 
 
-def _verdict(workload: Workload, question: Question, lanes: int) -> tuple[str, str]:
-    if question.requested != "auto":
-        return question.requested, "asked for"
-    if len(question.sample) == 1:
-        return "loop", "a single trial"
-    sample, layout = question.sample[:lanes], question.layout
-    objection = _objection(workload, sample, layout)
-    if objection:
-        return "loop", objection
-    solo = _seconds("loop", workload, sample[:1], layout)
-    gain = solo * len(sample) / _seconds("vmap", workload, sample, layout)
-    if gain > 1:
-        return "vmap", f"{gain:.1f}× the loop's speed at {len(sample)} trials"
-    return "loop", f"vmap has only {gain:.1f}× its speed at {len(sample)} trials"
+def compiler_found() -> bool:
+    """Whether torch.compile can build for the CPU: it calls a C++ compiler."""
+    return any(shutil.which(name) for name in ("c++", "g++", "clang++"))
 
 
-def _objection(workload: Workload, sample: Sequence[Trial], layout: Layout) -> str | None:
+class _Contest:
+    """One choice in the making. Times are seconds of a step of one trial; probes stop when their budget is spent."""
+
+    def __init__(self, workload: Workload, question: Question) -> None:
+        self.workload, self.question = workload, question
+        widest = GPU_WIDTHS if workload.device.type == "cuda" else CPU_WIDTHS
+        self.widths = [width for width in widest if width <= (question.width or widest[-1])] or [question.width or 1]
+        self.lanes = min(len(question.sample), self.widths[-1])
+        self.budget = LONGEST
+        self.contest = False
+        self.traced = math.inf
+
+    def choice(self) -> Choice:
+        asked, executor = self.question.requested, "loop"
+        if asked == "loop":
+            return self._loop("asked for")
+        if asked == "auto" and len(self.question.sample) == 1:
+            return self._loop("a single trial" if self.question.trials <= 1 else "a single trial of each seed")
+        objection = _objection(self.workload, self.question)
+        if objection:
+            return self._loop(objection)
+        if asked == "auto":
+            executor, reason = self._fastest()
+        else:
+            executor, reason = self._as_asked(asked)
+        return self._loop(reason) if executor == "loop" else self._fused(executor, reason)
+
+    def _loop(self, reason: str) -> Choice:
+        return Choice("loop", self.question.layout, LOOP_WIDTH, reason)
+
+    def _fused(self, executor: str, reason: str) -> Choice:
+        fitting = lanes_that_fit(self.workload, self.question.workers)
+        widths = [width for width in self.widths if width <= fitting] or [max(1, fitting)]
+        if executor == "traced" and self.contest:
+            width = self._fastest_width(widths)
+        elif executor == "compiled" and self.question.requested == "auto":
+            width = min(self.lanes, widths[-1])  # what was compiled for the probe
+        else:
+            width = widths[-1]
+        return Choice(executor, self.question.layout, width, reason)
+
+    def _fastest_width(self, widths: list[int]) -> int:
+        """The fastest of the widths that can still be timed; if none can, the widest that the probe has seen."""
+        seconds: dict[int, float] = {}
+        for width in widths:
+            if width * self.traced > self.budget:
+                break
+            seconds[width] = self._seconds("traced", width)
+        probed = max((width for width in widths if width <= self.lanes), default=widths[0])
+        return min(seconds, key=seconds.__getitem__) if seconds else probed
+
+    def _as_asked(self, asked: str) -> tuple[str, str]:
+        """An executor asked for by name, or why it is another."""
+        hindrance = _hindrance(self.workload, asked)
+        return ("traced", f"{asked} was asked for, but {hindrance}") if hindrance else (asked, "asked for")
+
+    def _fastest(self) -> tuple[str, str]:
+        """The fastest executor for the whole group, and why."""
+        loop = self._seconds("loop", 1)
+        predicted = loop * self.question.trial_steps
+        if predicted < SHORT:
+            return "traced", f"about {predicted:.1f} s of work: nothing was timed"
+        self.budget, self.contest = min(SHARE * predicted, LONGEST), True
+        lanes = self.lanes
+        traced = self.traced = self._seconds("traced", lanes)
+        if traced >= loop:
+            return "loop", f"fused has only {loop / traced:.1f}× its speed at {lanes} trials"
+        gain = f"{loop / traced:.1f}× the loop's speed at {lanes} trials"
+        if self.workload.device.type == "cuda":
+            return self._graphed_or_traced(loop, traced, gain)
+        return self._compiled_or_traced(loop, traced, gain)
+
+    def _graphed_or_traced(self, loop: float, traced: float, gain: str) -> tuple[str, str]:
+        if _hindrance(self.workload, "graphed"):
+            return "traced", gain
+        graphed = self._seconds("graphed", self.lanes)
+        if graphed >= traced or not self._agrees("graphed"):
+            return "traced", gain
+        return "graphed", f"{loop / graphed:.1f}× the loop's speed at {self.lanes} trials"
+
+    def _compiled_or_traced(self, loop: float, traced: float, gain: str) -> tuple[str, str]:
+        """Compile if what it can save is twice what it costs: each worker compiles, all of them share the saving."""
+        hindrance = _hindrance(self.workload, "compiled")
+        if hindrance:
+            return "traced", f"{gain}; not compiled: {hindrance}"
+        saved = KEPT * traced * _outside_products(self.workload, self.lanes)
+        steps = self.question.trial_steps / self.question.workers
+        if saved * steps < 2 * COMPILE_SECONDS:
+            needed = 2 * COMPILE_SECONDS * self.question.sample[0].config.budget.steps / max(saved * steps, 1e-9)
+            return "traced", f"{gain}; compiling would pay back after {needed:,.0f} steps"
+        if not self._agrees("compiled"):
+            return "traced", f"{gain}; compiled it would not be the same training"
+        compiled = self._seconds("compiled", self.lanes)
+        if compiled >= traced:
+            return "traced", f"{gain}; compiled it has {loop / compiled:.1f}×"
+        gain = f"{loop / compiled:.1f}× the loop's speed at {self.lanes} trials"
+        return "compiled", f"{gain}, uncompiled {loop / traced:.1f}×"
+
+    def _seconds(self, executor: str, lanes: int) -> float:
+        """Seconds a trial-step: the best of a few steps after one to warm up, within the budget."""
+        state, inputs, lane_of = self._seated(executor, lanes)
+        best, began = math.inf, time.perf_counter()
+        for step in range(PROBED_STEPS + 1):
+            block = inputs.block(step, step + 1, lane_of)
+            _wait(self.workload)
+            started = time.perf_counter()
+            EXECUTORS[executor](self.workload, state, block)
+            _wait(self.workload)
+            ended = time.perf_counter()
+            if step > 0 or ended - began > self.budget:
+                best = min(best, ended - started)
+            if ended - began > self.budget:
+                break
+        self.budget = max(0.0, self.budget - (ended - began))
+        return best / lanes
+
+    def _seated(self, executor: str, lanes: int) -> tuple[State, Inputs, np.ndarray]:
+        """A fresh state of so many lanes of the sample (and what the executor adds), its inputs, and who sits where."""
+        sample, layout = self.question.sample, self.question.layout
+        width = seats(self.workload, executor, lanes, 0)
+        lane_of = np.arange(width) % min(lanes, len(sample))
+        return self.workload.start([sample[i] for i in lane_of]), Inputs(sample, layout, self.workload), lane_of
+
+    def _agrees(self, executor: str) -> bool:
+        """Whether a step leaves the slots that traced leaves: after the first they hold the gradient."""
+        slots = []
+        for name in ("traced", executor):
+            state, inputs, lane_of = self._seated(name, self.lanes)
+            EXECUTORS[name](self.workload, state, inputs.block(0, 1, lane_of))
+            slots.append(torch.cat([slot[: self.lanes] for slot in state.slots.values()], dim=1))
+        return _distance(*slots) <= 2 * TOLERANCE[self.workload.precision]
+
+
+def _objection(workload: Workload, question: Question) -> str | None:
     """Why these trials must not be fused, or None: their fused gradient is compared with each one's own."""
-    pair = list(sample[:2])
-    block = Inputs(pair, layout, workload).block(0, 1, np.arange(len(pair)))
+    pair = (question.sample * 2)[:2]
+    block = Inputs(pair, question.layout, workload).block(0, 1, np.arange(2))
     state = workload.start(pair)
     try:
         _, fused_KP, _ = vmap_gradient(workload, block.shared)(state, next(block.feeds(workload)))
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as error:  # whatever torch says against fusing this model is the reason
         return f"vmap cannot take this model: {str(error).splitlines()[0]}"
-    worst = 0.0
-    for k in range(len(pair)):
-        _, solo_1P, _ = solo_gradient(workload)(state.lane(k), next(block.lane(k).feeds(workload)))
-        worst = max(worst, float((fused_KP[k] - solo_1P[0]).norm() / solo_1P.norm().clamp(min=1e-30)))
-    if not math.isfinite(worst) or worst > TOLERANCE[workload.dtype]:
-        return f"the fused gradient differs from the loop's by {worst:.1e}"
+    lanes = [(state.lane(k), next(block.lane(k).feeds(workload))) for k in range(2)]
+    solo_KP = torch.cat([solo_gradient(workload)(*lane)[1] for lane in lanes])
+    worst = _distance(solo_KP, fused_KP)
+    if worst <= TOLERANCE[workload.precision]:
+        return None
+    return f"the fused gradient differs from the loop's by {worst:.1e}"
+
+
+def _distance(expected_KP: torch.Tensor, found_KP: torch.Tensor) -> float:
+    """The largest ‖found − expected‖ / ‖expected‖ of a trial; NaN, which is below no tolerance, where one has NaN."""
+    lengths_K = expected_KP.norm(dim=1).clamp(min=1e-30)
+    return float(((found_KP - expected_KP).norm(dim=1) / lengths_K).max())
+
+
+def _hindrance(workload: Workload, executor: str) -> str | None:
+    """Why an executor cannot train this here, or None."""
+    if executor == "graphed" and workload.device.type != "cuda":
+        return "CUDA graphs need a CUDA device"
+    if executor in ("compiled", "graphed") and workload.draws:
+        return "the model draws random numbers in its forward pass"
+    if executor == "compiled" and workload.device.type == "cpu" and not compiler_found():
+        return "there is no C++ compiler"
     return None
 
 
-def _seconds(executor: str, workload: Workload, sample: Sequence[Trial], layout: Layout) -> float:
-    """Seconds of one step of the sample, the best of a few after a warm-up."""
-    state, inputs = workload.start(sample), Inputs(sample, layout, workload)
-    best = math.inf
-    for step in range(PROBED_STEPS):
-        block = inputs.block(step, step + 1, np.arange(len(sample)))
-        _wait(workload)
-        started = time.perf_counter()
-        EXECUTORS[executor](workload, state, block)
-        _wait(workload)
-        best = min(best, time.perf_counter() - started)
-    return best
+def _outside_products(workload: Workload, lanes: int) -> float:
+    """The share of a recorded gradient's time that is not matrix products and convolutions."""
+    state, feed = example(workload, lanes)
+    gradient = vmap_gradient(workload, shared=True)
+    recording = Recording(lambda theta: gradient(replace(state, theta=theta), feed), [state.theta])
+    recording(state.theta)
+    with profile() as profiler:
+        recording(state.theta)
+    spent = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
+    products = sum(time for name, time in spent.items() if any(word in name for word in PRODUCTS))
+    return float(1 - products / max(sum(spent.values()), 1e-9))
 
 
 def _wait(workload: Workload) -> None:

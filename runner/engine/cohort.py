@@ -83,7 +83,7 @@ def train(
     asked between blocks whether a checkpoint is due. Whether one is taken changes nothing in the training.
     """
     started = time.monotonic()
-    with workload.numerics(), torch.random.fork_rng(enabled=workload.draws):
+    with workload.numerics(), workload.apart():
         course = _Course(cohort, workload, tick, resume)
         course.run(keeping)
     seconds = (time.monotonic() - started) / len(cohort.trials)
@@ -142,8 +142,7 @@ class _Course:
         else:
             self.record = Record.start(self.steps, len(cohort.trials))
             self.state = workload.start(cohort.trials)
-            if seats(workload, cohort.executor, self.state.lanes, 0) != self.state.lanes:
-                self._sit(np.arange(self.state.lanes))
+            self._sit(np.arange(self.state.lanes), present=0)
             self._measure()
 
     def run(self, keeping: Keeping | None) -> None:
@@ -194,14 +193,14 @@ class _Course:
             record.hashes[place] = self._hash_of(int(np.flatnonzero(record.lane_of == place)[0]))
         kept = np.flatnonzero(record.diverged_step_N[record.lane_of] < 0)
         record.lane_of = record.lane_of[kept]
-        self._sit(kept)
+        self._sit(kept, present=self.state.lanes)
         return len(dead)
 
-    def _sit(self, kept: np.ndarray) -> None:
+    def _sit(self, kept: np.ndarray, present: int) -> None:
         """Make the state one of the lanes `kept` and as many spare ones as the executor wants."""
         if not len(kept):
             return
-        width = seats(self.workload, self.cohort.executor, len(kept), self.state.lanes)
+        width = seats(self.workload, self.cohort.executor, len(kept), present)
         index = np.concatenate([kept, np.repeat(kept[-1:], width - len(kept))])
         self.state = self.state.keep(torch.as_tensor(index, device=self.workload.device))
 

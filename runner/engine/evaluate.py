@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.func import vmap
 
+from runner.engine.examples import Examples
 from runner.engine.state import State
 from runner.engine.workload import Workload
 
-CHUNK = 512
-"""Rows evaluated at once. A constant, since another chunking may round differently."""
+CHUNK, NUMBERS = 512, 2**18
+"""Outputs of a trial evaluated at once, a text's row having one at each place; and numbers that go in for them, which
+is less for images: an activation of ResNet-18 is 20 times its image. Constants, since another chunking may round
+differently."""
 
 
 @torch.no_grad()
@@ -19,13 +24,20 @@ def evaluate(workload: Workload, state: State, split: str, executor: str) -> dic
     totals = None
     workload.module.eval()
     try:
-        for x, y in workload.splits[split].chunks(CHUNK):
+        examples = workload.splits[split]
+        for x, y in examples.chunks(_rows(examples)):
             sums = workload.task.sums(_outputs(workload, state, x, executor), y)
             totals = sums if totals is None else totals + sums
     finally:
         workload.module.train()
     assert totals is not None
     return workload.task.finish(totals)
+
+
+def _rows(examples: Examples) -> int:
+    """How many rows of these examples are evaluated at once."""
+    places, numbers = math.prod(examples.y.shape[1:]), math.prod(examples.x.shape[1:])
+    return max(1, min(CHUNK // places, NUMBERS // numbers))
 
 
 def _outputs(workload: Workload, state: State, x: Tensor, executor: str) -> Tensor:

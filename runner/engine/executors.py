@@ -19,7 +19,7 @@ from torch import Tensor
 
 from runner.engine.gradient import solo_gradient, vmap_gradient
 from runner.engine.inputs import Block
-from runner.engine.programs import compiled_step, graphed_step, traced_gradient
+from runner.engine.programs import compiled_step, graphed_step, recorded
 from runner.engine.state import State
 from runner.engine.step import Gradient, train_step
 from runner.engine.workload import Workload
@@ -30,19 +30,22 @@ Executor = Callable[[Workload, State, Block], Tensor]
 
 def run_loop(workload: Workload, state: State, block: Block) -> Tensor:
     """Advance one lane through the whole block, then the next."""
-    losses = [_run(workload, solo_gradient(workload), state.lane(k), block.lane(k)) for k in range(state.lanes)]
+    losses = [
+        _run(workload, lambda: solo_gradient(workload), state.lane(k), block.lane(k), "loop")
+        for k in range(state.lanes)
+    ]
     state.step += block.steps
     return torch.cat(losses, dim=1)
 
 
 def run_vmap(workload: Workload, state: State, block: Block) -> Tensor:
     """Advance all lanes together: one batched gradient a step."""
-    return _run(workload, vmap_gradient(workload, block.shared), state, block)
+    return _run(workload, lambda: vmap_gradient(workload, block.shared), state, block)
 
 
 def run_traced(workload: Workload, state: State, block: Block) -> Tensor:
     """Advance all lanes together by a recorded gradient."""
-    return _run(workload, traced_gradient(workload, block.shared), state, block)
+    return _run(workload, lambda: vmap_gradient(workload, block.shared), state, block, "traced")
 
 
 def run_compiled(workload: Workload, state: State, block: Block) -> Tensor:
@@ -70,7 +73,13 @@ EXECUTORS: dict[str, Executor] = {
 }
 
 
-def _run(workload: Workload, gradient: Gradient, state: State, block: Block) -> Tensor:
-    asking = state.theta.device.type == "cpu"
-    losses = [train_step(workload.recipe, gradient, state, feed, asking=asking) for feed in block.feeds(workload)]
+def _run(
+    workload: Workload, gradient: Callable[[], Gradient], state: State, block: Block, recording: str | None = None
+) -> Tensor:
+    """Take the steps of a block. recording: the name under which the gradient is recorded, if it is."""
+    asking, chosen, losses = state.theta.device.type == "cpu", None, []
+    for feed in block.feeds(workload):
+        if chosen is None:
+            chosen = recorded(workload, recording, gradient, state, feed) if recording else gradient()
+        losses.append(train_step(workload.recipe, chosen, state, feed, asking=asking))
     return torch.stack(losses)

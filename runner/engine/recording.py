@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
@@ -19,6 +19,8 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_u
 aten = torch.ops.aten
 ALIASES = (aten.detach.default, aten.alias.default)
 """Operations of autograd's bookkeeping alone: their result is their argument."""
+READS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+"""Marks of operations whose result Python may branch on, and a recording would not."""
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -28,11 +30,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
         self.constants: dict[str, Tensor] = {}
+        self.reads_values = False
         self.kept: list[Tensor] = list(inputs)
         self.nodes = {id(tensor): self.graph.placeholder(f"in{i}") for i, tensor in enumerate(inputs)}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
+        self.reads_values |= bool(READS & {*func.tags})
         if func in ALIASES:
             self._name(result, self.node_of(args[0]))
         else:
@@ -41,8 +45,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _note(self, result: Any, node: fx.Node) -> None:
-        sizes = [part.numel() for part in tree_leaves(result) if isinstance(part, Tensor)]
-        node.meta["numbers"] = min(filter(None, sizes), default=1)
+        made = [part for part in tree_leaves(result) if isinstance(part, Tensor)]
+        node.meta["numbers"] = [part.numel() for part in made if part.numel() and part.is_floating_point()]
+        node.meta["bytes"] = 0 if made and made[0]._is_view() else sum(part.nbytes for part in made)
         if isinstance(result, Tensor):
             self._name(result, node)
         elif isinstance(result, (tuple, list)):
@@ -63,17 +68,27 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self.nodes[id(tensor)]
 
 
+class Operation(NamedTuple):
+    """An operation by torch's name, how many numbers each of its results has (if floating), and the memory of all."""
+
+    name: str
+    numbers: list[int]
+    bytes: int
+
+
 class Recording:
     """A function of trees of tensors, as the operations that one run of it did.
 
     Called with trees of the same make it does them again and returns what the function returned, in place changes
-    of its arguments included. `program` takes and returns the trees' tensors as flat lists.
+    of its arguments included. reads_values: whether Python saw numbers of a tensor, and may have acted on them.
+    `program` takes and returns the trees' tensors as flat lists.
     """
 
     def __init__(self, function: Callable[..., Any], inputs: Sequence[Any]) -> None:
         recorder = _Recorder(_tensors(inputs))
         with recorder:
             parts, self.make = tree_flatten(function(*inputs))
+        self.reads_values = recorder.reads_values
         recorder.graph.output([recorder.node_of(part) for part in parts])
         self.graph = recorder.graph
         self.program: Callable[..., list[Tensor]] = fx.GraphModule(recorder.constants, recorder.graph)
@@ -81,10 +96,12 @@ class Recording:
     def __call__(self, *inputs: Any) -> Any:
         return tree_unflatten(self.program(*_tensors(inputs)), self.make)
 
-    def operations(self) -> list[tuple[str, int]]:
-        """The recorded operations of torch: name, and how many numbers the smallest of its results has."""
+    def operations(self) -> list[Operation]:
+        """The recorded operations of torch, in order."""
         nodes = [node for node in self.graph.nodes if isinstance(node.target, torch._ops.OpOverload)]
-        return [(node.target.overloadpacket.__name__, node.meta["numbers"]) for node in nodes]
+        return [
+            Operation(node.target.overloadpacket.__name__, node.meta["numbers"], node.meta["bytes"]) for node in nodes
+        ]
 
 
 def _tensors(inputs: Sequence[Any]) -> list[Tensor]:

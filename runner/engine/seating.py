@@ -17,6 +17,7 @@ import torch
 from runner.engine.gradient import vmap_gradient
 from runner.engine.inputs import Feed
 from runner.engine.recording import Recording
+from runner.engine.state import State
 from runner.engine.workload import Workload
 
 NARROWEST = 2
@@ -24,16 +25,16 @@ TAIL = 64
 """Numbers at the end of an array that a vectorised kernel may treat apart: four vectors of 16, float32 on AVX-512."""
 _UNIFORM = """
 _log_softmax _log_softmax_backward_data _softmax _softmax_backward_data _to_copy _unsafe_view abs add addmm arange
-avg_pool2d avg_pool2d_backward baddbmm bmm cat clamp_min clone convolution convolution_backward copy_ div embedding
-embedding_dense_backward empty_like eq exp expand fill_ full full_like gather ge gt index leaky_relu
+avg_pool2d avg_pool2d_backward baddbmm bernoulli bmm cat clamp_min clone convolution convolution_backward copy div
+embedding embedding_dense_backward empty empty_like exp expand fill full full_like gather index leaky_relu
 leaky_relu_backward lift_fresh masked_fill max_pool2d_with_indices max_pool2d_with_indices_backward mean mm mul
 native_dropout native_dropout_backward native_group_norm native_group_norm_backward native_layer_norm
-native_layer_norm_backward ne neg new_empty new_zeros ones_like permute relu rsqrt scatter scatter_add select
+native_layer_norm_backward neg new_empty new_zeros ones ones_like permute relu rsqrt scatter scatter_add select
 select_backward slice slice_backward split split_with_sizes sqrt squeeze stack sub sum t tanh tanh_backward
 threshold_backward transpose unbind unsqueeze view where zeros zeros_like
 """
 UNIFORM = frozenset(_UNIFORM.split())
-"""Operations that were seen to round alike wherever a number lies. For any other, spare lanes are added."""
+"""Operations, also in place, that were seen to round alike wherever a number lies. Any other calls for spare lanes."""
 
 
 def seats(workload: Workload, executor: str, living: int, lanes: int) -> int:
@@ -42,26 +43,33 @@ def seats(workload: Workload, executor: str, living: int, lanes: int) -> int:
         return living
     if executor in ("vmap", "traced"):
         return max(living + spare_lanes(workload), NARROWEST)
-    made = [width for kind, width in workload.widths if kind == executor and living <= width < 2 * living]
-    if living <= lanes < 2 * living:
-        made.append(lanes)
-    return min(made, default=living)
+    made = [lanes, *(width for kind, width in workload.widths if kind == executor)]
+    return min((width for width in made if living <= width < 2 * living), default=max(living, NARROWEST))
 
 
 def spare_lanes(workload: Workload) -> int:
-    """Lanes that must follow the last trial's for its bits to be its own; found by recording a gradient once."""
-    if "spare lanes" not in workload.programs:
-        workload.programs["spare lanes"] = _spare_lanes(workload)
-    spare: int = workload.programs["spare lanes"]
-    return spare
+    """Lanes that must follow the last trial's for its bits to be its own."""
+    operations = [each for each in recorded_pair(workload).operations() if each.name.rstrip("_") not in UNIFORM]
+    lanes = [numbers / NARROWEST for each in operations for numbers in each.numbers]
+    return math.ceil(TAIL / min(lanes)) if any(numbers % TAIL for numbers in lanes) else 0
 
 
-def _spare_lanes(workload: Workload) -> int:
-    state, train = workload.template_state(NARROWEST), workload.splits["train"]
+def recorded_pair(workload: Workload) -> Recording:
+    """The gradient of two lanes, recorded once to learn what it is made of."""
+    if "pair" not in workload.programs:
+        state, feed = example(workload, NARROWEST)
+        gradient = vmap_gradient(workload, shared=True)
+        with workload.apart():
+            workload.programs["pair"] = Recording(
+                lambda theta: gradient(replace(state, theta=theta), feed), [state.theta]
+            )
+    recording: Recording = workload.programs["pair"]
+    return recording
+
+
+def example(workload: Workload, lanes: int) -> tuple[State, Feed]:
+    """So many lanes with the template's weights, and a batch for them to share."""
+    train = workload.splits["train"]
     batch = train.take(torch.arange(min(workload.batch_size, train.rows), device=train.home))
     feed = Feed(batch, {}, None, torch.tensor(0), key=0 if workload.draws else None)
-    gradient = vmap_gradient(workload, shared=True)
-    with torch.random.fork_rng(enabled=workload.draws):
-        recording = Recording(lambda theta: gradient(replace(state, theta=theta), feed), [state.theta])
-    apart = [numbers for name, numbers in recording.operations() if name not in UNIFORM]
-    return math.ceil(TAIL * NARROWEST / min(apart)) if apart else 0
+    return workload.template_state(lanes), feed

@@ -5,6 +5,7 @@ Everything here is shared by all lanes of a cohort; what differs between them is
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._pytree import tree_leaves
 
 from data.augment import Augment
 from data.load import load_splits
@@ -60,6 +62,8 @@ class Workload:
         task, splits = task_of(config.task, arrays.kind), on_device(arrays, device, dtype)
         module = initialised(config, extent).to(device=device, dtype=dtype)
         refuse_misfit(module, task, splits["train"], extent)
+        if config.budget.batch_size == 1:
+            _refuse_lone_row(module, splits["train"])
         layout = ParameterLayout.of(module)
         return cls(
             module=module,
@@ -87,16 +91,34 @@ class Workload:
         """(executor, K) of the whole-step programs made so far."""
         return [key[:2] for key in self.programs if isinstance(key, tuple) and key[0] in ("compiled", "graphed")]
 
-    @cached_property
+    @property
     def draws(self) -> bool:
-        """Whether a forward pass in training draws random numbers: found out by making one."""
+        """Whether a forward pass in training draws random numbers."""
+        return self._habits[0]
+
+    @property
+    def steady(self) -> bool:
+        """Whether a forward pass leaves the module's Python attributes as they were; if not, no recording holds."""
+        return self._habits[1]
+
+    @cached_property
+    def _habits(self) -> tuple[bool, bool]:
+        """(draws, steady), found out by making a forward pass."""
         train = self.splits["train"]
         x, _ = train.take(torch.arange(min(self.batch_size, train.rows), device=train.home))
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), torch.no_grad():
-            before = _generators(self.device)
+        with self._fork(), torch.no_grad():
+            generators, attributes = _generators(self.device), _attributes(self.module)
             self.forward(dict(self.module.named_parameters()), dict(self.module.named_buffers()), x)
-            return any(not torch.equal(a, b) for a, b in zip(before, _generators(self.device), strict=True))
+            after = _generators(self.device)
+        draws = any(not torch.equal(a, b) for a, b in zip(generators, after, strict=True))
+        return draws, attributes == _attributes(self.module)
+
+    def apart(self) -> AbstractContextManager[None]:
+        """Where torch's generators may be seeded at will: they are put back as they were."""
+        return self._fork() if self.draws else nullcontext()
+
+    def _fork(self) -> AbstractContextManager[None]:
+        return torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else [])
 
     @contextmanager
     def numerics(self) -> Iterator[None]:
@@ -156,6 +178,20 @@ class Workload:
         return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
 
 
+INTERNAL = frozenset(vars(nn.Module()))
+"""What every module holds: its parameters, buffers, parts and hooks."""
+
+
+def _attributes(module: nn.Module) -> dict[tuple[str, str], str]:
+    """What a module and its parts hold besides tensors and parts, as text."""
+    return {
+        (name, key): repr(value)
+        for name, part in module.named_modules()
+        for key, value in vars(part).items()
+        if key not in INTERNAL and not any(isinstance(leaf, Tensor) for leaf in tree_leaves(value))
+    }
+
+
 def _generators(device: torch.device) -> list[Tensor]:
     return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
 
@@ -184,3 +220,19 @@ def refuse_misfit(module: nn.Module, task: Task, train: Examples, extent: Extent
             f"expected one tensor of shape {list(expected)}",
             "build it for `extent.outputs`, the number of classes, values or tokens of the dataset",
         )
+
+
+@torch.no_grad()
+def _refuse_lone_row(module: nn.Module, train: Examples) -> None:
+    """Raise ConfigError where BatchNorm would meet a single value, of which there is no deviation."""
+    x, _ = train.take(torch.zeros(1, dtype=torch.int64, device=train.home))
+    with torch.random.fork_rng(devices=[]):
+        try:
+            copy.deepcopy(module).train()(x)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ConfigError(
+                "budget.batch_size is 1, but the model has BatchNorm, which needs two examples or more in a batch",
+                "raise budget.batch_size, or take another normalisation",
+            ) from None

@@ -6,6 +6,7 @@ States what the analysis found; estimates nothing.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from runner.analysis import Answer, Coupling
@@ -25,6 +26,8 @@ MEANING = {
     "only wd/lr matters": "at twice the learning rate, twice the weight decay",
 }
 """Verdicts that have a plain meaning, in the words of somebody who turns the knobs."""
+COMMON = 0.2
+"""A caveat that a smaller share of an answer's numbers carries is about those alone."""
 OPEN = "not identified"
 """Labels that begin so differ in the reason, which the panel gives."""
 
@@ -275,19 +278,21 @@ def _widen(answers: Sequence[Answer]) -> list[Markup]:
         if isinstance(answer, Coupling):
             for edge in answer.edge:
                 axis = {"lr": "the learning rate", "wd": "the weight decay"}[edge.axis]
-                panels.setdefault(f"{axis} {edge.side}", []).append(answer.panel)
+                panels.setdefault(f"{axis} {edge.side} what was tried", []).append(answer.panel)
     return [
-        join(f"To learn more, widen {where} what was tried: ", _list([name(p) for p in dict.fromkeys(found)]), ".")
+        join(f"To learn more, widen {where}: ", _list([name(p) for p in dict.fromkeys(found)]))
         for where, found in panels.items()
     ]
 
 
 def _said(answers: Sequence[Answer]) -> list[Markup]:
-    """The caveats of the findings themselves, each once, with the panels it holds for."""
+    """The caveats that a good part of an answer's numbers carry, each once, with the panels it holds for."""
     panels: dict[str, list[str]] = {}
     for answer in answers:
-        for caveat in dict.fromkeys(caveat for finding in answer.findings for caveat in finding.caveats):
-            panels.setdefault(caveat, []).append(answer.panel)
+        carried = Counter(caveat for finding in answer.findings for caveat in finding.caveats)
+        for caveat, number in carried.items():
+            if number >= COMMON * len(answer.findings):
+                panels.setdefault(caveat, []).append(answer.panel)
     several = len(answers) > 1
     return [
         join(_capital(caveat), *([" (", _list([name(p) for p in where]), ")"] if several else []), ".")

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 from typing import Literal
 
 from runner.ramp import Colour, code, colour, share
 from runner.report.markup import Markup, join, px, tag
 from runner.report.ruler import Ruler
-from runner.summary import Cell
+from runner.summary import UNTRAINED_LOSS, Cell, chance_loss
 
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 8.0, 16.0, 36.0
 REACH = 0.6
-"""Losses up to e^.6 = 1.8 times the best have colours of their own; all beyond share the darkest."""
+"""Losses up to e^.6 = 1.8 times the best have colours of their own, or up to the median of the cells that trained
+where that is more; all beyond share the darkest."""
+
+
+def is_guess(cell: Cell) -> bool:
+    """Whether a cell's loss is that of a net that was not trained."""
+    chance = chance_loss(cell.rows[0].config, cell.metric)
+    return chance is not None and cell.usable and math.exp(cell.score) >= UNTRAINED_LOSS * chance
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,10 @@ class Scores:
         if not scores:
             return None
         best, worst = min(scores), max(scores)
-        return cls(best, min(worst, best + reach) if usable[0].metric.endswith("loss") else worst)
+        if not usable[0].metric.endswith("loss"):
+            return cls(best, worst)
+        trained = [cell.score for cell in usable if not is_guess(cell)]
+        return cls(best, min(worst, max(best + reach, median(trained or scores))))
 
     def colour(self, score: float) -> Colour:
         """Return the colour of a score; the square root spends half of the ramp on the best quarter."""
@@ -103,3 +115,12 @@ def runs(points: Sequence[tuple[float, float] | None]) -> list[list[tuple[float,
             found.append([])
         found[-1].append(here)
     return [run for run in found if run]
+
+
+def named_ends(ends: Sequence[tuple[tuple[float, float], str]], right: float) -> list[Markup]:
+    """The name of each line at its last point, moved down where another name stands."""
+    placed, below = [], -math.inf
+    for (at, height), name in sorted(ends, key=lambda end: end[0][1]):
+        below = max(height - 6, below + 12)
+        placed.append(tag("text", name, x=min(at, right), y=below, class_="tick end strong halo-text"))
+    return placed

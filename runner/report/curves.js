@@ -69,7 +69,7 @@
     }));
     const what = DATA.curves.map((series, i) => {
       const line = DATA.curves.length === 1 ? "" : i ? "thick: " : "thin: ";
-      return `${line}${series.title}${series.mean > 1 ? ` (means of ${series.mean} steps)` : ""}`;
+      return `${line}${series.title}${series.span > 1 ? ` (${series.peaks ? "highest" : "mean"} of ${series.span} steps)` : ""}`;
     });
     if (what.length) key.append(make("li", {class: "note"}, what.join("; ")));
   }

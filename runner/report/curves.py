@@ -26,14 +26,16 @@ MOST, FEWEST = 64, 6
 class Curves:
     """One series of many trials. `coded[i]` has two letters a step of `steps`, as far as trial i went.
 
-    low, high: log10 of the values that the lowest and highest level stand for. mean_of: steps averaged in a point.
+    low, high: log10 of the values that the lowest and highest level stand for. span: steps that a point is the mean
+    of, or, if `peaks`, the highest value of.
     """
 
     name: str
     steps: tuple[int, ...]
     low: float
     high: float
-    mean_of: int
+    span: int
+    peaks: bool
     coded: tuple[str, ...]
 
     def packed(self) -> Mapping[str, object]:
@@ -43,7 +45,8 @@ class Curves:
             "steps": list(self.steps),
             "low": round(self.low, 5),
             "high": round(self.high, 5),
-            "mean": self.mean_of,
+            "span": self.span,
+            "peaks": self.peaks,
             "coded": list(self.coded),
         }
 
@@ -58,8 +61,8 @@ def chosen_series(names: Iterable[str], metric: str) -> list[str]:
     return (wanted or names)[:2]
 
 
-def pack(name: str, trials: Sequence[Series | None], most: int) -> Curves | None:
-    """Return one series of every trial in at most `most` points each; None if no trial has it."""
+def pack(name: str, trials: Sequence[Series | None], most: int, *, peaks: bool = False) -> Curves | None:
+    """Return one series of every trial in at most `most` points each, spikes kept if `peaks`; None if none has it."""
     there = [one for one in trials if one is not None and len(one.steps)]
     if not there:
         return None
@@ -67,13 +70,13 @@ def pack(name: str, trials: Sequence[Series | None], most: int) -> Curves | None
     every = np.unique(np.concatenate(list(seen.values())))
     width = 1 if len(every) <= most else -(-(int(every[-1]) + 1) // most)
     grid = every if width == 1 else np.unique(every // width)
-    averaged = [_averaged(one, grid, width) if one is not None else np.empty(0) for one in trials]
-    finite = np.concatenate([values[np.isfinite(values) & (values > 0)] for values in averaged] or [np.ones(1)])
+    thinned = [_thinned(one, grid, width, peaks) if one is not None else np.empty(0) for one in trials]
+    finite = np.concatenate([values[np.isfinite(values) & (values > 0)] for values in thinned] or [np.ones(1)])
     low, high = (float(np.log10(finite.min())), float(np.log10(finite.max()))) if len(finite) else (0.0, 1.0)
     high = max(high, low + 1e-6)
     steps = grid if width == 1 else grid * width + width // 2
-    coded = tuple(_coded(values, low, high) for values in averaged)
-    return Curves(name, tuple(int(step) for step in steps), low, high, width, coded)
+    coded = tuple(_coded(values, low, high) for values in thinned)
+    return Curves(name, tuple(int(step) for step in steps), low, high, width, peaks, coded)
 
 
 def points_for(trials: int, series: int) -> int:
@@ -81,9 +84,13 @@ def points_for(trials: int, series: int) -> int:
     return max(FEWEST, min(MOST, BUDGET // max(1, 2 * trials * series)))
 
 
-def _averaged(one: Series, grid: np.ndarray, width: int) -> np.ndarray:
-    """The means over each point of `grid`, NaN where there are none; as long as the series goes."""
+def _thinned(one: Series, grid: np.ndarray, width: int, peaks: bool) -> np.ndarray:
+    """Mean or maximum over each point of `grid`, NaN where there is no value; as long as the series goes."""
     place = np.searchsorted(grid, one.steps // width)
+    if peaks:
+        highest = np.full(place[-1] + 1 if len(place) else 0, np.nan)
+        np.fmax.at(highest, place, one.values)
+        return highest
     counts = np.bincount(place)
     with np.errstate(invalid="ignore", over="ignore"):
         return np.bincount(place, weights=one.values) / np.where(counts, counts, np.nan)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from runner.analysis import Finding, Sensitivity, Warmup
 from runner.figures import figure
-from runner.report.chart import LEFT, Frame, dots, path, svg
+from runner.report.chart import LEFT, Frame, dots, named_ends, path, runs, svg
 from runner.report.markup import Markup, px, tag
 from runner.report.ruler import Ruler
 
@@ -43,8 +43,8 @@ def draw_sensitivity(answer: Sensitivity) -> Markup:
     """Return the sensitivity of each curve as a dot with its interval, a line each."""
     known = [(curve.name, curve.sensitivity) for curve in answer.curves if curve.sensitivity.estimate is not None]
     ends = [end for _, f in known for end in (f.estimate, f.low, f.high) if end is not None]
-    x = Ruler([0.0, max(ends, default=1.0) * 1.05], 12.0, WIDTH - 12, pad=0)
-    x.log, x.values = False, [0.0] * 99
+    least, most = min([0.0, *ends]), max(ends, default=1.0)
+    x = Ruler([least, most + (most - least) * 0.05], 12.0, WIDTH - 12, pad=0, round_ticks=True)
     height, drawn = 8.0, []
     for curve, finding in known:
         height += 30
@@ -67,16 +67,18 @@ def _draw(traces: Sequence[Trace], x_title: str, y_title: str) -> Markup:
     if not values:
         return tag("p", f"{y_title.capitalize()}: not identified.", class_="note")
     x = Ruler(places, LEFT, WIDTH - 12)
-    y = Ruler(values, HEIGHT - 36, 14.0, pad=0.3)
-    drawn = [_trace(name, points, x, y, i) for i, (name, points) in enumerate(known)]
+    y = Ruler(values, HEIGHT - 36, 14.0, pad=0.3, round_ticks=True)
+    drawn = [_trace(points, x, y, i) for i, (_, points) in enumerate(known)]
+    ends = [((x.at(points[-1][0]), y.at(points[-1][1].estimate or 0.0)), name) for name, points in known if points]
     frame = Frame(x, y, WIDTH, HEIGHT).draw(x_title, y_title)
-    return svg(WIDTH, HEIGHT, frame, *drawn, label=f"{y_title} against {x_title}")
+    return svg(WIDTH, HEIGHT, frame, *drawn, *named_ends(ends, WIDTH - 14), label=f"{y_title} against {x_title}")
 
 
-def _trace(name: str, points: Sequence[tuple[float, Finding]], x: Ruler, y: Ruler, number: int) -> Markup:
+def _trace(points: Sequence[tuple[float, Finding]], x: Ruler, y: Ruler, number: int) -> Markup:
     placed = [(x.at(at), y.at(f.estimate or 0.0)) for at, f in points]
     if not placed:
         return Markup("")
+    estimates = runs([None if f.side else place for place, (_, f) in zip(placed, points, strict=True)])
     bars = "".join(
         f"M{px(x.at(at))} {px(y.at(f.low))}V{px(y.at(f.high))}"
         for at, f in points
@@ -91,8 +93,7 @@ def _trace(name: str, points: Sequence[tuple[float, Finding]], x: Ruler, y: Rule
     return tag(
         "g",
         tag("path", class_="bars", d=bars + arrows) if bars or arrows else "",
-        tag("path", class_="bold", d=path(placed)),
+        tag("path", class_="bold", d="".join(path(run) for run in estimates)),
         tag("path", class_="dots", d=dots(placed)),
-        tag("text", name, x=placed[-1][0], y=placed[-1][1] - 8, class_="tick end strong halo-text") if name else "",
         class_=f"measured line{number}",
     )

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 
 from runner.analysis import Answer, Coupling, RowFit, Warmup
 from runner.figures import figure, short
-from runner.report.chart import LEFT, TOP, Frame, Scores, cross, path, svg
+from runner.report.chart import LEFT, TOP, Frame, Scores, cross, is_guess, path, svg
 from runner.report.markup import Markup, join, px, tag
 from runner.report.ruler import Ruler, numbers
 from runner.report.words import Places, decay_key, metric_title, result, short_title, title
-from runner.summary import UNTRAINED_LOSS, Cell, Declared, Panel, chance_loss
+from runner.summary import Cell, Declared, Panel
 
 WIDTH, HEIGHT = 400.0, 350.0
 AREA = (LEFT, WIDTH - 8, TOP, HEIGHT - 36)  # left, right, top, bottom
@@ -104,12 +104,6 @@ def _empty(cell: Cell) -> bool:
     return cell.mean is None and not cell.diverged and not cell.failed
 
 
-def is_guess(cell: Cell) -> bool:
-    """Whether a cell's loss is that of a net that was not trained."""
-    chance = chance_loss(cell.rows[0].config, cell.metric)
-    return chance is not None and cell.usable and math.exp(cell.score) >= UNTRAINED_LOSS * chance
-
-
 def _glyphs(panel: Panel, boxes: Mapping[int, Box]) -> Markup:
     """What is no plain result: a cross for diverged, half of one for some seeds, a bar for a guess, a dot for none."""
     crosses, strokes, bars, points = [], [], [], []
@@ -159,7 +153,7 @@ def _over(answer: Answer, frame: Frame) -> Markup:
         return _ridge(answer, frame)
     if not isinstance(answer, Warmup):
         return Markup("")
-    known = [(level.spike_free.estimate, level.warmup) for level in answer.levels]
+    known = [(level.spike_free.estimate, level.warmup) for level in answer.levels if level.spike_free.side != "<"]
     points = [(frame.x.at(rate), frame.y.at(steps)) for rate, steps in known if rate is not None]
     lines = (tag("path", class_=class_, d=path(points)) for class_ in ("halo", "line"))
     return tag("g", *lines, *(tag("circle", class_="kept", cx=x, cy=y, r=3.2) for x, y in points), class_="ridge")

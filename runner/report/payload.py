@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runner.analysis import Warmup
 from runner.canonical import Scalar
 from runner.figures import is_number
 from runner.inert import clean
@@ -44,7 +45,16 @@ def _curves(source: Source, rows: Sequence[Row]) -> list[Mapping[str, object]]:
         chosen = chosen or chosen_series(found, source.study.metric)
         read[row.trial_id] = {name: found[name] for name in chosen if name in found}
     most = points_for(len(rows), len(chosen))
-    made = (pack(name, [read.get(row.trial_id, {}).get(name) for row in rows], most) for name in chosen)
+    spikes = any(isinstance(answer, Warmup) for answer in source.answers)
+    made = (
+        pack(
+            name,
+            [read.get(row.trial_id, {}).get(name) for row in rows],
+            most,
+            peaks=spikes and name.startswith("train/"),
+        )
+        for name in chosen
+    )
     return [{**curves.packed(), "title": metric_title(curves.name)} for curves in made if curves is not None]
 
 

@@ -21,13 +21,16 @@ WIDE_RANGE = 8.0
 class Ruler:
     """Maps the numbers of an axis to pixels from `start` to `end` (which may be the smaller).
 
-    A logarithmic ruler keeps 0 in a strip of its own at the start: it is no limit of small values.
+    A logarithmic ruler keeps 0 in a strip of its own at the start: it is no limit of small values. Ticks are the
+    axis' own values, or with `round_ticks` round ones.
     """
 
-    def __init__(self, values: Iterable[float], start: float, end: float, *, pad: float = 0.5) -> None:
+    def __init__(
+        self, values: Iterable[float], start: float, end: float, *, pad: float = 0.5, round_ticks: bool = False
+    ) -> None:
         numbers = sorted(set(values))
         positive = [value for value in numbers if value > 0]
-        self.values = numbers
+        self._own = [] if round_ticks else numbers
         self.log = len(positive) > 1 and numbers[0] >= 0 and positive[-1] / positive[0] >= WIDE_RANGE
         self.has_zero = self.log and numbers[0] == 0
         self._way = math.copysign(1.0, end - start)
@@ -70,10 +73,10 @@ class Ruler:
         return [(self.zero, "0"), *((at, label) for at, label in ticks if abs(at - self.zero) > NEAR)]
 
     def _ticks(self, most: int, fractions: bool) -> list[tuple[float, str]]:
-        named = labels(self.values, fractions=fractions)
+        named = labels(self._own, fractions=fractions)
         binary = any("/" in label for label in named.values())
-        own = [value for value in self.values if not (self.has_zero and value == 0)]
-        if len(own) <= most or binary:
+        own = [value for value in self._own if not (self.has_zero and value == 0)]
+        if 0 < len(own) <= most or binary:
             stride = math.ceil(len(own) / most)
             return [(self.at(value), named[value]) for value in own[::stride]]
         return [(self.at(value), short(value)) for value in self._round(most)]

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from runner.analysis import Answer, Coupling, Sensitivity, Warmup
 from runner.figures import figure, is_number
+from runner.report.chart import is_guess
 from runner.report.findings import draw_sensitivity, draw_warmup
-from runner.report.maps import draw_map, is_guess
+from runner.report.maps import draw_map
 from runner.report.markup import Markup, name, tag
 from runner.report.slices import draw_collapse, draw_dots, draw_lines, draw_slices
 from runner.report.words import metric_title, place

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from runner.canonical import Scalar
 from runner.figures import figure
 from runner.ramp import code, colour
-from runner.report.chart import LEFT, REACH, Frame, Scores, cross, dots, path, runs, svg
+from runner.report.chart import LEFT, REACH, Frame, Scores, cross, dots, named_ends, path, runs, svg
 from runner.report.markup import Markup, join, px, tag
 from runner.report.ruler import Ruler, numbers
 from runner.report.words import Places, decay_key, metric_title, named_values, result, short_title, title
@@ -37,8 +37,7 @@ class Measure:
         self.low, self.high = ends[0] - room, ends[1] + room
         if self.loss:
             self.low = max(self.low, ends[0] * 0.9)
-        self.ruler = Ruler((self.low, self.high), bottom, top, pad=0)
-        self.ruler.values = self.ruler.values if self.ruler.log else [0.0] * 99  # round ticks, not the two ends
+        self.ruler = Ruler((self.low, self.high), bottom, top, pad=0, round_ticks=True)
 
     def _value(self, score: float) -> float:
         return math.exp(score) if self.loss else self.sign * score
@@ -201,7 +200,7 @@ def draw_lines(panel: Panel, study: Declared, key: str, numbered: Mapping[int, i
         HEIGHT,
         frame,
         *drawn,
-        *_named_ends(ends) if len(ends) <= 8 else (),
+        *named_ends(ends, WIDTH - 10) if len(ends) <= 8 else (),
         tag("g", *hits, class_="cells"),
         label=f"{metric_title(study.metric)} along {short_title(key)}, {panel.name}",
         class_="map",
@@ -216,15 +215,6 @@ def _hit(cell: Cell, x: float, y: float, said: str, number: int) -> Markup:
     return join(tag("path", class_="glyph", d=cross(x, y, 3.5)), tag("circle", cx=x, cy=y, r=8.0, **shape))
 
 
-def _named_ends(ends: Sequence[tuple[Point, str]]) -> list[Markup]:
-    """The name of each line at its last point, moved down where another name stands."""
-    placed, below = [], -math.inf
-    for (at, height), name in sorted(ends, key=lambda end: end[0][1]):
-        below = max(height - 6, below + 12)
-        placed.append(tag("text", name, x=min(at, WIDTH - 10), y=below, class_="tick end strong halo-text"))
-    return placed
-
-
 def draw_dots(panel: Panel, study: Declared, numbered: Mapping[int, int]) -> Markup:
     """Return the cells of a panel without a numeric axis as dots with intervals, a line each, best first."""
     usable = sorted((cell for cell in panel.cells if cell.usable), key=lambda cell: cell.score)[:40]
@@ -232,8 +222,7 @@ def draw_dots(panel: Panel, study: Declared, numbered: Mapping[int, int]) -> Mar
     highs = [cell.interval[1] if cell.interval else cell.mean or 0.0 for cell in usable]
     ends = (min(lows), max(highs))
     room = (ends[1] - ends[0]) * 0.05 or abs(ends[0]) * 0.05 or 0.5
-    x = Ruler((ends[0] - room, ends[1] + room), 12.0, WIDTH - 12, pad=0)
-    x.values = [0.0] * 99
+    x = Ruler((ends[0] - room, ends[1] + room), 12.0, WIDTH - 12, pad=0, round_ticks=True)
     places = Places(panel, study)
     height, drawn = 8.0, []
     for cell, low, high in zip(usable, lows, highs, strict=True):

@@ -98,6 +98,7 @@ def study(db: sqlite3.Connection, name: str) -> StudyRecord:
         document=json.loads(document),
         declared=declared,
         refinements=refinements,
+        hypothesis=said.get("hypothesis", ""),
     )
 
 

@@ -111,6 +111,7 @@ class StudyRecord:
     blocks: tuple[BlockRecord, ...]
     document: Mapping[str, Any]
     declared: str
+    hypothesis: str = ""
     refinements: int = 0  # how often trials were added after a look at the results
 
     @property

@@ -89,6 +89,7 @@ def _put_study(db: sqlite3.Connection, study: Study, document: Mapping[str, Any]
 def _outline(study: Study) -> dict[str, Any]:
     return {
         "vars": study.vars,
+        "hypothesis": study.hypothesis,
         "analyses": [asdict(analysis) for analysis in study.analyses],
         "blocks": [
             {

@@ -106,6 +106,8 @@ def _notes(cut: Sequence[Panel], answers: Sequence[Answer], study: Declared) -> 
         notes.append(f"So far: {trained:,} of {count(wanted, 'trial')}; what is shown may change.")
     if len(answers) > 1:
         notes.append(f"{looked_at(answers)}.")
+    if study.hypothesis:
+        notes.append(f"Expected beforehand: {clean(study.hypothesis)}")
     if study.refinements:
         notes.append(looks(study.refinements))
     return notes

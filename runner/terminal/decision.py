@@ -11,24 +11,33 @@ from runner.canonical import Scalar
 from runner.decide import Bound, Choice, Move, Recommendation, difference
 from runner.figures import count, duration, figure, labels, leaf
 from runner.summary import Cell, Declared, Panel
+from runner.table import Row
 from runner.terminal.answer import looks, place
 from runner.terminal.text import clean, row, table
 
 LABEL = 8
 
 
-def show_recommendation(out: Console, found: Recommendation, study: Declared) -> None:
-    """Print what to take, how sure that is, and what would make it surer."""
+def show_recommendations(out: Console, found: Sequence[Recommendation], rows: Sequence[Row], study: Declared) -> None:
+    """Print what to take on each dataset, how sure that is, and what would make it surer."""
+    if not found:
+        out.print(Text(clean(_nothing(rows, study))))
+    for each in found:
+        if len(found) > 1:
+            out.print(Text(clean(f"On {each.data}"), "bold"))
+        _show_one(out, each, study)
+    for note in _notes(found, rows, study):
+        out.print(Text(note))
+
+
+def _show_one(out: Console, found: Recommendation, study: Declared) -> None:
     chosen = found.chosen
-    if chosen is None:
-        out.print(Text(clean(_nothing(found, study))))
-        return
-    _line(out, "take", _taken(chosen, study, several=len(found.choices) > 1), style="bold")
+    _line(out, "take", _taken(chosen, study), style="bold")
     _line(out, "as good", _as_good(chosen, study))
     for bound in found.bounds:
         _line(out, "rate" if bound.kind == "largest rate" else "warmup", _bound(bound, chosen.panel))
     if found.test:
-        values = ", ".join(f"{name.partition('/')[2]} {_mean(cell)}" for name, cell in found.test)
+        values = ", ".join(f"{name.partition('/')[2].replace('_', ' ')} {_mean(cell)}" for name, cell in found.test)
         _line(out, "test", f"{values}: read once, for this cell")
     if len(found.choices) > 1:
         _others(out, found.choices, study)
@@ -36,8 +45,10 @@ def show_recommendation(out: Console, found: Recommendation, study: Declared) ->
         out.print()
         out.print(Text("What would make this surer:", "bold"))
         show_moves(out, found.moves)
-    for note in _notes(found, study):
-        out.print(Text(note))
+    if found.rivals:
+        panels = count(found.rivals, "other panel")
+        out.print(Text(f"The best of {panels} cannot be told from it: more seeds there would (refine --panel NAME)."))
+    out.print()
 
 
 def show_moves(out: Console, moves: Sequence[Move]) -> None:
@@ -65,10 +76,9 @@ def _line(out: Console, label: str, text: str, style: str = "") -> None:
         out.print(Text.assemble((f"{label if number == 0 else '':<{LABEL}} ", "dim"), part))
 
 
-def _taken(chosen: Choice, study: Declared, several: bool) -> str:
+def _taken(chosen: Choice, study: Declared) -> str:
     best = chosen.near.best
-    assert best.mean is not None
-    where = f"{chosen.panel.name}: " if several else ""
+    where = f"{chosen.panel.name}: " if len(study.blocks) > 1 else ""
     seeds = count(best.n, study.replicate or "trial")
     return f"{where}{place(best, chosen.panel, study)}   {study.metric} {_mean(best)}, {seeds}"
 
@@ -88,8 +98,8 @@ def _as_good(chosen: Choice, study: Declared) -> str:
     spans = "; ".join(_span(key, low, high, chosen.panel) for key, low, high in chosen.spans)
     within = difference(near.margin, study.metric)
     if len(near.cells) == 1:
-        return f"no other of {near.of:,} usable cells comes within the noise, {within}"
-    return f"{len(near.cells):,} of {near.of:,} usable cells are within the noise, {within}: {spans}"
+        return f"no other of {near.of:,} usable cells is within the noise of {within}"
+    return f"{len(near.cells):,} of {near.of:,} usable cells, within the noise of {within}: {spans}"
 
 
 def _span(key: str, low: Scalar, high: Scalar, panel: Panel) -> str:
@@ -99,6 +109,8 @@ def _span(key: str, low: Scalar, high: Scalar, panel: Panel) -> str:
 
 def _bound(bound: Bound, panel: Panel) -> str:
     named = labels(cell.axes[bound.key] for cell in panel.cells if bound.key in cell.axes)
+    if bound.value is None:
+        return f"no length is enough at this rate: {bound.why}"
     value = named[bound.value]
     if bound.kind == "smallest warmup":
         shorter = f", more than {named[bound.next]}" if bound.next is not None else ""
@@ -122,17 +134,19 @@ def _others(out: Console, choices: Sequence[Choice], study: Declared) -> None:
     out.print(made)
 
 
-def _nothing(found: Recommendation, study: Declared) -> str:
-    if not found.trained:
+def _nothing(rows: Sequence[Row], study: Declared) -> str:
+    trained = sum(row.outcome is not None for row in rows if not row.outside)
+    if not trained:
         return "nothing is trained yet, so there is nothing to recommend"
-    return f"nothing to recommend: none of {count(found.trained, 'trial')} ended with a usable {study.metric}"
+    return f"nothing to recommend: none of {count(trained, 'trial')} ended with a usable {study.metric}"
 
 
-def _notes(found: Recommendation, study: Declared) -> list[str]:
+def _notes(found: Sequence[Recommendation], rows: Sequence[Row], study: Declared) -> list[str]:
     notes = []
-    if found.untrained:
-        notes.append(f"{count(found.untrained, 'trial')} are declared and not trained yet; this may change.")
-    if not found.moves and not found.untrained:
+    untrained = sum(row.outcome is None for row in rows if not row.outside)
+    if found and untrained:
+        notes.append(f"{count(untrained, 'trial')} are declared and not trained yet; this may change.")
+    if found and not untrained and not any(each.moves or each.rivals for each in found):
         notes.append("No wider or finer grid and no more seeds would change this choice.")
     if study.refinements:
         notes.append(looks(study.refinements))

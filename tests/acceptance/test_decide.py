@@ -92,11 +92,13 @@ def test_a_later_sweep_keeps_what_was_refined(decided: Desk, look) -> None:
 
 def test_recommend_reads_test_figures_of_one_cell_only(decided: Desk, look) -> None:
     found = json.loads(look("recommend", "tiny", "--json"))
+    assert found["trained"] == len(decided.hashes())
+    (found,) = found["recommendations"]
     assert set(found["test"]) >= {"test/accuracy", "test/loss"}
-    assert "test" not in json.dumps([found["recommendation"], found["others"], found["moves"]])
-    assert found["recommendation"]["near_optimal"][0] == found["recommendation"]["best"]
+    assert "test" not in json.dumps([found["near_optimal"], found["others"], found["moves"]])
+    assert found["near_optimal"][0] == found["best"]
     (rate,) = [bound for bound in found["bounds"] if bound["kind"] == "largest rate"]
-    assert rate["value"] >= found["recommendation"]["best"]["axes"]["optimizer.lr"]
+    assert rate["value"] >= found["best"]["axes"]["optimizer.lr"]
 
 
 REFUSED = [

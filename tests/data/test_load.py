@@ -64,7 +64,7 @@ def digest(splits):
 
 
 def test_every_schema_has_a_source():
-    assert set(SOURCES) == set(DATASETS.values())
+    assert set(SOURCES) == set(DATASETS)
 
 
 @every_dataset

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.func import functional_call, grad, vmap
 
 import data
 import models
-from models.build import BUILDERS, build_model
+from models.build import build_model
 from models.extent import Extent
 from models.schema import MODELS
 
@@ -36,10 +35,6 @@ def examples(dtype=torch.float32):
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(BATCH, INPUTS, generator=generator, dtype=torch.float64).to(dtype)
     return x, torch.randint(0, OUTPUTS, (BATCH,), generator=generator)
-
-
-def test_every_schema_has_a_builder():
-    assert set(BUILDERS) == set(MODELS.values())
 
 
 @every_perceptron
@@ -98,31 +93,6 @@ def test_initial_weights_have_the_he_variance_and_biases_are_zero(name):
         deviations = 5 * (2 / p.numel()) ** 0.5
         assert p.var().item() == pytest.approx(2 / inputs, rel=deviations)
         assert abs(p.mean().item()) < 5 * (2 / inputs / p.numel()) ** 0.5
-
-
-@every_perceptron
-@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 2e-5), (torch.float64, 1e-12)])
-def test_stacked_trials_compute_what_each_computes_alone(name, dtype, rtol):
-    modules = [built(name, seed=seed, dtype=dtype) for seed in range(4)]
-    x, y = examples(dtype)
-
-    def loss(parameters):
-        return torch.nn.functional.cross_entropy(functional_call(modules[0], parameters, (x,)), y)
-
-    stacked = {
-        key: torch.stack([dict(m.named_parameters())[key].detach() for m in modules]) for key in parameters(name)
-    }
-    losses, gradients = vmap(loss)(stacked), vmap(grad(loss))(stacked)
-    for k, module in enumerate(modules):
-        alone = torch.nn.functional.cross_entropy(module(x), y)
-        alone.backward()
-        torch.testing.assert_close(losses[k], alone.detach(), rtol=rtol, atol=0)
-        for key, p in module.named_parameters():
-            torch.testing.assert_close(gradients[key][k], p.grad, rtol=rtol, atol=rtol)
-
-
-def parameters(name):
-    return [key for key, _ in built(name).named_parameters()]
 
 
 def test_the_plain_perceptron_is_what_its_formula_says():

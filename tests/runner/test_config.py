@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data.files import fingerprint
 from runner.config import Request, declare, groups, info, job
 from runner.config.compose import Composer, _at_interpolated, _at_plain
 from runner.errors import ConfigError
@@ -307,7 +308,7 @@ REFUSED = [
     ("momentum=0.1", "did you mean optimizer.momentum?"),
     ("modle=mlp", "did you mean model?"),
     ("+foo=1", "there is no key 'foo'"),
-    ("model=mpl", "it has mlp, mlp_scale_invariant"),
+    ("model=mpl", "it has cnn, gpt, linear, mlp, mlp_scale_invariant"),
     ("optimizer=adamv", "did you mean optimizer=adamw?"),
     ("couplin", "did you mean study=coupling?"),
     ("coupling smoke", "two studies are named"),
@@ -547,10 +548,16 @@ def test_every_option_has_a_description():
     assert all(text and len(text) <= 120 for options in found.values() for _, text in options)
 
 
+OWN = ("dataset.path=here", "dataset.fingerprint=0a")
 PARTNERS = {
     "model=planted": ("dataset=planted",),
-    "dataset=planted": ("model=planted",),
+    "model=gpt": ("dataset=stdlib", "dataset.fingerprint=0a"),
     "model=target": ("model._target_=torchvision.models.any",),
+    "dataset=planted": ("model=planted",),
+    "dataset=stdlib": ("model=gpt", "dataset.fingerprint=0a"),
+    "dataset=text": ("model=gpt", *OWN),
+    "dataset=table": OWN,
+    "dataset=image_folder": OWN,
     "dataset=target": ("dataset._target_=torchvision.datasets.Any",),
 }
 """What an option needs beside it where it does not go with the defaults."""
@@ -561,6 +568,33 @@ def test_a_model_and_a_dataset_that_cannot_meet_are_refused():
         with pytest.raises(ConfigError, match=r"cannot read dataset=.*, whose examples are") as refused:
             declare(Request(words))
         assert "model=" in refused.value.hint
+
+
+UNUSABLE = {
+    "data.csv": ("a,y\n1,0\nnan,1\n", "dataset=table", "data.csv has 'nan' in row 3, column 'a'"),
+    "words.csv": ("a,y\n1,red\n", "dataset=table", "words.csv has 'red' in row 2, column 'y'"),
+    "short.txt": ("abc", "dataset=text", "short.txt has 3 characters, no window of dataset.context=64"),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_files_that_cannot_be_trained_on_are_refused_when_they_are_declared(tmp_path, name):
+    content, dataset, words = UNUSABLE[name]
+    (tmp_path / name).write_text(content)
+    model = ("model=gpt",) if dataset == "dataset=text" else ()
+    with pytest.raises(ConfigError) as refused:
+        declare(Request((dataset, f"dataset.path='{tmp_path / name}'", *model)))
+    assert words in refused.value.message
+
+
+def test_other_bytes_in_a_file_are_other_trials(tmp_path):
+    seen = []
+    for header in ("a,y", "a,y", "b,y"):
+        (tmp_path / "data.csv").write_text(header + "\n" + "1,0\n2,1\n" * 20)
+        fingerprint.cache_clear()
+        declared = declare(Request(("dataset=table", f"dataset.path='{tmp_path / 'data.csv'}'")))
+        seen.append([member.trial.id for member in expand(declared.study)])
+    assert seen[0] == seen[1] != seen[2]
 
 
 def test_every_option_composes_and_yaml_mirrors_the_schema_key_for_key():

@@ -25,6 +25,20 @@ ROOT = Path(__file__).resolve().parents[2]
 MODEL = {"name": "mlp", "hidden": [32, 16], "init_gain": 1.0}
 INVARIANT = {"name": "mlp_scale_invariant", "hidden": [32, 16], "init_gain": 1.0, "logit_scale": 2.0}
 DIGITS = {"name": "digits", "train_size": 1000, "label_noise": 0.4, "split_seed": 0}
+LINEAR = {"name": "linear", "init_gain": 1.0}
+CNN = {"name": "cnn", "widths": [8], "norm": "none", "dropout": 0.0, "init_gain": 1.0}
+RESNET18 = {"name": "resnet18", "width": 8, "init_gain": 1.0}
+GPT = {"name": "gpt", "width": 8, "depth": 1, "heads": 2, "dropout": 0.0, "init_gain": 1.0}
+VIT = GPT | {"name": "vit", "patch": 4}
+IMAGES = {"name": "mnist", "train_size": 9, "label_noise": 0.0, "split_seed": 0, "augment": []}
+OWN = {"path": "here", "fingerprint": "0a", "validation": 0.2, "test": 0.2}
+IMAGE_FOLDER = IMAGES | OWN | {"name": "image_folder", "side": 32}
+TABLE = IMAGES | OWN | {"name": "table", "target": "y", "kind": "classes", "labels": ["a"], "ignore": []}
+SIZES = {"train_size": 9, "validation_size": 9, "test_size": 9, "context": 9, "characters": 9}
+STDLIB = {"name": "stdlib", "label_noise": 0.0, "split_seed": 0, "fingerprint": "0a", **SIZES}
+TEXT = STDLIB | {"name": "text", "path": "here"}
+TEACHER = IMAGES | {"name": "teacher", "features": 9, "hidden": 9, "classes": 9}
+REGRESSION = IMAGES | {"name": "noisy_regression", "features": 9}
 PLANTED = {"name": "planted", "train_size": 9, "curvature": 1.0, "noise": 1.0, "target": 0.3, "split_seed": 0}
 SGD = {
     "name": "sgd",
@@ -144,11 +158,12 @@ def leaf_keys(config, prefix=""):
 
 def changed(value):
     others = {"l2": "coupled", "coupled": "independent", "before": "after", "float32": "float64", False: True}
+    others |= {"none": "batch", "classes": "values", "here": "there", "0a": "0b", "y": "z"}
     others |= {"all": "weights", "match_rms_adamw": "original"}
     if isinstance(value, str | bool):
         return others[value]
     if isinstance(value, list):
-        return [*value, 8]
+        return ["mixup"] if value == [] else [*value, value[0]]
     return (
         value + 1
         if isinstance(value, int) and value < 600
@@ -164,6 +179,10 @@ ALL = [
     plain(model=INVARIANT),
     plain(dataset=DIGITS | {"name": "mnist1d"}),
     plain(model={"name": "planted"}, dataset=PLANTED),
+    *(plain(model=model) for model in (LINEAR, CNN, RESNET18, VIT)),
+    *(plain(model=GPT, dataset=dataset) for dataset in (STDLIB, TEXT)),
+    *(plain(dataset=dataset) for dataset in (TABLE, TEACHER, REGRESSION, IMAGE_FOLDER)),
+    *(plain(dataset=IMAGES | {"name": name}) for name in ("mnist", "fashion_mnist", "cifar10", "cifar100")),
 ]
 
 

@@ -466,7 +466,7 @@ def test_the_sample_for_the_probe_comes_from_the_seed_with_the_most_trials(bench
     monkeypatch.setattr(
         session,
         "Ask",
-        lambda *parts: seen.append(Ask(*parts)) or seen[-1],  # type: ignore[func-returns-value]
+        lambda **parts: seen.append(Ask(**parts)) or seen[-1],  # type: ignore[func-returns-value]
     )
     bench.sweep("optimizer.lr=0.1", "seed=0")
     grown = bench.plan("optimizer.lr=0.1..1.0:10lin", "seed=0,1", "study.name=mine")

@@ -242,12 +242,13 @@ def test_a_study_is_read_as_it_was_declared(store):
 
 def test_several_questions_are_kept_and_an_old_outline_is_read(store):
     asked = (Analysis("warmup", "optimizer.lr", warmup="schedule.warmup"), Analysis("sensitivity", "optimizer.lr"))
-    store.declare(replace(make_study(lrs=LRS), analyses=asked), [], {})
+    store.declare(replace(make_study(lrs=LRS), analyses=asked, hypothesis="Warmup pays."), [], {})
     assert store.study("coupling").analyses == asked
+    assert store.study("coupling").hypothesis == "Warmup pays."
     for old, expected in (({"kind": "coupling", "lr": "a", "wd": "b"}, (Analysis("coupling", "a", "b"),)), (None, ())):
         outline = json.dumps({"vars": [], "blocks": [], "analysis": old})
         store._db.execute("UPDATE studies SET outline = ?", (outline,))
-        assert store.study("coupling").analyses == expected
+        assert (store.study("coupling").analyses, store.study("coupling").hypothesis) == (expected, "")
 
 
 def test_an_override_does_not_replace_what_the_file_says(store):

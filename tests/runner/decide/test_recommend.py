@@ -6,13 +6,17 @@ from dataclasses import replace
 import pytest
 from planted_studies import GRID, LR, WD, bowl, declared, panels_of, rows_of
 
-from runner.decide import recommend
+from runner.decide import on_validation, recommend
 from runner.summary import panels
 
 
-def recommended(study, surface, rows=None):
-    rows = rows_of(study, surface) if rows is None else rows
+def all_recommended(study, rows):
     return recommend(panels(rows, study), rows, study)
+
+
+def recommended(study, surface):
+    (found,) = all_recommended(study, rows_of(study, surface))
+    return found
 
 
 def test_the_best_on_validation_is_taken_and_only_its_test_figures_are_read():
@@ -66,33 +70,42 @@ def test_the_smallest_sufficient_warmup_is_bracketed_by_tested_ones(needed, shor
     assert (warmup.value, warmup.next) == (needed, shorter)
 
 
-def test_no_length_is_called_sufficient_where_the_longest_is_too_long():
+def test_no_length_is_called_sufficient_where_the_longest_is_too_long_and_that_is_said():
     found = recommended(declared(*WARMUPS), lambda axes: bowl()(axes) * (1 + axes["schedule.warmup"] / 20))
-    assert [bound for bound in found.bounds if bound.kind == "smallest warmup"] == []
+    (warmup,) = [bound for bound in found.bounds if bound.kind == "smallest warmup"]
+    assert (warmup.value, warmup.next) == (None, None)
+    assert "the longest one tested is worse" in warmup.why
 
 
-def test_panels_within_the_noise_are_in_the_running_and_the_others_are_not():
+def test_panels_within_the_noise_are_rivals_and_the_others_are_not():
     def surface(axes):
         return bowl()(axes) * {"sgd": 1.0, "adamw": 1.001, "adam_l2": 1.5}[axes["optimizer"]]
 
     found = recommended(declared("optimizer=sgd,adamw,adam_l2", *GRID[1:]), surface)
-    assert [each.panel.name.split()[-1] for each in found.choices] == [
-        "optimizer=sgd",
-        "optimizer=adamw",
-        "optimizer=adam_l2",
-    ]
-    assert {move.panel for move in found.moves} == {each.panel.name for each in found.choices[:2]}
+    names = [each.panel.name.split("optimizer=")[1] for each in found.choices]
+    assert (names, found.rivals) == (["sgd", "adamw", "adam_l2"], 1)
+    assert {move.panel for move in found.moves} == {found.chosen.panel.name}
 
 
-def test_nothing_is_recommended_before_training_or_where_all_diverged():
+def test_panels_of_different_data_are_not_compared():
+    study = declared("dataset=digits,mnist1d", *GRID)
+    one, two = all_recommended(study, rows_of(study, bowl()))
+    assert (one.data, two.data) == ("digits", "mnist1d")
+    assert (len(one.choices), len(two.choices), one.rivals) == (1, 1, 0)
+
+
+def test_a_question_about_training_is_still_decided_on_validation():
+    assert on_validation("train/loss") == "val/loss"
+    assert on_validation("val/accuracy") == "val/accuracy"
+
+
+def test_nothing_is_recommended_before_training_or_where_all_diverged_and_no_moves_before_the_rest_is_trained():
     study = declared(*GRID)
     rows = rows_of(study, bowl())
-    untrained = [replace(row, outcome=None, metrics={}) for row in rows]
-    none = recommended(study, None, untrained)
-    assert (none.chosen, none.bounds, none.test, none.moves) == (None, (), (), ())
-    assert (none.trained, none.untrained) == (0, len(rows))
-    diverged = recommended(study, lambda axes: None)
-    assert (diverged.chosen, diverged.trained) == (None, len(rows))
+    assert all_recommended(study, [replace(row, outcome=None, metrics={}) for row in rows]) == []
+    assert all_recommended(study, rows_of(study, lambda axes: None)) == []
+    (halted,) = all_recommended(study, [replace(rows[0], outcome=None, metrics={}), *rows[1:]])
+    assert halted.moves == ()
 
 
 def test_one_seed_has_no_margin_and_one_axis_no_panel_of_two():

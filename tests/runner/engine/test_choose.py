@@ -1,34 +1,117 @@
-"""The probe: fuses what can be fused, quotes the reason when it cannot, and never fuses one trial."""
+"""The probe: fuses what can be fused and pays, quotes the reason when it does not, and never fuses one trial."""
 
 from __future__ import annotations
 
+import math
+from types import SimpleNamespace
+
+import pytest
 import torch
 from torch import Tensor
 
-from runner.choice import layout_for
+from runner.choice import Choice, layout_for
 from runner.engine import choose as module
 from runner.engine.choose import Question, choose
 from runner.engine.workload import Workload
 
+MINUTE = {"loop": 1e-3, "traced": 4e-4, "vmap": 5e-4, "compiled": 2e-4}
+"""Seconds of a step of one trial."""
 
-def ask(trials, requested: str = "auto", layout: str = "shared", workload: Workload | None = None):
-    workload = workload or Workload.of(trials[0].config, torch.device("cpu"))
-    return choose(workload, Question(tuple(trials), layout, requested, None))
+
+def ask(sample, requested: str = "auto", layout: str = "shared", **more: int) -> Choice:
+    workload = Workload.of(sample[0].config, torch.device("cpu"))
+    return choose(workload, Question(tuple(sample), layout, requested, **more))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Executors that take the seconds they are said to, of which a share lies outside matrix products."""
+    timed: list[tuple[str, int]] = []
+
+    def use(seconds: dict[str, float], outside: float = 0.6) -> list[tuple[str, int]]:
+        monkeypatch.setattr(
+            module._Contest, "_seconds", lambda self, name, lanes: timed.append((name, lanes)) or seconds[name]
+        )
+        monkeypatch.setattr(module, "_outside_products", lambda workload, lanes: outside)
+        monkeypatch.setattr(module._Contest, "_agrees", lambda self, name: True)
+        return timed
+
+    return use
+
+
+@pytest.fixture
+def model_is(monkeypatch):
+    def use(model: type[torch.nn.Module]) -> None:
+        build = "runner.engine.workload.build_model"
+        monkeypatch.setattr(build, lambda config, extent: model(extent.features, extent.outputs))
+
+    return use
 
 
 def test_a_single_trial_is_trained_in_a_loop(grid_of) -> None:
     assert ask(grid_of(1)).executor == "loop"
 
 
-def test_a_grid_of_small_models_is_fused_and_the_gain_is_said(grid_of) -> None:
-    choice = ask(grid_of(32))
-    assert choice.executor == "vmap"
-    assert "the loop's speed" in choice.reason
+def test_short_work_is_fused_without_a_contest(grid_of, clock) -> None:
+    timed = clock(MINUTE)
+    choice = ask(grid_of(8))
+    assert (choice.executor, choice.reason) == ("traced", "about 0.2 s of work: nothing was timed")
+    assert timed == [("loop", 1)]
+
+
+def test_longer_work_is_timed_and_the_gain_is_said(grid_of, clock) -> None:
+    clock(MINUTE)
+    choice = ask(grid_of(8), trials=1000)
+    assert choice.executor == "traced"
+    assert choice.reason == "2.5× the loop's speed at 8 trials; compiling would pay back after 156 steps"
+
+
+def test_what_is_faster_one_by_one_stays_a_loop(grid_of, clock) -> None:
+    clock({**MINUTE, "traced": 2e-3})
+    choice = ask(grid_of(8), trials=1000)
+    assert (choice.executor, choice.reason) == ("loop", "fused has only 0.5× its speed at 8 trials")
+
+
+def test_compiling_must_earn_twice_its_time_over_the_whole_group(grid_of, clock) -> None:
+    clock(MINUTE)
+    choice = ask(grid_of(8), trials=10_000)
+    assert choice.executor == "compiled"
+    assert choice.reason == "5.0× the loop's speed at 8 trials, uncompiled 2.5×"
+    assert choice.width == 8
+    assert ask(grid_of(8), trials=10_000, workers=16).executor == "traced"
+
+
+def test_a_compiled_step_that_is_slower_or_another_training_is_not_used(grid_of, clock, monkeypatch) -> None:
+    clock({**MINUTE, "compiled": 5e-4})
+    assert ask(grid_of(8), trials=10_000).reason == "2.5× the loop's speed at 8 trials; compiled it has 2.0×"
+    clock(MINUTE)
+    monkeypatch.setattr(module._Contest, "_agrees", lambda self, name: False)
+    assert ask(grid_of(8), trials=10_000).executor == "traced"
+
+
+def test_nothing_is_compiled_without_a_compiler(grid_of, clock, monkeypatch) -> None:
+    clock(MINUTE)
+    monkeypatch.setattr(module, "compiler_found", lambda: False)
+    choice = ask(grid_of(8), trials=10_000)
+    assert choice.executor == "traced"
+    assert choice.reason.endswith("not compiled: there is no C++ compiler")
+    asked = ask(grid_of(8), "compiled")
+    assert (asked.executor, asked.reason) == ("traced", "compiled was asked for, but there is no C++ compiler")
 
 
 def test_what_the_user_asked_for_is_taken(grid_of) -> None:
     assert ask(grid_of(1), "vmap").executor == "vmap"
     assert ask(grid_of(8), "loop").executor == "loop"
+    assert ask(grid_of(8), "compiled").executor == "compiled"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_graphs_are_for_cuda(grid_of) -> None:
+    choice = ask(grid_of(8), "graphed")
+    assert (choice.executor, choice.reason) == (
+        "traced",
+        "graphed was asked for, but CUDA graphs need a CUDA device",
+    )
 
 
 class ReadsAValue(torch.nn.Linear):
@@ -36,20 +119,88 @@ class ReadsAValue(torch.nn.Linear):
         return super().forward(x.flatten(1)) * (2.0 if self.weight.sum().item() > 0 else 1.0)
 
 
-def test_a_model_that_vmap_cannot_take_runs_in_a_loop_with_the_reason_quoted(grid_of, monkeypatch) -> None:
-    build = "runner.engine.workload.build_model"
-    monkeypatch.setattr(build, lambda config, extent: ReadsAValue(extent.features, extent.outputs))
-    choice = ask(grid_of(4))
+@pytest.mark.parametrize("requested", ["auto", "vmap", "traced", "compiled"])
+def test_a_model_that_vmap_cannot_take_runs_in_a_loop_with_the_reason_quoted(grid_of, model_is, requested) -> None:
+    model_is(ReadsAValue)
+    choice = ask(grid_of(4), requested)
     assert choice.executor == "loop"
     assert "vmap cannot take this model" in choice.reason
     assert "item()" in choice.reason
 
 
+class Recurrent(torch.nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.cells, self.last = torch.nn.LSTM(8, 12, batch_first=True), torch.nn.Linear(12, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.cells(x.view(-1, 8, 8))[0][:, -1])
+
+
+def test_a_recurrent_model_trains_by_what_is_chosen_for_it(grid_of, train_all, model_is) -> None:
+    model_is(Recurrent)
+    trials = grid_of(3, steps=5, warmup=1)
+    assert train_all(trials, ask(trials).executor)[0].outcome == "finished"
+
+
 def test_a_fused_gradient_that_differs_is_not_used(grid_of, monkeypatch) -> None:
-    monkeypatch.setitem(module.TOLERANCE, torch.float32, -1.0)
+    monkeypatch.setitem(module.TOLERANCE, "float32", -1.0)
     choice = ask(grid_of(4))
     assert choice.executor == "loop"
     assert "differs" in choice.reason
+
+
+def test_a_fused_gradient_with_nan_is_not_used(grid_of, monkeypatch) -> None:
+    honest = module.vmap_gradient
+
+    def spoiled(workload, shared):
+        def gradient(state, feed):
+            loss_K, grad_KP, buffers = honest(workload, shared)(state, feed)
+            grad_KP[1, 3] = math.nan
+            return loss_K, grad_KP, buffers
+
+        return gradient
+
+    monkeypatch.setattr(module, "vmap_gradient", spoiled)
+    choice = ask(grid_of(4))
+    assert (choice.executor, choice.reason) == ("loop", "the fused gradient differs from the loop's by nan")
+
+
+@pytest.mark.parametrize("step", [0.0005, 0.02, 0.5])
+def test_timing_takes_3_percent_of_the_predicted_time_or_3_s_at_most(grid_of, monkeypatch, step) -> None:
+    now, spent = [0.0], {"loop": 0.0, "traced": 0.0}
+
+    def takes(name: str, seconds: float):
+        def run(workload, state, block):
+            now[0] += seconds * state.lanes
+            spent[name] += seconds * state.lanes
+            state.step += 1
+
+        return run
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(module, "compiler_found", lambda: False)
+    monkeypatch.setattr(module, "EXECUTORS", {"loop": takes("loop", step), "traced": takes("traced", 0.4 * step)})
+    assert ask(grid_of(8), trials=1000).executor == "traced"
+    allowed = min(0.03 * step * 30_000, 3.0)
+    assert spent["loop"] <= 3.0 + step
+    assert spent["traced"] <= allowed + 64 * 0.4 * step  # a step once begun is ended
+    assert spent["traced"] <= 2 * allowed + 8 * 0.4 * step
+
+
+def test_the_verdict_does_not_depend_on_the_width_asked_for(grid_of, clock) -> None:
+    timed = clock(MINUTE)
+    wide, narrow = ask(grid_of(8), trials=1000), ask(grid_of(8), trials=1000, width=2)
+    assert (wide.executor, wide.layout) == (narrow.executor, narrow.layout)
+    assert narrow.width == 2
+    assert ("traced", 8) in timed
+
+
+def test_memory_bounds_the_width(grid_of, monkeypatch) -> None:
+    monkeypatch.setattr(module, "lanes_that_fit", lambda workload, workers: 20)
+    assert ask(grid_of(4), "vmap").width == 16
+    monkeypatch.setattr(module, "lanes_that_fit", lambda workload, workers: 3)
+    assert ask(grid_of(4), "vmap").width == 3
 
 
 def test_batches_are_shared_only_where_a_seed_has_trials_enough(trial_of, grid_of) -> None:

@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from runner.engine.cohort import Cohort, train
+from runner.engine.cohort import Cohort, Keeping, train
+from runner.engine.executors import EXECUTORS
+from runner.engine.inputs import Inputs
 from runner.engine.workload import Workload
 
 pytestmark = pytest.mark.gpu
+FUSED = ("vmap", "traced", "graphed")
 
 
-def on(device: str, trials, executor: str = "vmap"):
+def on(device: str, trials, executor: str = "vmap", **more):
     workload = Workload.of(trials[0].config, torch.device(device))
-    return train(Cohort(tuple(trials), executor, "shared", 2), workload)
+    return train(Cohort(tuple(trials), executor, "shared", 2), workload, **more)
 
 
 def losses_of(observations) -> np.ndarray:
@@ -27,14 +30,38 @@ def test_cpu_and_gpu_begin_with_the_same_bits(grid_of) -> None:
     assert torch.equal(starts[0].theta, starts[1].theta.cpu())
 
 
-@pytest.mark.parametrize("executor", ["loop", "vmap"])
-def test_losses_on_the_gpu_equal_the_cpus(grid_of, executor) -> None:
-    trials = grid_of(4, precision="float64", steps=20)
+@pytest.mark.parametrize("executor", ["loop", *FUSED])
+@pytest.mark.parametrize("sam", [{"name": "none"}, {"name": "standard", "rho": 0.1}])
+def test_losses_on_the_gpu_equal_the_cpus(grid_of, executor, sam) -> None:
+    trials = grid_of(4, precision="float64", steps=20, sam=sam)
     np.testing.assert_allclose(losses_of(on("cuda", trials, executor)), losses_of(on("cpu", trials)), rtol=1e-8)
 
 
-def test_training_again_on_the_gpu_gives_the_same_bits(grid_of, trial_of) -> None:
-    trials = [*grid_of(6), trial_of(1e30)]
-    first, again = on("cuda", trials), on("cuda", trials)
+@pytest.mark.parametrize("executor", FUSED)
+def test_training_again_on_the_gpu_gives_the_same_bits(grid_of, trial_of, executor) -> None:
+    trials = [*grid_of(6, steps=120), trial_of(1e30, warmup=0, steps=120)]
+    first, again = on("cuda", trials, executor), on("cuda", trials, executor)
     assert [each.weight_hash for each in first] == [each.weight_hash for each in again]
     assert first[-1].outcome == "diverged"
+
+
+@pytest.mark.parametrize("executor", FUSED)
+def test_a_checkpoint_taken_on_the_gpu_goes_on_to_the_same_bits(grid_of, executor) -> None:
+    trials, taken = grid_of(5, steps=200), []
+    whole = on("cuda", trials, executor, keeping=Keeping(lambda: True, taken.append))
+    resumed = on("cuda", trials, executor, resume=taken[0])
+    assert [each.weight_hash for each in resumed] == [each.weight_hash for each in whole]
+
+
+@pytest.mark.parametrize("executor", FUSED)
+def test_no_step_waits_for_the_device(grid_of, executor) -> None:
+    trials = grid_of(4, steps=60)
+    workload = Workload.of(trials[0].config, torch.device("cuda"))
+    state, inputs = workload.start(trials), Inputs(trials, "shared", workload)
+    first, second = (inputs.block(start, start + 20, np.arange(4)) for start in (0, 20))
+    EXECUTORS[executor](workload, state, first)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        EXECUTORS[executor](workload, state, second)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

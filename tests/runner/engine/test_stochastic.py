@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from runner.engine.choose import Question, choose
 from runner.engine.inputs import Inputs
+from runner.engine.recording import Recording
+from runner.engine.seating import spare_lanes
 from runner.engine.workload import Workload
 
 CPU = torch.device("cpu")
@@ -53,15 +56,6 @@ class Smooth(nn.Module):
         return self.last(nn.functional.elu(h).abs() ** 1.5)
 
 
-class Recurrent(nn.Module):
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.cells, self.last = nn.LSTM(8, 12, batch_first=True), nn.Linear(12, outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.cells(x.view(-1, 8, 8))[0][:, -1])
-
-
 @pytest.fixture
 def model_is(monkeypatch):
     def use(model: type[nn.Module]) -> None:
@@ -101,6 +95,13 @@ def test_no_bit_of_such_a_model_depends_on_its_company(model_is, grid_of, trial_
     assert [mixed[0].weight_hash, mixed[2].weight_hash] == [together[0], together[8]]
 
 
+def test_spare_lanes_are_added_only_where_an_array_has_a_tail(model_is, trial_of) -> None:
+    config = trial_of().config
+    assert spare_lanes(Workload.of(config, CPU)) == 0
+    model_is(Smooth)
+    assert spare_lanes(Workload.of(config, CPU)) == 13  # 64 numbers of a BatchNorm of 5 channels
+
+
 @pytest.mark.parametrize("executor", ["loop", *FUSED])
 def test_random_numbers_are_of_the_seed_and_the_step(model_is, trial_of, train_all, executor) -> None:
     model_is(Unfamiliar)
@@ -138,9 +139,51 @@ def test_training_a_model_that_draws_leaves_torchs_generator_alone(model_is, gri
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_a_recurrent_model_trains(model_is, grid_of, train_all) -> None:
-    model_is(Recurrent)
-    trials = grid_of(3, steps=5, warmup=1)
-    workload = Workload.of(trials[0].config, CPU)
-    choice = choose(workload, Question(tuple(trials), "shared", "auto", None))
-    assert train_all(trials, choice.executor)[0].outcome == "finished"
+def test_a_model_that_draws_is_given_one_seed_a_cohort_and_not_compiled(model_is, trial_of) -> None:
+    model_is(Unfamiliar)
+    trials = tuple(trial_of(seed=seed) for seed in (1, 2, 1))
+    choice = choose(Workload.of(trials[0].config, CPU), Question(trials, "per_lane", "compiled"))
+    assert (choice.executor, choice.layout) == ("traced", "shared")
+    assert "draws random numbers" in choice.reason
+
+
+class Remembers(nn.Linear):
+    """Acts on a Python number that its forward pass changes, late enough to escape a first look."""
+
+    calls = 0
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(x.flatten(1)) * (1.0 if self.calls < 20 else 2.0)
+
+
+class Branches(nn.Linear):
+    """Acts on a number of the batch, which vmap lets pass where all lanes share it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(1)) * (1.0 if x.mean() > 0 else 2.0)
+
+
+@pytest.mark.parametrize("model", [Remembers, Branches])
+def test_what_a_recording_would_leave_out_is_not_recorded(model_is, trial_of, train_all, model, monkeypatch) -> None:
+    model_is(model)
+    trials = [trial_of(lr, steps=40) for lr in (0.01, 0.02)]
+    for name in ("loop", "traced"):
+        usual = train_all(trials[:1], name)
+        with monkeypatch.context() as patch:
+            patch.setattr("runner.engine.executors.recorded", lambda workload, name, gradient, *_: gradient())
+            assert train_all(trials[:1], name)[0].weight_hash == usual[0].weight_hash
+
+
+def test_a_recording_that_does_something_else_is_thrown_away(trial_of, train_all, monkeypatch) -> None:
+    trial = trial_of(steps=10)
+    honest = train_all([trial], "traced")[0].weight_hash
+    run = Recording.__call__
+    monkeypatch.setattr(
+        Recording, "__call__", lambda self, *inputs: tree_map(lambda each: each * 2, run(self, *inputs))
+    )
+    assert train_all([trial], "traced")[0].weight_hash == honest

@@ -33,8 +33,17 @@ def test_values_come_back_to_a_third_of_a_percent(values):
 def test_long_series_are_averaged_over_equal_spans():
     curves = pack("train/loss", [series(np.linspace(1, 2, 600))], 60)
     assert len(curves.steps) == 60
-    assert curves.mean_of == 11 or curves.mean_of == 10
-    assert unpacked(curves, 0)[0] == pytest.approx(np.linspace(1, 2, 600)[: curves.mean_of].mean(), rel=1e-3)
+    assert curves.span == 11 or curves.span == 10
+    assert unpacked(curves, 0)[0] == pytest.approx(np.linspace(1, 2, 600)[: curves.span].mean(), rel=1e-3)
+
+
+def test_peaks_survive_where_they_are_asked_for():
+    values = np.ones(600)
+    values[301] = 50.0
+    mean, peaks = (pack("train/loss", [series(values)], 60, peaks=peaks) for peaks in (False, True))
+    assert max(unpacked(mean, 0)) < 10
+    assert max(unpacked(peaks, 0)) == pytest.approx(50, rel=3e-3)
+    assert sorted(unpacked(peaks, 0))[-2] == pytest.approx(1)
 
 
 def test_a_trial_that_ended_early_ends_early_and_one_without_series_is_empty():
