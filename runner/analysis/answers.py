@@ -101,7 +101,8 @@ class Coupling:
     slope.estimate: -1 if only lr·wd matters, 0 if the two are separable, +1 if only wd/lr matters. consistent and
     excluded: those of the named pictures that the interval allows and rules out. label: the verdict in a few words;
     verdict: in sentences. undetermined: the data leave the slope open, or more than one picture. diverged: number of
-    trials. flips: number of cells with lr·wd ≥ 1, where decay alone turns a weight's sign.
+    trials. flips: number of cells where decay alone turns a weight's sign,
+    lr·wd ≥ 1 for AdamW.
     """
 
     panel: str

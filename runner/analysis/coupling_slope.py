@@ -34,19 +34,27 @@ SCATTER = "95% interval by Student's t of the rows about the line"
 ONE_SEED = "one seed: the interval knows how rows scatter about a line, but not the noise between seeds"
 
 
-def coupling(results: Results, *, panel: str = "", expect: Expected | None = None) -> Coupling:
-    """Estimate how the best weight decay moves with the rate. `results` needs wd; the order of trials is irrelevant."""
+def coupling(
+    results: Results, *, panel: str = "", expect: Expected | None = None, turns: Bools | None = None
+) -> Coupling:
+    """Estimate how the best weight decay moves with the rate. `results` needs wd; the order of trials is irrelevant.
+
+    turns [n]: where decay alone turns a weight's sign in a step at the peak rate; else where lr·wd ≥ 1.
+    """
+    assert results.wd is not None
+    turns = results.lr * results.wd >= 1 if turns is None else turns
+    flips = len(np.unique(np.stack([results.lr, results.wd])[:, turns], axis=1).T)
     folded = grid(results)
     if scattered.without_rows(folded):
         slope, rows = scattered.ridge(results)
-        return _answer(results, folded, slope, rows, panel, expect)
+        return _answer(results, folded, slope, rows, flips, panel, expect)
     spread = noise(folded)
     log = results.scale == "log"
     judged = judge(folded, spread or roughness(folded), results.chance, log)
     fit = _fit(folded, judged, folded.mean_RC[None], log)
     drawn = _draw(folded, judged, spread, log) if spread else None
     slope = _slope(folded, fit, drawn)
-    return _answer(results, folded, slope, _rows(results, folded, judged, fit, drawn), panel, expect)
+    return _answer(results, folded, slope, _rows(results, folded, judged, fit, drawn), flips, panel, expect)
 
 
 @dataclass(frozen=True)
@@ -137,12 +145,17 @@ def _rows(results: Results, folded: Grid, judged: Judged, fit: _Fit, drawn: _Fit
 
 
 def _answer(
-    results: Results, folded: Grid, slope: Finding, rows: tuple[RowFit, ...], panel: str, expect: Expected | None
+    results: Results,
+    folded: Grid,
+    slope: Finding,
+    rows: tuple[RowFit, ...],
+    flips: int,
+    panel: str,
+    expect: Expected | None,
 ) -> Coupling:
-    assert results.wd is not None
     best = place(results)
     edge = _edges(folded, rows, best)
-    said = words.say(slope, rows, edge, expect, FEWEST_ROWS)
+    said = words.say(slope, rows, edge, expect, FEWEST_ROWS, flips)
     return Coupling(
         panel=panel,
         slope=slope,
@@ -153,7 +166,7 @@ def _answer(
         consistent=said.consistent,
         excluded=said.excluded,
         diverged=int((~results.healthy).sum()),
-        flips=len(np.unique(np.stack([results.lr, results.wd])[:, results.lr * results.wd >= 1], axis=1).T),
+        flips=flips,
         edge=edge,
         best=best,
         expect=expect,

@@ -46,12 +46,22 @@ def of_panel(panel: Panel, asked: Analysis, study: Declared, series: GetSeries |
         return None
     if asked.kind == "coupling":
         expect = Expected(panel.expect.slope, panel.expect.tolerance) if panel.expect else None
-        return coupling(_results(trials, asked, study), panel=panel.name, expect=expect)
+        turns = np.array([_turns(row, asked) for row in trials])
+        return coupling(_results(trials, asked, study), panel=panel.name, expect=expect, turns=turns)
     results = _results(trials, asked, study)
     known = {row.trial_id: dict(series(row.trial_id)) for row in trials} if series else {}
     batch = [known.get(row.trial_id, {}).get(BATCH_LOSS) for row in trials]
     initial = np.array([_first(known.get(row.trial_id, {}), study.metric) for row in trials])
     return warmup(replace(results, spike=_spikes(results, batch), initial=initial), panel=panel.name)
+
+
+def _turns(row: Row, asked: Analysis) -> bool:
+    """Whether decay alone takes a weight past 0 in one step at the peak rate. Adam divides L2's share by its size."""
+    lr, wd = (float(lookup(row.config, key)) for key in (asked.lr, asked.wd or ""))
+    name, decay = (lookup(row.config, f"optimizer.{key}") for key in ("name", "decay"))
+    if decay == "l2" and name != "sgd":
+        return False
+    return wd >= 1 if decay == "independent" else lr * wd >= 1
 
 
 def _sensitivity(asked: Analysis, cut: Sequence[Panel], study: Declared, series: GetSeries | None) -> Answer:

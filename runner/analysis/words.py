@@ -43,13 +43,18 @@ def axis(exponent: float | None) -> str:
     return AXES.get(exponent or 0.0, "wd")
 
 
-def say(slope: Finding, rows: Sequence[RowFit], edge: Sequence[Edge], expect: Expected | None, fewest: int) -> Said:
-    """Word what is known of a slope. `fewest`: rows that are needed to know anything."""
+def say(
+    slope: Finding, rows: Sequence[RowFit], edge: Sequence[Edge], expect: Expected | None, fewest: int, flips: int
+) -> Said:
+    """Word what is known of a slope. fewest: rows needed to know anything. flips: cells where decay turns signs."""
+    turned = f"In {count(flips, 'cell')} decay alone turns a weight's sign in a step" if flips else ""
     if slope.estimate is None:
         why = _why(rows, fewest)
         tally = f"{_tally(rows)}; {fewest} are needed"
         return Said(
-            f"not identified: {why}", _sentences("Not identified", tally, *_advice(edge), _beside(None, expect)), True
+            f"not identified: {why}",
+            _sentences("Not identified", tally, *_advice(edge), turned, _beside(None, expect)),
+            True,
         )
     consistent = tuple(each for each in PICTURES if _allows(slope, each))
     label = _label(slope, consistent)
@@ -59,6 +64,7 @@ def say(slope: Finding, rows: Sequence[RowFit], edge: Sequence[Edge], expect: Ex
         f"Excluded: {', '.join(excluded)}" if excluded else "Nothing is excluded",
         _tally(rows),
         *_advice(edge),
+        turned,
         _beside(slope.estimate, expect),
         *slope.caveats,
     )

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.analysis import Answer, Coupling, Finding, Place, RowFit
 from runner.observation import Series
 from runner.plan import Plan
 from runner.store import StudyRecord, StudySummary, TrialRecord
@@ -15,6 +14,7 @@ from runner.summary import Cell, NearOptimal, Panel, near_optimal, panels
 from runner.table import Row
 
 if TYPE_CHECKING:
+    from runner.analysis import Answer, Coupling, Finding, Place, RowFit
     from runner.decide import Choice, Move, Recommendation
 
 
@@ -77,14 +77,13 @@ def series(named: Mapping[str, Series]) -> dict[str, Any]:
 
 def study(rows: Sequence[Row], record: StudyRecord, answers: Sequence[Answer]) -> dict[str, Any]:
     """A study's answer: its panels, each with its best cell and its rows' bests; and every finding."""
-    slopes = {each.panel: each for each in answers if isinstance(each, Coupling)}
+    slopes = {each.panel: each for each in answers if each.kind == "coupling"}
     content = {"study": record.name, "question": record.question, "metric": record.metric}
-    cut = [_panel(panel, slopes.get(panel.name)) for panel in panels(rows, record)]
     return {
         **content,
         "hypothesis": record.hypothesis,
         "refinements": record.refinements,
-        "panels": cut,
+        "panels": [_panel(panel, slopes.get(panel.name)) for panel in panels(rows, record)],
         "findings": [answer(each) for each in answers],
     }
 
@@ -120,7 +119,7 @@ def answer(found: Answer) -> dict[str, Any]:
         "best": _place(found.best) if found.best else None,
         "numbers": [_finding(each) for each in found.findings],
     }
-    return {**_slope(found), **said} if isinstance(found, Coupling) else said
+    return {**_slope(found), **said} if found.kind == "coupling" else said
 
 
 def _slope(found: Coupling) -> dict[str, Any]:

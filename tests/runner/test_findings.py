@@ -1,6 +1,7 @@
 """The answers of a whole study, from its rows."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import planted_rows as planted
@@ -78,6 +79,24 @@ def test_the_curves_of_a_sensitivity_study_are_all_combinations_of_the_other_axe
     _, found = findings(rows, study, series.__getitem__)
     assert [curve.name for curve in found.curves] == ["w, warmup 0", "w, warmup 8"]
     assert found.reference == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "turns"),
+    [
+        ({"name": "adamw", "decay": "coupled"}, lambda lr, wd: lr * wd >= 1),
+        ({"name": "sgd", "decay": "l2"}, lambda lr, wd: lr * wd >= 1),
+        ({"name": "adamw", "decay": "independent"}, lambda lr, wd: wd >= 1),
+        ({"name": "adam_l2", "decay": "l2"}, lambda lr, wd: False),
+    ],
+)
+def test_where_decay_turns_signs_depends_on_its_convention(optimizer, turns):
+    block = planted.block("one", products=(0.0, *(0.04 * 4.0**k for k in range(-4, 4))))
+    rows = planted.rows(block, planted.valley_of(-1, at=0.04))
+    rows = [replace(row, config={**row.config, "optimizer": {**row.config["optimizer"], **optimizer}}) for row in rows]
+    (found,) = findings(rows, planted.study(block))
+    cells = {(row.axes[planted.LR], row.axes[planted.WD]) for row in rows}
+    assert found.flips == sum(turns(lr, wd) for lr, wd in cells)
 
 
 def test_the_chance_loss_comes_from_the_dataset():

@@ -205,5 +205,9 @@ def test_a_metric_that_is_best_large_is_turned_around():
 
 def test_regions_where_decay_alone_turns_a_weights_sign_are_counted():
     one = planted()
+    one = replace(one, wd=one.wd * 10)
     cells = {(lr, wd) for lr, wd in zip(one.lr, one.wd, strict=True) if lr * wd >= 1}
-    assert coupling(one).flips == len(cells)
+    assert len(cells) == 12
+    assert coupling(one).flips == 12
+    assert "In 12 cells decay alone turns a weight's sign" in coupling(one).verdict
+    assert coupling(one, turns=np.zeros(len(one.lr), bool)).flips == 0
