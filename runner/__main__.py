@@ -6,13 +6,12 @@ import signal
 import sys
 from types import FrameType
 
-INTERRUPTED = 130
-
 
 def main() -> int:
     """Run the command line; what it returns is the exit status."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _leave)  # importing takes half a second, in which nothing can be lost
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is usual:
+            signal.signal(number, _leave)  # importing takes half a second, in which nothing can be lost
     from runner import place
     from runner.errors import SetupError
 
@@ -31,7 +30,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
     import os
 
     os.write(2, b"interrupted\n")
-    os._exit(INTERRUPTED)
+    os._exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -186,9 +186,10 @@ def test_a_closed_stdout_is_no_error_and_a_full_one_is_one_sentence(desk: Desk) 
         assert ("cannot be written" in done.stderr) == (code == 1)
 
 
-def test_ctrl_c_while_the_program_is_still_importing_prints_no_traceback(desk: Desk) -> None:
-    Path(desk.folder, "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_while_the_program_is_still_importing_prints_no_traceback(desk: Desk, name: str, code: int) -> None:
+    Path(desk.folder, "typer.py").write_text(f"import os, signal\nos.kill(os.getpid(), signal.{name})\n")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & has it ignored, and the child with it
     extra = environment(PYTHONPATH=f"{desk.folder}:{environment()['PYTHONPATH']}")
     done = subprocess.run([*THALWEG, "ls"], env=extra, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert (done.returncode, done.stderr) == (code, "interrupted\n")
