@@ -17,11 +17,6 @@ round counts only if the sides see the same losses over the first steps (rtol {r
 claims. Wall and user + sys are of whole process trees. How to run it: `scripts/bench all --write`, or one part of it.
 """
 SIDES = "| side | wall, s | user + sys, s | time |\n|---|---|---|---|"
-GPU = """## GPU
-
-Not measured: 64 MLP trials against one tuned eager solo trial (goal ≤ 1.5×, ≤ 0.5× with CUDA graphs), 64 small CNNs
-(≤ 12×), ViT-tiny K=8 (≥ 2.5× faster than eager solo). `scripts/bench steps` measures them where torch finds a GPU.
-"""
 
 
 @dataclass(frozen=True)
@@ -76,7 +71,7 @@ def document(present: str, sections: Mapping[str, str], order: Sequence[str]) ->
         if (found := re.search(rf"<!-- {name} -->.*?<!-- end of {name} -->", present, re.DOTALL))
     }
     texts = kept | dict(sections)
-    return "\n".join([HEAD.format(rtol=RTOL), *(texts[name] for name in order if name in texts), GPU])
+    return "\n".join([HEAD.format(rtol=RTOL), *(texts[name] for name in order if name in texts)])
 
 
 def lines_of(taken: Mapping[str, Sequence[Timing]], names: Mapping[str, str], against: str | None) -> list[str]:

@@ -48,14 +48,25 @@ WORKLOADS = (
         (8,),
     ),
     Workload(
+        "mlp_gpu",
+        "digits, MLP 64-64-64-10, B=64, on a GPU",
+        ("model=mlp", "model.hidden=[64,64]", "dataset=digits", "budget.batch_size=64"),
+        (64,),
+        needs_gpu=True,
+    ),
+    Workload(
         "cnn_28",
-        "28×28 images, CNN, B=64",
+        "28×28 images, CNN, B=64, on a GPU",
         ("model=cnn", "dataset=fashion_mnist", "budget.batch_size=64"),
         (64,),
         needs_gpu=True,
     ),
     Workload(
-        "vit_tiny", "32×32 images, ViT-tiny, B=64", ("model=vit", "dataset=cifar10", "budget.batch_size=64"), (8,), True
+        "vit_tiny",
+        "32×32 images, ViT-tiny, B=64, on a GPU",
+        ("model=vit", "dataset=cifar10", "budget.batch_size=64"),
+        (8,),
+        True,
     ),
 )
 

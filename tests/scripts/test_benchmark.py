@@ -78,7 +78,7 @@ def test_a_part_measured_alone_replaces_only_its_own_section(tmp_path: Path) -> 
     table.write(path, {"two": Section("two", "Two", [], ["| new |"]).text("now")}, order)
     text = path.read_text()
     assert text.count("| old |") == text.count("| new |") == 1
-    assert text.index("<!-- one -->") < text.index("<!-- two -->") < text.index("## GPU")
+    assert text.index("<!-- one -->") < text.index("<!-- two -->")
     table.write(path, {}, order)
     assert path.read_text() == text
 
@@ -87,6 +87,15 @@ def test_a_workload_whose_model_is_not_here_is_said_not_skipped() -> None:
     unknown = parts.Workload("x", "an x", ("model=nosuch",), (2,))
     assert "nosuch" in parts.absent(unknown)
     assert parts.absent(parts.MLP) is None
+
+
+@pytest.mark.parametrize("workload", parts.WORKLOADS, ids=lambda workload: workload.name)
+def test_every_workload_has_its_figures_measured_or_not(workload: parts.Workload) -> None:
+    seconds = {"solo": [4.0, 4.0], "traced": [1.0, 2.0], "compiled": [0.5, 0.5], "graphed": [0.25, 0.25]}
+    found = {str(width): {"seconds": seconds, "absent": {}} for width in workload.widths}
+    assert all("not measured" in figure.row for figure in parts.step_figures(workload, {}))
+    assert all(len(figure.values) == 2 for figure in parts.step_figures(workload, found))
+    assert len(parts.step_rows(workload, str(workload.widths[-1]), found[str(workload.widths[-1])])) == 4
 
 
 def bench(*words: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,53 @@
+"""The planted workload through the whole program: its grid has its best cells where arithmetic puts them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from runner.cli import main
+from runner.store import Store
+from runner.summary import panels
+
+SMALLER = ("optimizer.lr=1/16..1/2:x2", "seed=0..1", "tracker=none", "launcher.workers=1")
+HALF_A_STEP = 0.5 * math.log(10) / 8
+"""The study's grid has eight products a decade: its best cell is the nearest one, to within half a step."""
+LR, WD = "optimizer.lr", "optimizer.weight_decay"
+PRODUCT, PRODUCT_WITH_MOMENTUM = 0.01186746395, 0.001163762668
+
+
+@pytest.fixture(scope="module")
+def rows_of(tmp_path_factory) -> dict:
+    """Panel -> its cells, row by row."""
+    path = tmp_path_factory.mktemp("planted") / "s.sqlite"
+    assert main(["sweep", "planted", *SMALLER, "--store", str(path)]) == 0
+    with Store.open(path) as store:
+        cut = panels(store.study_rows("planted"), store.study("planted"))
+    return {
+        panel.name: [[cell for (y, _), cell in panel.grid.items() if y == lr] for lr in panel.row_values]
+        for panel in cut
+    }
+
+
+@pytest.mark.parametrize(
+    ("panel", "exact"),
+    [
+        ("AdamW", lambda lr: PRODUCT / lr),
+        ("SGD", lambda lr: PRODUCT / lr),
+        ("SGD, momentum .9", lambda lr: PRODUCT_WITH_MOMENTUM / lr),
+        ("AdamW ind.", lambda lr: PRODUCT),
+    ],
+)
+def test_the_best_decay_of_every_row_is_the_cell_nearest_to_the_exact_one(rows_of, panel, exact) -> None:
+    assert len(rows_of[panel]) == 4
+    for row in rows_of[panel]:
+        best = min(row, key=lambda cell: cell.score)
+        away = math.log(best.coordinate(WD) / exact(best.coordinate(LR)))
+        assert abs(away) <= HALF_A_STEP
+
+
+def test_under_adam_with_l2_how_much_decay_there_is_makes_no_difference(rows_of) -> None:
+    for row in rows_of["Adam + L2"]:
+        scores = [cell.score for cell in row if cell.coordinate(WD) > 0]
+        assert max(scores) - min(scores) < 1e-3
