@@ -85,6 +85,16 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def leaf(key: str) -> str:
+    """The last part of a key in the words of a sentence."""
+    return key.rpartition(".")[2].replace("weight_decay", "weight decay")
+
+
+def brief(key: str) -> str:
+    """The last part of a key as a heading: wd for weight decay."""
+    return leaf(key).replace("weight decay", "wd")
+
+
 def _fixed(value: float, digits: int) -> str:
     if value == 0:
         return "0"

@@ -17,6 +17,7 @@ from data.schema import DATASETS
 from runner.canonical import Scalar
 from runner.figures import is_number, labels
 from runner.observation import Outcome
+from runner.student import t95
 from runner.study import Analysis, Axis, Expectation
 from runner.table import Row
 
@@ -273,23 +274,6 @@ def near_optimal(cells: Iterable[Cell]) -> NearOptimal | None:
     noise = t95(freedom) * math.sqrt(variance)  # cells may differ in n: a refined study has seeds where they tell
     near = tuple(c for c in ranked if c.score <= best.score + noise * math.sqrt(1 / best.n + 1 / c.n) or c is best)
     return NearOptimal(near, margin, len(pool), len(ranked), freedom)
-
-
-_T95 = (
-    *(12.70620, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691, 2.36462, 2.30600, 2.26216, 2.22814),
-    *(2.20099, 2.17881, 2.16037, 2.14479, 2.13145, 2.11991, 2.10982, 2.10092, 2.09302, 2.08596),
-)
-
-
-def t95(freedom: int) -> float:
-    """Two-sided 95% quantile of Student's t; beyond 20 degrees of freedom by Cornish-Fisher, to within 1e-4."""
-    if freedom <= len(_T95):
-        return _T95[freedom - 1]
-    z, v = 1.959964, float(freedom)
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / v + second / v**2 + third / v**3
 
 
 def _fold_block(rows: Sequence[Row], study: Declared) -> list[Cell]:

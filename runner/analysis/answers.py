@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-LESS, MORE = "<", ">"
 Side = Literal["", "<", ">"]
 """Where the truth lies relative to a bound: below it (<) or above it (>); empty for an estimate."""
+LESS: Literal["<"] = "<"
+MORE: Literal[">"] = ">"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +62,17 @@ class Place:
 
 @dataclass(frozen=True)
 class Edge:
-    """An end of an axis that the optimum sits on, and must be widened past: `rows` of the grid say so.
+    """An end of an axis that the optimum sits on, and that must be widened: `rows` of the grid say so.
 
     axis: "lr" (the best cell lies in the first or last row), or "wd" (rows have their best at an end of the grid).
+    along: the axis in words, lr·wd where columns are constant products. at: where it ends now.
     """
 
     axis: Literal["lr", "wd"]
     side: Literal["below", "above"]
     rows: int
+    along: str
+    at: float
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,8 @@ class Coupling:
     slope.estimate: -1 if only lr·wd matters, 0 if the two are separable, +1 if only wd/lr matters. consistent and
     excluded: those of the named pictures that the interval allows and rules out. label: the verdict in a few words;
     verdict: in sentences. undetermined: the data leave the slope open, or more than one picture. diverged: number of
-    trials. flips: number of cells with lr·wd ≥ 1, where decay alone turns a weight's sign.
+    trials. flips: number of cells where decay alone turns a weight's sign,
+    lr·wd ≥ 1 for AdamW.
     """
 
     panel: str
@@ -138,7 +143,7 @@ class Coupling:
         return (self.slope,)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class WarmupLevel:
     """What one length of warmup (steps) allows.
 
@@ -153,7 +158,7 @@ class WarmupLevel:
     sensitivity: Finding
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class WarmupNeed:
     """What one learning rate asks of warmup: the smallest length from which on no seed spikes, and from which on
     the loss is as good as the best of that rate."""
@@ -184,7 +189,7 @@ class Warmup:
         return (*of_levels, *(f for each in self.needs for f in (each.spike_free, each.sufficient)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Curve:
     """One curve of loss over the learning rate: what a rate that is not the best costs on average, and its best."""
 

@@ -23,7 +23,7 @@ from typing import Annotated
 import typer
 
 from runner import __version__
-from runner.cli import verbs_about, verbs_decide, verbs_read, verbs_report, verbs_train
+from runner.cli import verbs_about, verbs_analyze, verbs_decide, verbs_read, verbs_report, verbs_train
 from runner.cli.output import say
 from runner.cli.words import take_info
 from runner.errors import ThalwegError
@@ -47,7 +47,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: thalweg sweep coupling",
 )
-for verbs in (verbs_train, verbs_read, verbs_report, verbs_decide, verbs_about):
+for verbs in (verbs_train, verbs_read, verbs_analyze, verbs_report, verbs_decide, verbs_about):
     verbs.register(app)
 
 

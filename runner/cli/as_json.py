@@ -12,9 +12,9 @@ from runner.plan import Plan
 from runner.store import StudyRecord, StudySummary, TrialRecord
 from runner.summary import Cell, NearOptimal, Panel, near_optimal, panels
 from runner.table import Row
-from runner.valley import sentence, valley
 
 if TYPE_CHECKING:
+    from runner.analysis import Answer, Coupling, Finding, Place, RowFit
     from runner.decide import Choice, Move, Recommendation
 
 
@@ -75,23 +75,20 @@ def series(named: Mapping[str, Series]) -> dict[str, Any]:
     return {name: {"steps": one.steps.tolist(), "values": one.values.tolist()} for name, one in named.items()}
 
 
-def study(rows: Sequence[Row], record: StudyRecord) -> dict[str, Any]:
-    """A study's answer: its panels, each with its best cell and its rows' bests."""
+def study(rows: Sequence[Row], record: StudyRecord, answers: Sequence[Answer]) -> dict[str, Any]:
+    """A study's answer: its panels, each with its best cell and its rows' bests; and every finding."""
+    slopes = {each.panel: each for each in answers if each.kind == "coupling"}
     content = {"study": record.name, "question": record.question, "metric": record.metric}
     return {
         **content,
         "hypothesis": record.hypothesis,
         "refinements": record.refinements,
-        "panels": [_panel(panel, record) for panel in panels(rows, record)],
+        "panels": [_panel(panel, slopes.get(panel.name)) for panel in panels(rows, record)],
+        "findings": [answer(each) for each in answers],
     }
 
 
-def _panel(panel: Panel, record: StudyRecord) -> dict[str, Any]:
-    found = valley(panel, record)
-    rows = [
-        {"at": each.y, "best": each.wd, "used": each.counts, "bound": each.side or None, "why": each.where.value}
-        for each in (found.rows if found else ())
-    ]
+def _panel(panel: Panel, found: Coupling | None) -> dict[str, Any]:
     return {
         "name": panel.name,
         "block": panel.block,
@@ -99,9 +96,58 @@ def _panel(panel: Panel, record: StudyRecord) -> dict[str, Any]:
         "wanted": panel.wanted,
         "expect": {"slope": panel.expect.slope, "tolerance": panel.expect.tolerance} if panel.expect else None,
         "best": _cell(panel.best) if panel.best else None,
-        "sentence": sentence(found) if found else None,
-        "rows": rows,
+        "sentence": found.verdict if found else None,
+        "rows": [_row_fit(each) for each in (found.rows if found else ())],
     }
+
+
+def _row_fit(fit: RowFit) -> dict[str, Any]:
+    why = fit.reason or "inside the grid"
+    ends = {"low": fit.low, "high": fit.high, "loss": fit.loss}
+    return {"at": fit.lr, "best": fit.wd, **ends, "used": fit.kept, "bound": fit.side or None, "why": why}
+
+
+def answer(found: Answer) -> dict[str, Any]:
+    """An answer: verdict and numbers; of a coupling, slope, low, high and rows beside them."""
+    said = {
+        "kind": found.kind,
+        "panel": found.panel,
+        "verdict": found.verdict,
+        "label": found.label,
+        "undetermined": found.undetermined,
+        "diverged": found.diverged,
+        "best": _place(found.best) if found.best else None,
+        "numbers": [_finding(each) for each in found.findings],
+    }
+    return {**_slope(found), **said} if found.kind == "coupling" else said
+
+
+def _slope(found: Coupling) -> dict[str, Any]:
+    expect = found.expect and {"slope": found.expect.slope, "tolerance": found.expect.tolerance}
+    return {
+        "slope": found.slope.estimate,
+        "low": found.slope.low,
+        "high": found.slope.high,
+        "rows_used": len(found.kept),
+        "rows_dropped": found.dropped,
+        "consistent": found.consistent,
+        "excluded": found.excluded,
+        "expect": expect,
+        "as_expected": found.as_expected,
+        "edge": [asdict(each) for each in found.edge],
+        "lr_x_wd_at_least_1": found.flips,
+        "rows": [_row_fit(each) for each in found.rows],
+        "method": found.slope.method,
+        "caveats": found.slope.caveats,
+    }
+
+
+def _place(found: Place) -> dict[str, Any]:
+    return {key: value for key, value in asdict(found).items() if value is not None}
+
+
+def _finding(found: Finding) -> dict[str, Any]:
+    return {**asdict(found), "side": found.side or None}
 
 
 def best(record: StudyRecord, cut: Sequence[Panel]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def shown(path: Path) -> str:
 
 def source_of(store: Store, study: str) -> Source:
     """Read all that a report of a study is made of, but the series, which are read one by one."""
+    from runner.analysis.study import findings
     from runner.report import Source, Trained
 
     record, rows = store.study(study), store.study_rows(study)
@@ -53,7 +54,8 @@ def source_of(store: Store, study: str) -> Source:
         for each in store.export_rows(study)
         if each.cohort is not None
     ]
-    return Source(study=record, rows=rows, answers=(), trained=trained, series=store.series)
+    answers = findings(rows, record, store.series)
+    return Source(study=record, rows=rows, answers=answers, trained=trained, series=store.series)
 
 
 def _name(study: str) -> str:

@@ -44,6 +44,7 @@ def list_(study: given.StudyName = None, store: given.StorePath = None, json: gi
 def show(
     what: Annotated[str | None, typer.Argument(metavar="STUDY|TRIAL", help="A study, or a trial's id.")] = None,
     maps: Annotated[bool, typer.Option("--maps", help="Draw the map of every panel.")] = False,
+    rows: Annotated[bool, typer.Option("--rows", help="List every row of a coupling: used, or why not.")] = False,
     store: given.StorePath = None,
     json: given.Json = False,
 ) -> None:
@@ -58,7 +59,7 @@ def show(
         if what and _names_trial(opened, what):
             _show_trial(opened, opened.trial(what), json)
         else:
-            _show_study(opened, given.study_of(opened, what), maps, json)
+            _show_study(opened, given.study_of(opened, what), json, maps=maps, each_row=rows)
 
 
 def best(study: given.StudyName = None, store: given.StorePath = None, json: given.Json = False) -> None:
@@ -168,16 +169,18 @@ def _show_trial(opened: Store, trial: TrialRecord, json: bool) -> None:
         show_series(screen, series)
 
 
-def _show_study(opened: Store, record: StudyRecord | None, maps: bool, json: bool) -> None:
+def _show_study(opened: Store, record: StudyRecord | None, json: bool, *, maps: bool, each_row: bool) -> None:
     if record is None:
         _nothing(json, {"study": None, "panels": []})
         say("no studies yet; begin with: thalweg sweep smoke")
         return
     rows = opened.study_rows(record.name)
     if json:
-        emit_json(as_json.study(rows, record))
+        from runner.analysis.study import findings
+
+        emit_json(as_json.study(rows, record, findings(rows, record, opened.series)))
         return
     from runner.terminal.answer import show_answer
 
     _title(record)
-    show_answer(out(), rows, record, maps=maps)
+    show_answer(out(), rows, record, opened.series, maps=maps, each_row=each_row)

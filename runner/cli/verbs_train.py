@@ -253,7 +253,7 @@ def show_answer(opened: Store, name: str) -> None:
     """Print what a study says so far."""
     from runner.terminal import answer
 
-    answer.show_answer(out(), opened.study_rows(name), opened.study(name))
+    answer.show_answer(out(), opened.study_rows(name), opened.study(name), opened.series)
 
 
 def report(opened: Store, name: str, result: SweepResult | None) -> None:
@@ -301,7 +301,10 @@ def close(made: Plan, result: SweepResult | None, store: str | None, opened: Sto
         memory = f", {result.peak_bytes / 2**20:,.0f} MiB a worker at most" if result.peak_bytes else ""
         say(f"{', '.join(ended)}; {duration(result.seconds)} on {result.device}{memory}")
     many = len(panels(opened.study_rows(made.study.name), made.study)) >= A_LINE_EACH
-    say(f"next: {given.with_store(f'thalweg show {name} --maps' if many else f'thalweg best {name}', store)}")
+    asks = any(each.kind == "coupling" for each in made.study.analyses)
+    looks = [f"show {name} --rows"] * asks + [f"show {name} --maps"] * many
+    for verb in (*looks, f"recommend {name}", f"refine {name}"):
+        say(f"next: {given.with_store(f'thalweg {verb}', store)}")
     if result and result.failed:
         say(f"{count(result.failed, 'trial')} failed, the first with: {last_line(result.first_error or 'no message')}")
         say(f"tried again by: {given.as_typed()}")

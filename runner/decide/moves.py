@@ -26,8 +26,9 @@ from runner.decide.ladder import (
 )
 from runner.decide.points import member_at, members_of
 from runner.figures import count, is_number, labels, short
+from runner.student import t95
 from runner.study import Member
-from runner.summary import Cell, Declared, DeclaredBlock, NearOptimal, Panel, near_optimal, t95
+from runner.summary import Cell, Declared, DeclaredBlock, NearOptimal, Panel, near_optimal
 from runner.table import Row
 
 Kind = Literal["finish", "widen", "halve", "seeds"]

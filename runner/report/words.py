@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from runner.canonical import Scalar
-from runner.figures import count, figure, is_number, labels
+from runner.figures import count, figure, is_number, labels, short
 from runner.summary import Cell, Declared, Panel
-from runner.valley import decay_text
 
 TITLES = {
     "lr": "learning rate",
@@ -67,7 +66,7 @@ class Places:
         value = cell.coordinate(key)
         if value is None:
             return ""
-        shown = self._named[key][value] if key in self._named else decay_text(value) if is_number(value) else value
+        shown = self._named[key][value] if key in self._named else short(value, 2) if is_number(value) else value
         return f"{short_title(key)} {shown}"
 
 

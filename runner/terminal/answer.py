@@ -1,4 +1,4 @@
-"""The answer of a study: its maps and sentences, or from four panels on a line each. Draws, decides nothing."""
+"""The answer of a study: its maps and verdicts, or from four panels on a line each. Draws, decides nothing."""
 
 from __future__ import annotations
 
@@ -8,35 +8,59 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runner.figures import count, figure, labels, short
+from runner.analysis import Answer, Coupling
+from runner.analysis.study import GetSeries, findings
+from runner.figures import brief, count, figure, labels, leaf, short
 from runner.summary import Cell, Declared, Panel, panels
 from runner.table import Row
 from runner.terminal.map import draw
 from runner.terminal.text import clean, row, table
-from runner.valley import Valley, brief, decay_text, leaf, movement, sentence, span, valley
+from runner.terminal.verdict import looked_at, show_numbers, show_rows, show_verdicts
 
 A_LINE_EACH = 4
 """From this many panels on, a study is shown as a line a panel."""
 LOW, HIGH = "lowest", "highest"
 
 
-def show_answer(out: Console, rows: Iterable[Row], study: Declared, *, maps: bool = False) -> None:
-    """Print what the trials so far say: maps with a sentence each, or a line a panel when there are many."""
+def show_answer(
+    out: Console,
+    rows: Iterable[Row],
+    study: Declared,
+    series: GetSeries | None = None,
+    *,
+    maps: bool = False,
+    each_row: bool = False,
+) -> None:
+    """Print what the trials so far say: maps with a verdict each, or a line a panel when there are many.
+
+    series: trial id -> its series, for questions about spikes. each_row: list every row of a coupling instead.
+    """
+    rows = list(rows)
     cut = panels(rows, study)
-    found = [valley(panel, study) for panel in cut]
     if not any(panel.trained for panel in cut):
         out.print(Text("no results yet"))
         return
-    if len(cut) >= A_LINE_EACH and not maps:
-        _show_lines(out, cut, found, study)
+    answers = findings(rows, study, series)
+    if each_row:
+        show_rows(out, answers)
+    elif len(cut) >= A_LINE_EACH and not maps:
+        show_numbers(out, answers) if answers else out.print(_lines(cut, study))
     else:
-        for panel, its in zip(cut, found, strict=True):
-            _show_panel(out, panel, its, study)
-    for note in _notes(cut, study):
+        _show_panels(out, cut, answers, study)
+    for note in _notes(cut, answers, study):
         out.print(Text(note))
 
 
-def _show_panel(out: Console, panel: Panel, found: Valley | None, study: Declared) -> None:
+def _show_panels(out: Console, cut: Sequence[Panel], answers: Sequence[Answer], study: Declared) -> None:
+    slopes = {each.panel: each for each in answers if isinstance(each, Coupling)}
+    for panel in cut:
+        _show_panel(out, panel, slopes.get(panel.name), study)
+    others = [each for each in answers if not isinstance(each, Coupling)]
+    if others:
+        show_verdicts(out, others)
+
+
+def _show_panel(out: Console, panel: Panel, found: Coupling | None, study: Declared) -> None:
     drawn = panel.x is not None
     what = f"mean {study.metric} over {count(max(len(cell.rows) for cell in panel.cells), study.replicate or 'trial')}"
     out.print(Text.assemble((clean(panel.name), "bold"), f"   {clean(what)}" if drawn else ""))
@@ -48,10 +72,7 @@ def _show_panel(out: Console, panel: Panel, found: Valley | None, study: Declare
     if panel.best:
         out.print(Text(clean(_best(panel, study))))
     if found:
-        said = sentence(found)
-        out.print(Text(clean(f"{said[0].upper()}{said[1:]}.")))
-    if panel.expect:
-        out.print(Text(f"Expected beforehand: slope {expected(panel)}."))
+        out.print(Text(clean(found.verdict)))
     out.print()
 
 
@@ -62,40 +83,29 @@ def _best(panel: Panel, study: Declared) -> str:
     return f"Best ({end} mean {study.metric}): {figure(panel.best.mean)} at {place(panel.best, panel, study)}."
 
 
-def _show_lines(out: Console, cut: Sequence[Panel], found: Sequence[Valley | None], study: Declared) -> None:
-    wd = brief((study.analysis and study.analysis.against) or cut[0].x or "")
-    lr = brief((study.analysis and study.analysis.lr) or cut[0].y or "")
-    expects = any(panel.expect for panel in cut)
-    columns = ["panel", study.metric.rpartition("/")[2], f"at {lr}, {wd}", f"best {wd}", f"as {lr}"]
-    made = table(*columns, "rows", *["expect"] * expects, right={columns[1]})
-    for panel, its in zip(cut, found, strict=True):
+def _lines(cut: Sequence[Panel], study: Declared) -> Table:
+    """The best cell of each panel, for a study that asks nothing."""
+    made = table("panel", study.metric.rpartition("/")[2], "at", right={study.metric.rpartition("/")[2]})
+    for panel in cut:
         best = panel.best
-        values = [
+        known = best is not None and best.mean is not None
+        row(
+            made,
             panel.name,
-            None if best is None or best.mean is None else figure(best.mean),
-            None if best is None else _coordinates(best, panel, study),
-            movement(its) if its else None,
-            span(its) if its else None,
-            f"{len(its.counted)}/{len(panel.row_values)}" if its else None,
-        ]
-        row(made, *values, *[expected(panel)] * expects)
-    out.print(made)
-    for panel, its in zip(cut, found, strict=True):
-        if its and not its.known:
-            out.print(Text(clean(f"{panel.name}: {sentence(its)}.")))
+            figure(best.mean or 0.0) if best and known else None,
+            place(best, panel, study) if best else None,
+        )
+    return made
 
 
-def _notes(cut: Sequence[Panel], study: Declared) -> list[str]:
+def _notes(cut: Sequence[Panel], answers: Sequence[Answer], study: Declared) -> list[str]:
     """What a reader should know before believing the answer."""
     notes = []
     trained, wanted = sum(panel.trained for panel in cut), sum(panel.wanted for panel in cut)
     if trained < wanted:
         notes.append(f"So far: {trained:,} of {count(wanted, 'trial')}; what is shown may change.")
-    if len(cut) > 1:
-        stated = sum(panel.expect is not None for panel in cut)
-        which = "each" if stated == len(cut) else f"{stated} of them"
-        beforehand = f"; {which} had an expected slope written down beforehand" if stated else ""
-        notes.append(f"{len(cut)} panels were compared, {len(cut)} chances to be fooled{beforehand}.")
+    if len(answers) > 1:
+        notes.append(f"{looked_at(answers)}.")
     if study.hypothesis:
         notes.append(f"Expected beforehand: {clean(study.hypothesis)}")
     if study.refinements:
@@ -157,17 +167,10 @@ def _named(cell: Cell, panel: Panel, study: Declared) -> list[tuple[str, str]]:
         if key in cell.axes and key in panel.axes and not _is_decay(key):
             named.append((key, labels(each.axes[key] for each in panel.cells)[value]))
         elif value is not None:
-            named.append((key, decay_text(float(value))))
+            named.append((key, short(float(value), 2)))
     return named
 
 
 def _is_decay(key: str) -> bool:
     """Whether a key is read as a decimal even where all its values are powers of two."""
     return key.endswith("weight_decay")
-
-
-def expected(panel: Panel) -> str:
-    """The slope that was written down beforehand, with its tolerance; a dash if none was."""
-    if panel.expect is None:
-        return "—"
-    return f"{short(panel.expect.slope)}±{short(panel.expect.tolerance)}"

@@ -9,12 +9,11 @@ from rich.text import Text
 
 from runner.canonical import Scalar
 from runner.decide import Bound, Choice, Move, Recommendation, difference
-from runner.figures import count, duration, figure, labels
+from runner.figures import count, duration, figure, labels, leaf
 from runner.summary import Cell, Declared, Panel
 from runner.table import Row
 from runner.terminal.answer import looks, place
 from runner.terminal.text import clean, row, table
-from runner.valley import leaf
 
 LABEL = 8
 

@@ -1,6 +1,6 @@
-"""The map of a panel: rows by columns of cell means, the valley marked, each row's best beside it.
+"""The map of a panel: rows by columns of cell means, the best of each row marked, and beside it the ridge.
 
-Draws what runner.summary and runner.valley found; decides nothing about results.
+Draws what runner.summary folded and runner.analysis found; decides nothing about results.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
+from runner.analysis import Coupling
 from runner.canonical import Scalar
-from runner.figures import figure, labels
+from runner.figures import figure, is_number, labels, leaf
 from runner.ramp import shade
 from runner.summary import Cell, Panel
 from runner.terminal.text import clean
-from runner.valley import RowBest, Valley, Where, brief, decay_text, leaf
+from runner.terminal.verdict import decay
 
 WIDE, NARROW = 6, 5
 """Characters of a cell, the gap before it and the place for its mark included."""
 MARGIN = 2
+RIDGE = "best wd"
 BEST, ROW_BEST, UNHEALTHY, MISSING = "*", "•", "!", "·"
 
 
@@ -33,11 +35,12 @@ class _Layout:
     bands: tuple[tuple[Scalar, ...], ...]
 
 
-def draw(panel: Panel, found: Valley | None, width: int) -> list[Text]:
+def draw(panel: Panel, found: Coupling | None, width: int) -> list[Text]:
     """Return the lines of the map, none wider than `width`. The panel must have two numeric axes."""
     assert panel.x is not None
     assert panel.y is not None
-    rows = {row.y: row for row in found.rows} if found else {}
+    rows = {row.lr: row for row in found.rows} if found else {}
+    bests = _bests(panel)
     layout = _layout(panel, found, width)
     named = labels(panel.row_values)
     lines = []
@@ -47,14 +50,14 @@ def draw(panel: Panel, found: Valley | None, width: int) -> list[Text]:
         for y in panel.row_values:
             line = Text(f"{named[y]:>{layout.label}} ")
             for x in band:
-                line.append_text(_cell(panel, y, x, rows.get(y), layout.cell))
-            if last and found:
-                line.append(f"{_side(rows.get(y)):>{layout.best + MARGIN}}".rstrip())
+                line.append_text(_cell(panel, panel.grid.get((y, x)), bests.get(y), layout.cell))
+            if last and is_number(y):
+                line.append(f"{decay(rows.get(float(y))):>{layout.best + MARGIN}}".rstrip())
             lines.append(line)
     return [*lines, *legend(panel, found, width)]
 
 
-def legend(panel: Panel, found: Valley | None, width: int) -> list[Text]:
+def legend(panel: Panel, found: Coupling | None, width: int) -> list[Text]:
     """Return the meaning of the marks that are used, as lines no wider than `width`."""
     cells = panel.cells
     said = [f"{BEST} best", f"{ROW_BEST} best of its row"] if panel.best else []
@@ -68,7 +71,7 @@ def legend(panel: Panel, found: Valley | None, width: int) -> list[Text]:
         said.append(f"{MISSING} not trained")
     if found and any(row.side for row in found.rows):
         said.append("< > a bound, not an estimate")
-    if found and any(not row.counts and not row.side for row in found.rows):
+    if found and any(row.wd and not row.kept and not row.side for row in found.rows):
         said.append("? does not count")
     lines, line = [], ""
     for part in said:
@@ -79,10 +82,10 @@ def legend(panel: Panel, found: Valley | None, width: int) -> list[Text]:
     return [Text(text, "dim") for text in (*lines, line) if text]
 
 
-def _layout(panel: Panel, found: Valley | None, width: int) -> _Layout:
+def _layout(panel: Panel, found: Coupling | None, width: int) -> _Layout:
     columns = panel.column_values
     label = max(len(text) for text in (*labels(panel.row_values).values(), clean(leaf(panel.y or ""))))
-    best = max([len(_best_heading(found)), *(len(_side(row)) for row in found.rows)]) if found else 0
+    best = max([len(RIDGE), *(len(decay(row)) for row in found.rows)]) if found else 0
     room = width - label - 1 - (best + MARGIN if found else 0)
     cell = WIDE if room >= WIDE * len(columns) else NARROW
     many = max(1, room // cell)
@@ -90,7 +93,7 @@ def _layout(panel: Panel, found: Valley | None, width: int) -> _Layout:
     return _Layout(label, cell, best, bands)
 
 
-def _header(panel: Panel, found: Valley | None, layout: _Layout, band: Sequence[Scalar], last: bool) -> list[Text]:
+def _header(panel: Panel, found: Coupling | None, layout: _Layout, band: Sequence[Scalar], last: bool) -> list[Text]:
     named = labels(panel.column_values, fractions=False, width=layout.cell - 1)
     tight = {x: text if len(text) < layout.cell else figure(float(x), 1) for x, text in named.items()}
     top = Text(" " * (layout.label + 1) + f" {clean(leaf(panel.x or ''))}", "dim")
@@ -98,20 +101,24 @@ def _header(panel: Panel, found: Valley | None, layout: _Layout, band: Sequence[
     for x in band:
         line.append(f"{tight[x]:>{layout.cell - 1}} ", "bold")
     if last and found:
-        line.append(f"{_best_heading(found):>{layout.best + MARGIN}}", "dim")
+        line.append(f"{RIDGE:>{layout.best + MARGIN}}", "dim")
     return [top, line]
 
 
-def _best_heading(found: Valley | None) -> str:
-    return f"best {clean(brief(found.decay_key))}" if found else ""
+def _bests(panel: Panel) -> dict[Scalar, Cell]:
+    """The best usable cell of each row."""
+    bests: dict[Scalar, Cell] = {}
+    for (y, _), cell in panel.grid.items():
+        if cell.usable and (y not in bests or cell.score < bests[y].score):
+            bests[y] = cell
+    return bests
 
 
-def _cell(panel: Panel, y: Scalar, x: Scalar, row: RowBest | None, width: int) -> Text:
-    cell = panel.grid.get((y, x))
+def _cell(panel: Panel, cell: Cell | None, of_row: Cell | None, width: int) -> Text:
     text, mark, style = _content(panel, cell, width - 2)
     if cell is not None and cell is panel.best:
         mark, style = BEST, f"bold underline {style}"
-    elif cell is not None and row is not None and cell is row.cell and row.where is not Where.GUESS:
+    elif cell is not None and cell is of_row:
         mark, style = ROW_BEST, f"bold {style}"
     if len(text) < width - 1 or mark:
         text = f"{text:>{width - 2}}{mark or ' '}"
@@ -132,12 +139,3 @@ def _content(panel: Panel, cell: Cell | None, width: int) -> tuple[str, str, str
         return text, UNHEALTHY, "dim"
     scores = [each.score for each in panel.cells if each.usable]
     return text, "", shade(cell.score, min(scores), max(scores))
-
-
-def _side(row: RowBest | None) -> str:
-    """A row's best value: bare where it counts, as a bound with < or >, else with a question mark."""
-    if row is None:
-        return ""
-    if row.side:
-        return f"{row.side}{decay_text(row.wd)}"
-    return f"{'' if row.where is Where.INSIDE else '?'}{decay_text(row.wd)}"

@@ -23,7 +23,7 @@ from runner.study import expand
 
 ROOT = Path(__file__).parents[2]
 WORDS = ("smoke", "budget.steps=40", "tracker=none")
-VERBS = ("plan", "sweep", "run", "ls", "show", "best", "config", "sync", "doctor")
+VERBS = ("plan", "sweep", "run", "ls", "show", "best", "analyze", "config", "sync", "doctor")
 HEAVY = {"torch", "wandb", "scipy", "sklearn", "matplotlib", "pandas", "polars"}
 
 
@@ -291,9 +291,14 @@ def test_a_sweep_ends_with_its_answer_and_the_next_command(thalweg, trainer):
     assert err.startswith("store: ")
     assert "336 trials wanted, 0 done, 336 to train" in err
     assert "[b]planted[/b]" in err
-    assert "4 panels were compared" in out
+    assert "4 panels looked at" in out
     assert "336 finished, 0 diverged; 1.0 s on cpu" in err
-    assert "next: thalweg show smoke --maps" in err
+    assert re.findall(r"(?m)^next: thalweg (.*)$", err) == [
+        "show smoke --rows",
+        "show smoke --maps",
+        "recommend smoke",
+        "refine smoke",
+    ]
 
 
 def test_a_second_sweep_trains_nothing_says_so_and_still_answers(thalweg, trainer):
@@ -368,11 +373,65 @@ def test_ls_json_has_every_trial_with_its_axes_and_metrics(thalweg, swept):
 
 
 def test_show_has_a_line_a_panel_or_the_maps(thalweg, swept):
-    assert "4 panels were compared" in thalweg("show", "smoke")[1]
+    assert "4 panels looked at" in thalweg("show", "smoke")[1]
     maps = thalweg("show", "smoke", "--maps")[1]
     assert maps.count("best of its row") == 4
     assert max(map(len, maps.splitlines())) <= 80
     assert len(strict(thalweg("show", "--json")[1])["panels"]) == 4
+
+
+def test_show_lists_every_row_used_or_with_its_reason(thalweg, swept):
+    out = thalweg("show", "smoke", "--rows")[1]
+    said = [json.loads(thalweg("show", "smoke", "--json")[1])["findings"][n]["rows_used"] for n in range(4)]
+    assert len(re.findall(r"(?m) used *$", out)) == sum(said)
+    assert len(re.findall(r"(?m)^ *(1/)?\d+  .*(used|[a-z].+[a-z]) *$", out)) == 24
+
+
+def grid_file(folder, name="mine.csv", slope=-1.0):
+    valley = planted.valley_of(slope)
+    lines = ["rate,decay,who,final"]
+    for lr in planted.LRS:
+        for product in planted.PRODUCTS[1:]:
+            for seed in planted.SEEDS:
+                loss = valley(lr, product / lr, seed) if product * lr < 1 else "nan"
+                lines.append(f"{lr},{product / lr},s{seed},{loss}")
+    (folder / name).write_text("\n".join(lines), encoding="utf-8")
+    return ("--table", name, "--lr", "rate", "--wd", "decay", "--loss", "final", "--seed", "who")
+
+
+def test_analyze_answers_from_a_table_of_the_users_own(thalweg, desk):
+    columns = grid_file(desk)
+    (found,) = strict(thalweg("analyze", "coupling", *columns, "--json")[1])["findings"]
+    assert found["low"] <= -1 <= found["high"]
+    assert found["rows_used"] + sum(found["rows_dropped"].values()) == 12
+    assert found["verdict"].startswith("Only lr·wd matters")
+    assert {"slope", "undetermined", "diverged", "best", "edge"} <= found.keys()
+    assert found["best"].keys() >= {"lr", "wd", "loss"}
+    said = thalweg("analyze", "coupling", *columns)[1]
+    assert "only lr·wd matters" in said
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_analyze_answers_a_stored_study_as_show_does(thalweg, swept):
+    found = strict(thalweg("analyze", "smoke", "--json")[1])["findings"]
+    assert found == strict(thalweg("show", "smoke", "--json")[1])["findings"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("coupling", "--table", "none.csv"), "cannot read none.csv: No such file"),
+        (("cuopling", "--table", "mine.csv"), "'cuopling' is not a question; expected coupling, warmup, sensitivity"),
+        (("coupling", "--table", "mine.csv"), "no column 'lr'"),
+        (("coupling", "--table", "mine.csv", "--lr", "who"), "row 2, column 'who' holds 's0'; expected a rate above 0"),
+        (("coupling",), "there is no store, so no study 'coupling'"),
+    ],
+)
+def test_what_analyze_cannot_use_is_said_in_a_sentence(thalweg, desk, words, said):
+    grid_file(desk)
+    code, out, err = thalweg("analyze", *words, *(("--wd", "decay", "--loss", "final") if "who" in words else ()))
+    assert (code, out) == (2, "")
+    assert said in err
 
 
 def test_show_finds_a_trial_by_the_beginning_of_its_id(thalweg, swept):

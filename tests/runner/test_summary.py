@@ -7,8 +7,9 @@ import planted_rows as planted
 import pytest
 
 from runner.observation import Outcome
+from runner.student import t95
 from runner.study import Axis, Block, Expectation
-from runner.summary import fold, near_optimal, panels, t95
+from runner.summary import fold, near_optimal, panels
 
 BLOCK = planted.block("one", lrs=(0.25, 0.5), products=(0.0, 0.01, 0.04))
 STUDY = planted.study(BLOCK)

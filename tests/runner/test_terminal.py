@@ -59,8 +59,10 @@ def test_the_map_shows_means_marks_and_each_rows_best():
     assert "(div)" in text
     assert "12.0!" in text
     assert ">6.3e-4" in text
-    assert "from 1.3 to .0013 (11 of 12" in " ".join(text.split())
-    assert "slope -1±.3" in text
+    said = " ".join(text.split())
+    assert "Only lr·wd matters: the best wd goes as lr^-1." in said
+    assert "11 of 12 rows used; dropped: 1 beside a diverged cell." in said
+    assert "Expected beforehand: -1 ± .3, as found." in said
 
 
 def test_every_column_has_its_heading_above_it():
@@ -85,8 +87,9 @@ def test_cells_not_trained_yet_are_dots_and_the_answer_says_so_far():
 
 def test_four_panels_are_a_line_each_and_their_number_is_said():
     text = drawn(120, names=("a", "b", "c", "d"), surface=SURFACE)
-    assert len(re.findall(r"(?m)^[abcd] +\.6\d\d +1/8, \.04 +1\.3→6\.3e-4 +1/256→8 +12/12 +-1±\.3", text)) == 4
-    assert "4 panels were compared, 4 chances to be fooled" in text
+    line = r"(?m)^[abcd] +-[01]\.\d\d \[-1\.\d\d, -0\.\d\d\] +-1±\.3 +12/12 +only lr·wd matters +\.6\d\d +\.125, \.04"
+    assert len(re.findall(line, text)) == 4
+    assert "4 panels looked at, as many chances to be fooled; 4 of 4 slopes expected beforehand were found" in text
     assert "•" not in text
     assert drawn(120, names=("a", "b", "c", "d"), maps=True).count("best of its row") == 4
 

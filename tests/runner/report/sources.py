@@ -91,7 +91,7 @@ def answer(panel: str, lrs: Sequence[float] = planted.LRS, **changed: Any) -> Co
         "verdict": "The data are consistent with “only lr·wd matters” and exclude the others.",
         "undetermined": False,
         "diverged": 0,
-        "edge": (Edge("wd", "above", 1),),
+        "edge": (Edge("wd", "above", 1, "lr·wd", 0.32),),
         "best": None,
         "expect": Expected(-1.0, 0.3),
     }

@@ -1,0 +1,148 @@
+"""The answers of a whole study: its panels as tables, each asked what the study's file asks. Knows no store."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from runner.analysis.answers import Answer, Expected
+from runner.analysis.coupling_slope import coupling
+from runner.analysis.lr_sensitivity import sensitivity
+from runner.analysis.results import Floats, Results, Scale
+from runner.analysis.warmup_need import warmup
+from runner.figures import is_number, labels
+from runner.observation import Outcome, Series
+from runner.study import Analysis
+from runner.summary import Cell, Declared, Panel, chance_loss, lookup, panels
+from runner.table import Row
+
+GetSeries = Callable[[str], Mapping[str, Series]]
+"""Trial id -> its series by name."""
+BATCH_LOSS = "train/batch_loss"
+
+
+def findings(rows: Iterable[Row], study: Declared, series: GetSeries | None = None) -> list[Answer]:
+    """Return an answer for each question of the study and each panel that it can be asked of, in the study's order.
+
+    `series` is asked for the losses of training where a question is about spikes or the loss at initialisation.
+    """
+    cut = panels(rows, study)
+    found: list[Answer] = []
+    for asked in study.analyses:
+        if asked.kind == "sensitivity":
+            found += [_sensitivity(asked, cut, study, series)] if any(map(_ended, cut)) else []
+        else:
+            found += [answer for panel in cut if (answer := of_panel(panel, asked, study, series))]
+    return found
+
+
+def of_panel(panel: Panel, asked: Analysis, study: Declared, series: GetSeries | None = None) -> Answer | None:
+    """The answer to one question about one panel; None if none of its trials has what is asked about."""
+    trials = [row for row in _ended(panel) if all(is_number(lookup(row.config, key)) for key in asked.keys.values())]
+    if not trials:
+        return None
+    if asked.kind == "coupling":
+        expect = Expected(panel.expect.slope, panel.expect.tolerance) if panel.expect else None
+        turns = np.array([_turns(row, asked) for row in trials])
+        return coupling(_results(trials, asked, study), panel=panel.name, expect=expect, turns=turns)
+    results = _results(trials, asked, study)
+    known = {row.trial_id: dict(series(row.trial_id)) for row in trials} if series else {}
+    batch = [known.get(row.trial_id, {}).get(BATCH_LOSS) for row in trials]
+    initial = np.array([_first(known.get(row.trial_id, {}), study.metric) for row in trials])
+    return warmup(replace(results, spike=_spikes(results, batch), initial=initial), panel=panel.name)
+
+
+def _turns(row: Row, asked: Analysis) -> bool:
+    """Whether decay alone takes a weight past 0 in one step at the peak rate. Adam divides L2's share by its size."""
+    lr, wd = (float(lookup(row.config, key)) for key in (asked.lr, asked.wd or ""))
+    name, decay = (lookup(row.config, f"optimizer.{key}") for key in ("name", "decay"))
+    if decay == "l2" and name != "sgd":
+        return False
+    return wd >= 1 if decay == "independent" else lr * wd >= 1
+
+
+def _sensitivity(asked: Analysis, cut: Sequence[Panel], study: Declared, series: GetSeries | None) -> Answer:
+    placed = [(row, _curve(panel, cell, asked)) for panel in cut for cell in panel.cells for row in _counted(cell)]
+    trials = [row for row, _ in placed]
+    start: dict[tuple[str, object], float] = {}  # trials of one block and seed begin with the same weights
+    for row in trials if series else ():
+        key = row.block, row.config.get("seed")
+        if series and key not in start:
+            start[key] = _first(series(row.trial_id), study.metric)
+    initial = np.array([start.get((row.block, row.config.get("seed")), math.nan) for row in trials])
+    results = replace(_results(trials, asked, study), initial=initial)
+    return sensitivity(results, [curve for _, curve in placed], panel=study.name)
+
+
+def _curve(panel: Panel, cell: Cell, asked: Analysis) -> str:
+    others = [key for key in panel.axes if key != asked.lr and key in cell.axes]
+    named = [f"{key.rpartition('.')[2]} {labels([cell.axes[key]])[cell.axes[key]]}" for key in others]
+    return ", ".join([panel.block, *named])
+
+
+def _ended(panel: Panel) -> list[Row]:
+    return [row for cell in panel.cells for row in _counted(cell)]
+
+
+def _counted(cell: Cell) -> list[Row]:
+    """The trials of a cell that are a result: diverged, or finished with the metric measured."""
+    return [row for row in cell.rows if row.outcome is Outcome.DIVERGED or _measured(row, cell.metric)]
+
+
+def _measured(row: Row, metric: str) -> bool:
+    return row.outcome is Outcome.FINISHED and metric in row.metrics
+
+
+def _results(trials: Sequence[Row], asked: Analysis, study: Declared) -> Results:
+    columns = {role: np.array([float(lookup(row.config, key)) for row in trials]) for role, key in asked.keys.items()}
+    replicates = [_replicate(row, study.replicate) for row in trials]
+    number = {value: at for at, value in enumerate(sorted(set(replicates), key=repr))}
+    losses = [row.metrics[study.metric] if _measured(row, study.metric) else math.nan for row in trials]
+    scale: Scale = "log" if study.metric.endswith("loss") else "linear" if study.direction == "min" else "negated"
+    return Results(
+        **columns,
+        loss=np.array(losses),
+        seed=np.array([number[value] for value in replicates], np.int64),
+        chance=chance_loss(trials[0].config, study.metric),
+        scale=scale,
+    )
+
+
+def _replicate(row: Row, key: str | None) -> object:
+    return None if key is None else row.axes.get(key, lookup(row.config, key))
+
+
+def _first(named: Mapping[str, Series], metric: str) -> float:
+    """The loss before the first step: of the metric if it was measured then, else of the first batch."""
+    for name in (metric, BATCH_LOSS):
+        one = named.get(name)
+        if one is not None and len(one.steps) and one.steps[0] == 0:
+            return float(one.values[0])
+    return math.nan
+
+
+def _spikes(results: Results, batch: Sequence[Series | None]) -> Floats:
+    """Largest ratio over the first half of each trial's loss to its control's; inf if it diverged there."""
+    assert results.warmup is not None
+    spikes = np.full(len(batch), math.nan)
+    for seed in np.unique(results.seed):
+        members = np.flatnonzero(results.seed == seed)
+        shortest = members[results.warmup[members] == results.warmup[members].min()]
+        control = batch[int(shortest[np.argmin(results.lr[shortest])])]
+        if control is not None:
+            for member in members:
+                spikes[member] = _ratio(batch[int(member)], control)
+    return spikes
+
+
+def _ratio(one: Series | None, control: Series) -> float:
+    if one is None:
+        return math.nan
+    half = len(control.values) // 2
+    values, beside = one.values[:half], control.values[:half]
+    if len(values) < half or not np.isfinite(values).all():
+        return math.inf
+    return float((values / beside).max(initial=0.0))

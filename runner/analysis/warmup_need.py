@@ -1,0 +1,248 @@
+"""What warmup buys: the largest rate each length of it allows, and how much of it each rate needs.
+
+A spike is a ratio of the loss to that of a control trial (same seed, so the same batches; smallest rate, shortest
+warmup) of more than 1.25 in the first half of training. Against a trial's own first loss every cell would spike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from runner.analysis.answers import LESS, MORE, Finding, Side, Warmup, WarmupLevel, WarmupNeed
+from runner.analysis.lr_sensitivity import at_start, cost
+from runner.analysis.results import UNTRAINED, Bools, Floats, Results, place, same_points
+from runner.figures import count, rate, short
+from runner.student import t95
+
+SPIKE = 1.25
+ENOUGH = 0.05
+"""Excess of the loss, as a share of the rate's best, that a sufficient warmup may have whatever the noise."""
+LITTLE = 1.45
+"""A largest rate that grows no more than this (one step of a grid of √2) has hardly moved."""
+STEPS = "steps of warmup"
+BRACKET = "estimate: no seed {what} up to this {axis}; low to high: from there to where every seed does"
+SUFFICIENT = f"smallest warmup from which on the mean paired excess is at most 2 standard errors or {ENOUGH:.0%}"
+FEW_SEEDS = "noisy with so few seeds"
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Rates ascending along R, warmups along W, seeds along S. NaN or False where there is no trial."""
+
+    lr_R: Floats
+    warmup_W: Floats
+    loss_RWS: Floats  # inf where it diverged
+    spike_RWS: Floats  # inf where it diverged, NaN where it is not known
+    trained_RWS: Bools
+
+    @property
+    def there_RWS(self) -> Bools:  # noqa: N802 - its shape
+        there: Bools = ~np.isnan(self.loss_RWS)
+        return there
+
+
+def warmup(results: Results, *, panel: str = "") -> Warmup:
+    """Return what each warmup allows and each rate needs. `results` needs warmup; spike where spikes are asked for."""
+    assert results.warmup is not None
+    table = _table(results)
+    best = place(results)
+    levels = tuple(_level(table, results, at, best.loss if best else None) for at in range(len(table.warmup_W)))
+    needs = tuple(_need(table, at) for at in range(len(table.lr_R)))
+    label, verdict, undetermined = _said(levels, table)
+    return Warmup(
+        panel=panel,
+        levels=levels,
+        needs=needs,
+        label=label,
+        verdict=verdict,
+        undetermined=undetermined,
+        diverged=int((~results.healthy).sum()),
+        best=best,
+    )
+
+
+def _table(results: Results) -> _Table:
+    assert results.warmup is not None
+    lr_R, row = same_points(results.lr, 1e-4)
+    warmup_W, column = np.unique(results.warmup, return_inverse=True)
+    seeds, seed = np.unique(results.seed, return_inverse=True)
+    shape = (len(lr_R), len(warmup_W), len(seeds))
+    loss, spike, trained = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, bool)
+    at = (row, column, seed)
+    loss[at] = np.where(results.healthy, results.loss, np.inf)
+    if results.spike is not None:
+        spike[at] = results.spike
+    limit = UNTRAINED * (results.chance if results.chance is not None else at_start(results))
+    trained[at] = results.healthy & ~(results.loss >= limit)
+    return _Table(lr_R, warmup_W, loss, spike, trained)
+
+
+def _level(table: _Table, results: Results, at: int, reference: float | None) -> WarmupLevel:
+    assert results.warmup is not None
+    length = float(table.warmup_W[at])
+    there, named = table.there_RWS[:, at], f"at warmup {short(length)}"
+    spikes = table.spike_RWS[:, at] >= SPIKE
+    known = np.isfinite(table.spike_RWS[:, at]) | np.isposinf(table.spike_RWS[:, at])
+    free = _largest(table.lr_R, spikes, known, f"largest spike-free lr {named}", "spikes")
+    trainable = _largest(
+        table.lr_R, ~table.trained_RWS[:, at] & there, there, f"largest trainable lr {named}", "fails to train"
+    )
+    sensitive = cost(results, results.warmup == length, reference, f"LR sensitivity {named}")
+    return WarmupLevel(length, free, trainable, _best(table, at, named), sensitive)
+
+
+def _largest(lr_R: Floats, bad_RS: Bools, there_RS: Bools, name: str, what: str) -> Finding:
+    """The largest rate up to which nothing bad happens to any seed."""
+    method = BRACKET.format(what=what, axis="rate")
+    seeds = int(there_RS.any(0).sum())
+    rows = np.flatnonzero(there_RS.any(1))
+    if not len(rows):
+        return Finding(name=name, estimate=None, n=0, counted="seeds", unit="lr", method=method, caveats=("no series",))
+    any_bad = [bool(bad_RS[row].any()) for row in rows]
+    all_bad = [bool(bad_RS[row][there_RS[row]].all()) for row in rows]
+    first = any_bad.index(True) if True in any_bad else len(rows)
+    every = all_bad.index(True) if True in all_bad else len(rows)
+    side: Side = LESS if first == 0 else MORE if first == len(rows) else ""
+    estimate = float(lr_R[rows[max(first - 1, 0)]])
+    return Finding(
+        name=name,
+        estimate=estimate,
+        low=estimate if first else None,
+        high=float(lr_R[rows[every]]) if every < len(rows) else None,
+        n=seeds,
+        counted="seeds",
+        unit="lr",
+        method=method,
+        side=side,
+    )
+
+
+def _best(table: _Table, at: int, named: str) -> Finding:
+    mean = _means(table.loss_RWS[:, at])
+    row = int(mean.argmin())
+    name, method = f"best loss {named}", "lowest mean over seeds of all rates; 95% interval by Student's t at that rate"
+    if not np.isfinite(mean[row]):
+        return Finding(name=name, estimate=None, n=0, counted="seeds", unit="loss", method=method)
+    values = table.loss_RWS[row, at][table.there_RWS[row, at]]
+    half = t95(len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else None
+    estimate = float(values.mean())
+    ends = (None, None) if half is None else (estimate - half, estimate + half)
+    caveats = (f"at lr {rate(float(table.lr_R[row]))}",)
+    return Finding(
+        name=name,
+        estimate=estimate,
+        low=ends[0],
+        high=ends[1],
+        n=len(values),
+        counted="seeds",
+        unit="loss",
+        method=method,
+        caveats=caveats,
+    )
+
+
+def _need(table: _Table, at: int) -> WarmupNeed:
+    lr, named = float(table.lr_R[at]), f"at lr {rate(float(table.lr_R[at]))}"
+    seeds = int(table.there_RWS[at].any(0).sum())
+    known = ~np.isnan(table.spike_RWS[at]).all(1)
+    spike_free = ~(table.spike_RWS[at] >= SPIKE).any(1)
+    free = _smallest(
+        table.warmup_W[known],
+        list(spike_free[known]),
+        f"minimum spike-free warmup {named}",
+        "smallest warmup from which on no seed spikes",
+        seeds,
+    )
+    enough = _enough(table.loss_RWS[at], table.trained_RWS[at])
+    sufficient = _smallest(table.warmup_W, enough, f"minimum sufficient warmup {named}", SUFFICIENT, seeds)
+    return WarmupNeed(lr, free, sufficient)
+
+
+def _smallest(warmup_W: Floats, good: Sequence[bool], name: str, method: str, seeds: int) -> Finding:
+    """The smallest warmup such that it and every larger one is good."""
+    from_here = [all(good[at:]) for at in range(len(good))]
+    first = from_here.index(True) if True in from_here else None
+    side: Side = MORE if first is None and len(good) else ""
+    bound = float(warmup_W[-1]) if side else None
+    return Finding(
+        name=name,
+        estimate=bound if first is None else float(warmup_W[first]),
+        low=None if not first else float(warmup_W[first - 1]),
+        high=None if first is None else float(warmup_W[first]),
+        n=seeds,
+        counted="seeds",
+        unit=STEPS,
+        method=method,
+        caveats=(FEW_SEEDS,) if seeds < 5 else (),
+        side=side,
+    )
+
+
+def _means(loss_NS: Floats) -> Floats:
+    """Means over the seeds that are there; inf where there are none, or one diverged."""
+    there = ~np.isnan(loss_NS)
+    total = np.where(there, loss_NS, 0.0).sum(1)
+    return np.where(there.any(1), total / np.maximum(there.sum(1), 1), np.inf)
+
+
+def _enough(loss_WS: Floats, trained_WS: Bools) -> list[bool]:
+    """Whether each warmup is as good as the best one, seed by seed; empty if not even that has trained."""
+    mean_W = _means(loss_WS)
+    best = int(mean_W.argmin())
+    if not np.isfinite(mean_W[best]) or not trained_WS[best].any():
+        return []
+    excess_WS = loss_WS - loss_WS[best]
+    return [_is_enough(each[~np.isnan(each)], float(mean_W[best])) for each in excess_WS]
+
+
+def _is_enough(excess_S: Floats, best: float) -> bool:
+    if not len(excess_S) or not np.isfinite(excess_S).all():
+        return False
+    error = float(excess_S.std(ddof=1)) / math.sqrt(len(excess_S)) if len(excess_S) > 1 else 0.0
+    return float(excess_S.mean()) <= max(2 * error, ENOUGH * best)
+
+
+def _said(levels: Sequence[WarmupLevel], table: _Table) -> tuple[str, str, bool]:
+    spike_free, grows = (_growth(levels, pick) for pick in (lambda each: each.spike_free, lambda each: each.trainable))
+    parts = [
+        f"the largest {name} rate goes from {_end(found[0])} to {_end(found[1])} as warmup goes from"
+        f" {short(found[2])} to {short(found[3])} steps"
+        for name, found in (("spike-free", spike_free), ("trainable", grows))
+        if found
+    ]
+    if not parts:
+        return "not identified", "Not identified: no rate trains at any two lengths of warmup.", True
+    factors = [_factor(found) for found in (spike_free, grows) if found]
+    largest = max(factors)
+    open_ended = all(found is None or (found[0].side or found[1].side) for found in (spike_free, grows))
+    label = (
+        f"largest rate ×{short(largest, 2)}" if largest > LITTLE else "nothing to see: the largest rate hardly moves"
+    )
+    tail = f"Of {count(len(table.lr_R), 'rate')} and {count(len(levels), 'warmup')} looked at."
+    return label, f"{label[0].upper()}{label[1:]}: {', and '.join(parts)}. {tail}", largest <= LITTLE and open_ended
+
+
+_Growth = tuple[Finding, Finding, float, float]
+
+
+def _growth(levels: Sequence[WarmupLevel], pick: Callable[[WarmupLevel], Finding]) -> _Growth | None:
+    """The finding at the shortest warmup, the largest one of all, and the warmups they belong to."""
+    known = [each for each in levels if pick(each).estimate is not None]
+    if len(known) < 2:
+        return None
+    most = max(known, key=lambda each: pick(each).estimate or 0.0)
+    return pick(known[0]), pick(most), known[0].warmup, most.warmup
+
+
+def _factor(found: _Growth) -> float:
+    return (found[1].estimate or 0.0) / (found[0].estimate or 1.0)
+
+
+def _end(found: Finding) -> str:
+    assert found.estimate is not None
+    said = {LESS: "less than ", MORE: "at least ", "": ""}[found.side]
+    return f"{said}{short(found.estimate, 3)}"

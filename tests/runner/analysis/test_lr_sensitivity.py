@@ -1,0 +1,66 @@
+"""LR sensitivity of curves, against one reference."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from runner.analysis import Results, sensitivity
+from runner.errors import UsageError
+
+LRS = 2.0 ** np.arange(-4, 5)
+
+
+def curves(seeds=3):
+    """A narrow and a wide parabola in log lr of equal best, three seeds each."""
+    lr, loss, seed, names = [], [], [], []
+    for name, width in (("narrow", 0.1), ("wide", 0.02)):
+        for rate in LRS:
+            for number in range(seeds):
+                lr.append(rate)
+                loss.append(0.5 + width * math.log2(rate) ** 2 + 0.01 * number)
+                seed.append(number)
+                names.append(name)
+    one = Results(
+        lr=np.array(lr), loss=np.array(loss), seed=np.array(seed), initial=np.full(len(lr), 2.3), chance=math.log(10)
+    )
+    return one, names
+
+
+def test_it_is_the_mean_excess_over_the_best_of_all_capped_at_initialisation():
+    found = sensitivity(*curves())
+    narrow, wide = (curve.sensitivity.estimate for curve in found.curves)
+    squares = np.log2(LRS) ** 2
+    assert narrow == pytest.approx(np.minimum(0.1 * squares, 1.8).mean(), abs=0.01)
+    assert wide == pytest.approx(0.02 * squares.mean(), abs=0.01)
+    assert found.label == "least: wide"
+    assert found.reference == pytest.approx(0.51)
+
+
+def test_a_diverged_trial_counts_as_much_as_one_at_initialisation():
+    one, names = curves()
+    top = one.lr == LRS[-1]
+    lost, stuck = (replace(one, loss=np.where(top, value, one.loss)) for value in (np.nan, 2.3))
+    costs = [[curve.sensitivity.estimate for curve in sensitivity(each, names).curves] for each in (lost, stuck)]
+    assert costs[0] == pytest.approx(costs[1])
+
+
+def test_without_the_loss_at_initialisation_diverged_trials_are_refused():
+    one, names = curves()
+    lost = replace(one, loss=np.where(one.lr == LRS[-1], np.nan, one.loss), initial=None, chance=None)
+    with pytest.raises(UsageError, match="loss at initialisation is not known"):
+        sensitivity(lost, names)
+
+
+def test_one_curve_that_trains_better_does_not_look_more_sensitive_for_it():
+    one, names = curves()
+    is_wide = np.array(names) == "wide"
+    better = sensitivity(replace(one, loss=one.loss - 0.2 * is_wide), names)
+    assert better.curves[1].sensitivity.estimate < better.curves[0].sensitivity.estimate
+    assert better.curves[0].sensitivity.estimate > sensitivity(one, names).curves[0].sensitivity.estimate
+
+
+def test_one_seed_has_no_interval():
+    (first, _) = sensitivity(*curves(seeds=1)).curves
+    assert (first.sensitivity.low, first.sensitivity.high) == (None, None)

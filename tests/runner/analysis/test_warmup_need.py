@@ -1,0 +1,89 @@
+"""What warmup buys, on a table where the largest spike-free rate doubles with the warmup."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from runner.analysis import Results, warmup
+
+LRS, WARMUPS, SEEDS = 2.0 ** np.arange(-4, 4), np.array([0.0, 2, 4, 8, 16]), (0, 1, 2)
+
+
+def limit(length):
+    return 0.25 * max(length, 1)
+
+
+def table(spikes=True):
+    """A rate above `limit` spikes; above twice that it diverges. The loss falls with the rate."""
+    trials = [(lr, W, seed) for lr in LRS for W in WARMUPS for seed in SEEDS]
+    lr, length, seed = (np.array(column) for column in zip(*trials, strict=True))
+    over = lr / np.array([limit(W) for W in length])
+    loss = 1.2 - 0.1 * np.log2(lr) + 0.001 * seed + 0.3 * (over > 1)
+    return Results(
+        lr=lr,
+        warmup=length,
+        loss=np.where(over > 2, np.nan, loss),
+        seed=seed.astype(np.int64),
+        initial=np.full(len(lr), 2.5),
+        spike=np.where(over > 2, np.inf, np.where(over > 1, 1.6, 1.0)) if spikes else None,
+        chance=math.log(10),
+    )
+
+
+def test_the_largest_spike_free_rate_doubles_with_the_warmup():
+    found = warmup(table())
+    assert [level.spike_free.estimate for level in found.levels] == [limit(W) for W in WARMUPS]
+    assert [level.trainable.estimate for level in found.levels] == [min(2 * limit(W), 8) for W in WARMUPS]
+    assert found.label == "largest rate ×16"
+
+
+def test_a_rate_that_nothing_spoils_is_a_bound():
+    found = warmup(table())
+    assert [level.trainable.side for level in found.levels] == ["", "", "", "", ">"]
+
+
+def test_each_rate_is_told_the_smallest_warmup_that_it_needs():
+    needs = {need.lr: need for need in warmup(table()).needs}
+    assert needs[0.25].spike_free.estimate == 0
+    assert needs[1.0].spike_free.estimate == 4
+    assert needs[1.0].sufficient.estimate == 4
+    assert (needs[8.0].spike_free.estimate, needs[8.0].spike_free.side) == (16, ">")
+    assert needs[4.0].sufficient.estimate == 16
+
+
+def test_a_seed_that_spikes_ends_what_is_spike_free_and_the_bracket_says_so():
+    one = table()
+    spike = np.where((one.lr == 1.0) & (one.warmup == 4) & (one.seed == 2), 1.3, one.spike)
+    level = next(each for each in warmup(replace(one, spike=spike)).levels if each.warmup == 4)
+    assert (level.spike_free.estimate, level.spike_free.high) == (0.5, 2.0)
+
+
+def test_sensitivity_falls_with_warmup_against_one_reference():
+    costs = [level.sensitivity.estimate for level in warmup(table()).levels]
+    assert costs == sorted(costs, reverse=True)
+    assert costs[0] > 0.5
+
+
+def test_without_training_losses_spikes_are_not_claimed():
+    found = warmup(table(spikes=False))
+    assert all(level.spike_free.estimate is None for level in found.levels)
+    assert all("no series" in level.spike_free.caveats for level in found.levels)
+    assert found.levels[0].trainable.estimate == 0.5
+
+
+def test_where_warmup_does_nothing_that_is_said():
+    one = table()
+    dull = replace(one, loss=1.2 - 0.1 * np.log2(one.lr), spike=np.ones(len(one.lr)))
+    found = warmup(dull)
+    assert found.label.startswith("nothing to see")
+    assert found.undetermined  # every rate trains: the axis ends too low to tell
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_of_trials_is_irrelevant(seed):
+    one = table()
+    order = np.random.default_rng(seed).permutation(len(one.lr))
+    found, mixed = warmup(one), warmup(one.take(order))
+    assert [f.estimate for f in mixed.findings] == pytest.approx([f.estimate for f in found.findings], nan_ok=True)
