@@ -182,6 +182,11 @@ def trial_config(plain: dict[str, Any]) -> TrialConfig:
     """Return the typed configuration of one trial. Durations in `plain` become steps, in place."""
     config = check_types(plain)
     _refuse_unlike(config)
+    if config.task.loss != "auto" and config.task.label_smoothing:
+        hint = "smooth them in the loss itself, or write task.label_smoothing=0"
+        raise ConfigError(
+            f"task.label_smoothing is {config.task.label_smoothing}, which {config.task.loss} lacks", hint
+        )
     parts = {
         key: getattr(config.schedule, key.partition(".")[2], 0) for key in DURATIONS if key.startswith("schedule.")
     }
@@ -330,6 +335,8 @@ def _keys_under(section: str) -> set[str]:
 def _leaves_of(schema: Any, prefix: str, option: str | None) -> Iterator[Leaf]:
     hints = get_type_hints(schema, include_extras=True)
     for f in fields(schema):
+        if f.name == "revision":  # set by a sweep, not by a configuration
+            continue
         key, hint = f"{prefix}{f.name}", hints[f.name]
         variants = _variants(hint)
         if variants:

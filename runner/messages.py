@@ -28,6 +28,7 @@ class Ask:
     attempt: int = 1
     trials: int = 0
     workers: int = 1
+    metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Train:
     evaluations: int
     checkpoints: tuple[str, float] | None = None
     attempt: int = 1
+    metrics: tuple[str, ...] = ()
 
 
 Task = Ask | Train

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runner.advice import advice
 from runner.canonical import Scalar
@@ -41,6 +41,8 @@ class Plan:
     groups: tuple[Group, ...]
     outside: int  # done members of the stored study that are, or would become, outside it
     kept_points: dict[str, tuple[int, int]]  # axis key -> (values that have done trials, values declared)
+    changed: dict[tuple[str, ...], int] = field(default_factory=dict)  # files of the user's -> done by others of them
+    replaced: tuple[str, ...] = ()  # ids of trials whose revision by the code as it is now takes their place
 
     @property
     def to_train(self) -> int:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from runner.checkpoints import Shelf, facts_of, folder_of, tidy
 from runner.choice import LOOP_WIDTH, Choice, layout_for
+from runner.code import code_of, to_record
 from runner.crew import DOCTOR, Crew
 from runner.cutting import cut, narrowed
 from runner.errors import SetupError, last_line
@@ -165,6 +166,7 @@ class _Sweep:
             sample=tuple(sample[:PROBED_TRIALS]),
             layout=layout,
             requested=self.settings.engine.name,
+            metrics=self.settings.evaluation.metrics,
             trials=len(group.trials),
             workers=self.crew.size,
         )
@@ -193,8 +195,16 @@ class _Sweep:
     def _train(self, group: Group, trials: tuple[Trial, ...], choice: Choice) -> Train:
         seconds = self.settings.launcher.checkpoint_seconds
         checkpoints = (str(self.folder), seconds) if seconds else None
-        points = self.settings.evaluation.points
-        return Train(group.group_id, trials, choice.executor, choice.layout, points, checkpoints)
+        measured = self.settings.evaluation
+        return Train(
+            group_id=group.group_id,
+            trials=trials,
+            executor=choice.executor,
+            layout=choice.layout,
+            evaluations=measured.points,
+            metrics=measured.metrics,
+            checkpoints=checkpoints,
+        )
 
     def _begun(self, group: Group, choice: Choice) -> list[Train]:
         """Cohorts that were killed, have a checkpoint, and whose trials are all still to be trained.
@@ -233,7 +243,7 @@ class _Sweep:
                 layout=task.layout,
                 width=len(task.trials),
                 device=self.result.device,
-                versions=self.hello.versions,
+                versions={**self.hello.versions, **to_record(code_of(task.trials[0].config))},
                 trial_ids=tuple(trial.id for trial in task.trials),
             )
         )

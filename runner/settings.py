@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from runner.target import Path
+
 Count = Annotated[int, Field(ge=1, le=65_536)]
 MOST_WORKERS = 1024
 
@@ -67,9 +69,13 @@ class TrackerSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """How many times the validation loss is measured during training (the end included)."""
+    """How many times trials are measured on the validation split during training (the end included).
+
+    metrics: functions of the user's, by dotted path, measured beside the task's own: (outputs [B, …], y) -> mean.
+    """
 
     points: Count
+    metrics: tuple[Path, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

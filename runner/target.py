@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
@@ -16,10 +16,14 @@ from pydantic import Field
 
 from data.schema import Augmentation, Kind, Noise, Seed
 from runner.errors import ConfigError
+from runner.files import fingerprint, named_in
 
 KEY = "_target_"
 SECTIONS = ("model", "dataset")
 """The sections that may be a target, with arguments of their own choosing."""
+
+FILLED = ("inputs", "in_features", "in_channels", "image_size", "outputs", "out_features", "num_classes")
+"""Arguments that a model is given from its data, where its signature has them and the YAML does not."""
 
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Path = Annotated[str, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)+$")]
@@ -88,7 +92,7 @@ def is_argument(key: str, config: Mapping[str, Any]) -> bool:
 def gathered(section: str, plain: Mapping[str, Any]) -> dict[str, Any]:
     """Return a plain section with its target's arguments gathered under `arguments`, sorted by name.
 
-    Raises ConfigError, naming the key, for what no argument can be.
+    A dataset's files are fingerprinted. Raises ConfigError, naming the key, for what no argument can be.
     """
     if "name" in plain:
         hint = f"choose {section}=target, or a file of your own, {section}/NAME.yaml, that begins with _target_"
@@ -103,7 +107,30 @@ def gathered(section: str, plain: Mapping[str, Any]) -> dict[str, Any]:
         if not may_be_argument(f"{section}.{name}"):
             raise ConfigError(f"{section}.{name} cannot be an argument", "its name must begin with a letter")
         arguments.append((name, _frozen(f"{section}.{name}", value)))
-    return {**{name: plain[name] for name in ours if name in plain}, "arguments": tuple(arguments)}
+    made = {**{name: plain[name] for name in ours if name in plain}, "arguments": tuple(arguments)}
+    if section == "dataset" and made.get("fingerprint") is None:
+        made["fingerprint"] = fingerprint(_files(made.get("files"), arguments))
+    return made
+
+
+def _files(given: Any, arguments: Iterable[tuple[str, Any]]) -> list[str]:
+    """What a dataset reads: the files it says, and those that its arguments name."""
+    said = [file for file in given if isinstance(file, str)] if isinstance(given, list | tuple) else []
+    return [*said, *named_in(value for _, value in arguments)]
+
+
+def refuse_changed(target: DatasetTarget) -> None:
+    """Raise ConfigError if the files of a dataset are not those that its trial was declared on."""
+    if target.fingerprint is not None:
+        now = fingerprint(_files(target.files, target.arguments))
+        if now != target.fingerprint:
+            said = f"the trial was declared on {target.fingerprint}, there is {now} now"
+            raise ConfigError(f"the files of dataset={target.name} have changed: {said}", "declare the study anew")
+
+
+def given_arguments(section: str, plain: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the arguments that a plain section gives its target."""
+    return tuple(name for name in plain if name not in _ours(section))
 
 
 def no_argument(key: str, config: Mapping[str, Any]) -> ConfigError:

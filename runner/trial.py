@@ -77,6 +77,7 @@ class TrialConfig:
     sam: SAMConfig = introduced(NoSAMConfig(name="none"))
     clip: ClipConfig = introduced(NoClipConfig(name="none"))
     task: TaskConfig = introduced(TaskConfig(loss="auto", label_smoothing=0.0))
+    revision: str | None = introduced(None)  # of the user's code, in trials that changed code was to train anew
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING
 
 from runner.checkpoints import Shelf, facts_of
 from runner.choice import LOOP_WIDTH, Choice
+from runner.code import code_of, to_record
+from runner.errors import ThalwegError
 from runner.messages import Answer, Ask, Hello, Note, OutOfMemory, Progress, Task, Train, Trained
 from runner.observation import Observations, Outcome
 from runner.trial import Trial
@@ -84,13 +86,13 @@ class _Bench:
 
         question = Question(ask.sample, ask.layout, ask.requested, ask.width, ask.trials, ask.workers)
         try:
-            choice = choose(self._workload_of(ask.group_id, ask.sample[0]), question)
+            choice = choose(self._workload_of(ask, ask.sample[0]), question)
         except BaseException as error:  # training will meet the same error and record it with each trial
             if is_out_of_memory(error) and len(ask.sample) > 1:
                 half = (len(ask.sample) + 1) // 2
                 self._forget()
                 return self._answer(replace(ask, sample=ask.sample[:half], width=half))
-            reason = f"probing failed: {type(error).__name__}: {error}"
+            reason = f"probing failed: {told(error).strip().splitlines()[-1]}"
             choice = Choice(executor="loop", layout=ask.layout, width=ask.width or LOOP_WIDTH, reason=reason)
         return Answer(ask.group_id, choice)
 
@@ -99,11 +101,11 @@ class _Bench:
 
         cohort = Cohort(task.trials, task.executor, task.layout, task.evaluations)
         try:
-            workload = self._workload_of(task.group_id, task.trials[0])
+            workload = self._workload_of(task, task.trials[0])
             resume, keeping = self._checkpoints(task)
             observations = train(cohort, workload, self._ticker(), resume=resume, keeping=keeping)
         except BaseException as error:  # a model may call sys.exit; recorded with each trial, and the sweep goes on
-            reason = traceback.format_exc()
+            reason = told(error)
             if is_out_of_memory(error):
                 self._forget()
                 return OutOfMemory(reason)
@@ -121,6 +123,7 @@ class _Bench:
             return None, None
         folder, seconds = task.checkpoints
         made_by = {"device": self.device_name, "checkpoint format": str(FORMAT), **_versions()}
+        made_by |= {"metrics": ", ".join(task.metrics), **to_record(code_of(task.trials[0].config))}
         shelf = Shelf(Path(folder), facts_of(task), made_by)
         found = shelf.newest(lambda text: self.pipe.send(Note(text)))
         if found:
@@ -140,11 +143,12 @@ class _Bench:
 
         return (None if found is None else Checkpoint(*found)), Keeping(due, save)
 
-    def _workload_of(self, group_id: str, trial: Trial) -> Workload:
+    def _workload_of(self, task: Task, trial: Trial) -> Workload:
         from runner.engine.workload import Workload
 
-        if self.workload is None or self.group_id != group_id:
-            self.workload, self.group_id = Workload.of(trial.config, self.device), group_id
+        if self.workload is None or self.group_id != task.group_id:
+            self.workload = Workload.of(trial.config, self.device, task.metrics)
+            self.group_id = task.group_id
         return self.workload
 
     def _forget(self) -> None:
@@ -176,6 +180,13 @@ class _Bench:
             return torch.cuda.max_memory_allocated(self.device)
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def told(error: BaseException) -> str:
+    """What is recorded of an error: a sentence of ours, or else the traceback, which is somebody's to read."""
+    if isinstance(error, ThalwegError) and not os.environ.get("THALWEG_TRACEBACK"):
+        return f"{error.message}; {error.hint}" if error.hint else error.message
+    return "".join(traceback.format_exception(error))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -44,6 +44,12 @@ class _Table:
         there: Bools = ~np.isnan(self.loss_RWS)
         return there
 
+    @property
+    def fast_R(self) -> Bools:  # noqa: N802 - its shape
+        """The rates large enough to train within the steps there are, at some warmup: a control's need not be."""
+        trains: Bools = np.logical_or.accumulate(self.trained_RWS.any((1, 2)))
+        return trains
+
 
 def warmup(results: Results, *, panel: str = "") -> Warmup:
     """Return what each warmup allows and each rate needs. `results` needs warmup; spike where spikes are asked for."""
@@ -88,8 +94,9 @@ def _level(table: _Table, results: Results, at: int, reference: float | None) ->
     spikes = table.spike_RWS[:, at] >= SPIKE
     known = np.isfinite(table.spike_RWS[:, at]) | np.isposinf(table.spike_RWS[:, at])
     free = _largest(table.lr_R, spikes, known, f"largest spike-free lr {named}", "spikes")
+    fast = there & table.fast_R[:, None]
     trainable = _largest(
-        table.lr_R, ~table.trained_RWS[:, at] & there, there, f"largest trainable lr {named}", "fails to train"
+        table.lr_R, ~table.trained_RWS[:, at] & fast, fast, f"largest trainable lr {named}", "fails to train"
     )
     sensitive = cost(results, results.warmup == length, reference, f"LR sensitivity {named}")
     return WarmupLevel(length, free, trainable, _best(table, at, named), sensitive)

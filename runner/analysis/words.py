@@ -13,6 +13,8 @@ from runner.figures import count, short
 MARGIN = 0.15
 """A picture is an idealisation: the interval allows it if it comes this close. Measured slopes of nets with
 scale-invariant weights lie up to .11 beside their theory."""
+CLOSE = 0.35
+"""A picture is claimed only of an estimate this close to it."""
 WIDE = 1.0
 """An interval this wide, the distance between two pictures, claims none."""
 PICTURES = {
@@ -91,12 +93,12 @@ def _allows(slope: Finding, picture: float) -> bool:
 
 
 def _label(slope: Finding, consistent: Sequence[float]) -> str:
-    """The picture that the slope is nearest to, if it is the only one left; else what is left, or ruled out."""
+    """The picture that the slope is close to, if it is the only one left; else what is left, or ruled out."""
     assert slope.estimate is not None
     if len(consistent) > 1:
         return f"undecided: {' or '.join(PICTURES[each][1] for each in consistent)}"
     nearest = sorted(PICTURES, key=lambda each: abs(each - (slope.estimate or 0.0)))
-    if consistent == tuple(nearest[:1]) and _width(slope) < WIDE:
+    if consistent == tuple(nearest[:1]) and abs(nearest[0] - slope.estimate) <= CLOSE and _width(slope) < WIDE:
         return PICTURES[nearest[0]][0]
     ruled_out = [PICTURES[each][1] for each in nearest if each not in consistent][:2]
     return ", ".join(f"not {each}" for each in ruled_out)

@@ -28,6 +28,7 @@ def plan(made: Plan, path: Path) -> dict[str, Any]:
         "question": made.study.question,
         **{key: getattr(made, key) for key in keys},
         "kept_points": {key: {"kept": kept, "declared": n} for key, (kept, n) in made.kept_points.items()},
+        "changed": [{"files": list(files), "trials": number} for files, number in made.changed.items()],
         "groups": groups,
         "advice": made.advice,
     }

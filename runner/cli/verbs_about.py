@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+from typing import Annotated
+
 import typer
 from rich.text import Text
 
@@ -17,6 +21,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: thalweg config, or what a command means: thalweg config coupling seed=0")(config)
     app.command(epilog="Example: thalweg sync coupling")(sync)
     app.command(epilog="Example: thalweg doctor")(doctor)
+    app.command(epilog="Example: thalweg init my-project, then: cd my-project && thalweg sweep")(init)
 
 
 def config(
@@ -101,3 +106,15 @@ def doctor(store: given.StorePath = None, json: given.Json = False) -> int:
         row(made, mark, check.name, found, style=None if check.ok else "bold")
     out().print(made)
     return BROKEN if failed else 0
+
+
+def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is new or empty.")]) -> None:
+    """Write a small project to begin with: model, data, their YAML, a study and a test.
+
+    It works at once: cd DIR && thalweg sweep
+    """
+    from runner.template import write_project
+
+    for name in write_project(folder):
+        out().print(Text(clean(name)))
+    say(f"begin with: cd {shlex.quote(str(folder))} && thalweg sweep")

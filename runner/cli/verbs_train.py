@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +22,7 @@ from runner.store import Store
 from runner.terminal.text import clean
 
 if TYPE_CHECKING:
+    from runner.code import Code
     from runner.config import Declaration, Request
     from runner.crew import Crew
     from runner.plan import Plan
@@ -49,15 +50,25 @@ class Wanted:
     members: list[Member]
     path: Path
 
-    def plan(self, store: Store | None) -> Plan:
-        """Compare with what is stored."""
+    def plan(self, store: Store | None, rerun: bool = False) -> Plan:
+        """Compare with what is stored. rerun: trials of changed code are wanted anew."""
+        from runner.code import recorded
         from runner.plan import make_plan
+        from runner.revision import revised, superseded
 
         study = self.declaration.study
         if store is None:
             return make_plan(study, self.members, {})
-        statuses = store.statuses([member.trial.id for member in self.members])
-        return make_plan(study, self.members, statuses, store.study_rows(study.name))
+
+        def trained_by(ids: Collection[str]) -> dict[str, Code]:
+            found = {trial_id: recorded(versions) for trial_id, versions in store.trained_by(ids).items()}
+            return {trial_id: code for trial_id, code in found.items() if code}
+
+        now = revised(self.members, trained_by, store.statuses, rerun)
+        statuses = store.statuses([member.trial.id for member in now.members])
+        rows = store.study_rows(study.name)
+        made = make_plan(study, now.members, statuses, rows)
+        return replace(made, changed=now.changed, replaced=now.replaced + superseded(rows, self.members, now.members))
 
 
 def plan(
@@ -100,6 +111,7 @@ def sweep(
     info: given.Info = None,
     multirun: given.Multirun = False,
     yes: given.Yes = False,
+    rerun_changed: given.RerunChanged = False,
 ) -> int:
     """Train what is missing and show the answer.
 
@@ -110,7 +122,7 @@ def sweep(
         return 0
     wanted = _wanted(request, store, yes)
     with crew_of(wanted.declaration.settings) as crew, open_to_write(wanted.path) as opened:
-        made, result = _train(wanted, opened, crew)
+        made, result = _train(wanted, opened, crew, rerun_changed)
         show_answer(opened, wanted.declaration.study.name)
         report(opened, wanted.declaration.study.name, result)
         code = close(made, result, store, opened)
@@ -127,6 +139,7 @@ def run(
     cfg: given.Cfg = None,
     resolve: given.Resolve = False,
     info: given.Info = None,
+    rerun_changed: given.RerunChanged = False,
 ) -> int:
     """Train one trial and print its metrics."""
     request = _request(words, config_dir, config_name)
@@ -134,10 +147,10 @@ def run(
         return 0
     wanted = _wanted(request, store, yes=False, one=True)
     with crew_of(wanted.declaration.settings) as crew, open_to_write(wanted.path) as opened:
-        _, result = _train(wanted, opened, crew)
+        made, result = _train(wanted, opened, crew, rerun_changed)
         if result and result.interrupted:
             return INTERRUPTED
-        _show_trial(opened, wanted.members[0].trial.id)
+        _show_trial(opened, made.members[0].trial.id)
         if result:
             export(wanted.declaration.study.name, wanted.declaration.settings.tracker, opened, request.words)
     return FAILED if result and result.failed else 0
@@ -223,17 +236,21 @@ def _show_plan(made: Plan) -> None:
         show_groups(screen, made)
 
 
-def _train(wanted: Wanted, opened: Store, crew: Crew) -> tuple[Plan, SweepResult | None]:
+def _train(wanted: Wanted, opened: Store, crew: Crew, rerun: bool) -> tuple[Plan, SweepResult | None]:
     """Declare and train what is missing; None where nothing is."""
-    from runner.terminal.listing import plan_details, plan_line
+    from runner.terminal.listing import changed_lines, plan_details, plan_line
 
     study = wanted.declaration.study
-    made = wanted.plan(opened)
-    opened.declare(study, wanted.members, wanted.declaration.document)
+    made = wanted.plan(opened, rerun)
+    opened.declare(study, made.members, wanted.declaration.document)
+    if made.replaced:
+        opened.replace(study.name, made.replaced)
     if study.question:
         say(f"{study.name}: {study.question}")
     if not made.to_train:
         say(f"nothing to train: {made.done:,} of {count(made.wanted, 'trial')} are done")
+        for line in changed_lines(made):
+            say(line)
         return made, None
     for line in (plan_line(made), *plan_details(made)):
         say(line)

@@ -43,6 +43,10 @@ Info = Annotated[
     str | None, typer.Option("--info", metavar="[KIND]", help="Print where the configuration comes from and leave.")
 ]
 Multirun = Annotated[bool, typer.Option("--multirun", "-m", hidden=True, help="Accepted; every sweep is one.")]
+RerunChanged = Annotated[
+    bool,
+    typer.Option("--rerun-changed", help="Train anew, beside the old ones, trials that earlier code of yours trained."),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Go on with more than 10,000 trials.")]
 
 

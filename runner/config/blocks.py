@@ -127,7 +127,7 @@ class _Builder:
             group_axes = tuple(self._group_axis(word) for key, word in words.items() if key in self.groups)
             free = [word for key, word in words.items() if key not in self.groups]
             free.sort(key=lambda word: word.key == self.replicate)
-            bases = self._bases(used, group_axes, free)
+            bases, measured = self._bases(used, group_axes, free)
             expect = declared.expect
             block = Block(
                 name=declared.name,
@@ -137,7 +137,7 @@ class _Builder:
                 derive={key: str(text) for key, text in declared.derive.items()},
                 expect=Expectation(expect.slope, expect.tolerance) if expect else None,
             )
-            return _checked_block(block, self.section.metric)
+            return _checked_block(block, self.section.metric, measured)
 
     def _axis_words(self, declared: BlockSection) -> dict[str, Word]:
         yaml = {**declared.axes, **self.section.replicate}
@@ -191,7 +191,10 @@ class _Builder:
         of = partial(argument_values, config=config) if is_argument(word.key, config) else axis_values
         return Axis(word.key, tuple(word.in_order(of(word.key, word.items))), word.typed)
 
-    def _bases(self, used: Sequence[Word], group_axes: Sequence[Axis], free: Sequence[Word]) -> tuple[Base, ...]:
+    def _bases(
+        self, used: Sequence[Word], group_axes: Sequence[Axis], free: Sequence[Word]
+    ) -> tuple[tuple[Base, ...], list[str]]:
+        """The bases of a block, and the names of what functions of the user's measure on its trials."""
         choices = [word.text for key, word in self.overrides.choices.items() if key not in self.declared]
         values = [word.text for key, word in self.overrides.values.items() if key not in self.declared]
         choices += [word.text for word in used if word.key in self.groups]
@@ -205,7 +208,7 @@ class _Builder:
             base, config = self.compose([*choices, *chosen], values)
             refuse_unknown_keys(config)
             bases.append(base)
-        return tuple(bases)
+        return tuple(bases), [str(path).rpartition(".")[2] for path in config["evaluation"]["metrics"]]
 
 
 def axis_values(key: str, items: Sequence[Any]) -> list[Scalar]:
@@ -283,7 +286,7 @@ def check_option(group: str, option: Any, groups: Mapping[str, Any]) -> None:
         )
 
 
-def _checked_block(block: Block, metric: str) -> Block:
+def _checked_block(block: Block, metric: str, measured: Sequence[str]) -> Block:
     """Check keys and types of every axis value and derived key against every base, and settle durations.
 
     Trials that do not measure the study's metric are refused as well.
@@ -308,16 +311,16 @@ def _checked_block(block: Block, metric: str) -> Block:
                     )
         updates, _ = updates_at(block, base, first)
         settled = not DURATIONS.keys() & {*updates}
-        _refuse_unmeasured(metric, (trial_config if settled else check_types)(base.at(updates)))
+        _refuse_unmeasured(metric, (trial_config if settled else check_types)(base.at(updates)), measured)
         for axis in block.axes:
             for value in _extremes(axis) if leaf_of(axis.key) else ():
                 check_types(base.at({**updates, axis.key: value}))
     return replace(block, axes=tuple(_settled(axis, block) for axis in block.axes))
 
 
-def _refuse_unmeasured(metric: str, config: TrialConfig) -> None:
+def _refuse_unmeasured(metric: str, config: TrialConfig, measured: Sequence[str]) -> None:
     dataset = config.dataset
-    known = [f"{split}/{name}" for split in ("val", "train") for name in MEASURES[dataset.kind]]
+    known = [f"{split}/{name}" for split in ("val", "train") for name in (*MEASURES[dataset.kind], *measured)]
     if metric not in known:
         raise ConfigError(
             f"study.metric is {metric!r}, which trials on dataset={dataset.name} cannot be judged by; "

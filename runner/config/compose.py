@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -142,13 +143,23 @@ def check_folders(config_dir: str | None, config_name: str | None) -> None:
             raise ConfigError(
                 f"--config-dir {config_dir!r} is not a folder", "name a folder that holds groups, e.g. model/"
             )
-        for file in sorted(folder.rglob("*.yaml")):
+        for file in _yaml_files(folder):
             refuse_bombs(file)
             if (CONF / file.relative_to(folder)).exists():
                 name = file.relative_to(folder)
                 raise ConfigError(f"{file} would be hidden by our own conf/{name}", "give the file another name")
     if config_name is not None and not any((r / f"{config_name}.yaml").is_file() for r in roots(config_dir)):
         raise ConfigError(f"--config-name {config_name!r} names no file", f"ours is {DEFAULT_NAME!r}")
+
+
+def _yaml_files(folder: Path) -> list[Path]:
+    """Every YAML file of a folder. Raises ConfigError for a part of it that cannot be read, and so might be empty."""
+
+    def refuse(error: OSError) -> None:
+        raise ConfigError(f"{error.filename} cannot be read: {error.strerror}", "let yourself read it: chmod u+rx")
+
+    found = os.walk(folder, onerror=refuse)
+    return sorted(Path(inside, name) for inside, _, names in found for name in names if name.endswith(".yaml"))
 
 
 def roots(config_dir: str | None) -> list[Path]:

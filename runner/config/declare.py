@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
+from data.schema import MEASURES
 from runner.canonical import as_dict, canonical_json, tagged_hash
 from runner.config.blocks import Overrides, build, check_option, read_number
 from runner.config.compose import Composer, Composition, check_folders, options
@@ -27,10 +29,11 @@ from runner.keys import (
     trial_config,
     unknown_key,
 )
+from runner.outline import refuse_wrong
 from runner.project import Project, Role, check_name, here
 from runner.settings import Settings
 from runner.study import Axis, Base, Block, Study, updates_at
-from runner.target import may_be_argument
+from runner.target import FILLED, KEY, SECTIONS, given_arguments, is_target, may_be_argument
 from runner.yaml import first_comment
 
 NAME = re.compile(r"(?![-.])[A-Za-z0-9_.-]{1,64}")
@@ -98,8 +101,8 @@ def declare(request: Request) -> Declaration:
 
         overrides = Overrides(typed.choices, typed.values, typed.axes)
         study = build(study_name or "", section, groups, overrides, compose)
-        _check_names(study, project)
         settings = settings_of(made[0].resolved)
+        _check_names(study, settings, project)
         changed = study_name is None or any(not is_setting(key) for key in overrides.keys)
         study = replace(study, name=_name(typed, study), overridden=changed)
         return Declaration(study, settings, study.blocks[0].bases[0].at({}), _document(study, request))
@@ -151,8 +154,13 @@ def _located(request: Request, project: Project | None) -> Request:
     return replace(request, config_dir=str(project.folder / project.config))
 
 
-def _check_names(study: Study, project: Project | None) -> None:
+def _check_names(study: Study, settings: Settings, project: Project | None) -> None:
     """Refuse a target from a package that nobody declared. What is left is imported by the session, not here."""
+    names = [metric.rpartition(".")[2] for metric in settings.evaluation.metrics]
+    for metric, name in zip(settings.evaluation.metrics, names, strict=True):
+        check_name("evaluation.metrics", "metric", metric, project)
+        if names.count(name) > 1 or any(name in usual for usual in MEASURES.values()):
+            raise ConfigError(f"evaluation.metrics has {metric}, but {name} is measured already", "rename it")
     for block in study.blocks:
         swept = {axis.key: axis.values for axis in block.axes}
         composed = [dict(flatten(base.at({}))) for base in block.bases]
@@ -160,6 +168,19 @@ def _check_names(study: Study, project: Project | None) -> None:
             for path in swept.get(key) or dict.fromkeys(config[key] for config in composed if key in config):
                 if path != "auto":
                     check_name(key, role, str(path), project)
+        if project is not None:
+            _refuse_wrong_calls(block, project)
+
+
+def _refuse_wrong_calls(block: Block, project: Project) -> None:
+    """Refuse a target of the project's whose source says that it is not there, or takes other arguments."""
+    swept = {axis.key: axis.values for axis in block.axes}
+    for base, section in product(block.bases, SECTIONS):
+        plain, key = base.at({})[section], f"{section}.{KEY}"
+        if is_target(plain):
+            filled = FILLED if section == "model" else ()
+            for path in swept.get(key, (plain[KEY],)):
+                refuse_wrong(key, str(path), given_arguments(section, plain), filled, project)
 
 
 def _groups(request: Request) -> dict[str, list[str]]:

@@ -1,15 +1,24 @@
 """The engine: trains the trials of a cohort together along a tensor axis. Knows neither store nor tracker.
 
-    streams    random numbers as a function of (seed, stream, index)
-    state      the tensors of K trials: weights, slots, buffers, who is alive
-    examples   a split's rows by number, made ready on the device
-    task       the loss of a kind of target, and what is measured of it
-    workload   what one structure trains: model template, rule, data on the device
-    step       one training step, whatever executes it
-    executors  loop (one trial after another) and vmap (all at once)
-    evaluate   what the task measures on the three splits
-    cohort     a cohort from its trials to their observations
-    choose     which executor and batch layout a group of trials gets
+    streams     random numbers as a function of (seed, stream, index)
+    state       the tensors of K trials: weights, slots, buffers, who is alive
+    examples    a split as rows of examples on the device
+    task        the loss that is minimised and what is measured
+    recipe      what a step does with a gradient: SAM, clipping, the decay's mask, the rule
+    workload    what one structure trains: model template, recipe, data on the device
+    inputs      what the steps are fed: batches, coefficients, seeds
+    gradient    of one trial by autograd, of K by vmap
+    recording   a function of tensors as the flat list of operations that it did
+    step        one training step, whatever executes it
+    programs    steps recorded, compiled, captured
+    executors   loop, vmap, traced, compiled, graphed: the ways to execute that step
+    seating     how many lanes a program has for the trials that still train
+    evaluate    what a task measures on the three splits
+    record      what is collected while a cohort trains
+    checkpoint  a cohort in the middle of its training, as arrays and facts
+    cohort      a cohort from its trials to their observations
+    memory      how many lanes fit
+    choose      which executor, batch layout and width a group of trials gets
 
 Shape legend, everywhere: K trials (always first), P parameters of a trial, T steps, B examples of a batch,
 N rows of a split, D features, C classes.

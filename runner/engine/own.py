@@ -10,18 +10,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils.data import Dataset
 
 from data.arrays import split_arrays
+from data.schema import Kind, TaskConfig
 from data.splits import Splits
 from models.extent import Extent
+from runner.engine.task import TASKS, Measure, Own, Task
 from runner.engine.user import called, resolved, takes, users_error
 from runner.errors import ConfigError
-from runner.target import DatasetTarget, ModelTarget
+from runner.project import Role
+from runner.target import DatasetTarget, ModelTarget, refuse_changed
 
-FILLED: dict[str, Callable[[Extent], int]] = {
+SIZES: dict[str, Callable[[Extent], int]] = {
     "inputs": lambda extent: extent.features,
     "in_features": lambda extent: extent.features,
     "in_channels": lambda extent: extent.inputs[0],
@@ -30,7 +33,7 @@ FILLED: dict[str, Callable[[Extent], int]] = {
     "out_features": lambda extent: extent.outputs,
     "num_classes": lambda extent: extent.outputs,
 }
-"""Arguments that a model is given from its data, where its signature has them and the YAML does not."""
+"""What the arguments of `runner.target.FILLED` are filled in with."""
 
 
 def own_model(target: ModelTarget, extent: Extent) -> nn.Module:
@@ -42,7 +45,7 @@ def own_model(target: ModelTarget, extent: Extent) -> nn.Module:
     build = resolved("model._target_", "model", target._target_)
     named, rest = takes(build)
     wanted = named | ({"num_classes"} if rest and target._target_.startswith("torchvision.") else set())
-    filled = {name: fill(extent) for name, fill in FILLED.items() if name in wanted}
+    filled = {name: fill(extent) for name, fill in SIZES.items() if name in wanted}
     with _other_generators(torch.initial_seed() % 2**31):
         module = called("model", build, {**filled, **_arguments(target)})
     if not isinstance(module, nn.Module):
@@ -53,6 +56,7 @@ def own_model(target: ModelTarget, extent: Extent) -> nn.Module:
 @lru_cache(maxsize=4)
 def own_splits(target: DatasetTarget) -> Splits:
     """Return the splits of the data that a target gives. If it draws random numbers, they are the same each time."""
+    refuse_changed(target)
     build = resolved("dataset._target_", "dataset", target._target_)
     with torch.random.fork_rng(devices=[]), _other_generators(0):
         torch.manual_seed(0)
@@ -68,6 +72,30 @@ def own_splits(target: DatasetTarget) -> Splits:
         label_noise=target.label_noise,
         split_seed=target.split_seed,
     )
+
+
+def own_task(config: TaskConfig, kind: Kind, metrics: tuple[str, ...]) -> Task:
+    """Return the task on targets of this kind, with the user's loss and metrics if there are any."""
+    usual = TASKS[kind]()
+    named = {} if config.loss == "auto" else {"loss": _measure("task.loss", "loss", config.loss)}
+    for path in metrics:
+        named[path.rpartition(".")[2]] = _measure("evaluation.metrics", "metric", path)
+    return Own(usual, named) if named else usual
+
+
+def _measure(key: str, role: Role, path: str) -> Measure:
+    """The function that a path names, made to say what is wrong with what it returns."""
+    function = resolved(key, role, path)
+
+    def measure(outputs: Tensor, y: Tensor) -> Tensor:
+        value = function(outputs, y)
+        if not isinstance(value, Tensor) or value.dim():
+            got = f"shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            hint = "return the mean over the examples"
+            raise ConfigError(f"{key}: {path} returns {got} for a batch; expected a tensor without dimensions", hint)
+        return value
+
+    return measure
 
 
 def _arguments(target: ModelTarget | DatasetTarget) -> dict[str, Any]:

@@ -34,6 +34,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.kept: list[Tensor] = list(inputs)
         self.nodes = {id(tensor): self.graph.placeholder(f"in{i}") for i, tensor in enumerate(inputs)}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: nothing is compiled while recording, and to say yes imports the compiler."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         self.reads_values |= bool(READS & {*func.tags})

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from data.schema import Kind, TaskConfig
-from runner.errors import ConfigError
+from data.schema import Kind
 
 BINS = 15
 """Equal bins of confidence over which the calibration error is taken (Guo et al. 2017, arXiv 1706.04599)."""
+
+
+Measure = Callable[[Tensor, Tensor], Tensor]
+"""(outputs of one trial `[B, …]`, y) -> a 0-d tensor."""
 
 
 class Task(ABC):
@@ -122,11 +126,38 @@ class LanguageModelling(Task):
 TASKS: dict[Kind, type[Task]] = {"classes": Classification, "values": Regression, "tokens": LanguageModelling}
 
 
-def task_of(config: TaskConfig, kind: Kind) -> Task:
-    """Return the task that `config` asks for on targets of this kind."""
-    if config.loss != "auto":
-        raise ConfigError(f"task.loss is {config.loss!r}; expected auto", "leave it out")
-    return TASKS[kind]()
+@dataclass(frozen=True)
+class Own(Task):
+    """A usual task with functions of the user's: (one trial's outputs `[B, …]`, y) -> the mean over the examples.
+
+    The one called "loss" is minimised in place of the usual loss, and measured in its place; the others are
+    measured beside what the task measures. A split's value is the mean of its batches' by their numbers of examples.
+    """
+
+    usual: Task
+    functions: dict[str, Measure]
+
+    def loss(self, outputs: Tensor, y: Tensor, label_smoothing: Tensor | None = None) -> Tensor:
+        """Return the user's loss if there is one."""
+        own = self.functions.get("loss")
+        return self.usual.loss(outputs, y, label_smoothing) if own is None else own(outputs, y)
+
+    def sums(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """What the usual task sums, the number of examples, and each function times that."""
+        rows_K = torch.full((len(outputs),), len(y), dtype=torch.float64)
+        own = [torch.stack([of(each, y) for each in outputs]).cpu().double() * len(y) for of in self.functions.values()]
+        return torch.cat([self.usual.sums(outputs, y), torch.stack([rows_K, *own], dim=1)], dim=1)
+
+    def finish(self, totals_KM: Tensor) -> dict[str, Tensor]:
+        """Return the usual metrics and the user's."""
+        count = 1 + len(self.functions)
+        rows_K, *sums = totals_KM[:, -count:].unbind(1)
+        own = {name: sum_K / rows_K for name, sum_K in zip(self.functions, sums, strict=True)}
+        return self.usual.finish(totals_KM[:, :-count]) | own
+
+    def expected(self, examples: int, outputs: int, inputs: tuple[int, ...]) -> tuple[int, ...]:
+        """As the usual task: what y means is up to the data, not to the loss."""
+        return self.usual.expected(examples, outputs, inputs)
 
 
 def cross_entropy(logits_BC: Tensor, y: Tensor, label_smoothing: Tensor | None = None) -> Tensor:

@@ -22,11 +22,12 @@ from data.load import load_splits
 from models.build import build_model
 from models.extent import Extent
 from runner.engine.examples import Examples, on_device
-from runner.engine.own import own_model, own_splits
+from runner.engine.own import own_model, own_splits, own_task
 from runner.engine.recipe import Recipe
 from runner.engine.state import ParameterLayout, State
 from runner.engine.streams import stream_key
-from runner.engine.task import Task, task_of
+from runner.engine.task import Task
+from runner.engine.user import users_error
 from runner.errors import ConfigError
 from runner.target import DatasetTarget, ModelTarget
 from runner.trial import Trial, TrialConfig
@@ -53,15 +54,16 @@ class Workload:
     programs: dict[object, Any] = field(default_factory=dict)  # recorded and compiled steps, by what they are for
 
     @classmethod
-    def of(cls, config: TrialConfig, device: torch.device) -> Workload:
-        """Build the template, the rule and the data of `config` on `device`."""
+    def of(cls, config: TrialConfig, device: torch.device, metrics: tuple[str, ...] = ()) -> Workload:
+        """Build the template, the rule and the data of `config` on `device`. metrics: those of the user's own."""
         dtype = DTYPES[config.precision]
         data = config.dataset
         arrays = own_splits(data) if isinstance(data, DatasetTarget) else load_splits(data)
         extent = Extent(arrays.features, arrays.outputs)
-        task, splits = task_of(config.task, arrays.kind), on_device(arrays, device, dtype)
+        task, splits = own_task(config.task, arrays.kind, metrics), on_device(arrays, device, dtype)
         module = initialised(config, extent).to(device=device, dtype=dtype)
-        refuse_misfit(module, task, splits["train"], extent)
+        with users_error(f"model={config.model.name} fails on examples of shape {list(extent.inputs)}"):
+            refuse_misfit(module, task, splits["train"], extent)
         if config.budget.batch_size == 1:
             _refuse_lone_row(module, splits["train"])
         layout = ParameterLayout.of(module)

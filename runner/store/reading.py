@@ -44,6 +44,17 @@ def statuses(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, TrialStatu
     return {trial_id: each[outcome, names] for trial_id, outcome, names in found}
 
 
+def trained_by(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Trial id -> the versions that its cohort recorded, for those of `ids` that are done."""
+    found = db.execute(
+        "SELECT t.id, c.versions FROM json_each(?) j JOIN trials t ON t.id = j.value"
+        " JOIN cohorts c ON c.id = t.cohort WHERE t.outcome IN ('finished', 'diverged')",
+        (json.dumps(list(ids)),),
+    ).fetchall()
+    each = {versions: json.loads(versions) for _, versions in found}
+    return {trial_id: each[versions] for trial_id, versions in found}
+
+
 def choice(db: sqlite3.Connection, group_id: str, key: str) -> Choice | None:
     """The choice in force for a group, if one was made."""
     found = db.execute(

@@ -22,7 +22,7 @@ class CohortRecord:
     layout: Layout
     width: int
     device: str
-    versions: Mapping[str, str]  # package or driver -> version
+    versions: Mapping[str, str]  # package, driver or file of the user's -> version
     trial_ids: tuple[str, ...]
     worker: int | None = None  # number of the worker process; None when the driver trained it
     peak_bytes: int | None = None  # memory that its worker held at most; None before it ends

@@ -151,6 +151,11 @@ class Store:
             reading.study(db, name)
             return writing.refine(db, name, members, moves, _text(self._clock))
 
+    def replace(self, study: str, ids: Iterable[str]) -> None:
+        """Put trials outside a study, in which others take their place. They stay stored."""
+        with self._transaction() as db:
+            writing.replace(db, study, ids)
+
     def record_choice(self, group_id: str, key: str, choice: Choice) -> Choice:
         """Keep how a group is trained, unless that was decided before; return what is in force."""
         with self._transaction() as db:
@@ -185,6 +190,11 @@ class Store:
         """Trial id -> status, for those of `ids` that the store knows."""
         with self._snapshot() as db:
             return reading.statuses(db, ids)
+
+    def trained_by(self, ids: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Trial id -> the versions that its cohort recorded, for those of `ids` that are done."""
+        with self._snapshot() as db:
+            return reading.trained_by(db, ids)
 
     def choice(self, group_id: str, key: str) -> Choice | None:
         """How a group is trained, if that was decided."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -121,6 +121,15 @@ def _forget_renamed_blocks(db: sqlite3.Connection, study_id: int) -> None:
         "DELETE FROM members WHERE study = :study AND NOT declared AND NOT overridden"
         " AND trial IN (SELECT trial FROM members WHERE study = :study AND declared)",
         {"study": study_id},
+    )
+
+
+def replace(db: sqlite3.Connection, study: str, ids: Iterable[str]) -> None:
+    """Put the trials of these ids outside a study."""
+    db.execute(
+        "UPDATE members SET declared = 0, overridden = 0 WHERE study = (SELECT id FROM studies WHERE name = ?)"
+        " AND trial IN (SELECT t.seq FROM json_each(?) j JOIN trials t ON t.id = j.value)",
+        (study, json.dumps(list(ids))),
     )
 
 

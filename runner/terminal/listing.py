@@ -36,9 +36,19 @@ def plan_details(plan: Plan) -> list[str]:
     for key, (kept, declared) in plan.kept_points.items():
         if kept < declared:
             lines.append(f"axis {key}: {kept} of its {declared} values have trained trials")
+    lines += changed_lines(plan)
     if plan.outside:
         lines.append(f"{count(plan.outside, 'trained trial')} no longer in the study's YAML; they stay stored")
     return [*lines, *plan.advice]
+
+
+def changed_lines(plan: Plan) -> list[str]:
+    """Which trials other code of the user's trained, a line for each set of files that changed."""
+    lines = []
+    for files, number in plan.changed.items():
+        trained = f"{count(number, 'trial')} {'were' if number > 1 else 'was'} trained by an earlier {', '.join(files)}"
+        lines.append(f"{trained}; train anew, beside the old: thalweg sweep … --rerun-changed")
+    return lines
 
 
 def show_groups(out: Console, plan: Plan) -> None:

@@ -59,6 +59,31 @@ class TiedClassifier(nn.Module):
         hidden = self.drop(torch.relu(self.norm(self.encode(self.count(x)))))
         return self.out(torch.tanh(F.linear(hidden, self.decode.weight.t())) + x)
 """,
+    "autoenc/fragile.py": """\
+import sys
+
+import torch
+from torch import nn
+
+
+class Fragile(nn.Module):
+    def __init__(self, inputs, outputs, mode):
+        super().__init__()
+        if mode == "init":
+            raise RuntimeError("no such mode")
+        if mode != "empty":
+            self.out = nn.Linear(inputs, outputs + (mode == "shape"))
+        self.mode, self.steps = mode, 0
+
+    def forward(self, x):
+        if self.training:
+            self.steps += 1
+        if self.steps > 7 and self.mode == "raise":
+            raise ValueError("enough of it")
+        if self.steps > 7 and self.mode == "exit":
+            sys.exit(9)
+        return self.out(x)
+""",
     "autoenc/table.py": """\
 import csv
 from pathlib import Path
@@ -70,6 +95,21 @@ def measurements(path, target):
     kinds = sorted({row[target] for row in rows})
     x = [[float(value) for name, value in row.items() if name != target] for row in rows]
     return x, [kinds.index(row[target]) for row in rows]
+""",
+    "autoenc/judge.py": """\
+from torch.nn import functional as F
+
+
+def margin(outputs, y):
+    return F.multi_margin_loss(outputs, y)
+
+
+def top2(outputs, y):
+    return (outputs.topk(2).indices == y[:, None]).any(1).float().mean()
+
+
+def unreduced(outputs, y):
+    return F.cross_entropy(outputs, y, reduction="none")
 """,
     "settings/model/tied.yaml": "# weights used twice\n_target_: autoenc.TiedClassifier\nwidth: 12\ndropout: 0.0\n",
     "settings/dataset/iris-ish.yaml": (
@@ -119,6 +159,7 @@ def test_it_sweeps_fused_and_every_verb_reads_it(project: Desk) -> None:
     assert "_target_: autoenc.TiedClassifier" in shown
     assert "_target_: autoenc.TiedClassifier" in project.thalweg("sweep", "--cfg", "job").stdout
     assert "tied" in project.thalweg("config").stdout
+    project.thalweg("sync", code=None)  # what a busy machine left of the export
     assert len(list((project.folder / "out").rglob("*.wandb"))) == 12
 
 
@@ -131,6 +172,40 @@ def test_it_ends_where_plain_torch_ends(project: Desk) -> None:
         loss, accuracy = trained(project.folder, x, y, width, lr, seed)
         assert trial["metrics"]["test/loss"] == pytest.approx(loss, rel=2e-3)
         assert trial["metrics"]["test/accuracy"] == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_a_loss_and_a_metric_of_its_own_are_minimised_and_measured(project: Desk) -> None:
+    words = ("model=tied", "dataset=iris-ish", "budget.steps=60", "optimizer.lr=0.1", "task.loss=autoenc.judge.margin")
+    more = ("evaluation.metrics=[autoenc.judge.top2]", "tracker=none", "launcher.workers=1", "study.metric=val/top2")
+    project.thalweg("sweep", *words, *more, "study.name=judged", "study.direction=max", "seed=0,1", "engine=vmap")
+    one, _ = project.json("ls", "judged")["trials"]
+    assert {"val/top2", "test/top2", "val/accuracy"} <= one["metrics"].keys()
+    assert one["metrics"]["val/accuracy"] <= one["metrics"]["val/top2"] <= 1
+    assert one["metrics"]["train/loss"] < 0.3  # cross-entropy begins at 1.1, the margin at 0.67
+    shown = project.thalweg("run", *words, "task.loss=autoenc.judge.unreduced", *more[1:3], code=3)
+    said = "task.loss: autoenc.judge.unreduced returns shape [42] for a batch; expected a tensor without dimensions"
+    assert said in " ".join((shown.stdout + shown.stderr).split())
+
+
+def test_what_goes_wrong_is_recorded_with_file_and_line_and_the_others_go_on(project: Desk) -> None:
+    modes = "model.mode=fine,init,empty,shape,raise,exit"
+    words = ("model=target", "model._target_=autoenc.fragile.Fragile", f"+{modes}", "dataset=iris-ish")
+    swept = project.thalweg("sweep", *words, "study.name=fragile", "budget.steps=20", "tracker=none", code=3)
+    assert "5 failed" in swept.stderr
+    trials = {trial["axes"]["model.mode"]: trial for trial in project.json("ls", "fragile")["trials"]}
+    assert trials["fine"]["outcome"] == "finished"
+    said = {
+        "init": "autoenc.fragile.Fragile failed: autoenc/fragile.py, line 11: RuntimeError: no such mode",
+        "empty": "autoenc.fragile.Fragile has no parameters, so there is nothing to train",
+        "shape": "returns outputs of shape [2, 4] for 2 examples",
+        "raise": "ValueError: enough of it",
+        "exit": "SystemExit: 9",
+    }
+    for mode, text in said.items():
+        assert trials[mode]["outcome"] == "failed"
+        assert text in trials[mode]["error"]
+        assert "Traceback" not in trials[mode]["error"] or mode in ("raise", "exit")
+    assert "autoenc/fragile.py" in trials["raise"]["error"]
 
 
 def read_table(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:

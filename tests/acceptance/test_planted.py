@@ -1,11 +1,13 @@
-"""The planted workload through the whole program: its grid has its best cells where arithmetic puts them."""
+"""The planted workload through the whole program: what is known exactly is what the grid and the analysis show."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
+from runner.analysis.study import findings
 from runner.cli import main
 from runner.store import Store
 from runner.summary import panels
@@ -18,10 +20,23 @@ PRODUCT, PRODUCT_WITH_MOMENTUM = 0.01186746395, 0.001163762668
 
 
 @pytest.fixture(scope="module")
-def rows_of(tmp_path_factory) -> dict:
-    """Panel -> its cells, row by row."""
+def path(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("planted") / "s.sqlite"
     assert main(["sweep", "planted", *SMALLER, "--store", str(path)]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def answers(path) -> dict:
+    """Panel -> the answer to the study's question."""
+    with Store.open(path) as store:
+        found = findings(store.study_rows("planted"), store.study("planted"), store.series)
+    return {answer.panel: answer for answer in found}
+
+
+@pytest.fixture(scope="module")
+def rows_of(path) -> dict:
+    """Panel -> its cells, row by row."""
     with Store.open(path) as store:
         cut = panels(store.study_rows("planted"), store.study("planted"))
     return {
@@ -51,3 +66,26 @@ def test_under_adam_with_l2_how_much_decay_there_is_makes_no_difference(rows_of)
     for row in rows_of["Adam + L2"]:
         scores = [cell.score for cell in row if cell.coordinate(WD) > 0]
         assert max(scores) - min(scores) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("panel", "slope", "label"),
+    [
+        ("AdamW", -1, "only lr·wd matters"),
+        ("SGD", -1, "only lr·wd matters"),
+        ("SGD, momentum .9", -1, "only lr·wd matters"),
+        ("AdamW ind.", 0, "separable"),
+    ],
+)
+def test_the_slope_that_was_planted_is_found_and_its_interval_is_narrow(answers, panel, slope, label) -> None:
+    found = answers[panel]
+    assert found.slope.estimate == pytest.approx(slope, abs=0.005)
+    assert found.slope.low < slope < found.slope.high < found.slope.low + 0.1
+    assert (found.label, found.as_expected, len(found.kept)) == (label, True, 4)
+
+
+def test_where_decay_makes_no_difference_no_number_is_given(answers) -> None:
+    found = answers["Adam + L2"]
+    assert (found.slope.estimate, found.undetermined) == (None, True)
+    assert "not identified" in found.label
+    assert "flat" in found.label

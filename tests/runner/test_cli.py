@@ -23,7 +23,7 @@ from runner.study import expand
 
 ROOT = Path(__file__).parents[2]
 WORDS = ("smoke", "budget.steps=40", "tracker=none")
-VERBS = ("plan", "sweep", "run", "ls", "show", "best", "analyze", "config", "sync", "doctor")
+VERBS = ("plan", "sweep", "run", "ls", "show", "best", "analyze", "config", "sync", "doctor", "init")
 HEAVY = {"torch", "wandb", "scipy", "sklearn", "matplotlib", "pandas", "polars"}
 
 

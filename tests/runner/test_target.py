@@ -8,6 +8,7 @@ from runner.config import Request, declare
 from runner.errors import ConfigError
 from runner.keys import trial_config
 from runner.study import expand
+from runner.target import refuse_changed
 from runner.trial import Trial
 
 NET = """\
@@ -165,3 +166,51 @@ def test_an_argument_of_another_model_is_no_key_of_ours():
         members("model.hiden=3")
     with pytest.raises(ConfigError, match=r"no key 'model\.hiden'"):
         members("model.hiden=3,4")
+
+
+# --- the files of a dataset
+
+
+def dataset(*words):
+    return members("dataset=target", "dataset._target_=points.read", *words)[0].trial
+
+
+def test_the_files_that_a_dataset_names_are_part_of_a_trials_id(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.csv").write_text("1,2")
+    (tmp_path / "more.txt").write_text("x")
+    words = ("+dataset.path=data/a.csv", "+dataset.sep=tab", "dataset.files=[more.txt]")
+    first = dataset(*words)
+    assert dataset(*words).id == first.id
+    (tmp_path / "data/a.csv").write_text("1,3")
+    edited = dataset(*words)
+    (tmp_path / "more.txt").write_text("y")
+    assert len({first.id, edited.id, dataset(*words).id}) == 3
+    (tmp_path / "data/a.csv").write_text("1,2")
+    (tmp_path / "more.txt").write_text("x")
+    assert dataset(*words).id == first.id
+
+
+def test_a_folder_counts_with_all_its_files_and_a_dataset_without_files_has_no_fingerprint(tmp_path):
+    (tmp_path / "data/deep").mkdir(parents=True)
+    (tmp_path / "data/deep/a").write_text("1")
+    before = dataset("+dataset.root=data")
+    (tmp_path / "data/.hidden").write_text("1")
+    assert dataset("+dataset.root=data").id == before.id
+    (tmp_path / "data/deep/b").write_text("1")
+    assert dataset("+dataset.root=data").id != before.id
+    assert dataset("+dataset.root=nowhere", "+dataset.n=3").config.dataset.fingerprint is None
+
+
+def test_a_stored_trial_keeps_the_fingerprint_it_was_declared_with(tmp_path):
+    (tmp_path / "a.csv").write_text("1,2")
+    trial = dataset("+dataset.path=a.csv")
+    (tmp_path / "a.csv").write_text("1,3")
+    assert Trial(trial_config(json.loads(trial.config_json))).id == trial.id
+    with pytest.raises(ConfigError, match=r"the files of dataset=points\.read have changed"):
+        refuse_changed(trial.config.dataset)
+
+
+def test_a_file_that_is_said_and_not_there_is_named():
+    with pytest.raises(ConfigError, match=r"dataset\.files names 'gone\.csv'; nothing is there"):
+        dataset("dataset.files=[gone.csv]")

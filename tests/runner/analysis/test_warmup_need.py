@@ -87,3 +87,11 @@ def test_the_order_of_trials_is_irrelevant(seed):
     order = np.random.default_rng(seed).permutation(len(one.lr))
     found, mixed = warmup(one), warmup(one.take(order))
     assert [f.estimate for f in mixed.findings] == pytest.approx([f.estimate for f in found.findings], nan_ok=True)
+
+
+def test_a_control_that_is_too_slow_to_train_does_not_end_the_trainable_rates_before_they_begin():
+    whole = table()
+    slow = replace(whole, loss=np.where(whole.lr == LRS[0], 2.4, whole.loss))  # no better than its loss at the start
+    before, after = warmup(whole).levels, warmup(slow).levels
+    assert [level.trainable.estimate for level in after] == [level.trainable.estimate for level in before]
+    assert [level.trainable.side for level in after] == [level.trainable.side for level in before]

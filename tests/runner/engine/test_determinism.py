@@ -17,6 +17,24 @@ print(torch.get_num_threads(), all(torch.equal(each, products[0]) for each in pr
 """
 
 
+RECORDING = """
+import sys
+import torch
+from torch.func import vmap
+from runner.engine.recording import Recording
+recording = Recording(vmap(lambda x: (x @ x).relu().sum()), [torch.randn(3, 4, 4)])
+print(recording(-torch.ones(3, 4, 4)).sum().item(), "torch._dynamo" in sys.modules)
+"""
+
+
+def test_recording_does_not_import_the_compiler() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(
+        [sys.executable, "-c", RECORDING], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["192.0", "False"]
+
+
 def test_equal_lanes_have_equal_products_in_a_process_of_its_own() -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "2"}
     del environment["MKL_CBWR"]

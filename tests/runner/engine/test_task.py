@@ -13,12 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.func import vmap
 
-from data.schema import MEASURES, TaskConfig
-from runner.engine.task import BINS, TASKS, cross_entropy, task_of
-from runner.errors import ConfigError
+from data.schema import MEASURES
+from runner.engine.task import BINS, TASKS, Own, cross_entropy
 
 K, B, C, L = 3, 40, 5, 6
-AUTO = TaskConfig(loss="auto", label_smoothing=0.0)
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -39,7 +37,7 @@ every_kind = pytest.mark.parametrize("kind", BATCHES)
 
 @every_kind
 def test_a_task_measures_what_its_kind_promises(kind) -> None:
-    task = task_of(AUTO, kind)
+    task = TASKS[kind]()
     outputs, y = BATCHES[kind]
     measured = task.finish(task.sums(outputs, y))
     assert set(measured) == set(MEASURES[kind])
@@ -105,6 +103,20 @@ def test_probabilities_of_classes_are_targets_too() -> None:
     torch.testing.assert_close(cross_entropy(outputs[0], hard), cross_entropy(outputs[0], y), rtol=1e-12, atol=0)
 
 
-def test_a_loss_that_nobody_knows_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"task.loss is 'nets\.hinge'; expected auto"):
-        task_of(TaskConfig(loss="nets.hinge", label_smoothing=0.0), "classes")
+def hinge(outputs, y):
+    return F.multi_margin_loss(outputs, y)
+
+
+def ones(outputs, y):
+    return torch.ones(())
+
+
+def test_a_loss_and_a_metric_of_the_users_are_minimised_and_measured_as_means_over_all_examples() -> None:
+    outputs, y = BATCHES["classes"]
+    task, usual = Own(TASKS["classes"](), {"loss": hinge, "ones": ones}), TASKS["classes"]()
+    assert task.loss(outputs[0], y) == hinge(outputs[0], y)
+    pieces = task.finish(task.sums(outputs[:, :7], y[:7]) + task.sums(outputs[:, 7:], y[7:]))
+    assert set(pieces) == {"loss", "accuracy", "calibration_error", "ones"}
+    torch.testing.assert_close(pieces["loss"], torch.stack([hinge(one, y) for one in outputs]))
+    torch.testing.assert_close(pieces["accuracy"], usual.finish(usual.sums(outputs, y))["accuracy"])
+    assert (pieces["ones"] == 1).all()
