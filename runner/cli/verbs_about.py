@@ -109,7 +109,9 @@ def doctor(store: given.StorePath = None, json: given.Json = False) -> int:
 
 
 def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is new or empty.")]) -> None:
-    """Write a small project to begin with: model, data, their YAML, a study and a test.
+    """Write a small project to begin with.
+
+    A model, data, their YAML, a study and a test.
 
     It works at once: cd DIR && thalweg sweep
     """

@@ -80,7 +80,9 @@ def refine(
     config_dir: given.ConfigDir = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Train what is proposed, without asking.")] = False,
 ) -> int:
-    """Add the few trials that tell most: widen an axis, halve a coarse step, add seeds.
+    """Add the few trials that tell most.
+
+    Three moves: widen an axis, halve a coarse step, add seeds.
 
     Shows them as a plan first; trains them with --yes, or when asked on a terminal. Looking at results and adding
     trials makes later intervals adaptive: how often that was done is kept and shown.

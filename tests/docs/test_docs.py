@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import runpy
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,15 @@ from runner.study import expand
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-VERBS = ("plan", "sweep", "run", "ls", "show", "best", "config", "sync", "doctor")
+
+
+def registered() -> list[str]:
+    """Every verb that the program has."""
+    from runner.cli.app import app
+
+    return [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+
+
 TAKES_VALUE = ("--config-dir", "--config-name", "--store", "--moves", "--panel")
 
 
@@ -29,13 +35,6 @@ def commands() -> list[tuple[str, str]]:
         lines += re.findall(r"`(?:scripts/)?(thalweg [^`]+)`", text)
         shown += [(page.name, line.strip()) for line in lines]
     return shown
-
-
-def registered() -> list[str]:
-    """Every verb that the program has."""
-    from runner.cli.app import app
-
-    return [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
 
 
 def words_of(command: str) -> list[str]:
@@ -89,13 +88,9 @@ def test_the_configuration_reference_is_fresh() -> None:
     assert (ROOT / "docs" / "config.md").read_text(encoding="utf-8") == made, "run scripts/reference"
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_help_with_an_example_and_stands_in_the_readme(verb: str) -> None:
-    helped = subprocess.run(
-        [sys.executable, "-P", "-m", "runner", verb, "--help"], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert f"Example: thalweg {verb}" in helped.stdout
-    assert f"thalweg {verb}" in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_every_verb_stands_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [verb for verb in registered() if f"thalweg {verb}" not in readme] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -15,6 +15,7 @@ import pytest
 
 from runner import session
 from runner.cli import main
+from runner.cli.app import app
 from runner.config import Request, declare
 from runner.observation import Observations, Outcome
 from runner.session import SweepResult
@@ -23,7 +24,7 @@ from runner.study import expand
 
 ROOT = Path(__file__).parents[2]
 WORDS = ("smoke", "budget.steps=40", "tracker=none")
-VERBS = ("plan", "sweep", "run", "ls", "show", "best", "analyze", "config", "sync", "doctor", "init")
+VERBS = [command.name or command.callback.__name__ for command in app.registered_commands]
 HEAVY = {"torch", "wandb", "scipy", "sklearn", "matplotlib", "pandas", "polars"}
 
 
