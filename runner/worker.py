@@ -44,7 +44,9 @@ def main(pipe: Connection, wanted: str) -> None:
     """Serve tasks from `pipe` until it says None or closes. `wanted` is "auto", "cpu", "mps" or "cuda[:n]"."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # read as torch is imported: its profiler talks on stderr
+    os.environ.setdefault(
+        "KINETO_LOG_LEVEL", "99"
+    )  # or torch's profiler, in a probe, writes to stderr: no GPU, it says
     from runner.engine.determinism import prepare
 
     prepare()

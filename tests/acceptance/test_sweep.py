@@ -43,6 +43,13 @@ def test_one_more_value_on_an_axis_trains_only_the_new_cells(swept: Desk, desk: 
     assert before.items() <= after.items()
 
 
+def test_stderr_says_only_what_is_ours(desk: Desk) -> None:
+    """A probe that is worth timing uses torch's profiler, which has a log of its own."""
+    done = desk.thalweg("sweep", "optimizer.lr=0.001..0.1:48log", "budget.steps=800", "study.name=mine", "tracker=none")
+    assert "profiler" not in done.stderr
+    assert "ERROR" not in done.stderr
+
+
 HOW = [("engine.width=5",), ("launcher.workers=2", "engine.width=17")]
 
 
