@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch.autograd.profiler import profile
 
 from runner.choice import LOOP_WIDTH, Choice, Layout
 from runner.engine.executors import EXECUTORS
@@ -258,11 +257,9 @@ def _outside_products(workload: Workload, lanes: int) -> float:
     gradient = vmap_gradient(workload, shared=True)
     recording = Recording(lambda theta: gradient(replace(state, theta=theta), feed), [state.theta])
     recording(state.theta)
-    with profile() as profiler:
-        recording(state.theta)
-    spent = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
-    products = sum(time for name, time in spent.items() if any(word in name for word in PRODUCTS))
-    return float(1 - products / max(sum(spent.values()), 1e-9))
+    spent = recording.timed(state.theta)
+    products = sum(seconds for name, seconds in spent.items() if any(word in name for word in PRODUCTS))
+    return 1 - products / max(sum(spent.values()), 1e-9)
 
 
 def _wait(workload: Workload) -> None:

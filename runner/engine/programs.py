@@ -7,6 +7,7 @@ step would draw. Recording really runs what it records: whole steps are recorded
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -172,6 +173,7 @@ def _compiled(step: Callable[..., Tensor], inputs: Any) -> Callable[..., Any]:
     """Compile a step for inputs of these shapes; imports torch's compiler (2 s)."""
     from torch._inductor import config
 
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it misses CUDA aloud on a CPU
     config.fallback_random = True
     config.compile_threads = 1
     own = tree_map_only(Tensor, torch.clone, inputs)

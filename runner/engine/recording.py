@@ -8,6 +8,7 @@ of training.
 from __future__ import annotations
 
 import operator
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -96,10 +97,17 @@ class Recording:
         self.reads_values = recorder.reads_values
         recorder.graph.output([recorder.node_of(part) for part in parts])
         self.graph = recorder.graph
-        self.program: Callable[..., list[Tensor]] = fx.GraphModule(recorder.constants, recorder.graph)
+        self.module = fx.GraphModule(recorder.constants, recorder.graph)
+        self.program: Callable[..., list[Tensor]] = self.module
 
     def __call__(self, *inputs: Any) -> Any:
         return tree_unflatten(self.program(*_tensors(inputs)), self.make)
+
+    def timed(self, *inputs: Any) -> dict[str, float]:
+        """Run once and return the seconds of each operation of torch, by its name (on a CPU; launches elsewhere)."""
+        stopwatch = _Stopwatch(self.module)
+        stopwatch.run(*_tensors(inputs))
+        return stopwatch.seconds
 
     def operations(self) -> list[Operation]:
         """The recorded operations of torch, in order."""
@@ -107,6 +115,21 @@ class Recording:
         return [
             Operation(node.target.overloadpacket.__name__, node.meta["numbers"], node.meta["bytes"]) for node in nodes
         ]
+
+
+class _Stopwatch(fx.Interpreter):
+    """Runs a program operation by operation. (torch's profiler writes to the user's terminal.)"""
+
+    def __init__(self, program: fx.GraphModule) -> None:
+        super().__init__(program)
+        self.seconds: dict[str, float] = {}
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        started = time.perf_counter()
+        result = super().call_function(target, args, kwargs)
+        name = str(target)
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+        return result
 
 
 def _tensors(inputs: Sequence[Any]) -> list[Tensor]:

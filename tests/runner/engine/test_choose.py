@@ -188,6 +188,12 @@ def test_timing_takes_3_percent_of_the_predicted_time_or_3_s_at_most(grid_of, mo
     assert spent["traced"] <= 2 * allowed + 8 * 0.4 * step
 
 
+def test_the_share_outside_products_is_measured_without_a_word(grid_of, capfd) -> None:
+    workload = Workload.of(grid_of(1)[0].config, torch.device("cpu"))
+    assert 0 < module._outside_products(workload, 8) < 1
+    assert capfd.readouterr() == ("", "")
+
+
 def test_the_verdict_does_not_depend_on_the_width_asked_for(grid_of, clock) -> None:
     timed = clock(MINUTE)
     wide, narrow = ask(grid_of(8), trials=1000), ask(grid_of(8), trials=1000, width=2)
