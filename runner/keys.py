@@ -302,16 +302,21 @@ def _checked(schema: type[_T], plain: Mapping[str, Any]) -> _T:
 
 def _sentence(error: ValidationError) -> ConfigError:
     details = error.errors(include_url=False, include_context=False)
-    detail = min(details, key=lambda d: is_duration(".".join(map(str, d["loc"])), str(d["input"])))
-    loc = [str(part) for part in detail["loc"] if part != OPTION]
-    option = loc.pop(1) if len(loc) > 1 and loc[1] in sections().get(loc[0], {}) else None  # pydantic's own path
-    key = ".".join(loc[:2])
+    detail = min(details, key=lambda d: is_duration(_place(d["loc"])[0], str(d["input"])))
+    key, option = _place(detail["loc"])
     leaf = leaf_of(key, option)
     if detail["type"] == "missing" or detail["type"] == "union_tag_not_found":
         return ConfigError(f"{key} is missing; expected {leaf.expected if leaf else 'a section with its keys'}")
     if leaf is None:
         return ConfigError(f"{key} is {shown(detail['input'])}; expected a section with its keys")
     return wrong_value(leaf, detail["input"])
+
+
+def _place(loc: tuple[int | str, ...]) -> tuple[str, str | None]:
+    """Return the key that pydantic's path leads to, and the option that the path names on its way."""
+    parts = [str(part) for part in loc if part != OPTION]
+    option = parts.pop(1) if len(parts) > 1 and parts[1] in sections().get(parts[0], {}) else None
+    return ".".join(parts[:2]), option
 
 
 def _steps(text: str, plain: Mapping[str, Any]) -> int | None:

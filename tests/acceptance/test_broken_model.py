@@ -62,7 +62,8 @@ def test_a_model_broken_for_all_stops_early_with_its_reason(project: Desk, name:
 
 
 def test_a_broken_model_beside_a_sound_one_costs_the_sound_one_nothing(project: Desk) -> None:
-    grid = ("model._target_=nets.Raises,nets.Sound", "optimizer.lr=0.001..0.1:4log")
+    # A recorded step (traced, which auto would choose) does not run the model's Python again, so it could not raise.
+    grid = ("model._target_=nets.Raises,nets.Sound", "optimizer.lr=0.001..0.1:4log", "engine=vmap")
     project.thalweg("sweep", *WORDS, *grid, code=3)
     assert project.query("SELECT outcome, count(*) FROM trials GROUP BY 1 ORDER BY 1") == [
         ("failed", 4),
