@@ -30,10 +30,13 @@ def found(path: str) -> Path:
 
 
 def files_under(place: Path) -> list[Path]:
-    """Return the file itself, or the files of a folder in the order of their names; hidden ones are left out."""
+    """Return the file itself, or the files of a folder in the order of their names; hidden ones are left out.
+
+    Raises OSError for a folder that cannot be read.
+    """
     if place.is_file():
         return [place]
-    inside = (Path(folder) / name for folder, _, names in os.walk(place) for name in names)
+    inside = (Path(folder) / name for folder, _, names in os.walk(place, onerror=_raise) for name in names)
     shown = (file for file in inside if not any(part.startswith(".") for part in file.relative_to(place).parts))
     return sorted(shown, key=lambda file: file.relative_to(place).as_posix())
 
@@ -69,10 +72,18 @@ def fingerprint(path: str | None) -> str:
     root, files = stdlib_files() if path is None else (found(path), files_under(found(path)))
     digest = hashlib.sha256(b"thalweg.files.v1")
     for file in files:
-        with file.open("rb") as opened:
-            content = hashlib.file_digest(opened, "sha256").hexdigest()
-        digest.update(f"\n{file.relative_to(root).as_posix()}\n{content}".encode())
+        digest.update(f"\n{file.relative_to(root).as_posix()}\n{content(file)}".encode())
     return digest.hexdigest()[:16]
+
+
+def content(file: Path) -> str:
+    """Return the SHA-256 of a file's bytes, 64 hex digits. Raises OSError if it cannot be read."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def refuse_changed(name: str, path: str | None, expected: str | None) -> None:

@@ -1,4 +1,4 @@
-"""A fingerprint of the files that data of the user's is read from. Knows no format.
+"""A fingerprint of the files that the arguments of a `_target_` name. Knows no format.
 
 It is part of a trial's id: other bytes, other trials.
 """
@@ -6,11 +6,11 @@ It is part of a trial's id: other bytes, other trials.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from data.files import content, files_under
 from runner.errors import ConfigError
 
 
@@ -29,7 +29,7 @@ def fingerprint(paths: Iterable[str]) -> str | None:
         if not _is_there(path):
             raise ConfigError(f"dataset.files names {path!r}; nothing is there from {Path.cwd()}", "name what exists")
         try:
-            for file in _files(Path(path)):
+            for file in files_under(Path(path)):
                 status = file.stat()
                 digest.update(f"\n{file.as_posix()}\n{_content(file, status.st_size, status.st_mtime_ns)}".encode())
         except OSError as error:
@@ -52,19 +52,7 @@ def _is_there(path: str) -> bool:
         return False
 
 
-def _files(place: Path) -> list[Path]:
-    if place.is_file():
-        return [place]
-    inside = (Path(folder, name) for folder, _, names in os.walk(place, onerror=_raise) for name in names)
-    return sorted(f for f in inside if not any(part.startswith(".") for part in f.relative_to(place).parts))
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
 @lru_cache(maxsize=10_000)
 def _content(file: Path, size: int, modified: int) -> str:
     """SHA-256 of a file's bytes; read again only when its size or time of change is another."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return content(file)
