@@ -48,7 +48,7 @@ _PHRASES = {
     Drop.GUESS: "no better than guessing",
     Drop.FEW: f"fewer than {FEWEST_CELLS} usable cells",
     Drop.FLAT: "flat: decay makes no difference",
-    Drop.FAR: "16% or more above the best loss",
+    Drop.FAR: "above the best loss by 16% or more",
     Drop.EDGE: "on the grid's edge",
     Drop.DIVERGED: "beside a diverged cell",
     Drop.ABSENT: "beside a cell that is not there",

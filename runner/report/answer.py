@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from runner.analysis import Answer, Coupling
-from runner.figures import count, figure
+from runner.figures import count, figure, short
 from runner.observation import Outcome
 from runner.report.markup import Markup, join, name, tag
 from runner.report.source import Source
@@ -277,8 +277,7 @@ def _widen(answers: Sequence[Answer]) -> list[Markup]:
     for answer in answers:
         if isinstance(answer, Coupling):
             for edge in answer.edge:
-                axis = {"lr": "the learning rate", "wd": "the weight decay"}[edge.axis]
-                panels.setdefault(f"{axis} {edge.side} what was tried", []).append(answer.panel)
+                panels.setdefault(f"{edge.along} {edge.side} {short(edge.at, 2)}", []).append(answer.panel)
     return [
         join(f"To learn more, widen {where}: ", _list([name(p) for p in dict.fromkeys(found)]))
         for where, found in panels.items()
