@@ -6,12 +6,14 @@ The numbers of a trial arrive as coefficients `[K, 1]`: the rule's own names, an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from optim.build import rule_for
 from optim.clip import clip_norm_, clip_value_
+from optim.decay import decays
 from optim.rule import Coefficients, Rule, Slots
 from optim.sam import ascend_, ascent_scale, normed_vector
 from runner.engine.state import ParameterLayout
@@ -32,12 +34,13 @@ class Recipe:
     @classmethod
     def of(cls, config: TrialConfig, layout: ParameterLayout, like: Tensor) -> Recipe:
         """The recipe that `config` asks for; `like` has the dtype and device of the weights."""
+        decay_on = config.optimizer.decay_on
         return cls(
             rule=rule_for(config.optimizer),
             layout=layout,
             sam=config.sam.name,
             clip=config.clip.name,
-            decays_P=None if config.optimizer.decay_on == "all" else layout.matrices().to(like),
+            decays_P=None if decay_on == "all" else layout.mask(partial(decays, decay_on=decay_on)).to(like),
             loss_factor=config.divergence.loss_factor,
         )
 
@@ -68,7 +71,7 @@ class Recipe:
         held = {slot: self.layout.views(flat) for slot, flat in slots.items()}
         for name, theta in thetas.items():
             own = {key: value.view(-1, *[1] * (theta.dim() - 1)) for key, value in c.items()}
-            if self.decays_P is not None and theta.dim() < 3:
+            if self.decays_P is not None and not decays(theta.shape[1:], "weights"):
                 own["decay"] = torch.zeros_like(own["decay"])
             self.rule.update(theta, grads[name], {slot: views[name] for slot, views in held.items()}, own)
 

@@ -32,9 +32,9 @@ class ParameterLayout:
         """P, the number of parameters of a trial."""
         return sum(math.prod(shape) for shape in self.shapes.values())
 
-    def matrices(self) -> Tensor:
-        """Return `[P]`: 1 in the parameters of two or more dimensions, 0 in biases and normalisation gains."""
-        return torch.cat([torch.full((math.prod(shape),), float(len(shape) >= 2)) for shape in self.shapes.values()])
+    def mask(self, holds: Callable[[torch.Size], bool]) -> Tensor:
+        """Return `[P]`: 1 in the parameters for whose shape something holds, 0 in the others."""
+        return torch.cat([torch.full((math.prod(shape),), float(holds(shape))) for shape in self.shapes.values()])
 
     def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Concatenate named `[K, *shape]` tensors into `[K, P]`."""
