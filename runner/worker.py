@@ -234,7 +234,7 @@ def _versions() -> dict[str, str]:
 
     return {
         "thalweg": __version__,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # a class of torch's own, which the driver would import torch to unpickle
         "numpy": numpy.__version__,
         "python": platform.python_version(),
     }

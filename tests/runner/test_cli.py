@@ -25,6 +25,7 @@ from runner.study import expand
 ROOT = Path(__file__).parents[2]
 WORDS = ("smoke", "budget.steps=40", "tracker=none")
 VERBS = [command.name or command.callback.__name__ for command in app.registered_commands]
+ONE = ("run", "study=null", "dataset=digits", "budget.steps=2", "tracker=none")
 HEAVY = {"torch", "wandb", "scipy", "sklearn", "matplotlib", "pandas", "polars"}
 
 
@@ -525,9 +526,9 @@ def test_config_lists_every_group_and_option(thalweg):
 
 @pytest.mark.parametrize(
     "words",
-    [("--help",), ("ls",), ("ls", "smoke"), ("show", "smoke", "--maps"), ("best",), ("config",), ("plan", *WORDS)],
+    [("--help",), ("ls",), ("ls", "smoke"), ("show", "smoke", "--maps"), ("best",), ("config",), ("plan", *WORDS), ONE],
 )
-def test_reading_and_planning_import_nothing_heavy(swept, desk, words):
+def test_only_workers_import_anything_heavy(swept, desk, words):
     program = (
         "import sys; from runner.cli import main; code = main(); print(*sys.modules, file=sys.stderr); sys.exit(code)"
     )
