@@ -6,9 +6,9 @@ import math
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 
 from runner.engine.examples import Examples
+from runner.engine.stacked import over_trials
 from runner.engine.state import State
 from runner.engine.workload import Workload
 
@@ -48,7 +48,8 @@ def _outputs(workload: Workload, state: State, x: Tensor, executor: str) -> Tens
 
     views = workload.layout.views(state.theta)
     if executor != "loop":
-        return vmap(forward, randomness="same")(views, state.buffers)
+        outputs: Tensor = over_trials(forward)(views, state.buffers)
+        return outputs
     lanes = [
         forward({n: v[k] for n, v in views.items()}, {n: b[k] for n, b in state.buffers.items()})
         for k in range(state.lanes)

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 
 from runner.engine.inputs import Feed
+from runner.engine.stacked import over_trials
 from runner.engine.state import State
 from runner.engine.step import Gradient
 from runner.engine.workload import Workload
@@ -27,9 +27,7 @@ def vmap_gradient(workload: Workload, shared: bool) -> Gradient:
     importing torch's compiler.
     """
     batched = None if shared else 0
-    plain, smoothed = (
-        vmap(workload.loss, in_dims=(0, 0, batched, smoothing), randomness="same") for smoothing in (None, 0)
-    )
+    plain, smoothed = (over_trials(workload.loss, (0, 0, batched, smoothing)) for smoothing in (None, 0))
     leaves_of = _Leaves(workload.layout.views)
 
     def gradient(state: State, feed: Feed) -> tuple[Tensor, Tensor, dict[str, Tensor]]:

@@ -33,13 +33,13 @@ WORKLOADS = (
         "cnn_groupnorm",
         "8×8 digits, CNN with GroupNorm, B=64",
         ("model=cnn", "model.norm=group", "dataset=digits", "budget.batch_size=64"),
-        (8, 32),
+        (4, 8, 16, 32),
     ),
     Workload(
         "cnn_batchnorm",
         "8×8 digits, CNN with BatchNorm, B=64",
         ("model=cnn", "model.norm=batch", "dataset=digits", "budget.batch_size=64"),
-        (8, 32),
+        (4, 8, 16, 32),
     ),
     Workload(
         "transformer",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -34,6 +35,10 @@ class Desk:
     def store(self) -> Path:
         return self.folder / self.store_name
 
+    @property
+    def checkpoints(self) -> Path:
+        return self.store.with_suffix(".checkpoints")
+
     def thalweg(self, *words: str, code: int | None = 0, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [*THALWEG, *words],
@@ -50,6 +55,7 @@ class Desk:
         return done
 
     def start(self, *words: str) -> subprocess.Popen[str]:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & has it ignored, and the child with it
         return subprocess.Popen(
             [*THALWEG, *words],
             cwd=self.folder,

@@ -99,6 +99,34 @@ def test_an_interrupted_sweep_keeps_what_it_has_and_says_how_to_go_on(desk: Desk
     assert "thalweg sweep smoke" in out + err
 
 
+def test_a_second_ctrl_c_leaves_without_waiting_for_workers_that_hang(desk: Desk) -> None:
+    words = (*LONG, "launcher.checkpoint_seconds=0.05")
+    sweep = desk.start("sweep", *words, "launcher.workers=2")
+    try:
+        wait_for(lambda: list(desk.checkpoints.glob("*.safetensors")))
+        hanging = workers_of(sweep.pid)
+        for worker in hanging:
+            os.kill(worker, signal.SIGSTOP)
+        wait_for(lambda: all(status(worker, "State").startswith("T") for worker in hanging))
+        os.kill(sweep.pid, signal.SIGINT)
+        wait_for(lambda: all(is_told_to_end(worker) for worker in hanging))  # now each is given a second
+        os.kill(sweep.pid, signal.SIGINT)
+        assert sweep.wait(30) == 130
+        assert workers_of(sweep.pid) == hanging  # neither waited for nor killed
+        for worker in hanging:
+            os.kill(worker, signal.SIGCONT)
+        wait_for(lambda: not group_members(sweep.pid), seconds=5)
+    finally:
+        for left in group_members(sweep.pid):
+            os.kill(left, signal.SIGKILL)
+    _, err = sweep.communicate()
+    assert (len(hanging), "Traceback" in err) == (2, False), err
+    assert desk.query("PRAGMA integrity_check") == [("ok",)]
+    assert desk.json("plan", *words)["to_train"] == 3
+    assert "go on from a checkpoint" in desk.thalweg("sweep", *words).stderr
+    assert len(desk.hashes()) == 3
+
+
 def test_workers_do_not_outlive_a_killed_driver(desk: Desk) -> None:
     sweep = desk.start("sweep", "smoke", "tracker=none", "budget.steps=3000", "launcher.workers=2")
     wait_for(desk.is_training)
@@ -115,7 +143,7 @@ LONG = ("optimizer.lr=0.01,0.02,0.04", "budget.steps=1500", "tracker=none", "stu
 def test_a_long_cohort_goes_on_from_its_checkpoint_to_the_bits_of_an_undisturbed_one(desks) -> None:
     desk, undisturbed = desks("killed"), desks("undisturbed")
     undisturbed.thalweg("sweep", *LONG, "launcher.checkpoint_seconds=null")
-    folder = desk.folder / "results" / "thalweg.checkpoints"
+    folder = desk.checkpoints
     words = (*LONG, "launcher.checkpoint_seconds=0.05")
     sweep = desk.start("sweep", *words)
     wait_for(lambda: len(list(folder.glob("*.safetensors"))) >= 2)
@@ -135,8 +163,7 @@ def test_a_long_cohort_goes_on_from_its_checkpoint_to_the_bits_of_an_undisturbed
 def test_a_dead_worker_costs_no_trial(desk: Desk) -> None:
     sweep = desk.start("sweep", *SMALL, "launcher.workers=2", "budget.steps=400")
     wait_for(desk.is_training)
-    workers = [pid for pid in group_members(sweep.pid) if pid != sweep.pid and "spawn_main" in command_of(pid)]
-    os.kill(workers[0], signal.SIGKILL)
+    os.kill(workers_of(sweep.pid)[0], signal.SIGKILL)
     _, err = sweep.communicate(timeout=240)
     assert sweep.returncode == 0, err
     assert "a worker process died" in err
@@ -161,6 +188,21 @@ def group_members(group: int) -> list[int]:
         if int(pgrp) == group and state != "Z":
             members.append(int(pid))
     return members
+
+
+def workers_of(driver: int) -> list[int]:
+    return [pid for pid in group_members(driver) if pid != driver and "spawn_main" in command_of(pid)]
+
+
+def is_told_to_end(stopped: int) -> bool:
+    """Whether a SIGTERM waits for a stopped process to go on."""
+    return bool(int(status(stopped, "ShdPnd"), 16) >> signal.SIGTERM - 1 & 1)
+
+
+def status(pid: int, name: str) -> str:
+    """What /proc says of a living process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line.partition(":")[2].strip() for line in lines if line.startswith(f"{name}:"))
 
 
 def command_of(pid: int) -> str:

@@ -578,3 +578,25 @@ def test_whatever_an_interrupted_command_stumbles_over_it_was_interrupted(monkey
     monkeypatch.setattr(sys.modules["runner.cli.app"], "app", stumbling)
     assert main(["ls"]) == expected
     assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_signal_ends_the_process_there_and_then(number, expected):
+    program = f"""
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+def tidying(**how):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(9)
+    finally:
+        os.kill(os.getpid(), {number})
+        time.sleep(9)
+from runner.cli import main
+sys.modules["runner.cli.app"].app = tidying
+sys.exit(main(["ls"]))
+"""
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-P", "-c", program]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (expected, "", "")
