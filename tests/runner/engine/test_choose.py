@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -148,6 +149,31 @@ def test_a_fused_gradient_that_differs_is_not_used(grid_of, monkeypatch) -> None
     choice = ask(grid_of(4))
     assert choice.executor == "loop"
     assert "differs" in choice.reason
+
+
+class Convolutions(torch.nn.Module):
+    """Rounded to bf16, its fused gradient differs from its own by more than that of any perceptron."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        widths = (1, 16, 32, 64)
+        self.layers = torch.nn.ModuleList(torch.nn.Conv2d(m, n, 3, 2, 1) for m, n in pairwise(widths))
+        self.last = torch.nn.Linear(64, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = torch.relu(layer(x))
+        return self.last(x.flatten(1))
+
+
+def test_a_model_that_bf16_alone_makes_differ_is_fused(grid_of, model_is) -> None:
+    model_is(Convolutions)
+    assert ask(grid_of(4, precision="bf16")).executor == "traced"
+
+
+def test_a_bf16_model_whose_exact_gradient_differs_is_not_fused(grid_of, monkeypatch) -> None:
+    monkeypatch.setitem(module.TOLERANCE, "float32", -1.0)
+    assert ask(grid_of(4, precision="bf16")).executor == "loop"
 
 
 def test_a_fused_gradient_with_nan_is_not_used(grid_of, monkeypatch) -> None:
