@@ -204,7 +204,7 @@ def test_timing_takes_3_percent_of_the_predicted_time_or_3_s_at_most(grid_of, mo
 
         return run
 
-    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(module, "time", SimpleNamespace(thread_time=lambda: now[0]))
     monkeypatch.setattr(module, "compiler_found", lambda: False)
     monkeypatch.setattr(module, "EXECUTORS", {"loop": takes("loop", step), "traced": takes("traced", 0.4 * step)})
     assert ask(grid_of(8), trials=1000).executor == "traced"
@@ -226,6 +226,15 @@ def test_the_verdict_does_not_depend_on_the_width_asked_for(grid_of, clock) -> N
     assert (wide.executor, wide.layout) == (narrow.executor, narrow.layout)
     assert narrow.width == 2
     assert ("traced", 8) in timed
+
+
+def test_the_fastest_width_is_taken_and_only_there_fusing_must_pay(grid_of, monkeypatch) -> None:
+    takes = {("loop", 1): 1e-3, ("traced", 8): 2e-3, ("traced", 16): 8e-4, ("traced", 32): 9e-4, ("traced", 64): 3e-3}
+    monkeypatch.setattr(module._Contest, "_seconds", lambda self, name, lanes: takes[name, lanes])
+    monkeypatch.setattr(module, "_outside_products", lambda workload, lanes: 0.0)
+    choice = ask(grid_of(8), trials=1000)
+    assert (choice.executor, choice.width) == ("traced", 16)
+    assert choice.reason.startswith("1.2× the loop's speed at 16 trials")
 
 
 def test_memory_bounds_the_width(grid_of, monkeypatch) -> None:
