@@ -5,6 +5,7 @@ Pre-norm, learned places, and one matrix that embeds tokens and scores them (Pre
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from models.extent import Extent
@@ -22,7 +23,8 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig, extent: Extent) -> None:
         super().__init__()
         (context,) = extent.inputs
-        self.tokens = nn.Embedding(extent.outputs, config.width, device="meta").to_empty(device="cpu")
+        tokens = torch.empty(extent.outputs, config.width)
+        self.tokens = nn.Embedding.from_pretrained(tokens, freeze=False)  # type: ignore[no-untyped-call]
         self.places = nn.Parameter(self.tokens.weight.new_empty(context, config.width))
         for weight in (self.tokens.weight, self.places):
             normal_(weight, EMBEDDING * config.init_gain)

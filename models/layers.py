@@ -20,9 +20,19 @@ def normal_(weight: Tensor, deviation: float) -> None:
         weight.normal_().mul_(deviation)
 
 
+def give_memory(layer: nn.Module) -> None:
+    """Give a layer that was made on "meta" its memory, whatever numbers lie there.
+
+    As its to_empty, which goes through Python decompositions that import sympy: 0.4 s in every worker.
+    """
+    for name, weight in list(layer.named_parameters(recurse=False)):
+        setattr(layer, name, nn.Parameter(torch.empty(weight.shape)))
+
+
 def linear(inputs: int, outputs: int, gain: float, variance: float = 1.0) -> nn.Linear:
     """A linear layer of weights gain · Normal(0, variance / inputs) and zero biases."""
-    layer = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
+    layer = nn.Linear(inputs, outputs, device="meta")
+    give_memory(layer)
     normal_(layer.weight, gain * math.sqrt(variance / inputs))
     with torch.no_grad():
         layer.bias.zero_()
@@ -35,7 +45,7 @@ def convolution(inputs: int, outputs: int, gain: float, *, side: int = 3, stride
     With stride 1 it keeps the image's size, with stride 2 it halves it, rounded up.
     """
     layer = nn.Conv2d(inputs, outputs, side, stride, padding=side // 2, bias=bias, device="meta")
-    layer = layer.to_empty(device="cpu")
+    give_memory(layer)
     normal_(layer.weight, gain * math.sqrt(HE / (inputs * side * side)))
     if layer.bias is not None:
         with torch.no_grad():

@@ -41,10 +41,10 @@ class Crew:
     `hello` is that of the first worker, whose device and versions stand for all; `size` the number of workers wanted.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, pool: Pool | None = None) -> None:
         self.devices = settings.engine.device
         self.asked = settings.launcher.workers
-        self.pool = Pool()
+        self.pool = pool or Pool()
         self.signals: Signals | None = None  # held back while a sweep hears the workers
         self.hello: Hello | None = None
         self.size = 1

@@ -27,7 +27,7 @@ class Worker:
 
     process: SpawnProcess
     pipe: Connection
-    wanted: str  # the device it was started for
+    wanted: str = ""  # the device it is to train on, once it has been told
     hello: messages.Hello | None = None
     task: messages.Task | None = None
 
@@ -39,8 +39,16 @@ class Worker:
     def give(self, task: messages.Task) -> None:
         """Send it a task. One that died meanwhile is found by the next `hear`."""
         self.task = task
+        self._send(task)
+
+    def begin(self, device: str) -> None:
+        """Tell it which device to train on."""
+        self.wanted = device
+        self._send(device)
+
+    def _send(self, message: messages.Task | str) -> None:
         try:
-            self.pipe.send(task)
+            self.pipe.send(message)
         except (BrokenPipeError, ConnectionResetError):
             return
 
@@ -50,6 +58,7 @@ class Pool:
 
     def __init__(self) -> None:
         self.workers: list[Worker] = []
+        self._ahead: Worker | None = None
         self._context = multiprocessing.get_context("spawn")
 
     def __enter__(self) -> Pool:
@@ -58,16 +67,25 @@ class Pool:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def ahead(self) -> None:
+        """Start the first worker before its device is known: importing torch takes it longer than all else here."""
+        if not self.workers and self._ahead is None:
+            self._ahead = self._spawned()
+
     def start(self, device: str) -> Worker:
         """Start a worker that will train on `device` ("auto", "cpu", "mps", "cuda[:n]")."""
+        started, self._ahead = self._ahead or self._spawned(), None
+        self.workers.append(started)
+        started.begin(device)
+        return started
+
+    def _spawned(self) -> Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=worker.main, args=(theirs, device), daemon=True)
+        process = self._context.Process(target=worker.main, args=(theirs,), daemon=True)
         with _sigint_ignored():  # a child inherits this, so that Ctrl-C cannot hit it while it still imports
             process.start()
         theirs.close()
-        started = Worker(process, ours, device)
-        self.workers.append(started)
-        return started
+        return Worker(process, ours)
 
     def hear(self, waker: socket | None = None) -> Iterator[tuple[Worker, messages.Report | None]]:
         """Wait for reports and yield them. None in place of a report: that worker died and was removed.
@@ -99,6 +117,9 @@ class Pool:
 
     def close(self) -> None:
         """End every worker, at once: what they have not sent is trained again."""
+        if self._ahead:
+            self.workers.append(self._ahead)
+            self._ahead = None
         for each in self.workers:
             each.process.terminate()
             each.pipe.close()

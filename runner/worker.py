@@ -40,18 +40,22 @@ if TYPE_CHECKING:
 PROGRESS_SECONDS = 0.2
 
 
-def main(pipe: Connection, wanted: str) -> None:
-    """Serve tasks from `pipe` until it says None or closes. `wanted` is "auto", "cpu", "mps" or "cuda[:n]"."""
+def main(pipe: Connection) -> None:
+    """Serve tasks from `pipe` until it says None or closes. The first it says is the device, as `Pool.start` has it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.setdefault(
         "KINETO_LOG_LEVEL", "99"
     )  # or torch's profiler, in a probe, writes to stderr: no GPU, it says
+    gc.disable()  # what importing makes, stays: looking for garbage in it took 0.2 of 1.5 s
     from runner.engine.determinism import prepare
 
     prepare()
-    device, hello = _device(wanted)
+    gc.freeze()
+    gc.enable()
     try:
+        wanted = pipe.recv()
+        device, hello = _device(wanted)
         pipe.send(hello)
         if hello.complaint and wanted != "auto":
             return  # another device would give other bits: the driver decides

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from runner.config import Declaration, Request
     from runner.crew import Crew
     from runner.plan import Plan
+    from runner.pool import Pool
     from runner.session import SweepResult
     from runner.settings import Settings, TrackerSettings
     from runner.study import Member
@@ -120,8 +121,11 @@ def sweep(
     request = _request(_about_a_study(words or ()), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
-    wanted = _wanted(request, store, yes)
-    with crew_of(wanted.declaration.settings) as crew, open_to_write(wanted.path) as opened:
+    with ExitStack() as held:
+        pool = held.enter_context(pool_for(given.store_path(store)))
+        wanted = _wanted(request, store, yes)
+        crew = held.enter_context(crew_of(wanted.declaration.settings, pool))
+        opened = held.enter_context(open_to_write(wanted.path))
         made, result = _train(wanted, opened, crew, rerun_changed)
         show_answer(opened, wanted.declaration.study.name)
         report(opened, wanted.declaration.study.name, result)
@@ -145,8 +149,11 @@ def run(
     request = _request(words, config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
-    wanted = _wanted(request, store, yes=False, one=True)
-    with crew_of(wanted.declaration.settings) as crew, open_to_write(wanted.path) as opened:
+    with ExitStack() as held:
+        pool = held.enter_context(pool_for(given.store_path(store)))
+        wanted = _wanted(request, store, yes=False, one=True)
+        crew = held.enter_context(crew_of(wanted.declaration.settings, pool))
+        opened = held.enter_context(open_to_write(wanted.path))
         made, result = _train(wanted, opened, crew, rerun_changed)
         if result and result.interrupted:
             return INTERRUPTED
@@ -210,11 +217,21 @@ def _product(block: object) -> str:
     return " × ".join(f"{len(axis.values):,} {axis.key}" for axis in axes) or "1"
 
 
-def crew_of(settings: Settings) -> Crew:
+def pool_for(path: Path) -> Pool:
+    """Worker processes to be. Where no store is yet something will train: one starts while the words are read."""
+    from runner.pool import Pool
+
+    pool = Pool()
+    if not path.exists():
+        pool.ahead()
+    return pool
+
+
+def crew_of(settings: Settings, pool: Pool | None = None) -> Crew:
     """The workers; entering it refuses a device that is not there, before anything is written."""
     from runner.crew import Crew
 
-    return Crew(settings)
+    return Crew(settings, pool)
 
 
 def open_to_write(path: Path) -> Store:
@@ -238,13 +255,15 @@ def _show_plan(made: Plan) -> None:
 
 def _train(wanted: Wanted, opened: Store, crew: Crew, rerun: bool) -> tuple[Plan, SweepResult | None]:
     """Declare and train what is missing; None where nothing is."""
-    from runner.terminal.listing import changed_lines, plan_details, plan_line
-
     study = wanted.declaration.study
     made = wanted.plan(opened, rerun)
+    if made.to_train:
+        crew.pool.ahead()
     opened.declare(study, made.members, wanted.declaration.document)
     if made.replaced:
         opened.replace(study.name, made.replaced)
+    from runner.terminal.listing import changed_lines, plan_details, plan_line  # 0.1 s, while a worker starts
+
     if study.question:
         say(f"{study.name}: {study.question}")
     if not made.to_train:

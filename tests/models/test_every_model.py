@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -65,6 +68,20 @@ def objective(outputs):
 def test_every_model_is_here_and_has_a_builder():
     assert {model.name for model, _ in CASES.values()} == set(MODELS)
     assert set(BUILDERS) == set(MODELS.values())
+
+
+def test_building_models_imports_no_compiler():
+    code = """
+from test_every_model import CASES, built, sys
+for case in CASES:
+    built(case)
+assert not {"sympy", "torch._dynamo"} & sys.modules.keys()
+"""
+    path = f"{Path(__file__).parents[2]}:{Path(__file__).parent}"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], env={"PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @every_model

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import planted_rows as planted
 import pytest
@@ -18,6 +19,7 @@ from runner.cli import main
 from runner.cli.app import app
 from runner.config import Request, declare
 from runner.observation import Observations, Outcome
+from runner.pool import Pool, Worker
 from runner.session import SweepResult
 from runner.store import CohortRecord, Store
 from runner.study import expand
@@ -84,7 +86,20 @@ def commit(store, study, trials, outcome=Outcome.FINISHED):
 
 
 @pytest.fixture
-def trainer(monkeypatch):
+def spawned(monkeypatch):
+    """Pretended worker processes: those that were started."""
+    processes = []
+
+    def start(pool):
+        processes.append(Mock(is_alive=lambda: False))
+        return Worker(processes[-1], Mock())
+
+    monkeypatch.setattr(Pool, "_spawned", start)
+    return processes
+
+
+@pytest.fixture
+def trainer(monkeypatch, spawned):
     """In place of training: commits planted results at once. Returns the plans it was given."""
     plans = []
 
@@ -308,6 +323,13 @@ def test_a_second_sweep_trains_nothing_says_so_and_still_answers(thalweg, traine
     code, out, err = thalweg("sweep", *WORDS)
     assert (code, out, len(trainer.plans)) == (0, first, 1)
     assert "nothing to train: 336 of 336 trials are done" in err
+
+
+def test_a_worker_starts_early_where_something_will_train_and_is_gone_in_the_end(thalweg, trainer, spawned):
+    for words, started in [(("-1",), 1), ((), 2), ((), 2), (("1/256..16:x2",), 3)]:
+        thalweg("sweep", *WORDS, *(f"optimizer.lr={values}" for values in words))
+        assert len(spawned) == started
+        assert all(process.terminate.called for process in spawned)
 
 
 def test_a_wider_axis_trains_only_the_new_cells(thalweg, trainer):

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 
 import pytest
 
@@ -20,6 +21,10 @@ from runner.signals import Signals
 
 class Process:
     exitcode = -9
+    terminated = False
+
+    def terminate(self) -> None:
+        self.terminated = True
 
     def join(self, timeout: float | None = None) -> None:
         return
@@ -53,6 +58,48 @@ def test_a_whole_message_is_heard_before_the_death_is() -> None:
     pool = a_worker(WHOLE)
     assert [heard for _, heard in pool.hear()] == [Progress(5, 0)]
     assert [heard for _, heard in pool.hear()] == [None]
+
+
+@pytest.fixture
+def theirs(monkeypatch: pytest.MonkeyPatch) -> list[Connection]:
+    """The far ends of the pipes of all workers that were started; their processes are pretended."""
+    pipes: list[Connection] = []
+
+    def spawned(pool: Pool) -> Worker:
+        near, far = multiprocessing.Pipe()
+        pipes.append(far)
+        return Worker(Process(), near)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Pool, "_spawned", spawned)
+    return pipes
+
+
+def test_a_worker_started_ahead_is_the_first_and_hears_then_where_to_train(theirs: list[Connection]) -> None:
+    pool = Pool()
+    pool.ahead()
+    pool.ahead()
+    assert (len(theirs), pool.workers) == (1, [])
+    assert pool.workers == [pool.start("cpu"), pool.start("cuda:1")]
+    assert [pipe.recv() for pipe in theirs] == ["cpu", "cuda:1"]
+    pool.ahead()
+    assert len(theirs) == 2
+
+
+def test_a_worker_started_ahead_does_not_outlive_its_pool(theirs: list[Connection]) -> None:
+    with Pool() as pool:
+        pool.ahead()
+        process = pool._ahead.process  # type: ignore[union-attr]
+    assert process.terminated  # type: ignore[attr-defined]
+    with pytest.raises(EOFError):
+        theirs[0].recv()
+
+
+def test_the_death_of_a_worker_started_ahead_is_heard_once_it_is_wanted(theirs: list[Connection]) -> None:
+    pool = Pool()
+    pool.ahead()
+    theirs[0].close()
+    dead = pool.start("cpu")
+    assert list(pool.hear()) == [(dead, None)]
 
 
 @pytest.fixture

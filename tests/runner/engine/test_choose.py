@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -150,6 +151,31 @@ def test_a_fused_gradient_that_differs_is_not_used(grid_of, monkeypatch) -> None
     assert "differs" in choice.reason
 
 
+class Convolutions(torch.nn.Module):
+    """Rounded to bf16, its fused gradient differs from its own by more than that of any perceptron."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        widths = (1, 16, 32, 64)
+        self.layers = torch.nn.ModuleList(torch.nn.Conv2d(m, n, 3, 2, 1) for m, n in pairwise(widths))
+        self.last = torch.nn.Linear(64, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = torch.relu(layer(x))
+        return self.last(x.flatten(1))
+
+
+def test_a_model_that_bf16_alone_makes_differ_is_fused(grid_of, model_is) -> None:
+    model_is(Convolutions)
+    assert ask(grid_of(4, precision="bf16")).executor == "traced"
+
+
+def test_a_bf16_model_whose_exact_gradient_differs_is_not_fused(grid_of, monkeypatch) -> None:
+    monkeypatch.setitem(module.TOLERANCE, "float32", -1.0)
+    assert ask(grid_of(4, precision="bf16")).executor == "loop"
+
+
 def test_a_fused_gradient_with_nan_is_not_used(grid_of, monkeypatch) -> None:
     honest = module.vmap_gradient
 
@@ -178,7 +204,7 @@ def test_timing_takes_3_percent_of_the_predicted_time_or_3_s_at_most(grid_of, mo
 
         return run
 
-    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(module, "time", SimpleNamespace(thread_time=lambda: now[0]))
     monkeypatch.setattr(module, "compiler_found", lambda: False)
     monkeypatch.setattr(module, "EXECUTORS", {"loop": takes("loop", step), "traced": takes("traced", 0.4 * step)})
     assert ask(grid_of(8), trials=1000).executor == "traced"
@@ -200,6 +226,15 @@ def test_the_verdict_does_not_depend_on_the_width_asked_for(grid_of, clock) -> N
     assert (wide.executor, wide.layout) == (narrow.executor, narrow.layout)
     assert narrow.width == 2
     assert ("traced", 8) in timed
+
+
+def test_the_fastest_width_is_taken_and_only_there_fusing_must_pay(grid_of, monkeypatch) -> None:
+    takes = {("loop", 1): 1e-3, ("traced", 8): 2e-3, ("traced", 16): 8e-4, ("traced", 32): 9e-4, ("traced", 64): 3e-3}
+    monkeypatch.setattr(module._Contest, "_seconds", lambda self, name, lanes: takes[name, lanes])
+    monkeypatch.setattr(module, "_outside_products", lambda workload, lanes: 0.0)
+    choice = ask(grid_of(8), trials=1000)
+    assert (choice.executor, choice.width) == ("traced", 16)
+    assert choice.reason.startswith("1.2× the loop's speed at 16 trials")
 
 
 def test_memory_bounds_the_width(grid_of, monkeypatch) -> None:

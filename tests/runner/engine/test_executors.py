@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.schema import CNNConfig
 from optim.schedule import warmup_cosine
 from runner.engine.streams import batch_indices
 from runner.engine.workload import Workload, initialised
+from runner.trial import Trial
 
 CASES = [(optimizer, model) for optimizer in ("sgd", "adamw", "adam_l2") for model in ("mlp", "mlp_scale_invariant")]
 
@@ -55,6 +59,23 @@ def test_equal_trials_end_with_equal_bits_whatever_their_shapes(
     """Layers and batches that are no multiple of a cache line put lanes at unlike places in memory."""
     shape = {"hidden": hidden, "batch_size": batch_size, "model": model, "precision": precision}
     trial = trial_of(0.05, optimizer="adamw", steps=3, warmup=1, **shape)
+    together = {each.weight_hash for each in train_all([trial] * 9, "vmap", layout)}
+    assert together == {train_all([trial], "vmap", layout)[0].weight_hash}
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    widths=st.lists(st.integers(1, 40), min_size=1, max_size=2),
+    norm=st.sampled_from(["batch", "group", "none"]),
+    batch_size=st.sampled_from([2, 7, 16, 33]),
+    layout=st.sampled_from(["shared", "per_lane"]),
+)
+def test_equal_normalised_trials_end_with_equal_bits_whatever_their_shapes(
+    trial_of, train_all, widths, norm, batch_size, layout
+) -> None:
+    model = CNNConfig(name="cnn", widths=tuple(widths), norm=norm, dropout=0.0, init_gain=1.0)
+    plain = trial_of(0.01, optimizer="adamw", steps=3, warmup=1, batch_size=batch_size)
+    trial = Trial(replace(plain.config, model=model))
     together = {each.weight_hash for each in train_all([trial] * 9, "vmap", layout)}
     assert together == {train_all([trial], "vmap", layout)[0].weight_hash}
 
