@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from runner import __version__
 from runner.cli import verbs_about, verbs_analyze, verbs_decide, verbs_read, verbs_report, verbs_train
@@ -39,8 +40,20 @@ thalweg trains whole hyperparameter grids as one program, and says what they mea
   thalweg config            what there is to configure
   thalweg --help            all verbs"""
 
+
+class _Verbs(TyperGroup):
+    """Leaves it to `_guarded` to say that a verb was interrupted: Typer makes a bare exit code of it."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Abort from None
+
+
 app = typer.Typer(
     name="thalweg",
+    cls=_Verbs,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -105,7 +118,7 @@ def _guarded(arguments: list[str], signals: Sequence[int] = ()) -> int:
     try:
         code = app(args=take_info(arguments), prog_name="thalweg", standalone_mode=False)
         sys.stdout.flush()
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort):  # a sweep that is interrupted returns, and has said more
         say("interrupted")
         return INTERRUPTED
     except (BrokenPipeError, SystemExit):  # the reader, `head` say, has what it wanted; Typer and rich exit then

@@ -156,7 +156,7 @@ def run(
         opened = held.enter_context(open_to_write(wanted.path))
         made, result = _train(wanted, opened, crew, rerun_changed)
         if result and result.interrupted:
-            return INTERRUPTED
+            return close(made, result, store, opened)
         _show_trial(opened, made.members[0].trial.id)
         if result:
             export(wanted.declaration.study.name, wanted.declaration.settings.tracker, opened, request.words)

@@ -231,7 +231,7 @@ def test_ctrl_c_outside_training_is_130(thalweg, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(runner.config, "groups", interrupted)
-    assert thalweg("config")[0] == 130
+    assert thalweg("config") == (130, "", "interrupted\n")
 
 
 def test_a_reader_that_leaves_early_is_no_error(desk):
@@ -346,6 +346,13 @@ def test_a_stopped_sweep_says_what_is_stored_and_how_to_go_on(thalweg, trainer, 
     assert "10 of 336 trials are stored" in err
     assert f"go on: thalweg sweep {' '.join(WORDS)}" in err
     assert "So far: 10 of 336 trials" in " ".join(out.split())
+
+
+def test_a_run_that_is_stopped_says_how_to_go_on(thalweg, trainer):
+    trainer.behaviour = "interrupted"
+    code, out, err = thalweg("run", "optimizer.lr=0.1", "tracker=none")
+    assert (code, out) == (130, "")
+    assert "go on: thalweg run optimizer.lr=0.1 tracker=none" in err
 
 
 def test_failed_trials_are_counted_the_first_error_named_and_the_code_is_3(thalweg, trainer):
