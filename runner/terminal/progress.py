@@ -44,7 +44,7 @@ class SweepProgress:
 
     def note(self, text: str) -> None:
         """One line worth reading."""
-        self._out.print(Text(clean(text)))
+        self._out.print(Text(clean(text)), soft_wrap=self._bar is None)
 
     def progress(self, done: int, diverged: int, failed: int, fraction: float, best: float | None) -> None:
         """Show how far the sweep is; `fraction` in [0, 1] is of the work, trials in training included."""
@@ -54,7 +54,7 @@ class SweepProgress:
             self._bar.update(self._task, completed=fraction, description=line)
         elif now - self._said >= PLAIN_SECONDS:
             self._said = now
-            self._out.print(Text(line))
+            self._out.print(Text(line), soft_wrap=True)
 
     def _line(self, done: int, diverged: int, failed: int, fraction: float, best: float | None, elapsed: float) -> str:
         parts = [f"{done:,}/{self._total:,} trials", f"{diverged:,} diverged"]

@@ -189,6 +189,13 @@ def test_progress_on_a_pipe_is_a_plain_line_every_ten_seconds():
     assert lines[3:] == ["[b]vmap[/b]"]
 
 
+def test_a_note_on_a_pipe_is_one_line_however_long():
+    out = Console(file=io.StringIO(), width=80, force_terminal=False)
+    with SweepProgress(out, 10, "val/loss") as progress:
+        progress.note("word " * 50)
+    assert len(out.file.getvalue().splitlines()) == 1
+
+
 def test_progress_on_a_terminal_is_one_line_that_goes_away():
     out = Console(file=io.StringIO(), force_terminal=True, width=80, markup=False)
     with SweepProgress(out, 100, "val/loss") as progress:
