@@ -13,6 +13,11 @@ for. Divergence is an outcome of a trial, not an error, and does not appear here
 
 from __future__ import annotations
 
+import re
+
+ENFORCED = re.compile(r"\[enforce fail at [^]]*\]( err == 0\.)? ")
+"""What torch puts before its sentence when a check in its C++ fails, as when memory runs out."""
+
 
 class ThalwegError(Exception):
     """A failure with one sentence for the user, and what to do next."""
@@ -50,6 +55,6 @@ class StoreError(ThalwegError):
 
 
 def last_line(text: str) -> str:
-    """The last line of a traceback or message that says something."""
+    """The last line of a traceback or message that says something, without the place in torch's own source."""
     lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "no message"
+    return ENFORCED.sub("", lines[-1].strip()) if lines else "no message"

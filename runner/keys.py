@@ -1,17 +1,15 @@
 """What the schemas say about each configuration key, and the check of a composed configuration against them.
 
-Works on plain dicts; knows neither Hydra nor studies. Every refusal is one sentence with the dotted key, the value
-seen and what was expected.
+Works on plain dicts; knows neither Hydra nor studies; how durations become steps is known by `durations`. Every refusal
+is one sentence with the dotted key, the value seen and what was expected.
 """
 
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
-from fractions import Fraction
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -21,8 +19,8 @@ from pydantic import TypeAdapter, ValidationError
 from data.files import fingerprint
 from data.schema import FORMS
 from models.schema import MODELS
-from optim.duration import in_steps, unit_of
 from runner.canonical import canonical_json
+from runner.durations import DURATIONS, EPOCH, is_duration, steps_from_durations
 from runner.errors import ConfigError
 from runner.settings import Settings
 from runner.target import KEY, SECTIONS, TARGETS, gathered, is_target, may_be_argument
@@ -39,15 +37,6 @@ ALIASES = {
     "epochs": "budget.steps",
 }
 """What people type -> the key they mean. Only ever suggested, never taken."""
-
-EPOCH = ("dataset.train_size", "budget.batch_size")
-DURATIONS = {
-    "budget.steps": EPOCH,
-    "schedule.warmup": (*EPOCH, "budget.steps"),
-    "schedule.cooldown": (*EPOCH, "budget.steps"),
-}
-"""Keys counted in steps that may be written as epochs (`10ep`) -> the keys the conversion reads.
-Those of a schedule may also be a share of the run (`5%`). All are rounded up to whole steps."""
 
 SAID = {"engine.device": "auto, cpu, cuda, mps, or several such as cuda:0,cuda:1"}
 """What is expected of keys whose type does not say it in a person's words."""
@@ -230,28 +219,6 @@ def settings_of(config: Mapping[str, Any]) -> Settings:
     return _checked(Settings, {name: config[name] for name in SETTINGS_SECTIONS if name in config})
 
 
-def is_duration(key: str, text: str) -> bool:
-    """Whether `text` is a duration that `key` takes: `10ep`, and `5%` for the parts of a schedule."""
-    unit = unit_of(text)
-    return key in DURATIONS and (unit == "ep" or (unit == "%" and "budget.steps" in DURATIONS[key]))
-
-
-def steps_from_durations(plain: dict[str, Any]) -> None:
-    """Replace durations by whole steps, in place, rounded up; leave what is not a duration to the typed check."""
-    for key in DURATIONS:
-        section, name = key.split(".")
-        value = plain.get(section, {}).get(name) if isinstance(plain.get(section), dict) else None
-        if isinstance(value, str) and is_duration(key, value):
-            steps = _steps(value.strip(), plain)
-            if value.strip().endswith("ep") and plain.get("dataset", {}).get("train_size", 0) is None:
-                hint = "give dataset.train_size a number, or count in steps"
-                raise ConfigError(
-                    f"{key} is {value}, but an epoch of dataset.train_size=null has no known length", hint
-                )
-            if steps is not None:
-                plain[section][name] = steps
-
-
 def coerced(key: str, value: Any) -> Any:
     """Return an axis value in the type of its key, so that 1 and 1.0 are one coordinate; others as they are."""
     leaf = leaf_of(key)
@@ -317,20 +284,6 @@ def _place(loc: tuple[int | str, ...]) -> tuple[str, str | None]:
     parts = [str(part) for part in loc if part != OPTION]
     option = parts.pop(1) if len(parts) > 1 and parts[1] in sections().get(parts[0], {}) else None
     return ".".join(parts[:2]), option
-
-
-def _steps(text: str, plain: Mapping[str, Any]) -> int | None:
-    if unit_of(text) == "%":
-        steps = plain.get("budget", {}).get("steps")
-        return in_steps(text, steps) if _is_count(steps) else None
-    size, batch = plain.get("dataset", {}).get("train_size"), plain.get("budget", {}).get("batch_size")
-    if not _is_count(size) or not _is_count(batch):
-        return None
-    return in_steps(text, Fraction(size) / Fraction(batch))
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value < math.inf
 
 
 def _keys_under(section: str) -> set[str]:

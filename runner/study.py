@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from runner.canonical import Scalar
 from runner.derive import parse_expression
+from runner.durations import DURATIONS, steps_from_durations
 from runner.errors import ConfigError
-from runner.keys import DURATIONS, coerced, leaf_of, steps_from_durations, trial_config
+from runner.keys import coerced, leaf_of, trial_config
 from runner.trial import Trial
 
 CONFIRM_ABOVE = 10_000

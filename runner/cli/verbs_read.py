@@ -161,7 +161,8 @@ def _show_trial(opened: Store, trial: TrialRecord, json: bool) -> None:
         screen.print(Text(f"weights {trial.weight_hash}"))
     if trial.error:
         screen.print(Text(clean_lines(trial.error)))
-    for line in ("", *config_lines(trial.config), ""):
+    config = {key: value for key, value in trial.config.items() if key != "revision" or value}
+    for line in ("", *config_lines(config), ""):
         screen.print(Text(line))
     if trial.metrics:
         show_metrics(screen, trial.metrics)

@@ -18,19 +18,17 @@ from runner.canonical import Scalar
 from runner.config.section import GRID, AnalysisSection, BlockSection, StudySection
 from runner.config.words import Word, axis_word, flattened, override_text, parse_word
 from runner.derive import parse_expression
+from runner.durations import DURATIONS, is_duration, steps_from_durations
 from runner.errors import ConfigError
 from runner.keys import (
-    DURATIONS,
     check_types,
     coerced,
     flatten,
-    is_duration,
     is_setting,
     leaf_of,
     nearest,
     refuse_unknown_keys,
     shown,
-    steps_from_durations,
     trial_config,
     unknown_key,
     wrong_value,

@@ -41,14 +41,18 @@ class Run:
     losses: Losses
 
 
-def timed(command: Sequence[str], folder: Path, **environ: str) -> tuple[Timing, str]:
-    """Run a command in `folder` to its end; raises with its last words if it fails. Returns what it printed, too."""
+def timed(command: Sequence[str], folder: Path, *paths: Path) -> tuple[Timing, str]:
+    """Run a command in `folder` to its end; raises with its last words if it fails. Returns what it printed, too.
+
+    Modules are looked up in `paths`, in the clone, and then where the user's own PYTHONPATH says.
+    """
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("THALWEG_", "WANDB_"))}
+    modules = [*map(str, paths), str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]
     done = subprocess.run(
         command,
         cwd=folder,
-        env={**kept, "PYTHONPATH": str(ROOT), **environ},
+        env={**kept, "PYTHONPATH": os.pathsep.join(modules)},
         capture_output=True,
         text=True,
         check=False,

@@ -6,11 +6,19 @@ import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 from benchmarks.files import write_files
 from benchmarks.measure import COMPARED_STEPS, Run, ratios, rounds, spread
-from benchmarks.sides import child, fresh, plain, solo_loops, through_python, through_the_command_line, under_ray
+from benchmarks.sides import (
+    child,
+    fresh,
+    plain,
+    ray_lacks,
+    solo_loops,
+    through_python,
+    through_the_command_line,
+    under_ray,
+)
 from benchmarks.table import Figure, Section, lines_of, refused
 from benchmarks.workloads import WORKLOADS, Workload, grid, trials_of
 
@@ -78,6 +86,7 @@ def coupling(effort: Effort) -> Section:
 def end_to_end(effort: Effort) -> Section:
     """A small and a larger grid from typing to the last result, against a script as written today."""
     figures, rows, notes = [], [], []
+    lacking = ray_lacks()
     sizes = [(16, effort.least(300, 25), 3, 15), (64, 1000, 8, None)][: effort.least(2, 1)]
     for count, steps, over_plain, over_processes in sizes:
         words = (*grid(MLP, effort.least(count, 2), steps), SAFETY)
@@ -93,7 +102,7 @@ def end_to_end(effort: Effort) -> Section:
                 sides["processes"] = lambda trials=trials, few=few, files=files: plain(
                     trials, files, few, one_process=False
                 )
-            if over_processes and find_spec("ray"):
+            if over_processes and not lacking:
                 sides["ray"] = lambda trials=trials, files=files: under_ray(trials, files)
             taken = rounds(effort.rounds, sides)
         what = f"MLP, {len(trials)} trials × {steps} steps"
@@ -109,11 +118,11 @@ def end_to_end(effort: Effort) -> Section:
             "plain": f"{what}: plain script, Hydra `-m`, W&B offline"
             + (f"; {share} measured, scaled" if share < len(trials) else ""),
             "processes": f"{what}: plain script, one process a trial; {few} measured, scaled",
-            "ray": f"{what}: Ray Tune",
+            "ray": f"{what}: the same function under Ray Tune, a trial a core, a report a step",
         }
         rows += lines_of(taken, names, against="thalweg")
-    if not find_spec("ray"):
-        notes.append("Ray Tune: not installed, not measured.")
+    if lacking:
+        notes.append(f"Ray Tune: not measured ({lacking}); it takes `pip install 'ray[tune]'`.")
     rows += export_row(effort)
     return Section("end-to-end", "From typing to the last result", figures, rows, notes)
 

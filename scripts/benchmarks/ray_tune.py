@@ -6,6 +6,7 @@ python ray_tune.py FILES STEPS LR LR …
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -13,9 +14,10 @@ from types import SimpleNamespace
 
 
 def main(files: str, steps: str, *rates: str) -> None:
-    """Train a grid; losses go into one file a trial, as the plain script leaves them."""
+    """Train a grid into the current folder; losses go into one file a trial, as the plain script leaves them."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a benchmark reports to nobody
+    from loop import train  # of plain/, on the path
     from ray import tune
-    from train import train  # of plain/, on the path
 
     out = Path.cwd()
 
@@ -28,10 +30,12 @@ def main(files: str, steps: str, *rates: str) -> None:
         losses = train(lr, config, lambda values: tune.report(values))
         folder = out / "trials" / str(lr)
         folder.mkdir(parents=True)
-        (folder / "losses.json").write_text(json.dumps({"lr": lr, "losses": losses, "began": began}))
+        said = {"lr": lr, "losses": losses, "began": began, "cpu": time.process_time()}
+        (folder / "losses.json").write_text(json.dumps(said))
 
     space = {"lr": tune.grid_search([float(rate) for rate in rates])}
-    tune.Tuner(tune.with_resources(trainable, {"cpu": 1}), param_space=space).fit()
+    where = tune.RunConfig(storage_path=str(out))
+    tune.Tuner(tune.with_resources(trainable, {"cpu": 1}), param_space=space, run_config=where).fit()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.files import losses_in
-from benchmarks.measure import COMPARED_STEPS, ROOT, Losses, Run, Timing, timed
+from benchmarks.measure import COMPARED_STEPS, Losses, Run, Timing, timed
 from benchmarks.workloads import trials_of
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def plain(trials: Sequence[Trial], files: Path, share: int, *, one_process: bool
     with fresh() as folder:
         parts, began = [], time.time()
         for command in commands:
-            parts.append(timed(command, folder)[0])
+            parts.append(timed(command, folder, HERE / "plain")[0])
         found = losses_in(folder)
         if len(found) != share or any(len(losses) != steps for losses, _ in found.values()):
             sys.exit("the plain script lacks losses: this round does not count")
@@ -98,22 +98,41 @@ def plain(trials: Sequence[Trial], files: Path, share: int, *, one_process: bool
     )
 
 
-def under_ray(trials: Sequence[Trial], files: Path) -> Run:
-    """The plain script's training function under Ray Tune."""
-    rates = [repr(trial.config.optimizer.lr) for trial in trials]
-    steps = str(trials[0].config.budget.steps)
+def ray_lacks() -> str | None:
+    """Why Ray Tune cannot be measured here, in Python's words, or None."""
     with fresh() as folder:
-        path = f"{ROOT}:{HERE / 'plain'}"
-        timing, _ = timed([*PYTHON, str(HERE / "ray_tune.py"), str(files), steps, *rates], folder, PYTHONPATH=path)
+        try:
+            timed([*PYTHON, "-c", "import ray.tune"], folder)
+        except SystemExit as error:
+            return str(error).splitlines()[-1]
+    return None
+
+
+def under_ray(trials: Sequence[Trial], files: Path) -> Run:
+    """The plain script's training function under Ray Tune, which records what each step reports.
+
+    Ray keeps its workers' processor time from us: that of those that trained is added as they tell it at their end.
+    """
+    rates = [repr(trial.config.optimizer.lr) for trial in trials]
+    steps = trials[0].config.budget.steps
+    with fresh() as folder:
+        command = [*PYTHON, str(HERE / "ray_tune.py"), str(files), str(steps), *rates]
+        timing, _ = timed(command, folder, HERE / "plain")
         found = losses_in(folder)
+        spent = sum(json.loads(path.read_text())["cpu"] for path in folder.rglob("losses.json"))
+        reports = [len(path.read_text().splitlines()) for path in folder.rglob("result.json")]
+    if len(found) != len(trials) or any(len(losses) != steps for losses, _ in found.values()):
+        sys.exit("Ray's side lacks losses: this round does not count")
+    if len(reports) != len(trials) or min(reports) < steps:
+        sys.exit("Ray's side lacks results: this round does not count")
+    timing = Timing(timing.wall, timing.cpu + spent)
     return Run(timing, by_rate({rate: losses for rate, (losses, _) in found.items()}, trials))
 
 
 def child(module: str, *words: str) -> tuple[Timing, dict[str, Any]]:
     """One of our modules in a process of its own, and what it printed."""
     with fresh() as folder:
-        path = f"{HERE.parent}:{ROOT}"
-        timing, said = timed([*PYTHON, "-m", f"benchmarks.{module}", *words], folder, PYTHONPATH=path)
+        timing, said = timed([*PYTHON, "-m", f"benchmarks.{module}", *words], folder, HERE.parent)
     return timing, json.loads(said.splitlines()[-1])
 
 

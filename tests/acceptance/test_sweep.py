@@ -12,6 +12,18 @@ from pathlib import Path
 import pytest
 from desk import SMALL, Desk
 
+LONG = ("optimizer.lr=0.01,0.02,0.04", "budget.steps=1500", "tracker=none", "study.name=long", "engine=vmap")
+"""One cohort that takes a second or two."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(desks) -> dict[str, str]:
+    """The weight hashes that LONG ends with when nothing happens to it."""
+    desk = desks("undisturbed")
+    desk.thalweg("sweep", *LONG, "launcher.checkpoint_seconds=null")
+    assert len(desk.hashes()) == 3
+    return desk.hashes()
+
 
 def copy_of(swept: Desk, desk: Desk) -> Desk:
     shutil.copytree(swept.folder / "results", desk.folder / "results")
@@ -99,7 +111,7 @@ def test_an_interrupted_sweep_keeps_what_it_has_and_says_how_to_go_on(desk: Desk
     assert "thalweg sweep smoke" in out + err
 
 
-def test_a_second_ctrl_c_leaves_without_waiting_for_workers_that_hang(desk: Desk) -> None:
+def test_a_second_ctrl_c_leaves_without_waiting_for_workers_that_hang(desk: Desk, undisturbed) -> None:
     words = (*LONG, "launcher.checkpoint_seconds=0.05")
     sweep = desk.start("sweep", *words, "launcher.workers=2")
     try:
@@ -124,7 +136,7 @@ def test_a_second_ctrl_c_leaves_without_waiting_for_workers_that_hang(desk: Desk
     assert desk.query("PRAGMA integrity_check") == [("ok",)]
     assert desk.json("plan", *words)["to_train"] == 3
     assert "go on from a checkpoint" in desk.thalweg("sweep", *words).stderr
-    assert len(desk.hashes()) == 3
+    assert desk.hashes() == undisturbed
 
 
 def test_workers_do_not_outlive_a_killed_driver(desk: Desk) -> None:
@@ -137,12 +149,7 @@ def test_workers_do_not_outlive_a_killed_driver(desk: Desk) -> None:
     wait_for(lambda: not group_members(sweep.pid), seconds=5)
 
 
-LONG = ("optimizer.lr=0.01,0.02,0.04", "budget.steps=1500", "tracker=none", "study.name=long", "engine=vmap")
-
-
-def test_a_long_cohort_goes_on_from_its_checkpoint_to_the_bits_of_an_undisturbed_one(desks) -> None:
-    desk, undisturbed = desks("killed"), desks("undisturbed")
-    undisturbed.thalweg("sweep", *LONG, "launcher.checkpoint_seconds=null")
+def test_a_long_cohort_goes_on_from_its_checkpoint_to_the_bits_of_an_undisturbed_one(desk: Desk, undisturbed) -> None:
     folder = desk.checkpoints
     words = (*LONG, "launcher.checkpoint_seconds=0.05")
     sweep = desk.start("sweep", *words)
@@ -155,8 +162,7 @@ def test_a_long_cohort_goes_on_from_its_checkpoint_to_the_bits_of_an_undisturbed
     said = " ".join(desk.thalweg("sweep", *words).stderr.split())
     assert "do not have the hash in its name" in said
     assert "3 trials go on from a checkpoint at step" in said
-    assert desk.hashes() == undisturbed.hashes()
-    assert len(desk.hashes()) == 3
+    assert desk.hashes() == undisturbed
     assert not folder.exists()
 
 
@@ -168,6 +174,20 @@ def test_a_dead_worker_costs_no_trial(desk: Desk) -> None:
     assert sweep.returncode == 0, err
     assert "a worker process died" in err
     assert desk.query("SELECT count(*) FROM trials WHERE outcome IS NULL OR outcome = 'failed'") == [(0,)]
+
+
+def test_a_cohort_whose_workers_are_killed_one_after_another_is_halved(desk: Desk, undisturbed) -> None:
+    """As the system kills what takes too much memory."""
+    sweep = desk.start("sweep", *LONG, "launcher.workers=1", "launcher.checkpoint_seconds=null")
+    for number in (1, 2):
+        wait_for(lambda number=number: desk.is_training() and desk.query("SELECT max(id) FROM cohorts") == [(number,)])
+        os.kill(*workers_of(sweep.pid), signal.SIGKILL)
+    _, err = sweep.communicate(timeout=240)
+    assert sweep.returncode == 0, err
+    assert "3 trials do not fit the memory; going on with 2 at once" in " ".join(err.split())
+    assert "killed, perhaps since memory ran out" in " ".join(err.split())
+    assert desk.query("SELECT width FROM cohorts ORDER BY id") == [(3,), (3,), (2,), (1,)]
+    assert desk.hashes() == undisturbed
 
 
 def wait_for(condition, seconds: float = 60) -> None:

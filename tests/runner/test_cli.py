@@ -463,6 +463,7 @@ def test_show_finds_a_trial_by_the_beginning_of_its_id(thalweg, swept):
     assert swept[0].id in out
     assert "val/loss" in out
     assert "weight_decay" in out
+    assert "revision" not in out  # of a user's code, which has none here
     shown = strict(thalweg("show", swept[0].id[:10], "--json")[1])
     assert shown["trial"]["id"] == swept[0].id
     assert shown["trial"]["config"]["budget"]["steps"] == 40

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from benchmarks import measure, parts, table  # noqa: E402
+from benchmarks import measure, parts, sides, table  # noqa: E402
 from benchmarks.measure import Run, Timing  # noqa: E402
 from benchmarks.table import Figure, Section  # noqa: E402
 
@@ -87,6 +87,17 @@ def test_a_workload_whose_model_is_not_here_is_said_not_skipped() -> None:
     unknown = parts.Workload("x", "an x", ("model=nosuch",), (2,))
     assert "nosuch" in parts.absent(unknown)
     assert parts.absent(parts.MLP) is None
+
+
+def test_what_is_on_the_users_own_pythonpath_is_measured_and_why_it_is_not_is_said(tmp_path, monkeypatch) -> None:
+    tune = tmp_path / "ray" / "tune.py"
+    tune.parent.mkdir()
+    for path in (tune, tune.with_name("__init__.py")):
+        path.touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert sides.ray_lacks() is None
+    tune.write_text("raise ImportError('some dependencies are missing')")
+    assert sides.ray_lacks() == "ImportError: some dependencies are missing"
 
 
 @pytest.mark.parametrize("workload", parts.WORKLOADS, ids=lambda workload: workload.name)
