@@ -32,14 +32,13 @@ def train_step(recipe: Recipe, gradient: Gradient, state: State, feed: Feed, *, 
     if recipe.sam != "none":
         grad_KP = _uphill(recipe, gradient, state, feed, grad_KP)
     norm_K = norm_of(grad_KP)
-    sound_K = (loss_K <= state.limit) & (loss_K.abs() + norm_K < math.inf)
     recipe.shorten(grad_KP, norm_K, feed.coefficients)
-    if asking and state.step > 0 and bool((sound_K & state.alive).all()):
+    if asking and state.step > 0 and _nobody_dies(state, loss_K, norm_K):
         recipe.update(state.theta, grad_KP, state.slots, feed.coefficients)
         for name, buffer in buffers.items():
             state.buffers[name].copy_(buffer)
     else:
-        _judge(recipe, state, feed, loss_K, sound_K)
+        _judge(recipe, state, feed, loss_K, norm_K)
         _update_living(recipe, state, feed, grad_KP, buffers)
     state.step += 1
     return loss_K
@@ -57,8 +56,19 @@ def _uphill(recipe: Recipe, gradient: Gradient, state: State, feed: Feed, grad_K
     return grad_KP
 
 
-def _judge(recipe: Recipe, state: State, feed: Feed, loss_K: Tensor, sound_K: Tensor) -> None:
+def _nobody_dies(state: State, loss_K: Tensor, norm_K: Tensor) -> bool:
+    """Whether each lane lives and `_judge` would let it. In Python: as tensors that took 40 of a lone trial's 520 µs.
+
+    False, and `_judge` is asked, where the sum might overflow in the lanes' own precision only.
+    """
+    most = torch.finfo(loss_K.dtype).max
+    lanes = zip(state.alive.tolist(), loss_K.tolist(), state.limit.tolist(), norm_K.tolist(), strict=True)
+    return all(alive and loss <= limit and abs(loss) + norm < most for alive, loss, limit, norm in lanes)
+
+
+def _judge(recipe: Recipe, state: State, feed: Feed, loss_K: Tensor, norm_K: Tensor) -> None:
     """Note who died at this step; the first step's losses set the limits."""
+    sound_K = (loss_K <= state.limit) & (loss_K.abs() + norm_K < math.inf)
     state.diverged_step.copy_(torch.where(state.alive & ~sound_K, feed.step, state.diverged_step))
     state.alive &= sound_K
     limit_K = recipe.loss_factor * loss_K.clamp(min=1)
