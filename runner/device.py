@@ -50,22 +50,51 @@ def usable_cores(root: str = "/") -> int:
 
 def _quotas(root: str) -> list[float]:
     """CPU quotas, in cores, of this process's cgroup and those above it (version 2, else version 1)."""
+    files = [folder / "cpu.max" for folder in _cgroups(root)]
+    quotas = [_quota(*file.read_text().split()) for file in files if file.exists()]
+    old = [Path(f"{root}sys/fs/cgroup/cpu/cpu.cfs_{part}_us") for part in ("quota", "period")]
+    if all(file.exists() for file in old):
+        quotas.append(_quota(*(file.read_text().strip() for file in old)))
+    return quotas
+
+
+def _cgroups(root: str) -> list[Path]:
+    """Folders of this process's cgroup and those above it (version 2)."""
     try:
         lines = Path(f"{root}proc/self/cgroup").read_text().splitlines()
     except OSError:
         return []
     base = Path(f"{root}sys/fs/cgroup")
     own = base / next((line[3:] for line in lines if line.startswith("0::")), "/").strip("/")
-    files = [folder / "cpu.max" for folder in (own, *own.parents) if folder.is_relative_to(base)]
-    quotas = [_quota(*file.read_text().split()) for file in files if file.exists()]
-    old = [base / "cpu" / f"cpu.cfs_{part}_us" for part in ("quota", "period")]
-    if all(file.exists() for file in old):
-        quotas.append(_quota(*(file.read_text().strip() for file in old)))
-    return quotas
+    return [folder for folder in (own, *own.parents) if folder.is_relative_to(base)]
 
 
 def _quota(share: str, period: str) -> float:
     return math.inf if share in ("max", "-1") else int(share) / int(period)
+
+
+def available_bytes(root: str = "/") -> int:
+    """Memory that this process may still take: what the host has left, or less where a cgroup's limit leaves less.
+
+    Half of what is built in where the system does not say.
+    """
+    meminfo = Path(f"{root}proc/meminfo")
+    known = re.search(r"^MemAvailable: +(\d+) kB$", meminfo.read_text(), re.MULTILINE) if meminfo.exists() else None
+    free = int(known[1]) * 1024 if known else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    limits = [(folder, "memory.max", "memory.current") for folder in _cgroups(root)]
+    old = Path(f"{root}sys/fs/cgroup/memory")
+    limits.append((old, "memory.limit_in_bytes", "memory.usage_in_bytes"))
+    return max(0, min([free, *(left for each in limits if (left := _left(*each)) is not None)]))
+
+
+def _left(cgroup: Path, limit: str, used: str) -> int | None:
+    """Bytes between a cgroup's limit and its use, but for the files it could let go; None where there is no limit."""
+    try:
+        most, now = ((cgroup / name).read_text().strip() for name in (limit, used))
+        kept = re.search(r"^(?:total_)?inactive_file (\d+)$", (cgroup / "memory.stat").read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return None if most == "max" else int(most) - int(now) + (int(kept[1]) if kept else 0)
 
 
 def network_file_system(path: Path, root: str = "/") -> str | None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import torch
 
+from runner.device import available_bytes
 from runner.engine.gradient import vmap_gradient
 from runner.engine.seating import NARROWEST, example, recorded_pair
 from runner.engine.workload import Workload
@@ -24,16 +22,6 @@ def lanes_that_fit(workload: Workload, workers: int) -> int:
         return max(1, int((SHARE * free - one) / each))
     recorded = sum(each.bytes for each in recorded_pair(workload).operations()) / NARROWEST
     return max(1, int(SHARE * available_bytes() / workers / (recorded + _state_bytes(workload))))
-
-
-def available_bytes() -> int:
-    """Memory of the host that is not in use; half of what is built in where the system does not say."""
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def _state_bytes(workload: Workload) -> int:

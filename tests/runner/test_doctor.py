@@ -216,3 +216,37 @@ def test_the_driver_is_read_from_the_kernel_module(tmp_path):
 def test_usable_cores_respect_affinity_and_quota(monkeypatch, tmp_path, files, cores):
     monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert device.usable_cores(folder(tmp_path, files)) == cores
+
+
+MIB = 2**20
+HOST = {"proc/meminfo": f"MemTotal: 9999 kB\nMemAvailable:    {1000 * 1024} kB\n", "proc/self/cgroup": "0::/a/b\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "mebibytes"),
+    [
+        ({}, 1000),
+        ({"a/b/memory.max": "max", "a/b/memory.current": str(50 * MIB), "a/b/memory.stat": "anon 3\n"}, 1000),
+        ({"a/memory.max": str(300 * MIB), "a/memory.current": str(50 * MIB), "a/memory.stat": "anon 3\n"}, 250),
+        (
+            {
+                "a/b/memory.max": str(300 * MIB),
+                "a/b/memory.current": str(290 * MIB),
+                "a/b/memory.stat": f"anon 3\ninactive_file {200 * MIB}\n",
+            },
+            210,
+        ),
+        ({"memory.max": str(300 * MIB), "memory.current": str(301 * MIB), "memory.stat": ""}, 0),
+        (
+            {
+                "memory/memory.limit_in_bytes": str(80 * MIB),
+                "memory/memory.usage_in_bytes": str(30 * MIB),
+                "memory/memory.stat": "total_inactive_file 0\n",
+            },
+            50,
+        ),
+    ],
+)
+def test_available_memory_respects_the_limits_of_containers(tmp_path, files, mebibytes):
+    within = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+    assert device.available_bytes(folder(tmp_path, HOST | within)) == mebibytes * MIB
