@@ -166,7 +166,7 @@ def diverging(effort: Effort) -> Figure:
     ramp = (*MLP.words, "optimizer=sgd", "optimizer.momentum=0.9", f"budget.steps={steps}", f"schedule.warmup={steps}")
     ramp = (*ramp, "launcher.workers=1", "engine=vmap", "seed=0", "divergence.loss_factor=2", SAFETY)
     calm = f"optimizer.lr=0.001..0.01:{count}log"
-    half = f"optimizer.lr=0.001..0.01:{count // 2}log,12..13:{count // 2}lin"
+    half = f"optimizer.lr=0.001..0.01:{count // 2}log,3.6..3.9:{count // 2}lin"
     full, some, shares = [], [], []
     for number in range(effort.rounds):
         for rates in (calm, half) if number % 2 == 0 else (half, calm):
