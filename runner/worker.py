@@ -202,7 +202,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    said = ("not enough memory", "out of memory", "can't allocate memory")
+    said = ("not enough memory", "out of memory", "can't allocate memory", "bad_alloc")
     return isinstance(error, RuntimeError) and any(words in str(error) for words in said)
 
 
