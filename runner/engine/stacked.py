@@ -88,14 +88,13 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
 def _group_norm(
     x: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Any:
-    x_KBC, weight_KC, bias_KC = _stack(x), _stack(weight), _stack(bias)
-    if x_KBC is None or weight_KC is None or bias_KC is None:
+    stacks = _stacks(x, weight, bias)
+    if stacks is None:
         return NotImplemented
-    trials = len(x_KBC)
-    out = functional.group_norm(
-        _as_channels(x_KBC), trials * num_groups, weight_KC.reshape(-1), bias_KC.reshape(-1), eps
-    )
-    return _unstack(out.view(len(out), trials, -1, *out.shape[2:]), 1)
+    x_KBC, weight_KC, bias_KC = stacks
+    groups = len(x_KBC) * num_groups
+    out = functional.group_norm(_as_channels(x_KBC), groups, weight_KC.reshape(-1), bias_KC.reshape(-1), eps)
+    return _of_channels(out, len(x_KBC))
 
 
 def _batch_norm(
@@ -109,21 +108,29 @@ def _batch_norm(
     eps: float = 1e-5,
 ) -> Any:
     """Writes into the running statistics, as torch's."""
-    x_KBC, weight_KC, bias_KC = _stack(x), _stack(weight), _stack(bias)
-    running = [_stack(running_mean), _stack(running_var)]
-    if x_KBC is None or weight_KC is None or bias_KC is None or None in running:
+    stacks = _stacks(x, running_mean, running_var, weight, bias)
+    if stacks is None:
         return NotImplemented
-    mean_KC, var_KC = (None if each is None else each.view(-1) for each in running)
-    trials = len(x_KBC)
-    out = functional.batch_norm(
-        _as_channels(x_KBC), mean_KC, var_KC, weight_KC.reshape(-1), bias_KC.reshape(-1), training, momentum, eps
-    )
-    return _unstack(out.view(len(out), trials, -1, *out.shape[2:]), 1)
+    x_KBC, mean_KC, var_KC, weight_KC, bias_KC = stacks
+    running, affine = (mean_KC.view(-1), var_KC.view(-1)), (weight_KC.reshape(-1), bias_KC.reshape(-1))
+    out = functional.batch_norm(_as_channels(x_KBC), *running, *affine, training, momentum, eps)
+    return _of_channels(out, len(x_KBC))
 
 
 def _as_channels(x_KBC: Tensor) -> Tensor:
     """`[K, B, C, …]` as `[B, K·C, …]`: K trials' channels are those of one wide layer."""
     return x_KBC.transpose(0, 1).flatten(1, 2)
+
+
+def _of_channels(out: Tensor, trials: int) -> Tensor:
+    """Give `[B, K·C, …]` back to vmap."""
+    return _unstack(out.view(len(out), trials, -1, *out.shape[2:]), 1)
+
+
+def _stacks(*tensors: Tensor | None) -> list[Tensor] | None:
+    """`[K, …]` of each tensor; None unless vmap holds one a trial of every one of them."""
+    stacks = [stack for tensor in tensors if (stack := _stack(tensor)) is not None]
+    return stacks if len(stacks) == len(tensors) else None
 
 
 def _stack(tensor: Tensor | None) -> Tensor | None:

@@ -17,7 +17,7 @@ from runner.engine.recording import Recording
 K, B = 3, 5
 
 
-class Eager(nn.Module):
+class OnFeatures(nn.Module):
     """A layer on features that a function of torch.func computes first."""
 
     def __init__(self, layer: nn.Module, before: Callable[[Tensor], Tensor]) -> None:
@@ -55,7 +55,7 @@ LAYERS = {
     "batch norm without weights": (lambda: nn.BatchNorm2d(4, affine=False), (4, 3, 3)),
     "batch norm without statistics": (lambda: nn.BatchNorm2d(4, track_running_stats=False), (4, 3, 3)),
     "a vmap of the model's own": (Inner, (4,)),
-    "a gradient of the model's own": (lambda: Eager(nn.Linear(4, 2), grad(lambda x: (x**3).sum())), (4,)),
+    "a gradient of the model's own": (lambda: OnFeatures(nn.Linear(4, 2), grad(lambda x: (x**3).sum())), (4,)),
 }
 COVERED = {"linear": "baddbmm", "group norm": "native_group_norm", "batch norm of images": "native_batch_norm"}
 
