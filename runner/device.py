@@ -1,4 +1,4 @@
-"""What the operating system says of GPU, CPU cores and file systems. Knows no torch."""
+"""What the operating system says of GPU, CPU cores, memory and file systems. Knows no torch."""
 
 from __future__ import annotations
 
@@ -49,23 +49,21 @@ def usable_cores(root: str = "/") -> int:
 
 
 def _quotas(root: str) -> list[float]:
-    """CPU quotas, in cores, of this process's cgroup and those above it (version 2, else version 1)."""
-    files = [folder / "cpu.max" for folder in _cgroups(root)]
-    quotas = [_quota(*file.read_text().split()) for file in files if file.exists()]
-    old = [Path(f"{root}sys/fs/cgroup/cpu/cpu.cfs_{part}_us") for part in ("quota", "period")]
-    if all(file.exists() for file in old):
-        quotas.append(_quota(*(file.read_text().strip() for file in old)))
-    return quotas
+    """CPU quotas, in cores, of this process's cgroup and those above it (versions 2 and 1)."""
+    files = [[folder / "cpu.max"] for folder in _cgroups(root)]
+    files += [[folder / f"cpu.cfs_{part}_us" for part in ("quota", "period")] for folder in _cgroups(root, "cpu")]
+    return [_quota(*" ".join(file.read_text() for file in each).split()) for each in files if each[-1].exists()]
 
 
-def _cgroups(root: str) -> list[Path]:
-    """Folders of this process's cgroup and those above it (version 2)."""
+def _cgroups(root: str, controller: str = "") -> list[Path]:
+    """Folders of this process's cgroup and those above it: of version 2, or of a controller of version 1."""
     try:
         lines = Path(f"{root}proc/self/cgroup").read_text().splitlines()
     except OSError:
         return []
-    base = Path(f"{root}sys/fs/cgroup")
-    own = base / next((line[3:] for line in lines if line.startswith("0::")), "/").strip("/")
+    base = Path(f"{root}sys/fs/cgroup") / controller
+    paths = [path for _, names, path in (line.split(":", 2) for line in lines) if controller in names.split(",")]
+    own = base / (paths[0] if paths else "").strip("/")
     return [folder for folder in (own, *own.parents) if folder.is_relative_to(base)]
 
 
@@ -82,8 +80,7 @@ def available_bytes(root: str = "/") -> int:
     known = re.search(r"^MemAvailable: +(\d+) kB$", meminfo.read_text(), re.MULTILINE) if meminfo.exists() else None
     free = int(known[1]) * 1024 if known else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     limits = [(folder, "memory.max", "memory.current") for folder in _cgroups(root)]
-    old = Path(f"{root}sys/fs/cgroup/memory")
-    limits.append((old, "memory.limit_in_bytes", "memory.usage_in_bytes"))
+    limits += [(each, "memory.limit_in_bytes", "memory.usage_in_bytes") for each in _cgroups(root, "memory")]
     return max(0, min([free, *(left for each in limits if (left := _left(*each)) is not None)]))
 
 

@@ -219,7 +219,10 @@ def test_usable_cores_respect_affinity_and_quota(monkeypatch, tmp_path, files, c
 
 
 MIB = 2**20
-HOST = {"proc/meminfo": f"MemTotal: 9999 kB\nMemAvailable:    {1000 * 1024} kB\n", "proc/self/cgroup": "0::/a/b\n"}
+HOST = {
+    "proc/meminfo": f"MemTotal: 9999 kB\nMemAvailable:    {1000 * 1024} kB\n",
+    "proc/self/cgroup": "3:memory:/job\n0::/a/b\n",
+}
 
 
 @pytest.mark.parametrize(
@@ -242,8 +245,11 @@ HOST = {"proc/meminfo": f"MemTotal: 9999 kB\nMemAvailable:    {1000 * 1024} kB\n
                 "memory/memory.limit_in_bytes": str(80 * MIB),
                 "memory/memory.usage_in_bytes": str(30 * MIB),
                 "memory/memory.stat": "total_inactive_file 0\n",
+                "memory/job/memory.limit_in_bytes": str(70 * MIB),
+                "memory/job/memory.usage_in_bytes": str(29 * MIB),
+                "memory/job/memory.stat": "total_inactive_file 0\n",
             },
-            50,
+            41,
         ),
     ],
 )
