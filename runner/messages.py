@@ -1,6 +1,6 @@
 """What the driver and its worker processes say to each other. Plain data that pickles; no torch.
 
-driver to worker    Ask (choose for a group), Train (a cohort), None (leave)
+driver to worker    its device, as text (once), Ask (choose for a group), Train (a cohort), None (leave)
 worker to driver    Hello (once), Answer, Progress, Note, then Trained or OutOfMemory
 """
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -121,11 +121,7 @@ def sweep(
     request = _request(_about_a_study(words or ()), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
-    with ExitStack() as held:
-        pool = held.enter_context(pool_for(given.store_path(store)))
-        wanted = _wanted(request, store, yes)
-        crew = held.enter_context(crew_of(wanted.declaration.settings, pool))
-        opened = held.enter_context(open_to_write(wanted.path))
+    with _ready(request, store, yes) as (wanted, crew, opened):
         made, result = _train(wanted, opened, crew, rerun_changed)
         show_answer(opened, wanted.declaration.study.name)
         report(opened, wanted.declaration.study.name, result)
@@ -149,11 +145,7 @@ def run(
     request = _request(words, config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
-    with ExitStack() as held:
-        pool = held.enter_context(pool_for(given.store_path(store)))
-        wanted = _wanted(request, store, yes=False, one=True)
-        crew = held.enter_context(crew_of(wanted.declaration.settings, pool))
-        opened = held.enter_context(open_to_write(wanted.path))
+    with _ready(request, store, yes=False, one=True) as (wanted, crew, opened):
         made, result = _train(wanted, opened, crew, rerun_changed)
         if result and result.interrupted:
             return close(made, result, store, opened)
@@ -217,14 +209,20 @@ def _product(block: object) -> str:
     return " × ".join(f"{len(axis.values):,} {axis.key}" for axis in axes) or "1"
 
 
-def pool_for(path: Path) -> Pool:
-    """Worker processes to be. Where no store is yet something will train: one starts while the words are read."""
+@contextmanager
+def _ready(request: Request, store: str | None, yes: bool, one: bool = False) -> Iterator[tuple[Wanted, Crew, Store]]:
+    """What is wanted, the workers, and the store open to write.
+
+    Where no store is yet something will train: the first worker starts while the words are read.
+    """
     from runner.pool import Pool
 
-    pool = Pool()
-    if not path.exists():
-        pool.ahead()
-    return pool
+    with Pool() as pool:
+        if not given.store_path(store).exists():
+            pool.ahead()
+        wanted = _wanted(request, store, yes, one)
+        with crew_of(wanted.declaration.settings, pool) as crew, open_to_write(wanted.path) as opened:
+            yield wanted, crew, opened
 
 
 def crew_of(settings: Settings, pool: Pool | None = None) -> Crew:
