@@ -61,8 +61,14 @@ class Examples:
         return x, (y if y.is_floating_point() else y.long())
 
 
+def settled(device: torch.device) -> torch.device:
+    """Return the device as a tensor on it names it: `cuda` is no tensor's device, the current `cuda:0` is."""
+    return torch.empty(0, device=device).device
+
+
 def on_device(splits: Splits, device: torch.device, dtype: torch.dtype) -> dict[str, Examples]:
     """Return the three splits by the names of their metrics, on `device` as far as its memory has room."""
+    device = settled(device)
     parts = {"train": splits.train, "val": splits.validation, "test": splits.test}
     home = device if _fits(parts.values(), device, dtype) else torch.device("cpu")
     scale = shift = None

@@ -21,7 +21,7 @@ from data.augment import Augment
 from data.load import load_splits
 from models.build import build_model
 from models.extent import Extent
-from runner.engine.examples import Examples, on_device
+from runner.engine.examples import Examples, on_device, settled
 from runner.engine.own import own_model, own_splits, own_task
 from runner.engine.recipe import Recipe
 from runner.engine.state import ParameterLayout, State
@@ -56,7 +56,7 @@ class Workload:
     @classmethod
     def of(cls, config: TrialConfig, device: torch.device, metrics: tuple[str, ...] = ()) -> Workload:
         """Build the template, the rule and the data of `config` on `device`. metrics: those of the user's own."""
-        dtype = DTYPES[config.precision]
+        device, dtype = settled(device), DTYPES[config.precision]
         data = config.dataset
         arrays = own_splits(data) if isinstance(data, DatasetTarget) else load_splits(data)
         extent = Extent(arrays.features, arrays.outputs)

@@ -59,6 +59,13 @@ def test_the_splits_are_named_as_their_metrics_are() -> None:
     assert list(on_device(CASES["floats"][0], CPU, torch.float32)) == ["train", "val", "test"]
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_a_device_is_what_its_tensors_call_it(case) -> None:
+    """As `cuda` is to cuda:0, cpu:0 is to cpu: data that lies there already must not be sent there."""
+    examples = on_device(CASES[case][0], torch.device("cpu:0"), torch.float32)["train"]
+    assert examples.device == examples.home == examples.take(torch.tensor([3, 1]))[0].device
+
+
 @pytest.mark.gpu
 def test_data_that_a_gpu_cannot_hold_is_streamed_with_the_same_batches(monkeypatch) -> None:
     if not torch.cuda.is_available():
