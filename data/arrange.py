@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.schema import DigitsConfig, Kind, MNIST1DConfig
-from data.splits import Features, Labels, Pixels, Split, Splits
-from runner.errors import ConfigError
+from thalweg.data.schema import DigitsConfig, Kind, MNIST1DConfig
+from thalweg.data.splits import Features, Labels, Pixels, Split, Splits
+from thalweg.runner.base.errors import ConfigError
 
 ORDER, NOISE, WRONG, VALUES, RULE = range(5)
 """The streams of split_seed: the examples' order, which targets are made wrong, what a wrong one says; of drawn data

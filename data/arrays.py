@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.arrange import ORDER, order, with_noise
-from data.schema import Kind
-from data.splits import Split, Splits
-from runner.errors import ConfigError
+from thalweg.data.arrange import ORDER, order, with_noise
+from thalweg.data.schema import Kind
+from thalweg.data.splits import Split, Splits
+from thalweg.runner.base.errors import ConfigError
 
 Array = NDArray[Any]
 HINTS = {
@@ -36,7 +36,7 @@ def split_arrays(
     """Return x [N, *features] and y [N, …] as splits; shares are those of validation and test.
 
     Who goes where depends on split_seed alone; the training split is the first `train_size` of what is left, of
-    which `label_noise` is made wrong as in `data.arrange`. uint8 images are divided by 255; other features are taken
+    which `label_noise` is made wrong as in `arrange`. uint8 images are divided by 255; other features are taken
     as they are. Raises ConfigError for what no task can be trained on, naming the row.
     """
     x, y = _features(x, kind), _targets(y, kind)

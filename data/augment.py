@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot, pad
 
-from data.schema import Augmentation
+from thalweg.data.schema import Augmentation
 
 DRAWS: dict[Augmentation, int] = {"crop": 2, "flip": 1, "cutout": 2, "mixup": 1}
 """Uniform numbers in [0, 1) that an augmentation needs for each example."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from data.files import class_folders
-from data.schema import ImageFolderConfig, TableConfig, TextConfig
-from data.table import table
-from data.text import text
+from thalweg.data.files import class_folders
+from thalweg.data.schema import ImageFolderConfig, TableConfig, TextConfig
+from thalweg.data.table import table
+from thalweg.data.text import text
 
 
 @lru_cache(maxsize=16)

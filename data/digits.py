@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.splits import Labels
+from thalweg.data.splits import Labels
 
 
 def digits() -> tuple[NDArray[np.float64], Labels]:

@@ -11,7 +11,7 @@ import sysconfig
 from functools import lru_cache
 from pathlib import Path
 
-from runner.errors import ConfigError
+from thalweg.runner.base.errors import ConfigError
 
 SKIPPED = {"__pycache__", "site-packages", "dist-packages", "test", "tests"}
 """Folders of the standard library's that are not read: installed packages, and tests full of odd characters."""

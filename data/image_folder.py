@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.arrange import ORDER, Sizes, dealt, order, pixels_of
-from data.files import class_folders, refuse_changed
-from data.schema import ImageFolderConfig
-from data.splits import Splits
-from data.vision import datasets
-from runner.errors import ConfigError
+from thalweg.data.arrange import ORDER, Sizes, dealt, order, pixels_of
+from thalweg.data.files import class_folders, refuse_changed
+from thalweg.data.schema import ImageFolderConfig
+from thalweg.data.splits import Splits
+from thalweg.data.vision import datasets
+from thalweg.runner.base.errors import ConfigError
 
 
 def image_folder(config: ImageFolderConfig) -> Splits:

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from data.arrange import Labelled, Sizes, shuffled
-from data.digits import digits
-from data.image_folder import image_folder
-from data.mnist1d import mnist1d
-from data.planted import planted
-from data.schema import DatasetConfig
-from data.splits import Splits
-from data.synthetic import noisy_regression, teacher
-from data.table import table
-from data.text import stdlib, text
-from data.vision import vision
+from thalweg.data.arrange import Labelled, Sizes, shuffled
+from thalweg.data.digits import digits
+from thalweg.data.image_folder import image_folder
+from thalweg.data.mnist1d import mnist1d
+from thalweg.data.planted import planted
+from thalweg.data.schema import DatasetConfig
+from thalweg.data.splits import Splits
+from thalweg.data.synthetic import noisy_regression, teacher
+from thalweg.data.table import table
+from thalweg.data.text import stdlib, text
+from thalweg.data.vision import vision
 
 
 @lru_cache(maxsize=2)

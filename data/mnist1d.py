@@ -18,7 +18,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from data.splits import Labels
+from thalweg.data.splits import Labels
 
 Floats = NDArray[np.float64]
 

@@ -11,9 +11,9 @@ import math
 
 import numpy as np
 
-from data.arrange import VALUES, normals
-from data.schema import PlantedConfig
-from data.splits import Split, Splits
+from thalweg.data.arrange import VALUES, normals
+from thalweg.data.schema import PlantedConfig
+from thalweg.data.splits import Split, Splits
 
 FLOOR = 0.1
 """The validation loss that nothing can lower."""

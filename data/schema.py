@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from optim.schema import introduced
+from thalweg.optim.schema import introduced
 
 Kind = Literal["classes", "values", "tokens"]
 """What the targets are: one of so many classes, numbers, or at each place the next token of a text."""

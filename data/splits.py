@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.schema import Kind
+from thalweg.data.schema import Kind
 
 Features = NDArray[np.float32]
 """[N, *features], one row an example."""

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.arrange import NOISE, RULE, VALUES, normals, with_noise
-from data.schema import NoisyRegressionConfig, TeacherConfig
-from data.splits import Split, Splits
+from thalweg.data.arrange import NOISE, RULE, VALUES, normals, with_noise
+from thalweg.data.schema import NoisyRegressionConfig, TeacherConfig
+from thalweg.data.splits import Split, Splits
 
 HELD_OUT = 2000
 """Examples to validate, and as many to test; both without noise."""

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.arrange import ORDER, Sizes, dealt, order, scaled, scaled_each
-from data.files import found, refuse_changed
-from data.schema import TableConfig
-from data.splits import Splits
-from runner.errors import ConfigError, SetupError
+from thalweg.data.arrange import ORDER, Sizes, dealt, order, scaled, scaled_each
+from thalweg.data.files import found, refuse_changed
+from thalweg.data.schema import TableConfig
+from thalweg.data.splits import Splits
+from thalweg.runner.base.errors import ConfigError, SetupError
 
 Columns = dict[str, list[Any]]
 """Name -> the cells of a column."""

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.arrange import ORDER, order, with_noise
-from data.files import files_under, found, refuse_changed, stdlib_files
-from data.schema import StdlibConfig, TextConfig
-from data.splits import Split, Splits
-from runner.errors import ConfigError
+from thalweg.data.arrange import ORDER, order, with_noise
+from thalweg.data.files import files_under, found, refuse_changed, stdlib_files
+from thalweg.data.schema import StdlibConfig, TextConfig
+from thalweg.data.splits import Split, Splits
+from thalweg.runner.base.errors import ConfigError
 
 
 def stdlib(config: StdlibConfig) -> Splits:

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.arrange import ORDER, Sizes, dealt, order, pixels_of
-from data.schema import CIFAR10Config, CIFAR100Config, FashionMNISTConfig, MNISTConfig
-from data.splits import Split, Splits
-from runner.errors import ConfigError, SetupError
+from thalweg.data.arrange import ORDER, Sizes, dealt, order, pixels_of
+from thalweg.data.schema import CIFAR10Config, CIFAR100Config, FashionMNISTConfig, MNISTConfig
+from thalweg.data.splits import Split, Splits
+from thalweg.runner.base.errors import ConfigError, SetupError
 
 VisionConfig = MNISTConfig | FashionMNISTConfig | CIFAR10Config | CIFAR100Config
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 
-from models.cnn import CNN
-from models.extent import Extent
-from models.gpt import GPT
-from models.linear import Linear
-from models.mlp import MLP
-from models.mlp_scale_invariant import ScaleInvariantMLP
-from models.planted import Planted
-from models.resnet18 import ResNet18
-from models.schema import (
+from thalweg.models.cnn import CNN
+from thalweg.models.extent import Extent
+from thalweg.models.gpt import GPT
+from thalweg.models.linear import Linear
+from thalweg.models.mlp import MLP
+from thalweg.models.mlp_scale_invariant import ScaleInvariantMLP
+from thalweg.models.planted import Planted
+from thalweg.models.resnet18 import ResNet18
+from thalweg.models.schema import (
     CNNConfig,
     GPTConfig,
     LinearConfig,
@@ -26,7 +26,7 @@ from models.schema import (
     ScaleInvariantMLPConfig,
     ViTConfig,
 )
-from models.vit import ViT
+from thalweg.models.vit import ViT
 
 BUILDERS: dict[type, Callable[[Any, Extent], torch.nn.Module]] = {
     LinearConfig: Linear,

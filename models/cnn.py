@@ -10,9 +10,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from models.extent import Extent
-from models.layers import convolution, linear
-from models.schema import CNNConfig
+from thalweg.models.extent import Extent
+from thalweg.models.layers import convolution, linear
+from thalweg.models.schema import CNNConfig
 
 GROUPS = 8
 """Of channels, as far as their number allows."""

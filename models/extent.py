@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from runner.errors import ConfigError
+from thalweg.runner.base.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.extent import Extent
-from models.layers import normal_
-from models.schema import GPTConfig
-from models.transformer import Block
+from thalweg.models.extent import Extent
+from thalweg.models.layers import normal_
+from thalweg.models.schema import GPTConfig
+from thalweg.models.transformer import Block
 
 EMBEDDING = 0.02
 """Deviation of the initial embeddings: at first every next token is about as likely as any."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models.extent import Extent
-from models.layers import linear
-from models.schema import LinearConfig
+from thalweg.models.extent import Extent
+from thalweg.models.layers import linear
+from thalweg.models.schema import LinearConfig
 
 
 class Linear(nn.Module):

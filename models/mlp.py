@@ -7,9 +7,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from models.extent import Extent
-from models.layers import HE, linear
-from models.schema import MLPConfig
+from thalweg.models.extent import Extent
+from thalweg.models.layers import HE, linear
+from thalweg.models.schema import MLPConfig
 
 NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, linear, pad
 
-from models.extent import Extent
-from models.layers import HE, normal_
-from models.schema import ScaleInvariantMLPConfig
+from thalweg.models.extent import Extent
+from thalweg.models.layers import HE, normal_
+from thalweg.models.schema import ScaleInvariantMLPConfig
 
 EPS = 1e-12
 """Keeps a zero variance finite. torch's 1e-5 would break the invariance for the small weights that decay leaves."""

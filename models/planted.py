@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.extent import Extent
-from models.schema import PlantedConfig
+from thalweg.models.extent import Extent
+from thalweg.models.schema import PlantedConfig
 
 
 class Planted(torch.nn.Module):

@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.extent import Extent
-from models.layers import convolution, linear
-from models.schema import ResNet18Config
+from thalweg.models.extent import Extent
+from thalweg.models.layers import convolution, linear
+from thalweg.models.schema import ResNet18Config
 
 STAGES = 4
 BLOCKS = 2

@@ -10,14 +10,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from optim.schema import PER_TRIAL, introduced
+from thalweg.optim.schema import PER_TRIAL, introduced
 
 Width = Annotated[int, Field(ge=1, le=65_536)]
 Depth = Annotated[int, Field(ge=1, le=1024)]
 Gain = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Dropout = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 ANY_FEATURES = ("vector", "image")
-"""The forms of data (`data.schema.Form`) that a model reads which flattens its input. `reads` is what a model takes."""
+"""The forms of data (a `Form`) that a model reads which flattens its input. `reads` is what a model takes."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from models.layers import HE, linear
-from runner.errors import ConfigError
+from thalweg.models.layers import HE, linear
+from thalweg.runner.base.errors import ConfigError
 
 MLP_RATIO = 4
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models.extent import Extent
-from models.layers import linear, normal_
-from models.schema import ViTConfig
-from models.transformer import Block
-from runner.errors import ConfigError
+from thalweg.models.extent import Extent
+from thalweg.models.layers import linear, normal_
+from thalweg.models.schema import ViTConfig
+from thalweg.models.transformer import Block
+from thalweg.runner.base.errors import ConfigError
 
 EMBEDDING = 0.02
 

@@ -6,17 +6,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optim.adam_l2 import AdamL2, AdamL2Rule
-    from optim.adamw import AdamW, AdamWRule
-    from optim.advice import decay_warning, suggest_warmup
-    from optim.build import multipliers, rule_for
-    from optim.decay import decay_lists
-    from optim.lion import Lion, LionRule
-    from optim.muon import Muon, MuonRule
-    from optim.sam import SAM
-    from optim.schedule import constant, inverse_sqrt, linear, one_cycle, warmup_cosine, wsd
-    from optim.scheduler import ScheduledLR, WarmupCosine
-    from optim.sgd import SGDMomentum, SGDRule
+    from thalweg.optim.adam_l2 import AdamL2, AdamL2Rule
+    from thalweg.optim.adamw import AdamW, AdamWRule
+    from thalweg.optim.advice import decay_warning, suggest_warmup
+    from thalweg.optim.build import multipliers, rule_for
+    from thalweg.optim.decay import decay_lists
+    from thalweg.optim.lion import Lion, LionRule
+    from thalweg.optim.muon import Muon, MuonRule
+    from thalweg.optim.sam import SAM
+    from thalweg.optim.schedule import constant, inverse_sqrt, linear, one_cycle, warmup_cosine, wsd
+    from thalweg.optim.scheduler import ScheduledLR, WarmupCosine
+    from thalweg.optim.sgd import SGDMomentum, SGDRule
 
 __all__ = [
     "SAM",
@@ -75,8 +75,8 @@ _HOME = {
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        raise AttributeError(f"module 'optim' has no attribute {name!r}")
-    return getattr(import_module(f"optim.{_HOME[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:

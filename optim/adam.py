@@ -21,7 +21,7 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from optim.rule import Coefficients, Hyper, Slots
+    from thalweg.optim.rule import Coefficients, Hyper, Slots
 
 SLOTS = ("exp_avg", "exp_avg_sq")
 AMSGRAD_SLOTS = (*SLOTS, "max_exp_avg_sq")

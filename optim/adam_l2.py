@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from optim.adam import AMSGRAD_SLOTS, HYPER, SLOTS, adam_coefficients, adam_update
-from optim.optimizer import RuleOptimizer
+from thalweg.optim.adam import AMSGRAD_SLOTS, HYPER, SLOTS, adam_coefficients, adam_update
+from thalweg.optim.optimizer import RuleOptimizer
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim.optimizer import ParamsT
 
-    from optim.rule import Coefficients, Hyper, Slots
-    from optim.schema import DecayOn
+    from thalweg.optim.rule import Coefficients, Hyper, Slots
+    from thalweg.optim.schema import DecayOn
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from optim.schema import AdamL2Config, OptimizerConfig
+from thalweg.optim.schema import AdamL2Config, OptimizerConfig
 
 LARGE_BATCH_SHARE = Fraction(5, 90)
 """5 of 90 epochs: Goyal et al. (2017), arXiv:1706.02677, for SGD with large batches."""

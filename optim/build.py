@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optim import schedule
-from optim.schema import (
+from thalweg.optim import schedule
+from thalweg.optim.schema import (
     AdamL2Config,
     AdamWConfig,
     ConstantConfig,
@@ -24,30 +24,30 @@ from optim.schema import (
 if TYPE_CHECKING:
     import numpy as np
 
-    from optim.rule import Rule
+    from thalweg.optim.rule import Rule
 
 
 def rule_for(config: OptimizerConfig) -> Rule:
     """Return the rule with the structural options of `config`; hyperparameters stay behind."""
     match config:
         case SGDConfig():
-            from optim.sgd import SGDRule
+            from thalweg.optim.sgd import SGDRule
 
             return SGDRule(nesterov=config.nesterov, decay=config.decay, decay_order=config.decay_order)
         case AdamWConfig():
-            from optim.adamw import AdamWRule
+            from thalweg.optim.adamw import AdamWRule
 
             return AdamWRule(decay=config.decay, decay_order=config.decay_order, amsgrad=config.amsgrad)
         case AdamL2Config():
-            from optim.adam_l2 import AdamL2Rule
+            from thalweg.optim.adam_l2 import AdamL2Rule
 
             return AdamL2Rule(amsgrad=config.amsgrad)
         case LionConfig():
-            from optim.lion import LionRule
+            from thalweg.optim.lion import LionRule
 
             return LionRule(decay=config.decay, decay_order=config.decay_order)
         case MuonConfig():
-            from optim.muon import MuonRule
+            from thalweg.optim.muon import MuonRule
 
             return MuonRule(
                 nesterov=config.nesterov, adjust=config.adjust, decay=config.decay, decay_order=config.decay_order

@@ -20,8 +20,8 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from optim.rule import Coefficients
-    from optim.schema import Decay, DecayOn
+    from thalweg.optim.rule import Coefficients
+    from thalweg.optim.schema import Decay, DecayOn
 
 
 def decay_coefficient(

@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from optim.decay import decay_coefficient, shrink
-from optim.optimizer import RuleOptimizer
+from thalweg.optim.decay import decay_coefficient, shrink
+from thalweg.optim.optimizer import RuleOptimizer
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim.optimizer import ParamsT
 
-    from optim.rule import Coefficients, Hyper, Slots
-    from optim.schema import DecayOn, DecayOrder, Decoupled
+    from thalweg.optim.rule import Coefficients, Hyper, Slots
+    from thalweg.optim.schema import DecayOn, DecayOrder, Decoupled
 
 
 @dataclass(frozen=True, kw_only=True)

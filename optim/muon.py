@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 import torch
 
-from optim.adam import SLOTS, adam_coefficients, adam_update
-from optim.decay import decay_coefficient, shrink
-from optim.optimizer import RuleOptimizer
+from thalweg.optim.adam import SLOTS, adam_coefficients, adam_update
+from thalweg.optim.decay import decay_coefficient, shrink
+from thalweg.optim.optimizer import RuleOptimizer
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim.optimizer import ParamsT
 
-    from optim.rule import Coefficients, Hyper, Slots
-    from optim.schema import DecayOn, DecayOrder, Decoupled
+    from thalweg.optim.rule import Coefficients, Hyper, Slots
+    from thalweg.optim.schema import DecayOn, DecayOrder, Decoupled
 
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """a, b, c of X ← a·X + (b·XXᵀ + c·(XXᵀ)²)·X: the steepest at 0 that keeps singular values near 1 (Jordan et al.)."""

@@ -19,14 +19,14 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optim.decay import decay_lists, decays
-from optim.schema import OPTIMIZERS
+from thalweg.optim.decay import decay_lists, decays
+from thalweg.optim.schema import OPTIMIZERS
 
 if TYPE_CHECKING:
     import numpy as np
     from torch.optim.optimizer import ParamsT
 
-    from optim.rule import Rule
+    from thalweg.optim.rule import Rule
 
 Group = dict[str, Any]
 BLOCK = 1 << 16

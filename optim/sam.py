@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from optim.optimizer import Group, refuse_sparse
+from thalweg.optim.optimizer import Group, refuse_sparse
 
 EPS = 1e-12
 

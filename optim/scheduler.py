@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from optim import schedule
-from optim.duration import in_steps, unit_of
+from thalweg.optim import schedule
+from thalweg.optim.duration import in_steps, unit_of
 
 FORMS: dict[str, Callable[..., np.ndarray]] = {
     "warmup_cosine": schedule.warmup_cosine,

@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "src"))
 
 import torch  # noqa: E402
 
-from optim import SAM, AdamL2, AdamW, Lion, Muon, SGDMomentum  # noqa: E402
+from thalweg.optim import SAM, AdamL2, AdamW, Lion, Muon, SGDMomentum  # noqa: E402
 
 GOAL = 1.15
 PAGE = ROOT / "docs" / "optim.md"

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "src")]
 
 from benchmarks.parts import PARTS, Effort, environment  # noqa: E402
 from benchmarks.table import write  # noqa: E402

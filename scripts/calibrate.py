@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from runner.analysis import Coupling, Results, coupling
+from thalweg.runner.analysis import Coupling, Results, coupling
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- calibration -->\n", "<!-- /calibration -->"

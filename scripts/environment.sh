@@ -36,11 +36,11 @@ if [ -n "${THALWEG_PYTHON:-}" ]; then
     "$python" -P "$root/scripts/setup.py" check "$need" || exit $?
 else
     python=$root/.venv/bin/python
-    if ! cmp -s "$root/requirements.lock" "$root/.venv/requirements.lock" || ! [ -x "$python" ]; then
+    if ! cat "$root/requirements.lock" "$root/pyproject.toml" | cmp -s - "$root/.venv/made-from" || ! [ -x "$python" ]; then
         find_python
         "$base" -I "$root/scripts/setup.py" make || exit $?
     fi
 fi
 
-# Ours first: a user's own models/ or data/ in the current folder must not be taken for ours.
-export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+# The clone before any thalweg that is installed; src/ and not $root, where each of our modules would have a second name.
+export PYTHONPATH="$root/src${PYTHONPATH:+:$PYTHONPATH}"

@@ -13,8 +13,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
-from runner.store import Store
-from runner.terminal.answer import show_answer
+from thalweg.runner.store import Store
+from thalweg.runner.terminal.answer import show_answer
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = ("scale-inv. SGD + L2", "plain SGD + L2")

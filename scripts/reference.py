@@ -14,12 +14,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from data.schema import DATASETS
-from models.schema import MODELS
-from optim.schema import OPTIMIZERS, SCHEDULES
-from runner.settings import EngineSettings, Evaluation, LauncherSettings, TrackerSettings
-from runner.target import DatasetTarget, ModelTarget
-from runner.trial import Budget, Divergence, TrialConfig
+from thalweg.data.schema import DATASETS
+from thalweg.models.schema import MODELS
+from thalweg.optim.schema import OPTIMIZERS, SCHEDULES
+from thalweg.runner.study.settings import EngineSettings, Evaluation, LauncherSettings, TrackerSettings
+from thalweg.runner.study.target import DatasetTarget, ModelTarget
+from thalweg.runner.study.trial import Budget, Divergence, TrialConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 GROUPS: dict[str, dict[str, type]] = {

@@ -3,8 +3,9 @@
     setup.py make                  build .venv/ from requirements.lock; may be interrupted, or started twice
     setup.py check use|develop     a line for each package of this interpreter that does not fit
 
-Standard library only; environment.sh has chosen the interpreter. `.venv/requirements.lock`, a copy written
-last, says that .venv is whole: without it .venv is built again, from uv's cache where downloads had finished.
+Standard library only; environment.sh has chosen the interpreter. `.venv/made-from`, a copy of requirements.lock and
+pyproject.toml written last, says that .venv is whole: without it .venv is built again, from uv's cache where downloads
+had finished.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
+SOURCE = ROOT / "src"
 LOCK = ROOT / "requirements.lock"
-STAMP = VENV / "requirements.lock"
+STAMP = VENV / "made-from"
 MARK = VENV / "made-by-thalweg"  # held while setting up; without it a .venv is somebody else's
 
 # (system, machine) -> download, size on disk and free space asked for, in GB, at the lock of November 2026.
@@ -92,8 +94,13 @@ def held() -> Iterator[None]:
 
 
 def whole() -> bool:
-    """Whether .venv holds exactly what the lock file says."""
-    return python().exists() and STAMP.exists() and STAMP.read_bytes() == LOCK.read_bytes()
+    """Whether .venv holds exactly what the lock file and pyproject.toml say."""
+    return python().exists() and STAMP.exists() and STAMP.read_bytes() == wanted()
+
+
+def wanted() -> bytes:
+    """What .venv is made from: the packages, and how the clone itself is installed."""
+    return LOCK.read_bytes() + (ROOT / "pyproject.toml").read_bytes()
 
 
 def python() -> Path:
@@ -110,7 +117,7 @@ def empty() -> None:
 
 
 def make() -> None:
-    """Bring .venv to the state of requirements.lock."""
+    """Bring .venv to the state of requirements.lock and pyproject.toml."""
     download, on_disk, needed = size_here()
     with held():
         if whole():
@@ -125,9 +132,9 @@ def make() -> None:
             say(f"first call: making {VENV} with Python {platform.python_version()}")
             say(f"about {download} GB to download (less what uv has cached), {on_disk} GB on disk, once")
         else:
-            say(f"requirements.lock has changed: bringing {VENV} up to date")
+            say(f"requirements.lock or pyproject.toml has changed: bringing {VENV} up to date")
         install(needed)
-        shutil.copyfile(LOCK, STAMP)
+        STAMP.write_bytes(wanted())
 
 
 def install(needed: float) -> None:
@@ -247,10 +254,20 @@ def disk_full() -> str:
     return f"the disk filled up while installing into {VENV}: free some space, then repeat the command"
 
 
+def refuse_without_links() -> None:
+    """Stop where src/thalweg/ does not lead to our folders: git wrote text files, or this is an unpacked sdist."""
+    if all((SOURCE / "thalweg" / name).is_dir() for name in ("conf", "data", "models", "optim", "runner")):
+        return
+    sys.path.insert(0, str(SOURCE))
+    from thalweg.__main__ import NO_LINKS
+
+    raise Stop(NO_LINKS)
+
+
 def check(need: str) -> None:
     """Stop with a line for each requirement that this interpreter does not meet."""
-    sys.path.insert(0, str(ROOT))
-    from runner.requirements import from_pyproject, unmet
+    sys.path.insert(0, str(SOURCE))
+    from thalweg.runner.machine.requirements import from_pyproject, unmet
 
     problems = unmet(from_pyproject(ROOT, develop=need == "develop"))
     for problem in problems:
@@ -261,6 +278,7 @@ def check(need: str) -> None:
 
 def main(arguments: list[str]) -> int:
     try:
+        refuse_without_links()
         if arguments[0] == "check":
             check(arguments[1])
         else:

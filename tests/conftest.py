@@ -9,7 +9,7 @@ from hypothesis import settings
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
-# Read once, at the first product of whichever test comes first; see runner.engine.determinism.
+# Read once, at the first product of whichever test comes first; see thalweg.runner.engine.determinism.
 os.environ["MKL_CBWR"] = "AUTO,STRICT"
 
 

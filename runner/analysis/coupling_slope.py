@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runner.analysis import scattered, words
-from runner.analysis.answers import LESS, MORE, Coupling, Edge, Expected, Finding, Place, RowFit, Side
-from runner.analysis.noise import Noise, noise, roughness
-from runner.analysis.results import Bools, Floats, Grid, Ints, Results, grid, place
-from runner.analysis.ridge import theil_sen, vertices
-from runner.analysis.rows import Drop, Judged, judge, reasons
-from runner.student import t95
+from thalweg.runner.analysis import scattered, words
+from thalweg.runner.analysis.answers import LESS, MORE, Coupling, Edge, Expected, Finding, Place, RowFit, Side
+from thalweg.runner.analysis.noise import Noise, noise, roughness
+from thalweg.runner.analysis.results import Bools, Floats, Grid, Ints, Results, grid, place
+from thalweg.runner.analysis.ridge import theil_sen, vertices
+from thalweg.runner.analysis.rows import Drop, Judged, judge, reasons
+from thalweg.runner.cells.student import t95
 
 FEWEST_ROWS = 4
 FLOOR = 0.015

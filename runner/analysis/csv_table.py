@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runner.analysis.results import Floats, Results, Scale
-from runner.errors import UsageError
-from runner.figures import count
+from thalweg.runner.analysis.results import Floats, Results, Scale
+from thalweg.runner.base.errors import UsageError
+from thalweg.runner.show.numbers import count
 
 DIVERGED = ("", "nan", "na", "n/a", "none", "null", "inf", "+inf", "-inf", "infinity", "-infinity", "diverged")
 """What a loss may say, in any case, of a trial that diverged."""

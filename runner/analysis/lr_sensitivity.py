@@ -12,11 +12,11 @@ from statistics import fmean, stdev
 
 import numpy as np
 
-from runner.analysis.answers import Curve, Finding, Sensitivity
-from runner.analysis.results import Bools, Floats, Results, place
-from runner.errors import UsageError
-from runner.figures import count, figure
-from runner.student import t95
+from thalweg.runner.analysis.answers import Curve, Finding, Sensitivity
+from thalweg.runner.analysis.results import Bools, Floats, Results, place
+from thalweg.runner.base.errors import UsageError
+from thalweg.runner.cells.student import t95
+from thalweg.runner.show.numbers import count, figure
 
 UNIT = "loss"
 METHOD = "mean over rates of min(loss, loss at initialisation) - best loss of all curves; 95% interval by Student's t"

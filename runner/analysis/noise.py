@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runner.analysis.results import Floats, Grid
+from thalweg.runner.analysis.results import Floats, Grid
 
 NEAR = 0.3
 """Cells this close to the best in log loss lend their seeds' variance to the estimate of the noise."""

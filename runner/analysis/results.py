@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from runner.analysis.answers import Place
+from thalweg.runner.analysis.answers import Place
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

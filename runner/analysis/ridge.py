@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from runner.analysis.results import Bools, Floats, Ints
+from thalweg.runner.analysis.results import Bools, Floats, Ints
 
 DECADE = 1.0
 """Half-width, in log10 wd, of the window that a parabola is fitted in."""

@@ -11,8 +11,8 @@ from enum import IntEnum
 
 import numpy as np
 
-from runner.analysis.noise import Noise
-from runner.analysis.results import UNTRAINED, Bools, Floats, Grid, Ints
+from thalweg.runner.analysis.noise import Noise
+from thalweg.runner.analysis.results import UNTRAINED, Bools, Floats, Grid, Ints
 
 FEWEST_CELLS = 4
 FAR = 0.15

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runner.analysis.answers import LESS, MORE, Finding, RowFit, Side
-from runner.analysis.results import Bools, Floats, Grid, Results
-from runner.analysis.rows import FAR, Drop
+from thalweg.runner.analysis.answers import LESS, MORE, Finding, RowFit, Side
+from thalweg.runner.analysis.results import Bools, Floats, Grid, Results
+from thalweg.runner.analysis.rows import FAR, Drop
 
 STRETCHES, FEWEST_STRETCHES = 8, 4
 FEWEST = 20

@@ -8,16 +8,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from runner.analysis.answers import Answer, Expected
-from runner.analysis.coupling_slope import coupling
-from runner.analysis.lr_sensitivity import sensitivity
-from runner.analysis.results import Floats, Results, Scale
-from runner.analysis.warmup_need import warmup
-from runner.figures import is_number, labels
-from runner.observation import Outcome, Series
-from runner.study import Analysis
-from runner.summary import Cell, Declared, Panel, chance_loss, lookup, panels
-from runner.table import Row
+from thalweg.runner.analysis.answers import Answer, Expected
+from thalweg.runner.analysis.coupling_slope import coupling
+from thalweg.runner.analysis.lr_sensitivity import sensitivity
+from thalweg.runner.analysis.results import Floats, Results, Scale
+from thalweg.runner.analysis.warmup_need import warmup
+from thalweg.runner.cells.cells import Cell, Declared, Panel, chance_loss, lookup, panels
+from thalweg.runner.facts.observation import Outcome, Series
+from thalweg.runner.facts.row import Row
+from thalweg.runner.show.numbers import is_number, labels
+from thalweg.runner.study.study import Analysis
 
 GetSeries = Callable[[str], Mapping[str, Series]]
 """Trial id -> its series by name."""

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runner.analysis.answers import LESS, MORE, Finding, Side, Warmup, WarmupLevel, WarmupNeed
-from runner.analysis.lr_sensitivity import at_start, cost
-from runner.analysis.results import UNTRAINED, Bools, Floats, Results, place, same_points
-from runner.figures import count, rate, short
-from runner.student import t95
+from thalweg.runner.analysis.answers import LESS, MORE, Finding, Side, Warmup, WarmupLevel, WarmupNeed
+from thalweg.runner.analysis.lr_sensitivity import at_start, cost
+from thalweg.runner.analysis.results import UNTRAINED, Bools, Floats, Results, place, same_points
+from thalweg.runner.cells.student import t95
+from thalweg.runner.show.numbers import count, rate, short
 
 SPIKE = 1.25
 ENOUGH = 0.05

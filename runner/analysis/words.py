@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runner.analysis.answers import Edge, Expected, Finding, RowFit
-from runner.analysis.rows import Drop
-from runner.figures import count, short
+from thalweg.runner.analysis.answers import Edge, Expected, Finding, RowFit
+from thalweg.runner.analysis.rows import Drop
+from thalweg.runner.show.numbers import count, short
 
 MARGIN = 0.15
 """A picture is an idealisation: the interval allows it if it comes this close. Measured slopes of nets with

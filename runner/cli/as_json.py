@@ -7,15 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.observation import Series
-from runner.plan import Plan
-from runner.store import StudyRecord, StudySummary, TrialRecord
-from runner.summary import Cell, NearOptimal, Panel, near_optimal, panels
-from runner.table import Row
+from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, near_optimal, panels
+from thalweg.runner.facts.observation import Series
+from thalweg.runner.facts.row import Row
+from thalweg.runner.planning.plan import Plan
+from thalweg.runner.store import StudyRecord, StudySummary, TrialRecord
 
 if TYPE_CHECKING:
-    from runner.analysis import Answer, Coupling, Finding, Place, RowFit
-    from runner.decide import Choice, Move, Recommendation
+    from thalweg.runner.analysis import Answer, Coupling, Finding, Place, RowFit
+    from thalweg.runner.decide import Choice, Move, Recommendation
 
 
 def plan(made: Plan, path: Path) -> dict[str, Any]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from runner.observation import Outcome
+from thalweg.runner.facts.observation import Outcome
 
 if TYPE_CHECKING:
-    from runner.settings import TrackerSettings
-    from runner.store import Membership, Store, TrialRecord
-    from runner.tracker import ExportResult, ExportTrial
+    from thalweg.runner.store import Membership, Store, TrialRecord
+    from thalweg.runner.study.settings import TrackerSettings
+    from thalweg.runner.tracker import ExportResult, ExportTrial
 
 
 def export_stored(
@@ -24,7 +24,7 @@ def export_stored(
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> ExportResult:
     """Export the done trials of one study, or of all. `words` are those of the command line: typed settings win."""
-    from runner.tracker import export
+    from thalweg.runner.tracker import export
 
     return export(
         [_trial(store, record) for record in store.export_rows(study)],
@@ -44,7 +44,7 @@ def _given(words: Sequence[str]) -> list[str]:
 
 
 def _trial(store: Store, record: TrialRecord) -> ExportTrial:
-    from runner.tracker import ExportTrial
+    from thalweg.runner.tracker import ExportTrial
 
     places = sorted(record.memberships, key=lambda place: not _trained_by(place, record))
     return ExportTrial(

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from runner.terminal.text import clean, console
+from thalweg.runner.terminal.text import clean, console
 
 SCHEMA_VERSION = 1
 

@@ -1,4 +1,4 @@
-"""From the store to a report: the one place where the store's records become what runner.report is given."""
+"""From the store to a report: the one place where the store's records become what thalweg.runner.report is given."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runner.report import Source
-    from runner.store import Store
+    from thalweg.runner.report import Source
+    from thalweg.runner.store import Store
 
 
 def write_report(store: Store, study: str, out: Path | None = None) -> Path:
@@ -17,7 +17,7 @@ def write_report(store: Store, study: str, out: Path | None = None) -> Path:
 
     Raises UsageError where the file cannot be written or the store has no such study.
     """
-    from runner.report import write
+    from thalweg.runner.report import write
 
     source = source_of(store, study)
     path = report_path(store, study) if out is None else out / _name(study) if out.is_dir() else out
@@ -38,8 +38,8 @@ def shown(path: Path) -> str:
 
 def source_of(store: Store, study: str) -> Source:
     """Read all that a report of a study is made of, but the series, which are read one by one."""
-    from runner.analysis.study import findings
-    from runner.report import Source, Trained
+    from thalweg.runner.analysis.study import findings
+    from thalweg.runner.report import Source, Trained
 
     record, rows = store.study(study), store.study_rows(study)
     trained = [
@@ -59,6 +59,6 @@ def source_of(store: Store, study: str) -> Source:
 
 
 def _name(study: str) -> str:
-    from runner.report import file_name
+    from thalweg.runner.report import file_name
 
     return file_name(study)

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from runner.cli import words as given
-from runner.cli.output import emit_json, err, out, say
-from runner.terminal.text import clean, row, table
+from thalweg.runner.cli import words as given
+from thalweg.runner.cli.output import emit_json, err, out, say
+from thalweg.runner.terminal.text import clean, row, table
 
 BROKEN = 1
 
@@ -36,7 +36,7 @@ def config(
 
     Alone: the groups and their options. With a study or overrides: the configuration they mean, as YAML.
     """
-    from runner import config as configuration
+    from thalweg.runner import config as configuration
 
     if words:
         request = configuration.Request(tuple(words), config_dir, config_name)
@@ -62,8 +62,8 @@ def sync(words: given.Words = None, store: given.StorePath = None) -> int:
 
     Of one study or of all. Without an account nothing is uploaded, and nothing is asked.
     """
-    from runner import config as configuration
-    from runner.cli.export import export_stored
+    from thalweg.runner import config as configuration
+    from thalweg.runner.cli.export import export_stored
 
     typed = [word for word in words or () if word.startswith("tracker")]
     names = [given.plain_name(word) for word in words or () if word not in typed]
@@ -91,7 +91,7 @@ def doctor(store: given.StorePath = None, json: given.Json = False) -> int:
 
     Leaves with 1 if something that is needed fails.
     """
-    from runner.doctor import examine
+    from thalweg.runner.machine.doctor import examine
 
     checks = examine(given.store_path(store))
     failed = any(check.ok is False for check in checks)
@@ -115,7 +115,7 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder th
 
     It works at once: cd DIR && thalweg sweep
     """
-    from runner.template import write_project
+    from thalweg.runner.project.template import write_project
 
     for name in write_project(folder):
         out().print(Text(clean(name)))

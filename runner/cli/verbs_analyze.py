@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runner.cli import words as given
-from runner.cli.output import emit_json, out
-from runner.errors import UsageError
+from thalweg.runner.base.errors import UsageError
+from thalweg.runner.cli import words as given
+from thalweg.runner.cli.output import emit_json, out
 
 if TYPE_CHECKING:
-    from runner.analysis import Answer
+    from thalweg.runner.analysis import Answer
 
 NEEDS = {"coupling": ("lr", "wd", "loss"), "warmup": ("lr", "warmup", "loss"), "sensitivity": ("lr", "loss")}
 """Question -> the columns it cannot do without."""
@@ -70,17 +70,17 @@ def analyze(
         names = {"lr": lr, "wd": wd, "warmup": warmup, "loss": loss, "seed": seed, "panel": panel, "curve": curve}
         answers = _of_table(what, table, {**names, "initial": initial, "spike": spike}, classes, maximize)
     if json:
-        from runner.cli.as_json import answer as as_dict
+        from thalweg.runner.cli.as_json import answer as as_dict
 
         emit_json({"question": what, "findings": [as_dict(each) for each in answers]})
         return
-    from runner.terminal.verdict import show_verdicts
+    from thalweg.runner.terminal.verdict import show_verdicts
 
     show_verdicts(out(), answers)
 
 
 def _of_study(name: str, store: str | None) -> Sequence[Answer]:
-    from runner.analysis.study import findings
+    from thalweg.runner.analysis.study import findings
 
     opened = given.open_to_read(store)
     if opened is None:
@@ -97,8 +97,8 @@ def _of_study(name: str, store: str | None) -> Sequence[Answer]:
 def _of_table(
     question: str, path: Path, names: dict[str, str | None], classes: int | None, maximize: bool
 ) -> Sequence[Answer]:
-    from runner.analysis import coupling, sensitivity, warmup
-    from runner.analysis.csv_table import read
+    from thalweg.runner.analysis import coupling, sensitivity, warmup
+    from thalweg.runner.analysis.csv_table import read
 
     if question not in NEEDS:
         raise UsageError(f"{question!r} is not a question; expected {', '.join(NEEDS)}", "see: thalweg analyze --help")

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from runner.cli import as_json, verbs_train
-from runner.cli import words as given
-from runner.cli.output import emit_json, out, say
-from runner.errors import UsageError
-from runner.store import Store, StudyRecord
-from runner.terminal.text import clean
+from thalweg.runner.base.errors import UsageError
+from thalweg.runner.cli import as_json, verbs_train
+from thalweg.runner.cli import words as given
+from thalweg.runner.cli.output import emit_json, out, say
+from thalweg.runner.store import Store, StudyRecord
+from thalweg.runner.terminal.text import clean
 
 if TYPE_CHECKING:
-    from runner.decide import Kind, Move, Recommendation
-    from runner.settings import Settings
-    from runner.table import Row
+    from thalweg.runner.decide import Kind, Move, Recommendation
+    from thalweg.runner.facts.row import Row
+    from thalweg.runner.study.settings import Settings
 
 RefineWords = Annotated[
     list[str] | None,
@@ -51,15 +51,15 @@ def recommend(study: given.StudyName = None, store: given.StorePath = None, json
                 emit_json({"study": study and given.plain_name(study), "recommendations": []})
             return
         rows = opened.study_rows(record.name)
-    from runner import decide
-    from runner.summary import panels
+    from thalweg.runner import decide
+    from thalweg.runner.cells.cells import panels
 
     record = _deciding(record)
     found = decide.recommend(panels(rows, record), rows, record)
     if json:
         emit_json(as_json.recommendations(found, rows, record))
         return
-    from runner.terminal.decision import show_recommendations
+    from thalweg.runner.terminal.decision import show_recommendations
 
     _title(record)
     show_recommendations(out(), found, rows, record)
@@ -133,8 +133,8 @@ class _Proposal:
 
 
 def _propose(opened: Store, record: StudyRecord, asked: _Asked) -> _Proposal:
-    from runner import decide
-    from runner.summary import panels
+    from thalweg.runner import decide
+    from thalweg.runner.cells.cells import panels
 
     rows, record = opened.study_rows(record.name), _deciding(record)
     inside = [row for row in rows if not row.outside]
@@ -153,8 +153,8 @@ def _propose(opened: Store, record: StudyRecord, asked: _Asked) -> _Proposal:
 
 def _show(proposal: _Proposal, json: bool) -> None:
     """Print the plan; on stderr, in one line, where stdout is for JSON."""
-    from runner.terminal.answer import looks
-    from runner.terminal.decision import cost, show_moves
+    from thalweg.runner.terminal.answer import looks
+    from thalweg.runner.terminal.decision import cost, show_moves
 
     record, total = proposal.record, cost(proposal.moves, proposal.seconds)
     if json:
@@ -182,8 +182,8 @@ def _train(
     json: bool,
 ) -> int:
     """Declare what was shown and train it, whole or not at all: a killed refinement is finished by the next."""
-    from runner.plan import make_plan
-    from runner.study import Study
+    from thalweg.runner.planning.plan import make_plan
+    from thalweg.runner.study.study import Study
 
     with verbs_train.crew_of(settings) as crew, verbs_train.open_to_write(path) as opened:
         record = opened.study(proposal.record.name)
@@ -226,7 +226,7 @@ def _ids(moves: Sequence[Move]) -> list[str]:
 
 
 def _kinds(text: str) -> list[Kind]:
-    from runner.decide import KINDS
+    from thalweg.runner.decide import KINDS
 
     asked = [word.strip() for word in text.split(",") if word.strip()]
     if wrong := [word for word in asked if word not in KINDS] or ([text] if not asked else []):
@@ -236,7 +236,7 @@ def _kinds(text: str) -> list[Kind]:
 
 def _sorted(words: Sequence[str] | None) -> tuple[str | None, list[str]]:
     """Split words into the study's name and settings; what would change a trial is refused."""
-    from runner.keys import is_setting
+    from thalweg.runner.study.keys import is_setting
 
     names = [word for word in words or () if "=" not in word or word.startswith("study=")]
     settings = [word for word in words or () if word not in names]
@@ -252,7 +252,7 @@ def _sorted(words: Sequence[str] | None) -> tuple[str | None, list[str]]:
 
 def _settings(name: str, words: Sequence[str], config_dir: str | None) -> Settings:
     """How trials are run: as the study's file says where there is one, and as typed."""
-    from runner import config
+    from thalweg.runner import config
 
     known = {option for option, _ in config.groups(config_dir).get("study", [])}
     request = config.Request((*([name] if name in known else []), *words), config_dir)
@@ -275,7 +275,7 @@ def _next(name: str, found: Sequence[Recommendation]) -> str:
 
 def _deciding(record: StudyRecord) -> StudyRecord:
     """The study judged by validation, whatever its question is about."""
-    from runner.decide import on_validation
+    from thalweg.runner.decide import on_validation
 
     return replace(record, metric=on_validation(record.metric))
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from runner.cli import as_json
-from runner.cli import words as given
-from runner.cli.output import emit_json, out, say
-from runner.figures import count
-from runner.terminal.text import clean, clean_lines
+from thalweg.runner.cli import as_json
+from thalweg.runner.cli import words as given
+from thalweg.runner.cli.output import emit_json, out, say
+from thalweg.runner.show.numbers import count
+from thalweg.runner.terminal.text import clean, clean_lines
 
 if TYPE_CHECKING:
-    from runner.store import Store, StudyRecord, StudySummary, TrialRecord
+    from thalweg.runner.store import Store, StudyRecord, StudySummary, TrialRecord
 
 
 def register(app: typer.Typer) -> None:
@@ -73,13 +73,13 @@ def best(study: given.StudyName = None, store: given.StorePath = None, json: giv
         if opened is None or record is None:
             _nothing(json, {"study": study and given.plain_name(study), "best": None, "blocks": []})
             return
-        from runner.summary import panels
+        from thalweg.runner.cells.cells import panels
 
         cut = panels(opened.study_rows(record.name), record)
     if json:
         emit_json(as_json.best(record, cut))
         return
-    from runner.terminal.listing import show_best
+    from thalweg.runner.terminal.listing import show_best
 
     _title(record)
     show_best(out(), cut, record)
@@ -108,7 +108,7 @@ def _list_studies(studies: Sequence[StudySummary], json: bool) -> None:
     if json:
         emit_json({"studies": [as_json.summary(each) for each in studies]})
     elif studies:
-        from runner.terminal.listing import show_studies
+        from thalweg.runner.terminal.listing import show_studies
 
         show_studies(out(), studies)
     else:
@@ -121,8 +121,8 @@ def _list_cells(opened: Store, record: StudyRecord, json: bool) -> None:
         content = {"study": record.name, "metric": record.metric, "direction": record.direction}
         emit_json({**content, "trials": [as_json.row(row) for row in rows]})
         return
-    from runner.summary import panels
-    from runner.terminal.answer import show_cells
+    from thalweg.runner.cells.cells import panels
+    from thalweg.runner.terminal.answer import show_cells
 
     cut = panels(rows, record)
     _title(record)
@@ -145,7 +145,7 @@ def _show_trial(opened: Store, trial: TrialRecord, json: bool) -> None:
     if json:
         emit_json({"trial": as_json.trial(trial), "series": as_json.series(series)})
         return
-    from runner.terminal.listing import config_lines, outcome_line, show_metrics, show_series
+    from thalweg.runner.terminal.listing import config_lines, outcome_line, show_metrics, show_series
 
     screen = out()
     screen.print(Text(f"trial {trial.trial_id}"))
@@ -177,11 +177,11 @@ def _show_study(opened: Store, record: StudyRecord | None, json: bool, *, maps: 
         return
     rows = opened.study_rows(record.name)
     if json:
-        from runner.analysis.study import findings
+        from thalweg.runner.analysis.study import findings
 
         emit_json(as_json.study(rows, record, findings(rows, record, opened.series)))
         return
-    from runner.terminal.answer import show_answer
+    from thalweg.runner.terminal.answer import show_answer
 
     _title(record)
     show_answer(out(), rows, record, opened.series, maps=maps, each_row=each_row)

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from runner.cli import words as given
-from runner.cli.output import say
-from runner.errors import UsageError
-from runner.store import Store
+from thalweg.runner.base.errors import UsageError
+from thalweg.runner.cli import words as given
+from thalweg.runner.cli.output import say
+from thalweg.runner.store import Store
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +30,7 @@ def report(
 
     The answer, maps, loss curves, trials and how to reproduce them. It needs no network and opens in any browser.
     """
-    from runner.cli.report import shown, write_report
+    from thalweg.runner.cli.report import shown, write_report
 
     with Store.open(given.store_path(store)) as opened:
         for warning in opened.warnings:

@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from runner.cli import as_json
-from runner.cli import words as given
-from runner.cli.output import emit_json, err, out, say
-from runner.errors import UsageError, last_line
-from runner.figures import count, duration
-from runner.project import here
-from runner.store import Store
-from runner.terminal.text import clean
+from thalweg.runner.base.errors import UsageError, last_line
+from thalweg.runner.cli import as_json
+from thalweg.runner.cli import words as given
+from thalweg.runner.cli.output import emit_json, err, out, say
+from thalweg.runner.project.project import here
+from thalweg.runner.show.numbers import count, duration
+from thalweg.runner.store import Store
+from thalweg.runner.terminal.text import clean
 
 if TYPE_CHECKING:
-    from runner.code import Code
-    from runner.config import Declaration, Request
-    from runner.crew import Crew
-    from runner.plan import Plan
-    from runner.pool import Pool
-    from runner.session import SweepResult
-    from runner.settings import Settings, TrackerSettings
-    from runner.study import Member
+    from thalweg.runner.config import Declaration, Request
+    from thalweg.runner.planning.plan import Plan
+    from thalweg.runner.project.code import Code
+    from thalweg.runner.study.settings import Settings, TrackerSettings
+    from thalweg.runner.study.study import Member
+    from thalweg.runner.train.crew import Crew
+    from thalweg.runner.train.pool import Pool
+    from thalweg.runner.train.session import SweepResult
 
 WORK_LEFT, FAILED, INTERRUPTED = 3, 3, 130
 EXPORT_SECONDS = 4.0
@@ -53,9 +53,9 @@ class Wanted:
 
     def plan(self, store: Store | None, rerun: bool = False) -> Plan:
         """Compare with what is stored. rerun: trials of changed code are wanted anew."""
-        from runner.code import recorded
-        from runner.plan import make_plan
-        from runner.revision import revised, superseded
+        from thalweg.runner.planning.plan import make_plan
+        from thalweg.runner.planning.revision import revised, superseded
+        from thalweg.runner.project.code import recorded
 
         study = self.declaration.study
         if store is None:
@@ -156,7 +156,7 @@ def run(
 
 
 def _request(words: Sequence[str] | None, config_dir: str | None, config_name: str | None) -> Request:
-    from runner.config import Request
+    from thalweg.runner.config import Request
 
     return Request(tuple(words or ()), config_dir, config_name)
 
@@ -175,7 +175,7 @@ def _about_a_study(words: Sequence[str]) -> list[str]:
 
 def _shown(request: Request, cfg: str | None, resolve: bool, info: str | None) -> bool:
     """Print what --cfg or --info ask for; False if neither is given."""
-    from runner import config
+    from thalweg.runner import config
 
     if cfg is not None:
         if cfg != "job":
@@ -188,8 +188,8 @@ def _shown(request: Request, cfg: str | None, resolve: bool, info: str | None) -
 
 def _wanted(request: Request, store: str | None, yes: bool, one: bool = False) -> Wanted:
     """Declare, check the size before anything is built, say where the store is, and expand."""
-    from runner import config
-    from runner.study import CONFIRM_ABOVE, expand
+    from thalweg.runner import config
+    from thalweg.runner.study.study import CONFIRM_ABOVE, expand
 
     declaration = config.declare(request)
     size, path = declaration.study.size, given.store_path(store)
@@ -215,7 +215,7 @@ def _ready(request: Request, store: str | None, yes: bool, one: bool = False) ->
 
     Where no store is yet something will train: the first worker starts while the words are read.
     """
-    from runner.pool import Pool
+    from thalweg.runner.train.pool import Pool
 
     with Pool() as pool:
         if not given.store_path(store).exists():
@@ -227,7 +227,7 @@ def _ready(request: Request, store: str | None, yes: bool, one: bool = False) ->
 
 def crew_of(settings: Settings, pool: Pool | None = None) -> Crew:
     """The workers; entering it refuses a device that is not there, before anything is written."""
-    from runner.crew import Crew
+    from thalweg.runner.train.crew import Crew
 
     return Crew(settings, pool)
 
@@ -241,7 +241,7 @@ def open_to_write(path: Path) -> Store:
 
 
 def _show_plan(made: Plan) -> None:
-    from runner.terminal.listing import plan_details, plan_line, show_groups
+    from thalweg.runner.terminal.listing import plan_details, plan_line, show_groups
 
     screen = out()
     screen.print(Text(clean(f"{made.study.name}: {made.study.question}".rstrip(": ")), "bold"))
@@ -260,7 +260,7 @@ def _train(wanted: Wanted, opened: Store, crew: Crew, rerun: bool) -> tuple[Plan
     opened.declare(study, made.members, wanted.declaration.document)
     if made.replaced:
         opened.replace(study.name, made.replaced)
-    from runner.terminal.listing import changed_lines, plan_details, plan_line  # 0.1 s, while a worker starts
+    from thalweg.runner.terminal.listing import changed_lines, plan_details, plan_line  # 0.1 s, while a worker starts
 
     if study.question:
         say(f"{study.name}: {study.question}")
@@ -276,8 +276,8 @@ def _train(wanted: Wanted, opened: Store, crew: Crew, rerun: bool) -> tuple[Plan
 
 def train_missing(made: Plan, opened: Store, settings: Settings, crew: Crew) -> SweepResult:
     """Train what a plan lacks, showing how far it is."""
-    from runner import session
-    from runner.terminal.progress import SweepProgress
+    from thalweg.runner.terminal.progress import SweepProgress
+    from thalweg.runner.train import session
 
     with SweepProgress(err(), made.to_train, made.study.metric) as progress:
         return session.sweep(made, opened, settings, progress, crew)
@@ -285,14 +285,14 @@ def train_missing(made: Plan, opened: Store, settings: Settings, crew: Crew) -> 
 
 def show_answer(opened: Store, name: str) -> None:
     """Print what a study says so far."""
-    from runner.terminal import answer
+    from thalweg.runner.terminal import answer
 
     answer.show_answer(out(), opened.study_rows(name), opened.study(name), opened.series)
 
 
 def report(opened: Store, name: str, result: SweepResult | None) -> None:
     """Write the study's report if anything was trained or there is none yet, and say where it is."""
-    from runner.cli.report import report_path, shown, write_report
+    from thalweg.runner.cli.report import report_path, shown, write_report
 
     path = report_path(opened, name)
     if result and result.interrupted:
@@ -307,7 +307,7 @@ def report(opened: Store, name: str, result: SweepResult | None) -> None:
 
 
 def _show_trial(opened: Store, trial_id: str) -> None:
-    from runner.terminal.listing import outcome_line, show_metrics
+    from thalweg.runner.terminal.listing import outcome_line, show_metrics
 
     trial = opened.trial(trial_id)
     out().print(Text(f"trial {trial_id[:8]}: {outcome_line(trial.outcome, trial.diverged_step)}"))
@@ -319,8 +319,8 @@ def _show_trial(opened: Store, trial_id: str) -> None:
 
 def close(made: Plan, result: SweepResult | None, store: str | None, opened: Store) -> int:
     """Say how the sweep ended and what to type next; return the exit code."""
-    from runner.summary import panels
-    from runner.terminal.answer import A_LINE_EACH
+    from thalweg.runner.cells.cells import panels
+    from thalweg.runner.terminal.answer import A_LINE_EACH
 
     name = shlex.quote(made.study.name)
     if result and result.interrupted:
@@ -350,7 +350,7 @@ def export(name: str, settings: TrackerSettings, opened: Store, words: Sequence[
     """Write W&B runs of a study for as long as the command may still take."""
     if settings.name == "none":
         return
-    from runner.cli.export import export_stored
+    from thalweg.runner.cli.export import export_stored
 
     result = export_stored(opened, name, settings, words, deadline_seconds=EXPORT_SECONDS)
     for warning in result.warnings:

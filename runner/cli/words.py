@@ -11,10 +11,10 @@ from typing import Annotated
 
 import typer
 
-from runner.cli.output import say
-from runner.errors import UsageError
-from runner.project import here
-from runner.store import Store, StudyRecord
+from thalweg.runner.base.errors import UsageError
+from thalweg.runner.cli.output import say
+from thalweg.runner.project.project import here
+from thalweg.runner.store import Store, StudyRecord
 
 INFO_KINDS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 DEFAULT_STORE = Path("results", "thalweg.sqlite")

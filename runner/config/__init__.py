@@ -1,5 +1,12 @@
-"""Configuration: words of the command line and YAML files become a Study and Settings. The only door to Hydra."""
+"""Configuration: words of the command line and YAML files become a Study and Settings. The only door to Hydra.
 
-from runner.config.declare import Declaration, Request, declare, groups, info, job
+declare     from what was typed after a verb to the study it declares
+compose     Hydra's compose API over our tree and the user's
+words       Hydra's override grammar into plain values
+section     the `study:` section of a file
+blocks      what that section and the command line declare together
+"""
+
+from thalweg.runner.config.declare import Declaration, Request, declare, groups, info, job
 
 __all__ = ["Declaration", "Request", "declare", "groups", "info", "job"]

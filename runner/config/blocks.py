@@ -13,14 +13,14 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from data.schema import MEASURES
-from runner.canonical import Scalar
-from runner.config.section import GRID, AnalysisSection, BlockSection, StudySection
-from runner.config.words import Word, axis_word, flattened, override_text, parse_word
-from runner.derive import parse_expression
-from runner.durations import DURATIONS, is_duration, steps_from_durations
-from runner.errors import ConfigError
-from runner.keys import (
+from thalweg.data.schema import MEASURES
+from thalweg.runner.base.canonical import Scalar
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.config.section import GRID, AnalysisSection, BlockSection, StudySection
+from thalweg.runner.config.words import Word, axis_word, flattened, override_text, parse_word
+from thalweg.runner.study.derive import parse_expression
+from thalweg.runner.study.durations import DURATIONS, is_duration, steps_from_durations
+from thalweg.runner.study.keys import (
     check_types,
     coerced,
     flatten,
@@ -33,10 +33,10 @@ from runner.keys import (
     unknown_key,
     wrong_value,
 )
-from runner.ranges import Points, check_count, looks_like_range, numeric_values, parse_number
-from runner.study import Analysis, Axis, Base, Block, Expectation, Study, updates_at
-from runner.target import fitted, is_argument, may_be_argument, no_argument
-from runner.trial import TrialConfig
+from thalweg.runner.study.ranges import Points, check_count, looks_like_range, numeric_values, parse_number
+from thalweg.runner.study.study import Analysis, Axis, Base, Block, Expectation, Study, updates_at
+from thalweg.runner.study.target import fitted, is_argument, may_be_argument, no_argument
+from thalweg.runner.study.trial import TrialConfig
 
 REPLICATE = "seed"
 """The axis that is taken for replicates where a study does not name one."""

@@ -15,19 +15,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from runner.canonical import Scalar
-from runner.config.words import one_sentence, override_text
-from runner.errors import ConfigError
-from runner.keys import TRIAL_SECTIONS, flatten, leaf_of, unknown_key
-from runner.study import Base
-from runner.target import fitted, is_argument, is_target, may_be_argument, no_argument
-from runner.yaml import refuse_bombs
+from thalweg.conf import CONF
+from thalweg.runner.base.canonical import Scalar
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.config.words import one_sentence, override_text
+from thalweg.runner.project.yaml import refuse_bombs
+from thalweg.runner.study.keys import TRIAL_SECTIONS, flatten, leaf_of, unknown_key
+from thalweg.runner.study.study import Base
+from thalweg.runner.study.target import fitted, is_argument, is_target, may_be_argument, no_argument
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-CONF = Path(__file__).resolve().parents[2] / "conf"
-"""The installed configuration tree; it lies beside `runner`."""
 
 DEFAULT_NAME = "config"
 

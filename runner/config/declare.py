@@ -2,7 +2,7 @@
 
 Hydra is imported when a configuration is composed, not before: listing groups or importing this module costs
 nothing. What the words mean is in `words`, how they compose in `compose`, what a study declares in `section` and
-`blocks`; which keys exist, and of what type, in `runner.keys`.
+`blocks`; which keys exist, and of what type, in `thalweg.runner.study.keys`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
-from data.schema import MEASURES
-from runner.canonical import as_dict, canonical_json, tagged_hash
-from runner.config.blocks import Overrides, build, check_option, read_number
-from runner.config.compose import Composer, Composition, check_folders, options
-from runner.config.section import read_section
-from runner.config.words import Word, flattened, override_text, parse_word
-from runner.errors import ConfigError
-from runner.keys import (
+from thalweg.data.schema import MEASURES
+from thalweg.runner.base.canonical import as_dict, canonical_json, tagged_hash
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.config.blocks import Overrides, build, check_option, read_number
+from thalweg.runner.config.compose import Composer, Composition, check_folders, options
+from thalweg.runner.config.section import read_section
+from thalweg.runner.config.words import Word, flattened, override_text, parse_word
+from thalweg.runner.project.outline import refuse_wrong
+from thalweg.runner.project.project import Project, Role, check_name, here
+from thalweg.runner.project.yaml import first_comment
+from thalweg.runner.study.keys import (
     flatten,
     is_setting,
     leaf_of,
@@ -29,12 +32,9 @@ from runner.keys import (
     trial_config,
     unknown_key,
 )
-from runner.outline import refuse_wrong
-from runner.project import Project, Role, check_name, here
-from runner.settings import Settings
-from runner.study import Axis, Base, Block, Study, updates_at
-from runner.target import FILLED, KEY, SECTIONS, given_arguments, is_target, may_be_argument
-from runner.yaml import first_comment
+from thalweg.runner.study.settings import Settings
+from thalweg.runner.study.study import Axis, Base, Block, Study, updates_at
+from thalweg.runner.study.target import FILLED, KEY, SECTIONS, given_arguments, is_target, may_be_argument
 
 NAME = re.compile(r"(?![-.])[A-Za-z0-9_.-]{1,64}")
 """What a study may be called."""

@@ -13,13 +13,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from runner.errors import ConfigError
-from runner.keys import (
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.facts.observation import Metric
+from thalweg.runner.study.keys import (
     leaf_of,
     nearest,
     shown,
 )
-from runner.observation import Metric
 
 GRID = "grid"
 """Name of the only block of a study that declares one grid."""

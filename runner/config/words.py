@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from runner.errors import ConfigError
-from runner.ranges import FORMS, check_count, half_open, looks_like_range, parse_range
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.study.ranges import FORMS, check_count, half_open, looks_like_range, parse_range
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.overrides_parser import OverridesParser

@@ -1,10 +1,15 @@
 """What to do with a study's results: which cell to take, and which few trials would tell most. Pure.
 
 It knows no store, no torch and no screen, and starts nothing.
+
+    recommend   the cell chosen on validation, and all that are as good
+    moves       widen an axis, halve a step, add seeds
+    ladder      cells that differ in one axis alone
+    points      new points of a block
 """
 
-from runner.decide.moves import KINDS, Kind, Move, difference, moves, unfinished
-from runner.decide.recommend import Bound, Choice, Recommendation, on_validation, recommend
+from thalweg.runner.decide.moves import KINDS, Kind, Move, difference, moves, unfinished
+from thalweg.runner.decide.recommend import Bound, Choice, Recommendation, on_validation, recommend
 
 __all__ = [
     "KINDS",

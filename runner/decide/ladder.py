@@ -13,9 +13,9 @@ from decimal import Context, Decimal
 from itertools import pairwise
 from typing import Literal
 
-from runner.canonical import Scalar
-from runner.figures import is_number
-from runner.summary import UNTRAINED_LOSS, Cell, chance_loss
+from thalweg.runner.base.canonical import Scalar
+from thalweg.runner.cells.cells import UNTRAINED_LOSS, Cell, chance_loss
+from thalweg.runner.show.numbers import is_number
 
 Side = Literal["below", "above"]
 FEWEST_RUNGS = 3

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from runner.canonical import Scalar
-from runner.decide.ladder import (
+from thalweg.runner.base.canonical import Scalar
+from thalweg.runner.cells.cells import Cell, Declared, DeclaredBlock, NearOptimal, Panel, near_optimal
+from thalweg.runner.cells.student import t95
+from thalweg.runner.decide.ladder import (
     Ladder,
     Limits,
     between,
@@ -24,12 +26,10 @@ from runner.decide.ladder import (
     number,
     typed,
 )
-from runner.decide.points import member_at, members_of
-from runner.figures import count, is_number, labels, short
-from runner.student import t95
-from runner.study import Member
-from runner.summary import Cell, Declared, DeclaredBlock, NearOptimal, Panel, near_optimal
-from runner.table import Row
+from thalweg.runner.decide.points import member_at, members_of
+from thalweg.runner.facts.row import Row
+from thalweg.runner.show.numbers import count, is_number, labels, short
+from thalweg.runner.study.study import Member
 
 Kind = Literal["finish", "widen", "halve", "seeds"]
 KINDS: tuple[Kind, ...] = ("widen", "halve", "seeds")

@@ -10,13 +10,13 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from runner.canonical import Scalar
-from runner.errors import ConfigError
-from runner.keys import coerced, trial_config
-from runner.study import Base, Block, Member, updates_at
-from runner.summary import DeclaredBlock
-from runner.table import Row
-from runner.trial import Trial
+from thalweg.runner.base.canonical import Scalar
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.cells.cells import DeclaredBlock
+from thalweg.runner.facts.row import Row
+from thalweg.runner.study.keys import coerced, trial_config
+from thalweg.runner.study.study import Base, Block, Member, updates_at
+from thalweg.runner.study.trial import Trial
 
 
 def member_at(like: Row, block: DeclaredBlock | None, moved: Mapping[str, Scalar]) -> Member | None:

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from runner.canonical import Scalar, canonical_json
-from runner.decide.ladder import Ladder, guesses, ladders, number
-from runner.decide.moves import Move, moves, unfinished
-from runner.figures import count, is_number, labels
-from runner.summary import Cell, Declared, NearOptimal, Panel, lookup, near_optimal
-from runner.table import Row
+from thalweg.runner.base.canonical import Scalar, canonical_json
+from thalweg.runner.cells.cells import Cell, Declared, NearOptimal, Panel, lookup, near_optimal
+from thalweg.runner.decide.ladder import Ladder, guesses, ladders, number
+from thalweg.runner.decide.moves import Move, moves, unfinished
+from thalweg.runner.facts.row import Row
+from thalweg.runner.show.numbers import count, is_number, labels
 
 RATE, WARMUP = "optimizer.lr", "schedule.warmup"
 """The axes a bound is asked for where a study's questions do not name them."""

@@ -1,24 +1,28 @@
 """The engine: trains the trials of a cohort together along a tensor axis. Knows neither store nor tracker.
 
-    streams     random numbers as a function of (seed, stream, index)
-    state       the tensors of K trials: weights, slots, buffers, who is alive
-    examples    a split as rows of examples on the device
-    task        the loss that is minimised and what is measured
-    recipe      what a step does with a gradient: SAM, clipping, the decay's mask, the rule
-    workload    what one structure trains: model template, recipe, data on the device
-    inputs      what the steps are fed: batches, coefficients, seeds
-    gradient    of one trial by autograd, of K by vmap
-    recording   a function of tensors as the flat list of operations that it did
-    step        one training step, whatever executes it
-    programs    steps recorded, compiled, captured
-    executors   loop, vmap, traced, compiled, graphed: the ways to execute that step
-    seating     how many lanes a program has for the trials that still train
-    evaluate    what a task measures on the three splits
-    record      what is collected while a cohort trains
-    checkpoint  a cohort in the middle of its training, as arrays and facts
-    cohort      a cohort from its trials to their observations
-    memory      how many lanes fit
-    choose      which executor, batch layout and width a group of trials gets
+    determinism  this process trains the same bits every time
+    streams      random numbers as a function of (seed, stream, index)
+    state        the tensors of K trials: weights, slots, buffers, who is alive
+    examples     a split as rows of examples on the device
+    task         the loss that is minimised and what is measured
+    user         what a `_target_` names, found and looked at; the one place that imports a user's code
+    own          the user's model, data, loss and metrics, built
+    recipe       what a step does with a gradient: SAM, clipping, the decay's mask, the rule
+    workload     what one structure trains: model template, recipe, data on the device
+    inputs       what the steps are fed: batches, coefficients, seeds
+    stacked      forms for all trials of layers of which vmap makes too much
+    gradient     of one trial by autograd, of K by vmap
+    recording    a function of tensors as the flat list of operations that it did
+    step         one training step, whatever executes it
+    programs     steps recorded, compiled, captured
+    executors    loop, vmap, traced, compiled, graphed: the ways to execute that step
+    seating      how many lanes a program has for the trials that still train
+    evaluate     what a task measures on the three splits
+    record       what is collected while a cohort trains
+    checkpoint   a cohort in the middle of its training, as arrays and facts
+    cohort       a cohort from its trials to their observations
+    memory       how many lanes fit
+    choose       which executor, batch layout and width a group of trials gets
 
 Shape legend, everywhere: K trials (always first), P parameters of a trial, T steps, B examples of a batch,
 N rows of a split, D features, C classes.

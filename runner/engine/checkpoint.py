@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from runner.engine.record import Record
-from runner.engine.state import State
+from thalweg.runner.engine.record import Record
+from thalweg.runner.engine.state import State
 
 FORMAT = 1
 

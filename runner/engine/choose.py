@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from runner.choice import LOOP_WIDTH, Choice, Layout
-from runner.engine.executors import EXECUTORS
-from runner.engine.gradient import solo_gradient, vmap_gradient
-from runner.engine.inputs import Inputs
-from runner.engine.memory import lanes_that_fit
-from runner.engine.recording import Recording
-from runner.engine.seating import example, seats
-from runner.engine.state import State
-from runner.engine.workload import Workload
-from runner.trial import Trial
+from thalweg.runner.engine.executors import EXECUTORS
+from thalweg.runner.engine.gradient import solo_gradient, vmap_gradient
+from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.memory import lanes_that_fit
+from thalweg.runner.engine.recording import Recording
+from thalweg.runner.engine.seating import example, seats
+from thalweg.runner.engine.state import State
+from thalweg.runner.engine.workload import Workload
+from thalweg.runner.facts.choice import LOOP_WIDTH, Choice, Layout
+from thalweg.runner.study.trial import Trial
 
 CPU_WIDTHS = (8, 16, 32, 64)
 GPU_WIDTHS = (64, 256, 1024, 4096)

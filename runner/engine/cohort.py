@@ -17,17 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from runner.choice import Layout
-from runner.engine.checkpoint import Checkpoint, pack, unpack
-from runner.engine.evaluate import evaluate
-from runner.engine.executors import EXECUTORS
-from runner.engine.inputs import Inputs
-from runner.engine.record import Record
-from runner.engine.seating import seats
-from runner.engine.state import State, weight_hash
-from runner.engine.workload import Workload
-from runner.observation import Observations
-from runner.trial import Trial
+from thalweg.runner.engine.checkpoint import Checkpoint, pack, unpack
+from thalweg.runner.engine.evaluate import evaluate
+from thalweg.runner.engine.executors import EXECUTORS
+from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.record import Record
+from thalweg.runner.engine.seating import seats
+from thalweg.runner.engine.state import State, weight_hash
+from thalweg.runner.engine.workload import Workload
+from thalweg.runner.facts.choice import Layout
+from thalweg.runner.facts.observation import Observations
+from thalweg.runner.study.trial import Trial
 
 BLOCK = 50
 """Steps between read-outs: long enough to keep a GPU busy, short enough to drop dead lanes and show progress."""

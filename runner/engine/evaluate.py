@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from runner.engine.examples import Examples
-from runner.engine.stacked import over_trials
-from runner.engine.state import State
-from runner.engine.workload import Workload
+from thalweg.runner.engine.examples import Examples
+from thalweg.runner.engine.stacked import over_trials
+from thalweg.runner.engine.state import State
+from thalweg.runner.engine.workload import Workload
 
 CHUNK, NUMBERS = 512, 2**18
 """Outputs of a trial evaluated at once, a text's row having one at each place; and numbers that go in for them, which

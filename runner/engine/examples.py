@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.splits import Split, Splits
+from thalweg.data.splits import Split, Splits
 
 RESIDENT_SHARE = 0.5
 """The part of a GPU's free memory that data may take; what is larger stays on the host, a batch at a time."""

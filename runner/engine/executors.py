@@ -17,12 +17,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from runner.engine.gradient import solo_gradient, vmap_gradient
-from runner.engine.inputs import Block
-from runner.engine.programs import compiled_step, graphed_step, recorded
-from runner.engine.state import State
-from runner.engine.step import Gradient, train_step
-from runner.engine.workload import Workload
+from thalweg.runner.engine.gradient import solo_gradient, vmap_gradient
+from thalweg.runner.engine.inputs import Block
+from thalweg.runner.engine.programs import compiled_step, graphed_step, recorded
+from thalweg.runner.engine.state import State
+from thalweg.runner.engine.step import Gradient, train_step
+from thalweg.runner.engine.workload import Workload
 
 Executor = Callable[[Workload, State, Block], Tensor]
 """(workload, state, block) -> batch losses `[T, K]`; the state is advanced by T steps in place."""

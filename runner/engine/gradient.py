@@ -12,11 +12,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from runner.engine.inputs import Feed
-from runner.engine.stacked import over_trials
-from runner.engine.state import State
-from runner.engine.step import Gradient
-from runner.engine.workload import Workload
+from thalweg.runner.engine.inputs import Feed
+from thalweg.runner.engine.stacked import over_trials
+from thalweg.runner.engine.state import State
+from thalweg.runner.engine.step import Gradient
+from thalweg.runner.engine.workload import Workload
 
 
 def vmap_gradient(workload: Workload, shared: bool) -> Gradient:

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optim.build import multipliers
-from runner.choice import Layout
-from runner.engine.streams import batch_indices, stream_key, uniforms
-from runner.engine.workload import Workload
-from runner.trial import Trial
+from thalweg.optim.build import multipliers
+from thalweg.runner.engine.streams import batch_indices, stream_key, uniforms
+from thalweg.runner.engine.workload import Workload
+from thalweg.runner.facts.choice import Layout
+from thalweg.runner.study.trial import Trial
 
 
 @dataclass(frozen=True)

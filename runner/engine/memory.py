@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from runner.device import available_bytes
-from runner.engine.gradient import vmap_gradient
-from runner.engine.seating import NARROWEST, example, recorded_pair
-from runner.engine.workload import Workload
+from thalweg.runner.engine.gradient import vmap_gradient
+from thalweg.runner.engine.seating import NARROWEST, example, recorded_pair
+from thalweg.runner.engine.workload import Workload
+from thalweg.runner.machine.device import available_bytes
 
 SHARE = 0.5
 """The part of the free memory that may be planned for."""

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils.data import Dataset
 
-from data.arrays import split_arrays
-from data.schema import Kind, TaskConfig
-from data.splits import Splits
-from models.extent import Extent
-from runner.engine.task import TASKS, Measure, Own, Task
-from runner.engine.user import called, resolved, takes, users_error
-from runner.errors import ConfigError
-from runner.project import Role
-from runner.target import DatasetTarget, ModelTarget, refuse_changed
+from thalweg.data.arrays import split_arrays
+from thalweg.data.schema import Kind, TaskConfig
+from thalweg.data.splits import Splits
+from thalweg.models.extent import Extent
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.engine.task import TASKS, Measure, Own, Task
+from thalweg.runner.engine.user import called, resolved, takes, users_error
+from thalweg.runner.project.project import Role
+from thalweg.runner.study.target import DatasetTarget, ModelTarget, refuse_changed
 
 SIZES: dict[str, Callable[[Extent], int]] = {
     "inputs": lambda extent: extent.features,
@@ -33,7 +33,7 @@ SIZES: dict[str, Callable[[Extent], int]] = {
     "out_features": lambda extent: extent.outputs,
     "num_classes": lambda extent: extent.outputs,
 }
-"""What the arguments of `runner.target.FILLED` are filled in with."""
+"""What the arguments of `thalweg.runner.study.target.FILLED` are filled in with."""
 
 
 def own_model(target: ModelTarget, extent: Extent) -> nn.Module:

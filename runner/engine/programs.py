@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from runner.engine.gradient import seed, vmap_gradient
-from runner.engine.inputs import Feed
-from runner.engine.recording import Recording
-from runner.engine.state import State
-from runner.engine.step import Gradient, train_step
-from runner.engine.workload import Workload
+from thalweg.runner.engine.gradient import seed, vmap_gradient
+from thalweg.runner.engine.inputs import Feed
+from thalweg.runner.engine.recording import Recording
+from thalweg.runner.engine.state import State
+from thalweg.runner.engine.step import Gradient, train_step
+from thalweg.runner.engine.workload import Workload
 
 
 class RecordedGradient:

@@ -11,13 +11,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from optim.build import rule_for
-from optim.clip import clip_norm_, clip_value_
-from optim.decay import decays
-from optim.rule import Coefficients, Rule, Slots
-from optim.sam import ascend_, ascent_scale, normed_vector
-from runner.engine.state import ParameterLayout
-from runner.trial import TrialConfig
+from thalweg.optim.build import rule_for
+from thalweg.optim.clip import clip_norm_, clip_value_
+from thalweg.optim.decay import decays
+from thalweg.optim.rule import Coefficients, Rule, Slots
+from thalweg.optim.sam import ascend_, ascent_scale, normed_vector
+from thalweg.runner.engine.state import ParameterLayout
+from thalweg.runner.study.trial import TrialConfig
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from runner.observation import Observations, Outcome, Series
-from runner.trial import Trial
+from thalweg.runner.facts.observation import Observations, Outcome, Series
+from thalweg.runner.study.trial import Trial
 
 BATCH_LOSS = "train/batch_loss"
 

@@ -14,11 +14,11 @@ from dataclasses import replace
 
 import torch
 
-from runner.engine.gradient import vmap_gradient
-from runner.engine.inputs import Feed
-from runner.engine.recording import Recording
-from runner.engine.state import State
-from runner.engine.workload import Workload
+from thalweg.runner.engine.gradient import vmap_gradient
+from thalweg.runner.engine.inputs import Feed
+from thalweg.runner.engine.recording import Recording
+from thalweg.runner.engine.state import State
+from thalweg.runner.engine.workload import Workload
 
 NARROWEST = 2
 TAIL = 64

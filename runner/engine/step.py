@@ -12,9 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from runner.engine.inputs import Feed
-from runner.engine.recipe import Recipe, norm_of
-from runner.engine.state import State
+from thalweg.runner.engine.inputs import Feed
+from thalweg.runner.engine.recipe import Recipe, norm_of
+from thalweg.runner.engine.state import State
 
 Gradient = Callable[[State, Feed], tuple[Tensor, Tensor, dict[str, Tensor]]]
 """(state, feed) -> loss `[K]`, gradient `[K, P]` (the caller's to overwrite), buffers after the forward pass."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from data.schema import Kind
+from thalweg.data.schema import Kind
 
 BINS = 15
 """Equal bins of confidence over which the calibration error is taken (Guo et al. 2017, arXiv 1706.04599)."""

@@ -25,8 +25,8 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from runner.errors import ConfigError
-from runner.project import FILE, TRUSTED, Project, Role, check_name, here
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.project.project import FILE, TRUSTED, Project, Role, check_name, here
 
 CLASSES: dict[Role, type] = {"model": nn.Module, "dataset": Dataset}
 FUNCTIONS: dict[Role, tuple[str, ...]] = {

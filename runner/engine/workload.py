@@ -17,20 +17,20 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_leaves
 
-from data.augment import Augment
-from data.load import load_splits
-from models.build import build_model
-from models.extent import Extent
-from runner.engine.examples import Examples, on_device, settled
-from runner.engine.own import own_model, own_splits, own_task
-from runner.engine.recipe import Recipe
-from runner.engine.state import ParameterLayout, State
-from runner.engine.streams import stream_key
-from runner.engine.task import Task
-from runner.engine.user import users_error
-from runner.errors import ConfigError
-from runner.target import DatasetTarget, ModelTarget
-from runner.trial import Trial, TrialConfig
+from thalweg.data.augment import Augment
+from thalweg.data.load import load_splits
+from thalweg.models.build import build_model
+from thalweg.models.extent import Extent
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.engine.examples import Examples, on_device, settled
+from thalweg.runner.engine.own import own_model, own_splits, own_task
+from thalweg.runner.engine.recipe import Recipe
+from thalweg.runner.engine.state import ParameterLayout, State
+from thalweg.runner.engine.streams import stream_key
+from thalweg.runner.engine.task import Task
+from thalweg.runner.engine.user import users_error
+from thalweg.runner.study.target import DatasetTarget, ModelTarget
+from thalweg.runner.study.trial import Trial, TrialConfig
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "tf32": torch.float32, "bf16": torch.float32}
 """What weights and data are held in. bf16 is autocast: the forward pass rounds, the weights do not."""

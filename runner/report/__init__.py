@@ -1,4 +1,20 @@
-"""The report of a study: one self-contained HTML file, from rows, answers and series. Knows no torch and no SQL."""
+"""The report of a study: one self-contained HTML file, from rows, answers and series. Knows no torch and no SQL.
+
+page        the page, from its source; page.css, page.js, picture.css, curves.js and table.js go into it
+source      what a report is made of
+answer      the top: question, verdicts, slopes, caveats
+sections    a panel
+facts       the foot: the table of trials, and what to check it by
+maps        a panel as a map
+slices      cuts through a panel
+findings    estimates along an axis
+chart       the frame every picture shares
+ruler       one axis of a picture
+curves      series made small
+payload     what the page's script is given
+markup      HTML and SVG that escape by construction
+words       keys, metrics and cells, for a reader who never saw the tool
+"""
 
 from __future__ import annotations
 
@@ -8,9 +24,9 @@ import re
 from datetime import datetime
 from pathlib import Path
 
-from runner.errors import UsageError
-from runner.report.page import page
-from runner.report.source import Source, Trained
+from thalweg.runner.base.errors import UsageError
+from thalweg.runner.report.page import page
+from thalweg.runner.report.source import Source, Trained
 
 __all__ = ["Source", "Trained", "file_name", "page", "write"]
 

@@ -9,13 +9,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from runner.analysis import Answer, Coupling
-from runner.figures import count, figure, short
-from runner.observation import Outcome
-from runner.report.markup import Markup, join, name, tag
-from runner.report.source import Source
-from runner.report.words import metric_title, place
-from runner.summary import Panel, near_optimal
+from thalweg.runner.analysis import Answer, Coupling
+from thalweg.runner.cells.cells import Panel, near_optimal
+from thalweg.runner.facts.observation import Outcome
+from thalweg.runner.report.markup import Markup, join, name, tag
+from thalweg.runner.report.source import Source
+from thalweg.runner.report.words import metric_title, place
+from thalweg.runner.show.numbers import count, figure, short
 
 NAMED = ((-1.0, "only lr·wd"), (0.0, "separable"), (1.0, "only wd/lr"))
 """The slopes that have a name of their own."""

@@ -9,10 +9,10 @@ from itertools import pairwise
 from statistics import median
 from typing import Literal
 
-from runner.ramp import Colour, code, colour, share
-from runner.report.markup import Markup, join, px, tag
-from runner.report.ruler import Ruler
-from runner.summary import UNTRAINED_LOSS, Cell, chance_loss
+from thalweg.runner.cells.cells import UNTRAINED_LOSS, Cell, chance_loss
+from thalweg.runner.report.markup import Markup, join, px, tag
+from thalweg.runner.report.ruler import Ruler
+from thalweg.runner.show.ramp import Colour, code, colour, share
 
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 8.0, 16.0, 36.0
 REACH = 0.6

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runner.observation import Series
+from thalweg.runner.facts.observation import Series
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 LEVELS = 64 * 64 - 2

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runner.figures import count, duration
-from runner.inert import clean_lines
-from runner.report.markup import Markup, join, tag, text
-from runner.report.source import Source
+from thalweg.runner.report.markup import Markup, join, tag, text
+from thalweg.runner.report.source import Source
+from thalweg.runner.show.inert import clean_lines
+from thalweg.runner.show.numbers import count, duration
 
 
 def draw_trials(source: Source) -> Markup:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runner.analysis import Finding, Sensitivity, Warmup
-from runner.figures import figure
-from runner.report.chart import LEFT, Frame, dots, named_ends, path, runs, svg
-from runner.report.markup import Markup, px, tag
-from runner.report.ruler import Ruler
+from thalweg.runner.analysis import Finding, Sensitivity, Warmup
+from thalweg.runner.report.chart import LEFT, Frame, dots, named_ends, path, runs, svg
+from thalweg.runner.report.markup import Markup, px, tag
+from thalweg.runner.report.ruler import Ruler
+from thalweg.runner.show.numbers import figure
 
 WIDTH, HEIGHT = 400.0, 300.0
 Trace = tuple[str, Sequence[tuple[float, Finding]]]

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from runner.analysis import Answer, Coupling, RowFit, Warmup
-from runner.figures import figure, short
-from runner.report.chart import LEFT, TOP, Frame, Scores, cross, is_guess, path, svg
-from runner.report.markup import Markup, join, px, tag
-from runner.report.ruler import Ruler, numbers
-from runner.report.words import Places, decay_key, metric_title, result, short_title, title
-from runner.summary import Cell, Declared, Panel
+from thalweg.runner.analysis import Answer, Coupling, RowFit, Warmup
+from thalweg.runner.cells.cells import Cell, Declared, Panel
+from thalweg.runner.report.chart import LEFT, TOP, Frame, Scores, cross, is_guess, path, svg
+from thalweg.runner.report.markup import Markup, join, px, tag
+from thalweg.runner.report.ruler import Ruler, numbers
+from thalweg.runner.report.words import Places, decay_key, metric_title, result, short_title, title
+from thalweg.runner.show.numbers import figure, short
 
 WIDTH, HEIGHT = 400.0, 350.0
 AREA = (LEFT, WIDTH - 8, TOP, HEIGHT - 36)  # left, right, top, bottom

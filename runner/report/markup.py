@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from runner.inert import clean
+from thalweg.runner.show.inert import clean
 
 VOID = frozenset({"meta", "br", "input", "hr"})
 

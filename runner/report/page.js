@@ -13,7 +13,7 @@ function make(name, attributes = {}, text = "") {
   return element;
 }
 
-// As runner/figures.py writes numbers: few digits, no zero before the point.
+// As runner/show/numbers.py writes numbers: few digits, no zero before the point.
 function figure(value, digits = 4) {
   if (value === 0) return "0";
   const size = Math.abs(value);

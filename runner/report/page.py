@@ -10,17 +10,17 @@ import hashlib
 from datetime import datetime
 from importlib.resources import files
 
-from runner import __version__
-from runner.analysis import Answer
-from runner.inert import clean
-from runner.ramp import code, colour
-from runner.report.answer import draw_answer
-from runner.report.facts import draw_facts, draw_trials
-from runner.report.markup import Markup, data, join, name, tag
-from runner.report.payload import number_cells, payload
-from runner.report.sections import draw_panel, draw_wide
-from runner.report.source import Source
-from runner.summary import Panel, panels
+from thalweg.runner.analysis import Answer
+from thalweg.runner.base.version import __version__
+from thalweg.runner.cells.cells import Panel, panels
+from thalweg.runner.report.answer import draw_answer
+from thalweg.runner.report.facts import draw_facts, draw_trials
+from thalweg.runner.report.markup import Markup, data, join, name, tag
+from thalweg.runner.report.payload import number_cells, payload
+from thalweg.runner.report.sections import draw_panel, draw_wide
+from thalweg.runner.report.source import Source
+from thalweg.runner.show.inert import clean
+from thalweg.runner.show.ramp import code, colour
 
 STYLE = ("page.css", "picture.css")
 SCRIPT = ("page.js", "curves.js", "table.js")
@@ -107,7 +107,7 @@ def _definitions() -> Markup:
 
 
 def _asset(file: str) -> str:
-    return files("runner.report").joinpath(file).read_text(encoding="utf-8")
+    return files("thalweg.runner.report").joinpath(file).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runner.analysis import Warmup
-from runner.canonical import Scalar
-from runner.figures import is_number
-from runner.inert import clean
-from runner.observation import Series
-from runner.report.curves import chosen_series, pack, points_for
-from runner.report.source import Source
-from runner.report.words import metric_title, named_values, short_title
-from runner.summary import Panel, lookup
-from runner.table import Row
-from runner.trial import SHOWN
+from thalweg.runner.analysis import Warmup
+from thalweg.runner.base.canonical import Scalar
+from thalweg.runner.cells.cells import Panel, lookup
+from thalweg.runner.facts.observation import Series
+from thalweg.runner.facts.row import Row
+from thalweg.runner.report.curves import chosen_series, pack, points_for
+from thalweg.runner.report.source import Source
+from thalweg.runner.report.words import metric_title, named_values, short_title
+from thalweg.runner.show.inert import clean
+from thalweg.runner.show.numbers import is_number
+from thalweg.runner.study.trial import SHOWN
 
 
 def number_cells(cut: Sequence[Panel]) -> dict[int, int]:

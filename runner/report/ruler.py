@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from runner.canonical import Scalar
-from runner.figures import is_number, labels, short
+from thalweg.runner.base.canonical import Scalar
+from thalweg.runner.show.numbers import is_number, labels, short
 
 STRIP = 16.0
 """Pixels that the value 0 takes on a logarithmic axis, beside the others."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from runner.analysis import Answer, Coupling, Sensitivity, Warmup
-from runner.figures import figure, is_number
-from runner.report.chart import is_guess
-from runner.report.findings import draw_sensitivity, draw_warmup
-from runner.report.maps import draw_map
-from runner.report.markup import Markup, name, tag
-from runner.report.slices import draw_collapse, draw_dots, draw_lines, draw_slices
-from runner.report.words import metric_title, place
-from runner.summary import Declared, Panel, near_optimal
+from thalweg.runner.analysis import Answer, Coupling, Sensitivity, Warmup
+from thalweg.runner.cells.cells import Declared, Panel, near_optimal
+from thalweg.runner.report.chart import is_guess
+from thalweg.runner.report.findings import draw_sensitivity, draw_warmup
+from thalweg.runner.report.maps import draw_map
+from thalweg.runner.report.markup import Markup, name, tag
+from thalweg.runner.report.slices import draw_collapse, draw_dots, draw_lines, draw_slices
+from thalweg.runner.report.words import metric_title, place
+from thalweg.runner.show.numbers import figure, is_number
 
 
 def draw_wide(answer: Answer) -> Markup:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from runner.canonical import Scalar
-from runner.figures import figure
-from runner.ramp import code, colour
-from runner.report.chart import LEFT, REACH, Frame, Scores, cross, dots, named_ends, path, runs, svg
-from runner.report.markup import Markup, join, px, tag
-from runner.report.ruler import Ruler, numbers
-from runner.report.words import Places, decay_key, metric_title, named_values, result, short_title, title
-from runner.summary import Cell, Declared, Panel
+from thalweg.runner.base.canonical import Scalar
+from thalweg.runner.cells.cells import Cell, Declared, Panel
+from thalweg.runner.report.chart import LEFT, REACH, Frame, Scores, cross, dots, named_ends, path, runs, svg
+from thalweg.runner.report.markup import Markup, join, px, tag
+from thalweg.runner.report.ruler import Ruler, numbers
+from thalweg.runner.report.words import Places, decay_key, metric_title, named_values, result, short_title, title
+from thalweg.runner.show.numbers import figure
+from thalweg.runner.show.ramp import code, colour
 
 WIDTH, HEIGHT = 400.0, 350.0
 HALF = HEIGHT / 2

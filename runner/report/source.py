@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from runner.analysis import Answer
-from runner.observation import Series
-from runner.summary import Declared
-from runner.table import Row
+from thalweg.runner.analysis import Answer
+from thalweg.runner.cells.cells import Declared
+from thalweg.runner.facts.observation import Series
+from thalweg.runner.facts.row import Row
 
 
 class Recorded(Declared, Protocol):

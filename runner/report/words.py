@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from runner.canonical import Scalar
-from runner.figures import count, figure, is_number, labels, short
-from runner.summary import Cell, Declared, Panel
+from thalweg.runner.base.canonical import Scalar
+from thalweg.runner.cells.cells import Cell, Declared, Panel
+from thalweg.runner.show.numbers import count, figure, is_number, labels, short
 
 TITLES = {
     "lr": "learning rate",

@@ -1,9 +1,18 @@
 """The store: one SQLite file that holds every study, trial and observation, and the only door to sqlite3.
 
 It knows neither torch nor hydra, and imports numpy only where a series is packed or unpacked.
+
+    store           opened, asked, written to, closed
+    records         what goes in and comes out
+    reading         every question, in SQL
+    writing         every change, in SQL
+    series          a series as compressed blobs
+    schema          ordered migrations
+    connection      how the file is opened
+    lock            one writer at a time
 """
 
-from runner.store.records import (
+from thalweg.runner.store.records import (
     BlockRecord,
     CohortRecord,
     Membership,
@@ -11,7 +20,7 @@ from runner.store.records import (
     StudySummary,
     TrialRecord,
 )
-from runner.store.store import Store
+from thalweg.runner.store.store import Store
 
 __all__ = [
     "BlockRecord",

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from runner.errors import SetupError, StoreError, ThalwegError
-from runner.store.schema import APPLICATION_ID, Migration, migrate
+from thalweg.runner.base.errors import SetupError, StoreError, ThalwegError
+from thalweg.runner.store.schema import APPLICATION_ID, Migration, migrate
 
 MAGIC = b"SQLite format 3\0"
 OLDEST_SQLITE = (3, 37)  # the first with STRICT tables

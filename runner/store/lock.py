@@ -10,7 +10,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from runner.errors import StoreError
+from thalweg.runner.base.errors import StoreError
 
 
 class Lock:

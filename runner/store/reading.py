@@ -10,10 +10,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from runner.choice import Choice
-from runner.errors import UsageError
-from runner.observation import Outcome, Series
-from runner.store.records import (
+from thalweg.runner.base.errors import UsageError
+from thalweg.runner.facts.choice import Choice
+from thalweg.runner.facts.observation import Outcome, Series
+from thalweg.runner.facts.row import Row, TrialStatus
+from thalweg.runner.store.records import (
     BlockRecord,
     CohortRecord,
     Membership,
@@ -21,9 +22,8 @@ from runner.store.records import (
     StudySummary,
     TrialRecord,
 )
-from runner.study import Analysis, Axis, Expectation
-from runner.table import Row, TrialStatus
-from runner.trial import SHOWN
+from thalweg.runner.study.study import Analysis, Axis, Expectation
+from thalweg.runner.study.trial import SHOWN
 
 OUTSIDE = "NOT (m.declared OR m.overridden)"
 OF_STUDY = "SELECT m.trial FROM members m JOIN studies s ON s.id = m.study WHERE s.name = :study"
@@ -174,7 +174,7 @@ def study_rows(db: sqlite3.Connection, name: str) -> list[Row]:
 
 def series(db: sqlite3.Connection, trial_id: str) -> dict[str, Series]:
     """Name -> series of one trial; empty if it has none."""
-    from runner.store.series import Packed, unpack  # numpy, which most reading verbs go without
+    from thalweg.runner.store.series import Packed, unpack  # numpy, which most reading verbs go without
 
     found = db.execute(
         "SELECT s.name, s.dtype, s.steps, s.points FROM series s JOIN trials t ON t.seq = s.trial"

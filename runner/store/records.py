@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from runner.canonical import Scalar
-from runner.choice import Layout
-from runner.observation import Outcome
-from runner.study import Analysis, Axis, Expectation
+from thalweg.runner.base.canonical import Scalar
+from thalweg.runner.facts.choice import Layout
+from thalweg.runner.facts.observation import Outcome
+from thalweg.runner.study.study import Analysis, Axis, Expectation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from runner.observation import Series
+from thalweg.runner.facts.observation import Series
 
 
 class Packed(NamedTuple):

@@ -11,18 +11,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from runner import __version__
-from runner.choice import Choice
-from runner.device import network_file_system
-from runner.errors import StoreError
-from runner.observation import Observations, Series
-from runner.store import reading, writing
-from runner.store.connection import explained, is_store, open_reading, open_writing
-from runner.store.lock import Lock
-from runner.store.records import CohortRecord, Membership, StudyRecord, StudySummary, TrialRecord
-from runner.store.schema import MIGRATIONS, Migration
-from runner.study import Member, Study
-from runner.table import Row, TrialStatus
+from thalweg.runner.base.errors import StoreError
+from thalweg.runner.base.version import __version__
+from thalweg.runner.facts.choice import Choice
+from thalweg.runner.facts.observation import Observations, Series
+from thalweg.runner.facts.row import Row, TrialStatus
+from thalweg.runner.machine.device import network_file_system
+from thalweg.runner.store import reading, writing
+from thalweg.runner.store.connection import explained, is_store, open_reading, open_writing
+from thalweg.runner.store.lock import Lock
+from thalweg.runner.store.records import CohortRecord, Membership, StudyRecord, StudySummary, TrialRecord
+from thalweg.runner.store.schema import MIGRATIONS, Migration
+from thalweg.runner.study.study import Member, Study
 
 Clock = Callable[[], datetime]
 

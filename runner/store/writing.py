@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from runner.choice import Choice
-from runner.observation import Observations, Outcome
-from runner.store.records import CohortRecord
-from runner.study import Member, Study
+from thalweg.runner.facts.choice import Choice
+from thalweg.runner.facts.observation import Observations, Outcome
+from thalweg.runner.store.records import CohortRecord
+from thalweg.runner.study.study import Member, Study
 
 Made = tuple[int, str, str]
 """What trained a trial and when: cohort, version of thalweg, time."""
@@ -238,7 +238,7 @@ def _completes(db: sqlite3.Connection, seq: int, observed: Observations) -> bool
 
 
 def _add_values(db: sqlite3.Connection, seq: int, observed: Observations) -> None:
-    from runner.store.series import pack  # numpy, which reading verbs go without
+    from thalweg.runner.store.series import pack  # numpy, which reading verbs go without
 
     db.executemany(
         "INSERT INTO metrics (trial, name, value) VALUES (?, ?, ?) ON CONFLICT (trial, name) DO NOTHING",

@@ -1,1 +1,10 @@
-"""What a study looks like in a terminal: text, tables, maps, progress. Knows no store, no verbs, no torch."""
+"""What a study looks like in a terminal: text, tables, maps, progress. Knows no store, no verbs, no torch.
+
+answer      the answer of a study
+verdict     answers in plain text
+map         the map of a panel
+decision    what to take, what to add
+listing     plans, studies, trials, options, checks
+progress    how a sweep goes
+text        text made fit for a terminal
+"""

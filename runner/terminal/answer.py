@@ -8,14 +8,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runner.analysis import Answer, Coupling
-from runner.analysis.study import GetSeries, findings
-from runner.figures import brief, count, figure, labels, leaf, short
-from runner.summary import Cell, Declared, Panel, panels
-from runner.table import Row
-from runner.terminal.map import draw
-from runner.terminal.text import clean, row, table
-from runner.terminal.verdict import looked_at, show_numbers, show_rows, show_verdicts
+from thalweg.runner.analysis import Answer, Coupling
+from thalweg.runner.analysis.study import GetSeries, findings
+from thalweg.runner.cells.cells import Cell, Declared, Panel, panels
+from thalweg.runner.facts.row import Row
+from thalweg.runner.show.numbers import brief, count, figure, labels, leaf, short
+from thalweg.runner.terminal.map import draw
+from thalweg.runner.terminal.text import clean, row, table
+from thalweg.runner.terminal.verdict import looked_at, show_numbers, show_rows, show_verdicts
 
 A_LINE_EACH = 4
 """From this many panels on, a study is shown as a line a panel."""

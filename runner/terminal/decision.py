@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from runner.canonical import Scalar
-from runner.decide import Bound, Choice, Move, Recommendation, difference
-from runner.figures import count, duration, figure, labels, leaf
-from runner.summary import Cell, Declared, Panel
-from runner.table import Row
-from runner.terminal.answer import looks, place
-from runner.terminal.text import clean, row, table
+from thalweg.runner.base.canonical import Scalar
+from thalweg.runner.cells.cells import Cell, Declared, Panel
+from thalweg.runner.decide import Bound, Choice, Move, Recommendation, difference
+from thalweg.runner.facts.row import Row
+from thalweg.runner.show.numbers import count, duration, figure, labels, leaf
+from thalweg.runner.terminal.answer import looks, place
+from thalweg.runner.terminal.text import clean, row, table
 
 LABEL = 8
 

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.text import Text
 
-from runner.figures import count, figure
-from runner.observation import Outcome
-from runner.plan import Plan
-from runner.summary import Cell, Declared, NearOptimal, Panel, near_optimal
-from runner.terminal.answer import interval, place
-from runner.terminal.text import clean, row, table
+from thalweg.runner.cells.cells import Cell, Declared, NearOptimal, Panel, near_optimal
+from thalweg.runner.facts.observation import Outcome
+from thalweg.runner.planning.plan import Plan
+from thalweg.runner.show.numbers import count, figure
+from thalweg.runner.terminal.answer import interval, place
+from thalweg.runner.terminal.text import clean, row, table
 
 SHOWN_CELLS = 12
 
@@ -166,7 +166,7 @@ def show_metrics(out: Console, metrics: Mapping[str, float]) -> None:
 
 
 def show_series(out: Console, series: Mapping[str, Any]) -> None:
-    """Print each series' length, ends and extremes; `series` maps names to runner.observation.Series."""
+    """Print each series' length, ends and extremes; `series` maps names to thalweg.runner.facts.observation.Series."""
     made = table("series", "points", "first", "last", "lowest", "highest", right={"points", "first", "last"})
     for name, one in sorted(series.items()):
         values = [float(value) for value in one.values]

@@ -1,6 +1,6 @@
 """The map of a panel: rows by columns of cell means, the best of each row marked, and beside it the ridge.
 
-Draws what runner.summary folded and runner.analysis found; decides nothing about results.
+Draws what thalweg.runner.cells.cells folded and thalweg.runner.analysis found; decides nothing about results.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from runner.analysis import Coupling
-from runner.canonical import Scalar
-from runner.figures import figure, is_number, labels, leaf
-from runner.ramp import shade
-from runner.summary import Cell, Panel
-from runner.terminal.text import clean
-from runner.terminal.verdict import decay
+from thalweg.runner.analysis import Coupling
+from thalweg.runner.base.canonical import Scalar
+from thalweg.runner.cells.cells import Cell, Panel
+from thalweg.runner.show.numbers import figure, is_number, labels, leaf
+from thalweg.runner.show.ramp import shade
+from thalweg.runner.terminal.text import clean
+from thalweg.runner.terminal.verdict import decay
 
 WIDE, NARROW = 6, 5
 """Characters of a cell, the gap before it and the place for its mark included."""

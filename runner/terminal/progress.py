@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from runner.figures import duration, figure
-from runner.terminal.text import clean
+from thalweg.runner.show.numbers import duration, figure
+from thalweg.runner.terminal.text import clean
 
 PLAIN_SECONDS = 10.0
 NARROW = 100

@@ -1,4 +1,4 @@
-"""Text made fit for a terminal: consoles and tables that show strings of users as runner.inert leaves them."""
+"""Text made fit for a terminal: consoles and tables, with users' strings as `thalweg.runner.show.inert` leaves them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runner.inert import clean as clean
-from runner.inert import clean_lines as clean_lines
+from thalweg.runner.show.inert import clean as clean
+from thalweg.runner.show.inert import clean_lines as clean_lines
 
 NARROWEST = 40
 

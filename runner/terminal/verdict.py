@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runner.analysis import Answer, Coupling, Finding, RowFit, Sensitivity, Warmup
-from runner.analysis.words import signed
-from runner.figures import count, figure, labels, short
-from runner.terminal.text import clean, row, table
+from thalweg.runner.analysis import Answer, Coupling, Finding, RowFit, Sensitivity, Warmup
+from thalweg.runner.analysis.words import signed
+from thalweg.runner.show.numbers import count, figure, labels, short
+from thalweg.runner.terminal.text import clean, row, table
 
 ROOMY = 120
 """From this many columns on there is room for the best cell."""

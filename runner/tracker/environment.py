@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from runner.settings import TrackerSettings
+from thalweg.runner.study.settings import TrackerSettings
 
 Mode = Literal["offline", "online", "disabled"]
 MODES: dict[str, Mode] = {

@@ -18,13 +18,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from runner.errors import ThalwegError
-from runner.settings import TrackerSettings
-from runner.tracker.environment import Mode, Surroundings, has_account, surroundings
-from runner.tracker.history import ExportTrial, fingerprint, run_content, run_id
-from runner.tracker.ledger import Entry, Ledger, LedgerBusy, ledger_path, read_ledger, writing
-from runner.tracker.runs import RunWriter, imported_within, run_writer
-from runner.tracker.upload import is_uploaded, upload
+from thalweg.runner.base.errors import ThalwegError
+from thalweg.runner.study.settings import TrackerSettings
+from thalweg.runner.tracker.environment import Mode, Surroundings, has_account, surroundings
+from thalweg.runner.tracker.history import ExportTrial, fingerprint, run_content, run_id
+from thalweg.runner.tracker.ledger import Entry, Ledger, LedgerBusy, ledger_path, read_ledger, writing
+from thalweg.runner.tracker.runs import RunWriter, imported_within, run_writer
+from thalweg.runner.tracker.upload import is_uploaded, upload
 
 MARK = "thalweg.json"
 RUN_FOLDER = re.compile(r"offline-run-\d{8}_\d{6}-([0-9a-f]{16})(?:-\d+)?")

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from runner.canonical import Scalar, tagged_hash
-from runner.observation import Outcome, Series
-from runner.trial import SHOWN
+from thalweg.runner.base.canonical import Scalar, tagged_hash
+from thalweg.runner.facts.observation import Outcome, Series
+from thalweg.runner.study.trial import SHOWN
 
 TAG_LIMIT = 64  # W&B refuses longer tags
 LABEL_LIMIT = 128  # and longer group, job type and project names

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from runner.tracker.environment import Surroundings, quiet_environment
-from runner.tracker.history import RunContent
+from thalweg.runner.tracker.environment import Surroundings, quiet_environment
+from thalweg.runner.tracker.history import RunContent
 
 SETTINGS: dict[str, Any] = {
     "console": "off",

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from runner.tracker.environment import upload_environment
+from thalweg.runner.tracker.environment import upload_environment
 
 PARALLEL = 8
 BATCH = 500  # folders a process: bounds the command line

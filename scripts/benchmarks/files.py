@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from runner.trial import Trial
+    from thalweg.runner.study.trial import Trial
 
 
 def write_files(folder: Path, trial: Trial) -> Path:
     """Write `data.npz` (x, y of train and validation), `rows.npy` `[T, B]`, and `init.npz`, weights in model order."""
     import torch
 
-    from runner.engine.streams import batch_indices
-    from runner.engine.workload import Workload, initialised
+    from thalweg.runner.engine.streams import batch_indices
+    from thalweg.runner.engine.workload import Workload, initialised
 
     config = trial.config
     workload = Workload.of(config, torch.device("cpu"))

@@ -48,7 +48,7 @@ def timed(command: Sequence[str], folder: Path, *paths: Path) -> tuple[Timing, s
     """
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("THALWEG_", "WANDB_"))}
-    modules = [*map(str, paths), str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]
+    modules = [*map(str, paths), str(ROOT / "src"), *filter(None, [kept.get("PYTHONPATH")])]
     done = subprocess.run(
         command,
         cwd=folder,

@@ -40,7 +40,7 @@ class Effort:
 
 def coupling(effort: Effort) -> Section:
     """The README's main command against the same trials in tuned solo loops."""
-    from runner.device import usable_cores
+    from thalweg.runner.machine.device import usable_cores
 
     words = ("smoke", "budget.steps=30", SAFETY) if effort.smoke else ("coupling", SAFETY)
     trials, cores = trials_of(words), usable_cores()
@@ -328,8 +328,8 @@ def environment() -> str:
 
     import torch
 
-    from runner import __version__
-    from runner.device import usable_cores
+    from thalweg.runner.base.version import __version__
+    from thalweg.runner.machine.device import usable_cores
 
     today = datetime.datetime.now(datetime.UTC).date()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"

@@ -17,7 +17,7 @@ from benchmarks.measure import COMPARED_STEPS, Losses, Run, Timing, timed
 from benchmarks.workloads import trials_of
 
 if TYPE_CHECKING:
-    from runner.trial import Trial
+    from thalweg.runner.study.trial import Trial
 
 HERE = Path(__file__).parent
 PYTHON = (sys.executable, "-P")
@@ -35,12 +35,12 @@ def through_the_command_line(words: Sequence[str], sample: Sequence[Trial] | Non
 
     Ends the benchmark if the store does not hold every trial with all its losses.
     """
-    from runner.store import Store
+    from thalweg.runner.store import Store
 
     trials = trials_of(words)
     with fresh() as folder:
         store = folder / "results" / "thalweg.sqlite"
-        timing, _ = timed([*PYTHON, "-m", "runner", "sweep", *words, "--yes", "--store", str(store)], folder)
+        timing, _ = timed([*PYTHON, "-m", "thalweg", "sweep", *words, "--yes", "--store", str(store)], folder)
         with Store.open(store) as opened:
             records = {record.trial_id: record for record in opened.export_rows()}
             missing = [trial for trial in trials if trial.id not in records]

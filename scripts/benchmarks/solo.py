@@ -18,14 +18,14 @@ import torch.nn.functional as F
 
 from benchmarks.measure import COMPARED_STEPS
 from benchmarks.workloads import trials_of
-from optim.build import multipliers
-from runner.engine.streams import batch_indices
-from runner.engine.workload import Workload, initialised
+from thalweg.optim.build import multipliers
+from thalweg.runner.engine.streams import batch_indices
+from thalweg.runner.engine.workload import Workload, initialised
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from runner.trial import Trial
+    from thalweg.runner.study.trial import Trial
 
 
 @dataclass

@@ -20,14 +20,14 @@ import torch
 from benchmarks.measure import COMPARED_STEPS, RTOL
 from benchmarks.solo import Solo
 from benchmarks.workloads import WORKLOADS, grid, trials_of
-from optim.adamw import AdamWRule
-from runner.engine.determinism import prepare
-from runner.engine.executors import EXECUTORS
-from runner.engine.inputs import Inputs
-from runner.engine.workload import Workload
+from thalweg.optim.adamw import AdamWRule
+from thalweg.runner.engine.determinism import prepare
+from thalweg.runner.engine.executors import EXECUTORS
+from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.workload import Workload
 
 if TYPE_CHECKING:
-    from runner.trial import Trial
+    from thalweg.runner.study.trial import Trial
 
 MOST_STEPS = 2000
 COMPILED_AT = (1, 8, 32, 64, 256)

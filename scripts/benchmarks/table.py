@@ -86,7 +86,7 @@ def lines_of(taken: Mapping[str, Sequence[Timing]], names: Mapping[str, str], ag
 
 def refused(declare: Callable[[], object]) -> str | None:
     """The sentence with which words are refused, or None if they mean something."""
-    from runner.errors import ThalwegError
+    from thalweg.runner.base.errors import ThalwegError
 
     try:
         declare()

@@ -10,11 +10,11 @@ import json
 import sys
 import time
 
-from runner import session
-from runner.config import Request, declare
-from runner.plan import make_plan
-from runner.store import Store
-from runner.study import expand
+from thalweg.runner.config import Request, declare
+from thalweg.runner.planning.plan import make_plan
+from thalweg.runner.store import Store
+from thalweg.runner.study.study import expand
+from thalweg.runner.train import session
 
 
 class Clock:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runner.trial import Trial
+    from thalweg.runner.study.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ WORKLOADS = (
 
 def trials_of(words: Sequence[str]) -> list[Trial]:
     """The distinct trials that some words declare. Raises ConfigError for words that mean nothing here."""
-    from runner.config import Request, declare
-    from runner.study import expand
+    from thalweg.runner.config import Request, declare
+    from thalweg.runner.study.study import expand
 
     members = expand(declare(Request(tuple(words))).study)
     return list({member.trial.id: member.trial for member in members}.values())

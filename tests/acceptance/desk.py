@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-THALWEG = [sys.executable, "-P", "-m", "runner"]
+THALWEG = [sys.executable, "-P", "-m", "thalweg"]
 SMALL = ("smoke", "budget.steps=40", "optimizer.lr=1/64..1/4:x4", "tracker=none")
 """168 short trainings in four panels."""
 
@@ -20,7 +20,7 @@ SMALL = ("smoke", "budget.steps=40", "optimizer.lr=1/64..1/4:x4", "tracker=none"
 def environment(**extra: str) -> dict[str, str]:
     """This process's environment with the clone first on the path and nothing of the user's choices."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("THALWEG", "WANDB"))}
-    return {**kept, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "80", **extra}
+    return {**kept, "PYTHONPATH": str(ROOT / "src"), "NO_COLOR": "1", "COLUMNS": "80", **extra}
 
 
 @dataclass

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from desk import THALWEG, Desk, environment
 
-from runner.cli import main
+from thalweg.runner.cli import main
 
 # (the command, words of the message that name what was seen, words that say what to do)
 REFUSED = [
@@ -177,7 +177,7 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_written(desk: 
 
 def test_a_closed_stdout_is_no_error_and_a_full_one_is_one_sentence(desk: Desk) -> None:
     for redirection, code in ((">&-", 0), ("2>&-", 0), ("<&-", 0), ("> /dev/full", 1)):
-        command = f'exec "{sys.executable}" -P -m runner config {redirection}'
+        command = f'exec "{sys.executable}" -P -m thalweg config {redirection}'
         done = subprocess.run(
             ["sh", "-c", command], cwd=desk.folder, env=environment(), capture_output=True, text=True, check=False
         )

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from desk import Desk
 
-from runner.cli import main
-from runner.decide import moves
-from runner.store import Store
-from runner.summary import panels
+from thalweg.runner.cells.cells import panels
+from thalweg.runner.cli import main
+from thalweg.runner.decide import moves
+from thalweg.runner.store import Store
 
 TINY = (
     *("optimizer=sgd", "optimizer.lr=1/256..1/4:x4", "optimizer.weight_decay=0,1e-4..1e-2:x10", "seed=0..1"),
@@ -130,8 +130,8 @@ def test_without_a_store_there_is_nothing_to_decide(tmp_path: Path, capsys, verb
 
 
 def test_a_study_that_was_never_trained_is_sent_to_sweep(tmp_path: Path, capsys) -> None:
-    from runner.config import Request, declare
-    from runner.study import expand
+    from thalweg.runner.config import Request, declare
+    from thalweg.runner.study.study import expand
 
     study = declare(Request(TINY)).study
     with Store.open(tmp_path / "s.sqlite", "write") as store:

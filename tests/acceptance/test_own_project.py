@@ -12,9 +12,9 @@ import pytest
 import torch
 from desk import Desk
 
-from data.arrange import ORDER, order
-from optim.schedule import warmup_cosine
-from runner.engine.streams import batch_indices, stream_key
+from thalweg.data.arrange import ORDER, order
+from thalweg.optim.schedule import warmup_cosine
+from thalweg.runner.engine.streams import batch_indices, stream_key
 
 FILES = {
     "thalweg.yaml": "config: settings\ncode: [autoenc]\nstudy: rates\nstore: out/trials.sqlite\n",

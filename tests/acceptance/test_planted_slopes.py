@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.analysis.study import findings
-from runner.cli import main
-from runner.store import Store
-from runner.summary import panels
+from thalweg.runner.analysis.study import findings
+from thalweg.runner.cells.cells import panels
+from thalweg.runner.cli import main
+from thalweg.runner.store import Store
 
 SMALLER = ("optimizer.lr=1/16..1/2:x2", "seed=0..1", "tracker=none", "launcher.workers=1")
 HALF_A_STEP = 0.5 * math.log(10) / 8

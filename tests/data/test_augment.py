@@ -7,8 +7,8 @@ from typing import get_args
 import pytest
 import torch
 
-from data.augment import DRAWS, Augment, crop, cutout, flip, mixup
-from data.schema import Augmentation
+from thalweg.data.augment import DRAWS, Augment, crop, cutout, flip, mixup
+from thalweg.data.schema import Augmentation
 
 B, C, SIDE, CLASSES = 6, 3, 16, 4
 ALL = tuple(DRAWS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import data.digits as module
+import thalweg.data.digits as module
 
 
 @pytest.mark.parametrize("found", [True, False])

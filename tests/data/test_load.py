@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.digits import digits
-from data.load import SOURCES, load_splits
-from data.mnist1d import mnist1d
-from data.schema import DATASETS
+from thalweg.data.digits import digits
+from thalweg.data.load import SOURCES, load_splits
+from thalweg.data.mnist1d import mnist1d
+from thalweg.data.schema import DATASETS
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"digits": (1000, 400, 397), "mnist1d": (1000, 2000, 2000)}
@@ -193,9 +193,9 @@ def test_equal_configurations_give_equal_bits_for_ever(name):
 
 PRINT_BITS = """
 import hashlib, sys
-from data import load_splits
-from data.mnist1d import mnist1d
-from data.schema import DATASETS
+from thalweg.data import load_splits
+from thalweg.data.mnist1d import mnist1d
+from thalweg.data.schema import DATASETS
 for name in ("digits", "mnist1d"):
     splits = load_splits(DATASETS[name](name=name, train_size=321, label_noise=0.4, split_seed=9))
     for part in (splits.train, splits.validation, splits.test):
@@ -211,7 +211,7 @@ def test_another_process_loads_the_same_bits_without_heavy_imports():
         for name in WHOLE
         for part in parts(splits_of(name, train_size=321, label_noise=0.4, split_seed=9))
     ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONHASHSEED": "1"}
     done = subprocess.run(
         [sys.executable, "-P", "-c", PRINT_BITS], env=environment, capture_output=True, text=True, check=False
     )

@@ -7,7 +7,7 @@ import random
 
 import numpy as np
 
-from data.mnist1d import mnist1d
+from thalweg.data.mnist1d import mnist1d
 
 # sha256 of the package's x and x_test in one float32 array, and of y and y_test as int64, little-endian.
 PACKAGE_X = "0b2b548d14a498bf71ce4d5e7df61d47851b3e5dd7e7f581a1011383cb03467c"

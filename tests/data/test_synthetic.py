@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data.load import load_splits
-from data.schema import DATASETS
+from thalweg.data.load import load_splits
+from thalweg.data.schema import DATASETS
 
 OPTIONS = {"teacher": {"features": 12, "hidden": 9, "classes": 5}, "noisy_regression": {"features": 12}}
 every_rule = pytest.mark.parametrize("name", OPTIONS)

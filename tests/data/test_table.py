@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data.load import load_splits
-from data.schema import TableConfig
-from runner.errors import ConfigError, SetupError
+from thalweg.data.load import load_splits
+from thalweg.data.schema import TableConfig
+from thalweg.runner.base.errors import ConfigError, SetupError
 
 ROWS = [(n, 1000 * n % 7, "abc"[n % 3], n % 3, n / 2) for n in range(40)]
 HEADER = "id,size,kind,number,weight"

@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from data.files import fingerprint
-from data.load import load_splits
-from data.schema import DATASETS
-from runner.errors import ConfigError
+from thalweg.data.files import fingerprint
+from thalweg.data.load import load_splits
+from thalweg.data.schema import DATASETS
+from thalweg.runner.base.errors import ConfigError
 
 SIZES = {"train_size": 20, "validation_size": 3, "test_size": 2}
 
@@ -118,4 +118,4 @@ def test_the_standard_library_is_read_where_it_is_installed():
     splits = load_splits(config(None, "stdlib", context=64, characters=128, train_size=200))
     assert splits.train.x.shape == (200, 64)
     assert (splits.train.x > 0).mean() > 0.99  # nearly all of it is among the 127 most frequent characters
-    assert "site-packages" not in str(sys.modules["data.files"].stdlib_files()[1])
+    assert "site-packages" not in str(sys.modules["thalweg.data.files"].stdlib_files()[1])

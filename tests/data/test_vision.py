@@ -8,11 +8,11 @@ import pickle
 import numpy as np
 import pytest
 
-import data.vision as module
-from data.files import IMAGES
-from data.load import load_splits
-from data.schema import DATASETS, ImageFolderConfig
-from runner.errors import ConfigError, SetupError
+import thalweg.data.vision as module
+from thalweg.data.files import IMAGES
+from thalweg.data.load import load_splits
+from thalweg.data.schema import DATASETS, ImageFolderConfig
+from thalweg.runner.base.errors import ConfigError, SetupError
 
 TRAIN, TEST = 120, 30
 rng = np.random.default_rng(0)

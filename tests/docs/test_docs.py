@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.config import Request, declare
-from runner.study import expand
+from thalweg.runner.config import Request, declare
+from thalweg.runner.study.study import expand
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -18,7 +18,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 def registered() -> list[str]:
     """Every verb that the program has."""
-    from runner.cli.app import app
+    from thalweg.runner.cli.app import app
 
     return [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
 
@@ -105,7 +105,7 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
 
 
 def test_the_version_stands_in_one_place() -> None:
-    from runner import __version__
+    from thalweg.runner.base.version import __version__
 
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert __version__ not in (ROOT / "pyproject.toml").read_text(encoding="utf-8")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-import optim
-from optim.scheduler import FORMS
-from optim.schema import Decay
+from thalweg import optim
+from thalweg.optim.scheduler import FORMS
+from thalweg.optim.schema import Decay
 
 TEXT = (Path(__file__).parents[2] / "docs" / "optim.md").read_text(encoding="utf-8")
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch.func import functional_call, grad, vmap
 
-from models.build import BUILDERS, build_model
-from models.extent import Extent
-from models.schema import MODELS
-from runner.errors import ConfigError
+from thalweg.models.build import BUILDERS, build_model
+from thalweg.models.extent import Extent
+from thalweg.models.schema import MODELS
+from thalweg.runner.base.errors import ConfigError
 
 BATCH, CONTEXT, TOKENS = 5, 9, 11
 IMAGE, VECTOR, TEXT, TWO = Extent((3, 8, 8), 10), Extent((12,), 10), Extent((CONTEXT,), TOKENS), Extent((2,), 2)
@@ -77,7 +77,7 @@ for case in CASES:
     built(case)
 assert not {"sympy", "torch._dynamo"} & sys.modules.keys()
 """
-    path = f"{Path(__file__).parents[2]}:{Path(__file__).parent}"
+    path = f"{Path(__file__).parents[2]}/src:{Path(__file__).parent}"
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], env={"PYTHONPATH": path}, capture_output=True, text=True, check=False
     )

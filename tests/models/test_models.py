@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-import data
-import models
-from models.build import build_model
-from models.extent import Extent
-from models.schema import MODELS
+from thalweg import data, models
+from thalweg.models.build import build_model
+from thalweg.models.extent import Extent
+from thalweg.models.schema import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
 INPUTS, OUTPUTS, BATCH = 12, 10, 7
@@ -159,12 +158,16 @@ def test_scale_invariant_logits_have_mean_zero_and_the_asked_spread():
 
 def test_the_packages_import_nothing_heavy_until_asked():
     code = (
-        "import sys, models, models.schema, data, data.schema\n"
+        "import sys\nfrom thalweg import data, models\nimport thalweg.data.schema, thalweg.models.schema\n"
         "heavy = {'torch', 'numpy', 'sklearn', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = subprocess.run(
-        [sys.executable, "-P", "-c", code], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-c", code],
+        env={"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from optim import decay_warning, suggest_warmup
-from optim.schema import AdamL2Config, AdamWConfig, LionConfig, SGDConfig
+from thalweg.optim import decay_warning, suggest_warmup
+from thalweg.optim.schema import AdamL2Config, AdamWConfig, LionConfig, SGDConfig
 
 RATES = {"beta1": 0.9, "beta2": 0.999}
 
@@ -64,7 +64,7 @@ def test_decay_of_a_whole_weight_a_step_is_warned_of():
 def test_the_warning_tells_what_an_optimizer_does():
     import torch
 
-    from optim import AdamW
+    from thalweg.optim import AdamW
 
     for strength, grows in ((0.5, False), (1.5, False), (2.5, True)):
         theta = torch.nn.Parameter(torch.ones(1))

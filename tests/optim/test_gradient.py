@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from optim.clip import clip_norm_, clip_value_
-from optim.sam import ascend_, ascent_scale, normed_vector
+from thalweg.optim.clip import clip_norm_, clip_value_
+from thalweg.optim.sam import ascend_, ascent_scale, normed_vector
 
 K, P = 4, 50
 RHO_K = torch.tensor([0.0, 0.05, 0.5, 2.0], dtype=torch.float64)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from optim import AdamW, Muon, MuonRule
-from optim.muon import orthogonal
+from thalweg.optim import AdamW, Muon, MuonRule
+from thalweg.optim.muon import orthogonal
 
 K, T = 4, 6
 SHAPES = [(7, 5), (3, 4, 2, 2), (6,), ()]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from optim import AdamL2, AdamW, Lion, Muon, SGDMomentum, decay_lists
-from optim.optimizer import BLOCK
+from thalweg.optim import AdamL2, AdamW, Lion, Muon, SGDMomentum, decay_lists
+from thalweg.optim.optimizer import BLOCK
 
 CLASSES = [SGDMomentum, AdamW, AdamL2, Lion, Muon]
 OPTIONS = {

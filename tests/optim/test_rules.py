@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from optim import (
+from thalweg.optim import (
     AdamL2,
     AdamL2Rule,
     AdamW,
@@ -21,7 +21,7 @@ from optim import (
     multipliers,
     rule_for,
 )
-from optim.schema import OPTIMIZERS, WarmupCosineConfig
+from thalweg.optim.schema import OPTIMIZERS, WarmupCosineConfig
 
 K, P, T = 5, 37, 12
 DECOUPLED = [("coupled", "before"), ("coupled", "after"), ("independent", "before"), ("independent", "after")]
@@ -270,8 +270,8 @@ def test_adam_l2_moves_a_silent_weight_alike_whatever_the_decay():
 
 def test_declaring_optimizers_loads_no_torch():
     program = (
-        "import sys, optim, optim.schema, optim.rule, optim.build, optim.schedule;"
+        "import sys; from thalweg.optim import schema, rule, build, schedule;"
         "assert 'torch' not in sys.modules;"
-        "from optim import AdamW, WarmupCosine; assert 'torch' in sys.modules"
+        "from thalweg.optim import AdamW, WarmupCosine; assert 'torch' in sys.modules"
     )
     subprocess.run([sys.executable, "-P", "-c", program], check=True)

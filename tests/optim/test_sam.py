@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from optim import SAM, AdamL2, AdamW, Lion, Muon, ScheduledLR, SGDMomentum
+from thalweg.optim import SAM, AdamL2, AdamW, Lion, Muon, ScheduledLR, SGDMomentum
 
 BASES = [
     (SGDMomentum, {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "nesterov": True}),

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optim import AdamW, ScheduledLR, SGDMomentum, WarmupCosine, multipliers, one_cycle, warmup_cosine, wsd
-from optim.schema import SCHEDULES, WarmupCosineConfig
+from thalweg.optim import AdamW, ScheduledLR, SGDMomentum, WarmupCosine, multipliers, one_cycle, warmup_cosine, wsd
+from thalweg.optim.schema import SCHEDULES, WarmupCosineConfig
 
 TABLE = [(200, 10, 0.0), (200, 0, 0.1), (7, 7, 0.5), (1, 0, 0.0), (1, 1, 0.0), (50, 49, 1.0)]
 

@@ -5,7 +5,7 @@ import pytest
 import reference
 import torch
 
-from optim import AdamL2, AdamW, Lion, SGDMomentum, WarmupCosine
+from thalweg.optim import AdamL2, AdamW, Lion, SGDMomentum, WarmupCosine
 
 STEPS = 50
 SHAPES = [(5, 7), (3,), (), (2, 3, 4)]

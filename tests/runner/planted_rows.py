@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from runner.observation import Outcome
-from runner.study import Analysis, Axis, Block, Expectation, Study
-from runner.table import Row
+from thalweg.runner.facts.observation import Outcome
+from thalweg.runner.facts.row import Row
+from thalweg.runner.study.study import Analysis, Axis, Block, Expectation, Study
 
 LR, WD, PRODUCT = "optimizer.lr", "optimizer.weight_decay", "lr_x_wd"
 LRS = tuple(2.0**k for k in range(-8, 4))

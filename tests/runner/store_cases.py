@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data.schema import DigitsConfig
-from models.schema import MLPConfig
-from optim.schema import SGDConfig, WarmupCosineConfig
-from runner.observation import Observations, Outcome, Series
-from runner.store import CohortRecord
-from runner.study import Analysis, Axis, Block, Expectation, Member, Study
-from runner.trial import Budget, Divergence, Trial, TrialConfig
+from thalweg.data.schema import DigitsConfig
+from thalweg.models.schema import MLPConfig
+from thalweg.optim.schema import SGDConfig, WarmupCosineConfig
+from thalweg.runner.facts.observation import Observations, Outcome, Series
+from thalweg.runner.store import CohortRecord
+from thalweg.runner.study.study import Analysis, Axis, Block, Expectation, Member, Study
+from thalweg.runner.study.trial import Budget, Divergence, Trial, TrialConfig
 
 
 def make_trial(seed=0, lr=0.1, hidden=(8,)):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from runner.requirements import from_pyproject, split, unmet
+from thalweg.runner.machine.requirements import from_pyproject, split, unmet
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = (ROOT / "requirements.lock").read_text()

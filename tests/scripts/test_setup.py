@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("conf", "data", "models", "optim", "runner")
 TOOLS = ["sh", "cat", "cmp", "dirname", "head", "ln", "mkdir", "readlink", "rm", "touch"]
 
 # Answers as uv does, notes each call, and makes an interpreter that tells how it was called.
@@ -45,9 +46,11 @@ class Clone:
         for path in (self.root, self.bin, self.home):
             path.mkdir()
         shutil.copytree(ROOT / "scripts", self.root / "scripts")
-        (self.root / "runner").mkdir()
-        for name in ("runner/__init__.py", "runner/place.py", "runner/errors.py", "runner/requirements.py"):
-            shutil.copy(ROOT / name, self.root / name)
+        shutil.copytree(ROOT / "src", self.root / "src", symlinks=True)
+        for name in FOLDERS:
+            (self.root / name).mkdir()
+            (self.root / name / "__init__.py").touch()
+        shutil.copytree(ROOT / "runner/machine", self.root / "runner/machine")
         for name in ("requirements.lock", "pyproject.toml"):
             shutil.copy(ROOT / name, self.root / name)
         for tool in TOOLS:
@@ -58,7 +61,10 @@ class Clone:
         self.python3(f'exec {shlex.quote(sys.executable)} "$@"')
         program(self.bin / "uv", UV)
         self.venv = self.root / ".venv"
-        self.stamp = self.venv / "requirements.lock"
+        self.stamp = self.venv / "made-from"
+
+    def made_from(self):
+        return b"".join((self.root / name).read_bytes() for name in ("requirements.lock", "pyproject.toml"))
 
     def python3(self, body):
         program(self.bin / "python3", f"#!/bin/sh\n{body}\n")
@@ -116,16 +122,46 @@ def test_arguments_folder_process_and_exit_status_pass_through(clone):
     pid, folder, path, *arguments = told.splitlines()
     assert int(pid) == process.pid  # replaced, not wrapped: signals reach it
     assert folder == str(clone.home)
-    assert path == f"{clone.root}:theirs"
-    assert arguments == ["-P", "-m", "runner", "sweep", "a b", "c=*"]
+    assert path == f"{clone.root}/src:theirs"
+    assert arguments == ["-P", "-m", "thalweg", "sweep", "a b", "c=*"]
     assert process.returncode == 7
+
+
+def test_a_checkout_without_links_is_refused_and_what_is_said_mends_it(clone):
+    """As git makes it with core.symlinks=false: src/thalweg/runner is a file that says ../../runner."""
+    git = ["git", "-C", str(clone.root), "-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    for words in (["init"], ["add", "."], ["commit", "-m", "all"], ["config", "core.symlinks", "false"]):
+        subprocess.run([*git, *words], check=True, capture_output=True)
+    for name in FOLDERS:
+        (clone.root / "src/thalweg" / name).unlink()
+    subprocess.run([*git, "checkout", "--", "src"], check=True, capture_output=True)
+    assert (clone.root / "src/thalweg/runner").read_text() == "../../runner"
+    for words in ({}, {"THALWEG_PYTHON": sys.executable}):
+        refused = clone.call("ls", **words)
+        assert refused.returncode == 2
+        assert len(refused.err.splitlines()) == 1
+        assert clone.installs() == []
+    first, second = (part.split(",")[0] for part in refused.err.split("; ")[1].split("then "))
+    for said in (first, second):
+        subprocess.run([*git, *said.split()[1:]], check=True, capture_output=True)
+    assert clone.call("ls").returncode == 7
+
+
+def test_the_command_says_the_same_where_it_was_installed_from_such_a_checkout(clone):
+    (clone.root / "src/thalweg/runner").unlink()
+    (clone.root / "src/thalweg/runner").write_text("../../runner")
+    command = [sys.executable, "-P", "-m", "thalweg", "ls"]
+    done = subprocess.run(command, env={"PYTHONPATH": str(clone.root / "src")}, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("thalweg: src/thalweg/runner is not a link to ../../runner")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_linked_script_finds_its_clone(clone):
     link = clone.bin / "thalweg"
     link.symlink_to(clone.root / "scripts/thalweg")
     told = subprocess.run([link], env=clone.environ(), capture_output=True, text=True)
-    assert told.stdout.splitlines()[2] == str(clone.root)
+    assert told.stdout.splitlines()[2] == f"{clone.root}/src"
 
 
 def test_every_script_goes_through_the_same_set_up(clone):
@@ -169,14 +205,15 @@ def test_a_half_made_environment_is_made_again(clone):
     assert not (clone.venv / "lib/half").exists()
 
 
-def test_a_changed_lock_updates_the_environment_in_place(clone):
+@pytest.mark.parametrize("changed", ["requirements.lock", "pyproject.toml"])
+def test_a_change_of_what_it_is_made_from_updates_the_environment_in_place(clone, changed):
     clone.call()
     (clone.venv / "theirs").touch()
-    with (clone.root / "requirements.lock").open("a") as lock:
-        lock.write("# changed\n")
+    with (clone.root / changed).open("a") as file:
+        file.write("# changed\n")
     assert "bringing" in clone.call().err
     assert (clone.venv / "theirs").exists()
-    assert clone.stamp.read_bytes() == (clone.root / "requirements.lock").read_bytes()
+    assert clone.stamp.read_bytes() == clone.made_from()
 
 
 def test_a_dangling_interpreter_is_replaced(clone):
@@ -204,7 +241,7 @@ def test_a_second_set_up_waits_for_the_first(clone):
         clone.python3("exit 99")  # whatever the second does from here on, it needs no installing
         (clone.venv / "bin").mkdir()
         program(clone.venv / "bin/python", TOLD)
-        shutil.copy(clone.root / "requirements.lock", clone.stamp)
+        clone.stamp.write_bytes(clone.made_from())
     second.communicate(timeout=30)
     assert second.returncode == 7
     assert clone.installs() == []
@@ -308,7 +345,7 @@ def test_an_existing_environment_is_checked_and_never_changed(clone):
 def test_an_existing_environment_that_fits_is_used(clone):
     requires(clone, "numpy>=1.26")
     python = program(
-        clone.bin / "own", f'#!/bin/sh\n[ "$3" = runner ] && exit 5\nexec {shlex.quote(sys.executable)} "$@"\n'
+        clone.bin / "own", f'#!/bin/sh\n[ "$3" = thalweg ] && exit 5\nexec {shlex.quote(sys.executable)} "$@"\n'
     )
     assert clone.call("ls", THALWEG_PYTHON=str(python)).returncode == 5
     assert not clone.venv.exists()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from runner.analysis import Results
+from thalweg.runner.analysis import Results
 
 ROOT = Path(__file__).resolve().parents[3]
 calibrate = runpy.run_path(str(ROOT / "scripts" / "calibrate.py"))

@@ -1,6 +1,6 @@
 """What can be read off an answer."""
 
-from runner.analysis import Coupling, Expected, Finding, RowFit
+from thalweg.runner.analysis import Coupling, Expected, Finding, RowFit
 
 
 def coupling(slope, *rows, expect=None):

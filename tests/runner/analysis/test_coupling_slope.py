@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tables import planted, shrinking_weight, with_losses
 
-from runner.analysis import Expected, Results, coupling
-from runner.analysis.rows import Drop
+from thalweg.runner.analysis import Expected, Results, coupling
+from thalweg.runner.analysis.rows import Drop
 
 SLOPES = (-2.0, -1.0, -0.5, 0.0, 1.0)
 

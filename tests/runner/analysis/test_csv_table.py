@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from runner.analysis import coupling
-from runner.analysis.csv_table import read
-from runner.errors import UsageError
+from thalweg.runner.analysis import coupling
+from thalweg.runner.analysis.csv_table import read
+from thalweg.runner.base.errors import UsageError
 
 COLUMNS = {"lr": "lr", "wd": "decay", "loss": "val", "seed": "seed"}
 TABLE = "decay,lr,note,seed,val\n0.1,1e-3,a,0,.5\n0,1e-3,b,one,nan\n0.2,0.01,,0,INF\n0.2,0.01,,one,\n0.2,0.1,x,0,1e31\n"

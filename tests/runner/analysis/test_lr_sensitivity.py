@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from runner.analysis import Results, sensitivity
-from runner.errors import UsageError
+from thalweg.runner.analysis import Results, sensitivity
+from thalweg.runner.base.errors import UsageError
 
 LRS = 2.0 ** np.arange(-4, 5)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from runner.analysis import Results, warmup
+from thalweg.runner.analysis import Results, warmup
 
 LRS, WARMUPS, SEEDS = 2.0 ** np.arange(-4, 4), np.array([0.0, 2, 4, 8, 16]), (0, 1, 2)
 

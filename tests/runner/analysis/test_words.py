@@ -2,8 +2,8 @@
 
 import pytest
 
-from runner.analysis import Finding
-from runner.analysis.words import say
+from thalweg.runner.analysis import Finding
+from thalweg.runner.analysis.words import say
 
 
 def said(estimate, low, high):

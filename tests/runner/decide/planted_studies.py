@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from runner.config import Request, declare
-from runner.observation import Outcome
-from runner.study import Member, Study, expand
-from runner.summary import panels
-from runner.table import Row
+from thalweg.runner.cells.cells import panels
+from thalweg.runner.config import Request, declare
+from thalweg.runner.facts.observation import Outcome
+from thalweg.runner.facts.row import Row
+from thalweg.runner.study.study import Member, Study, expand
 
 GRID = ("optimizer=sgd", "optimizer.lr=1/64..4:x4", "optimizer.weight_decay=0,1e-5..1e-1:1/dec", "seed=0..2")
 LR, WD = "optimizer.lr", "optimizer.weight_decay"

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.decide.ladder import between, beyond, is_logarithmic, ladder, typed
-from runner.observation import Outcome
-from runner.ranges import parse_range
-from runner.summary import Cell
-from runner.table import Row
+from thalweg.runner.cells.cells import Cell
+from thalweg.runner.decide.ladder import between, beyond, is_logarithmic, ladder, typed
+from thalweg.runner.facts.observation import Outcome
+from thalweg.runner.facts.row import Row
+from thalweg.runner.study.ranges import parse_range
 
 
 def cell(key, value, loss=1.0):

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from planted_studies import GRID, LR, WD, bowl, declared, panels_of, row_of, rows_of
 
-from runner.decide import moves, unfinished
-from runner.study import Analysis, expand
-from runner.summary import near_optimal, panels
-from runner.trial import Trial
+from thalweg.runner.cells.cells import near_optimal, panels
+from thalweg.runner.decide import moves, unfinished
+from thalweg.runner.study.study import Analysis, expand
+from thalweg.runner.study.trial import Trial
 
 COUPLING = (Analysis("coupling", LR, WD),)
 
@@ -139,7 +139,7 @@ def test_a_new_point_is_the_trial_that_a_declaration_of_it_would_be():
 
 
 def test_derived_keys_are_computed_anew():
-    from runner.config import Request, declare
+    from thalweg.runner.config import Request, declare
 
     study = replace(declare(Request(("smoke",))).study, analyses=())
     members = [m for m in expand(study) if m.block == "scale-inv. AdamW"]

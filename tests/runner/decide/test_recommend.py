@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from planted_studies import GRID, LR, WD, bowl, declared, panels_of, rows_of
 
-from runner.decide import on_validation, recommend
-from runner.summary import panels
+from thalweg.runner.cells.cells import panels
+from thalweg.runner.decide import on_validation, recommend
 
 
 def all_recommended(study, rows):

@@ -8,11 +8,11 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from runner.engine.cohort import Cohort, train
-from runner.engine.determinism import prepare
-from runner.engine.workload import Workload
-from runner.observation import Observations
-from runner.trial import Trial, TrialConfig
+from thalweg.runner.engine.cohort import Cohort, train
+from thalweg.runner.engine.determinism import prepare
+from thalweg.runner.engine.workload import Workload
+from thalweg.runner.facts.observation import Observations
+from thalweg.runner.study.trial import Trial, TrialConfig
 
 ADAPTER = TypeAdapter(TrialConfig)
 OPTIMIZERS = {

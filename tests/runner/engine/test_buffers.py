@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from runner.engine.evaluate import evaluate
-from runner.engine.executors import EXECUTORS
-from runner.engine.inputs import Inputs
-from runner.engine.state import State
-from runner.engine.workload import Workload
+from thalweg.runner.engine.evaluate import evaluate
+from thalweg.runner.engine.executors import EXECUTORS
+from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.state import State
+from thalweg.runner.engine.workload import Workload
 
 CPU = torch.device("cpu")
 EXECUTED = ("loop", "vmap", "traced")
@@ -47,7 +47,7 @@ class Odd(nn.Module):
 @pytest.fixture(autouse=True)
 def _odd(monkeypatch) -> None:
     monkeypatch.setattr(
-        "runner.engine.workload.build_model", lambda config, extent: Odd(extent.features, extent.outputs)
+        "thalweg.runner.engine.workload.build_model", lambda config, extent: Odd(extent.features, extent.outputs)
     )
 
 
@@ -108,7 +108,7 @@ def test_measuring_changes_neither_buffers_nor_weights(grid_of, train_all, execu
 
 def test_a_measurement_that_fails_leaves_the_model_in_training(trial_of, monkeypatch) -> None:
     workload = Workload.of(trial_of().config, CPU)
-    monkeypatch.setattr("runner.engine.task.Classification.sums", lambda *_: 1 / 0)
+    monkeypatch.setattr("thalweg.runner.engine.task.Classification.sums", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         evaluate(workload, workload.start([trial_of()]), "val", "vmap")
     assert workload.module.training

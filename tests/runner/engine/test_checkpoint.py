@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from runner.engine import cohort as module
-from runner.engine.checkpoint import Checkpoint
-from runner.engine.cohort import Cohort, Keeping, train
-from runner.engine.workload import Workload
+from thalweg.runner.engine import cohort as module
+from thalweg.runner.engine.checkpoint import Checkpoint
+from thalweg.runner.engine.cohort import Cohort, Keeping, train
+from thalweg.runner.engine.workload import Workload
 
 
 def kept(cohort: Cohort, workload: Workload) -> tuple[list, list[Checkpoint]]:

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from runner.choice import Choice, layout_for
-from runner.engine import choose as module
-from runner.engine.choose import Question, choose
-from runner.engine.workload import Workload
+from thalweg.runner.engine import choose as module
+from thalweg.runner.engine.choose import Question, choose
+from thalweg.runner.engine.workload import Workload
+from thalweg.runner.facts.choice import Choice, layout_for
 
 MINUTE = {"loop": 1e-3, "traced": 4e-4, "vmap": 5e-4, "compiled": 2e-4}
 """Seconds of a step of one trial."""
@@ -43,7 +43,7 @@ def clock(monkeypatch):
 @pytest.fixture
 def model_is(monkeypatch):
     def use(model: type[torch.nn.Module]) -> None:
-        build = "runner.engine.workload.build_model"
+        build = "thalweg.runner.engine.workload.build_model"
         monkeypatch.setattr(build, lambda config, extent: model(extent.features, extent.outputs))
 
     return use

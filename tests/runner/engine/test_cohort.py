@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from runner.engine.cohort import Cohort, evaluation_steps, train
-from runner.engine.state import weight_hash
-from runner.engine.workload import Workload
+from thalweg.runner.engine.cohort import Cohort, evaluation_steps, train
+from thalweg.runner.engine.state import weight_hash
+from thalweg.runner.engine.workload import Workload
 
 
 def test_a_finished_trial_has_every_loss_and_all_final_metrics(trial_of, train_all) -> None:

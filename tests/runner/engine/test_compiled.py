@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from runner.engine.choose import compiler_found
-from runner.engine.cohort import Cohort, Keeping, train
-from runner.engine.seating import seats
-from runner.engine.workload import Workload
+from thalweg.runner.engine.choose import compiler_found
+from thalweg.runner.engine.cohort import Cohort, Keeping, train
+from thalweg.runner.engine.seating import seats
+from thalweg.runner.engine.workload import Workload
 
 pytestmark = pytest.mark.skipif(not compiler_found(), reason="NOT RUN: needs a C++ compiler")
 CPU = torch.device("cpu")

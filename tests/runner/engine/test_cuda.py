@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from runner.engine.cohort import Cohort, Keeping, train
-from runner.engine.executors import EXECUTORS
-from runner.engine.inputs import Inputs
-from runner.engine.workload import Workload
+from thalweg.runner.engine.cohort import Cohort, Keeping, train
+from thalweg.runner.engine.executors import EXECUTORS
+from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.workload import Workload
 
 pytestmark = pytest.mark.gpu
 FUSED = ("vmap", "traced", "graphed")

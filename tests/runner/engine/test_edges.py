@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from runner.engine import cohort as module
-from runner.engine.cohort import Cohort, evaluation_steps, train
-from runner.engine.evaluate import evaluate
-from runner.engine.workload import Workload
+from thalweg.runner.engine import cohort as module
+from thalweg.runner.engine.cohort import Cohort, evaluation_steps, train
+from thalweg.runner.engine.evaluate import evaluate
+from thalweg.runner.engine.workload import Workload
 
 both = pytest.mark.parametrize("executor", ["loop", "vmap", "traced"])
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from data.splits import Pixels, Split, Splits
-from runner.engine.examples import Examples, on_device
+from thalweg.data.splits import Pixels, Split, Splits
+from thalweg.runner.engine.examples import Examples, on_device
 
 CPU = torch.device("cpu")
 N = 20
@@ -72,7 +72,7 @@ def test_data_that_a_gpu_cannot_hold_is_streamed_with_the_same_batches(monkeypat
         pytest.skip("NOT RUN: needs a CUDA device")
     gpu, splits = torch.device("cuda"), CASES["pixels"][0]
     held = on_device(splits, gpu, torch.float32)["train"]
-    monkeypatch.setattr("runner.engine.examples.RESIDENT_SHARE", 0.0)
+    monkeypatch.setattr("thalweg.runner.engine.examples.RESIDENT_SHARE", 0.0)
     streamed: Examples = on_device(splits, gpu, torch.float32)["train"]
     assert (held.home.type, streamed.home.type) == ("cuda", "cpu")
     rows = torch.tensor([3, 1, 4])

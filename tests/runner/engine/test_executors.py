@@ -10,11 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.schema import CNNConfig
-from optim.schedule import warmup_cosine
-from runner.engine.streams import batch_indices
-from runner.engine.workload import Workload, initialised
-from runner.trial import Trial
+from thalweg.models.schema import CNNConfig
+from thalweg.optim.schedule import warmup_cosine
+from thalweg.runner.engine.streams import batch_indices
+from thalweg.runner.engine.workload import Workload, initialised
+from thalweg.runner.study.trial import Trial
 
 CASES = [(optimizer, model) for optimizer in ("sgd", "adamw", "adam_l2") for model in ("mlp", "mlp_scale_invariant")]
 

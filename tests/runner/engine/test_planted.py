@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from data.load import load_splits
-from data.schema import PlantedConfig
-from models.schema import PlantedConfig as PlantedModel
-from runner.engine.executors import EXECUTORS
-from runner.engine.inputs import Inputs
-from runner.engine.workload import Workload
-from runner.trial import Trial
+from thalweg.data.load import load_splits
+from thalweg.data.schema import PlantedConfig
+from thalweg.models.schema import PlantedConfig as PlantedModel
+from thalweg.runner.engine.executors import EXECUTORS
+from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.workload import Workload
+from thalweg.runner.study.trial import Trial
 
 STEPS, WARMUP, TARGET = 200, 10, 0.3
 PRODUCT, PRODUCT_WITH_MOMENTUM = 0.01186746395, 0.001163762668

@@ -11,13 +11,13 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from data.load import load_splits
-from data.schema import DATASETS
-from models.schema import MODELS
-from runner.engine.evaluate import evaluate
-from runner.engine.workload import Workload
-from runner.errors import ConfigError
-from runner.trial import Trial, TrialConfig
+from thalweg.data.load import load_splits
+from thalweg.data.schema import DATASETS
+from thalweg.models.schema import MODELS
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.engine.evaluate import evaluate
+from thalweg.runner.engine.workload import Workload
+from thalweg.runner.study.trial import Trial, TrialConfig
 
 ADAPTER = TypeAdapter(TrialConfig)
 CPU = torch.device("cpu")
@@ -76,7 +76,7 @@ def test_evaluation_is_the_mean_over_the_split_however_it_is_cut(trial_of, text,
     trials = trials_of(trial_of, case, text)
     workload = Workload.of(trials[0].config, CPU)
     whole = evaluate(workload, workload.start(trials), "val", "vmap")
-    monkeypatch.setattr("runner.engine.evaluate.CHUNK", 7)
+    monkeypatch.setattr("thalweg.runner.engine.evaluate.CHUNK", 7)
     for name, values in evaluate(workload, workload.start(trials), "val", "vmap").items():
         torch.testing.assert_close(values, whole[name], rtol=1e-10, atol=1e-12)
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from optim.schedule import warmup_cosine
-from runner.engine.streams import batch_indices
-from runner.engine.workload import Workload, initialised
+from thalweg.optim.schedule import warmup_cosine
+from thalweg.runner.engine.streams import batch_indices
+from thalweg.runner.engine.workload import Workload, initialised
 
 STEPS = 20
 FUSED = ("vmap", "traced")

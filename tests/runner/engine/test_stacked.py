@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from runner.engine import stacked
-from runner.engine.recording import Recording
+from thalweg.runner.engine import stacked
+from thalweg.runner.engine.recording import Recording
 
 K, B = 3, 5
 

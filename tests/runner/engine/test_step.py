@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from runner.engine.inputs import Inputs
-from runner.engine.step import train_step
-from runner.engine.workload import Workload
+from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.step import train_step
+from thalweg.runner.engine.workload import Workload
 
 LARGE = 3e38
 """Two of them add up to more than float32 holds."""
@@ -38,7 +38,7 @@ def test_asking_the_lanes_changes_nothing(trial_of, middle: str, monkeypatch) ->
     loss_K, norm_K, limit_K, alive_K = map(
         torch.tensor, zip(*(LANES[n] for n in ("sound", middle, "sound")), strict=True)
     )
-    monkeypatch.setattr("runner.engine.step.norm_of", lambda grad_KP: norm_K)
+    monkeypatch.setattr("thalweg.runner.engine.step.norm_of", lambda grad_KP: norm_K)
 
     def gradient(state, feed):
         return loss_K.clone(), torch.ones_like(state.theta), {}

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from runner.engine.choose import Question, choose
-from runner.engine.inputs import Inputs
-from runner.engine.recording import Recording
-from runner.engine.seating import spare_lanes
-from runner.engine.workload import Workload
+from thalweg.runner.engine.choose import Question, choose
+from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.recording import Recording
+from thalweg.runner.engine.seating import spare_lanes
+from thalweg.runner.engine.workload import Workload
 
 CPU = torch.device("cpu")
 FUSED = ("vmap", "traced")
@@ -59,7 +59,7 @@ class Smooth(nn.Module):
 @pytest.fixture
 def model_is(monkeypatch):
     def use(model: type[nn.Module]) -> None:
-        build = "runner.engine.workload.build_model"
+        build = "thalweg.runner.engine.workload.build_model"
         monkeypatch.setattr(build, lambda config, extent: model(extent.features, extent.outputs))
 
     return use
@@ -178,7 +178,7 @@ def test_what_a_recording_would_leave_out_is_not_recorded(model_is, trial_of, tr
     for name in ("loop", "traced"):
         usual = train_all(trials[:1], name)
         with monkeypatch.context() as patch:
-            patch.setattr("runner.engine.executors.recorded", lambda workload, name, gradient, *_: gradient())
+            patch.setattr("thalweg.runner.engine.executors.recorded", lambda workload, name, gradient, *_: gradient())
             assert train_all(trials[:1], name)[0].weight_hash == usual[0].weight_hash
 
 

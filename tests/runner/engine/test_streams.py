@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.engine.streams import batch_indices, stream_key
+from thalweg.runner.engine.streams import batch_indices, stream_key
 
 
 @settings(deadline=None)

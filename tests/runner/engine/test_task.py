@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.func import vmap
 
-from data.schema import MEASURES
-from runner.engine.task import BINS, TASKS, Own, cross_entropy
+from thalweg.data.schema import MEASURES
+from thalweg.runner.engine.task import BINS, TASKS, Own, cross_entropy
 
 K, B, C, L = 3, 40, 5, 6
 

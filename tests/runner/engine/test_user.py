@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from data.splits import Splits
-from models.extent import Extent
-from runner.engine.own import own_model, own_splits
-from runner.engine.user import resolved
-from runner.errors import ConfigError
-from runner.target import DatasetTarget, ModelTarget
+from thalweg.data.splits import Splits
+from thalweg.models.extent import Extent
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.engine.own import own_model, own_splits
+from thalweg.runner.engine.user import resolved
+from thalweg.runner.study.target import DatasetTarget, ModelTarget
 
 IMAGES = Extent((3, 32, 32), 10)
 ROWS = Extent((4,), 3)
@@ -145,7 +145,8 @@ def broken(path, **arguments):
      "torch.nn.modules.module.torch.hub.load", "torch.nn.modules.module.warnings.warn",
      "torch.nn.functional.torch.load",
      "torchvision.models._api.sys.exit", "torchvision.datasets.utils.download_url",
-     "models.build.build_model", "data.load.load_splits", "models.build.torch.load",
+     "thalweg.models.build.build_model", "thalweg.data.load.load_splits",
+     "thalweg.models.build.torch.load", "thalweg.runner.cli.main", "models.mlp.MLP", "data.load.load_splits",
      "usernets.Plain", "usernets.small", "usernets.canary", "usernets.canary.append",
      "usernets.Net.__init__.__globals__", "usernets.Net.__subclasses__"],
 )  # fmt: skip
@@ -163,7 +164,7 @@ def test_no_refusal_called_anything():
     ("role", "path"),
     [("model", "torch.nn.Linear"), ("model", "torch.nn.modules.linear.Linear"),
      ("model", "torchvision.models.resnet18"),
-     ("model", "torchvision.models.VisionTransformer"), ("model", "models.mlp.MLP"), ("model", "usernets.Net"),
+     ("model", "torchvision.models.VisionTransformer"), ("model", "thalweg.models.mlp.MLP"), ("model", "usernets.Net"),
      ("model", "usernets.make"), ("model", "usernets.anonymous"), ("dataset", "usernets.Pairs"),
      ("dataset", "usernets.rows"), ("dataset", "torchvision.datasets.FakeData"), ("loss", "usernets.number"),
      ("loss", "torch.nn.functional.cross_entropy"), ("metric", "usernets.number")],

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from data.schema import TaskConfig
-from runner.engine.cohort import Cohort, train
-from runner.engine.workload import Workload
-from runner.errors import ConfigError
-from runner.trial import Trial
+from thalweg.data.schema import TaskConfig
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.engine.cohort import Cohort, train
+from thalweg.runner.engine.workload import Workload
+from thalweg.runner.study.trial import Trial
 
 
 def smoothed(trial: Trial, by: float) -> Trial:
@@ -57,7 +57,7 @@ def test_augmentation_is_of_the_seed_and_of_nothing_else(trial_of, train_all) ->
 
 
 def test_a_model_whose_outputs_do_not_fit_is_refused_before_it_trains(trial_of, monkeypatch) -> None:
-    monkeypatch.setattr("runner.engine.workload.build_model", lambda config, extent: torch.nn.Flatten())
+    monkeypatch.setattr("thalweg.runner.engine.workload.build_model", lambda config, extent: torch.nn.Flatten())
     with pytest.raises(ConfigError, match=r"outputs of shape \[2, 64\] for 2 examples.*expected one tensor.*\[2, 10\]"):
         Workload.of(trial_of().config, torch.device("cpu"))
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import planted_rows as planted
 
-from runner.analysis import (
+from thalweg.runner.analysis import (
     Coupling,
     Curve,
     Edge,
@@ -23,10 +23,10 @@ from runner.analysis import (
     WarmupLevel,
     WarmupNeed,
 )
-from runner.observation import Outcome, Series
-from runner.report import Source, Trained
-from runner.study import Axis, Block, Expectation, Study
-from runner.table import Row
+from thalweg.runner.facts.observation import Outcome, Series
+from thalweg.runner.facts.row import Row
+from thalweg.runner.report import Source, Trained
+from thalweg.runner.study.study import Axis, Block, Expectation, Study
 
 NOW = datetime(2026, 3, 5, 14, 7, tzinfo=UTC)
 EVIL = (

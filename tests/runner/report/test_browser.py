@@ -10,7 +10,7 @@ import pytest
 from chromium import Chromium, Tab, found
 from sources import EVIL, NOW, source
 
-from runner.report import write
+from thalweg.runner.report import write
 
 pytestmark = pytest.mark.skipif(found() is None, reason="NOT RUN: needs a browser (Debian: apt install chromium)")
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.observation import Series
-from runner.report.curves import LETTERS, LEVELS, MISSING, chosen_series, pack, points_for
+from thalweg.runner.facts.observation import Series
+from thalweg.runner.report.curves import LETTERS, LEVELS, MISSING, chosen_series, pack, points_for
 
 
 def unpacked(curves, trial):

@@ -13,8 +13,8 @@ from itertools import pairwise
 import pytest
 from sources import EVIL, NOW, answer, sensitivity_source, source, warmup_source
 
-from runner.report import file_name, page
-from runner.study import Axis
+from thalweg.runner.report import file_name, page
+from thalweg.runner.study.study import Axis
 
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 KNOWN = {

@@ -9,10 +9,10 @@ import pytest
 from sources import NOW, source
 from store_cases import make_members, make_study, train
 
-from runner import report
-from runner.cli import main
-from runner.observation import Outcome
-from runner.store import Store
+from thalweg.runner import report
+from thalweg.runner.cli import main
+from thalweg.runner.facts.observation import Outcome
+from thalweg.runner.store import Store
 
 
 @pytest.fixture

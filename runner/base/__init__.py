@@ -1,0 +1,7 @@
+"""What everything stands on: imported by every room, importing none. Standard library only.
+
+errors      every error a user can meet
+canonical   canonical JSON and tagged hashes, of which ids are made
+signals     Ctrl-C and SIGTERM held back until it is safe to leave
+version     the version that is recorded with what trains
+"""

@@ -1,0 +1,60 @@
+"""Every error a user can meet, as one small tree.
+
+Each carries one sentence (what was wrong, the value seen, what was expected) and optionally a hint (what to do
+next). The command line prints both and leaves with the class's exit code; a traceback is shown only when asked
+for. Divergence is an outcome of a trial, not an error, and does not appear here.
+
+    ThalwegError            1  internal: something here is broken
+    ├── ConfigError         2  a key, value, group, range or study that cannot mean anything; nothing was started
+    ├── UsageError          2  a verb asked for something it does not do
+    ├── SetupError          2  the environment cannot do what was asked (device, package)
+    └── StoreError          5  the store cannot be opened, read or written, or is not ours
+"""
+
+from __future__ import annotations
+
+import re
+
+ENFORCED = re.compile(r"\[enforce fail at [^]]*\]( err == 0\.)? ")
+"""What torch puts before its sentence when a check in its C++ fails, as when memory runs out."""
+
+
+class ThalwegError(Exception):
+    """A failure with one sentence for the user, and what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(ThalwegError):
+    """A key, value, group, range or study that cannot mean anything. Raised before anything starts."""
+
+    exit_code = 2
+
+
+class UsageError(ThalwegError):
+    """A verb was asked for something it does not do."""
+
+    exit_code = 2
+
+
+class SetupError(ThalwegError):
+    """The environment cannot do what was asked: a device, a package, a clash of names."""
+
+    exit_code = 2
+
+
+class StoreError(ThalwegError):
+    """The store cannot be opened, read or written, or is not ours."""
+
+    exit_code = 5
+
+
+def last_line(text: str) -> str:
+    """The last line of a traceback or message that says something, without the place in torch's own source."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return ENFORCED.sub("", lines[-1].strip()) if lines else "no message"

@@ -1,0 +1,356 @@
+"""Rows folded over replicates: cells, panels and the near-optimal set. Pure; knows no store and no terminal.
+
+A cell with a diverged replicate has no mean: survivors are never averaged. Cells are chosen on the mean log loss,
+shown as the mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from statistics import fmean, stdev
+from typing import Any, Literal, Protocol
+
+from thalweg.data.schema import DATASETS
+from thalweg.runner.base.canonical import Scalar
+from thalweg.runner.cells.student import t95
+from thalweg.runner.facts.observation import Outcome
+from thalweg.runner.facts.row import Row
+from thalweg.runner.show.numbers import is_number, labels
+from thalweg.runner.study.study import Analysis, Axis, Expectation
+
+DEAD_LOSS = 4.0
+"""A final loss of this many times ln(classes) or more is finite but not healthy: the cell is not used."""
+UNTRAINED_LOSS = 0.98
+"""A final loss of this many times ln(classes) or more is that of a guess."""
+NEIGHBOURHOOD = 0.3
+"""Cells this close to the best in log loss lend their seeds' variance to the estimate of the noise."""
+
+
+class DeclaredBlock(Protocol):
+    """What is read of a block; thalweg.runner.study.study.Block and the store's BlockRecord both fit."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def axes(self) -> tuple[Axis, ...]: ...
+    @property
+    def group_axes(self) -> tuple[Axis, ...]: ...
+    @property
+    def derive(self) -> Mapping[str, str]: ...
+    @property
+    def expect(self) -> Expectation | None: ...
+
+
+class Declared(Protocol):
+    """What is read of a study; thalweg.runner.study.study.Study and the store's StudyRecord both fit."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def metric(self) -> str: ...
+    @property
+    def direction(self) -> Literal["min", "max"]: ...
+    @property
+    def replicate(self) -> str | None: ...
+    @property
+    def analysis(self) -> Analysis | None: ...
+    @property
+    def analyses(self) -> tuple[Analysis, ...]: ...
+    @property
+    def hypothesis(self) -> str: ...
+    @property
+    def refinements(self) -> int: ...
+    @property
+    def blocks(self) -> Sequence[DeclaredBlock]: ...
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The replicates of one point of a grid. Rows are in declared order."""
+
+    axes: Mapping[str, Scalar]  # without the replicate axis
+    rows: tuple[Row, ...]
+    metric: str
+    direction: Literal["min", "max"]
+
+    @cached_property
+    def values(self) -> tuple[float, ...]:
+        """The metric of each finished replicate."""
+        ended = (row for row in self.rows if row.outcome is Outcome.FINISHED)
+        return tuple(row.metrics[self.metric] for row in ended if self.metric in row.metrics)
+
+    @property
+    def n(self) -> int:
+        """Number of replicates the mean is over."""
+        return len(self.values)
+
+    @cached_property
+    def diverged(self) -> int:
+        """Number of diverged replicates."""
+        return sum(row.outcome is Outcome.DIVERGED for row in self.rows)
+
+    @cached_property
+    def failed(self) -> int:
+        """Number of failed replicates."""
+        return sum(row.outcome is Outcome.FAILED for row in self.rows)
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of the metric over replicates; None if any diverged or none has finished."""
+        return fmean(self.values) if self.values and not self.diverged else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95% t-interval of the mean over replicates; None without a mean or with a single replicate."""
+        if self.mean is None or self.n < 2:
+            return None
+        half = t95(self.n - 1) * stdev(self.values) / math.sqrt(self.n)
+        return self.mean - half, self.mean + half
+
+    @cached_property
+    def ceiling(self) -> float | None:
+        """The loss from which a replicate is not healthy; None where the metric is not a classifier's loss."""
+        chance = chance_loss(self.rows[0].config, self.metric)
+        return None if chance is None else DEAD_LOSS * chance
+
+    @property
+    def usable(self) -> bool:
+        """Whether the cell can be chosen: some replicate finished, none diverged, and none is unhealthy."""
+        return self.mean is not None and (self.ceiling is None or max(self.values) < self.ceiling)
+
+    @cached_property
+    def scores(self) -> tuple[float, ...]:
+        """The metric on the scale that cells are compared on, lower is better: log of a loss."""
+        if self.metric.endswith("loss"):
+            return tuple(math.log(max(value, 1e-300)) for value in self.values)
+        return self.values if self.direction == "min" else tuple(-value for value in self.values)
+
+    @property
+    def score(self) -> float:
+        """Mean score of a usable cell, lower is better."""
+        return fmean(self.scores)
+
+    @property
+    def test_metrics(self) -> list[str]:
+        """The names of the metrics that were measured on the test split."""
+        return sorted({name for row in self.rows for name in row.metrics if name.startswith("test/")})
+
+    def measuring(self, metric: str) -> Cell:
+        """The same replicates judged by another metric."""
+        return replace(self, metric=metric)
+
+    def coordinate(self, key: str) -> Any:
+        """The cell's value of an axis or of a configuration key; None if it has neither."""
+        return self.axes[key] if key in self.axes else lookup(self.rows[0].config, key)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One grid of cells: a block, at one combination of its axes other than the two that are drawn.
+
+    `axes` are the keys that vary over the block, in declared order; `y` and `x` those of rows and columns, None
+    where fewer than two numeric axes vary.
+    """
+
+    name: str
+    block: str
+    cells: tuple[Cell, ...]
+    axes: tuple[str, ...] = ()
+    y: str | None = None
+    x: str | None = None
+    expect: Expectation | None = None
+    grid: Mapping[tuple[Scalar, Scalar], Cell] = field(default_factory=dict)
+
+    @cached_property
+    def row_values(self) -> tuple[Scalar, ...]:
+        """The values of the row axis, ascending."""
+        return tuple(sorted({y for y, _ in self.grid}, key=_order))
+
+    @cached_property
+    def column_values(self) -> tuple[Scalar, ...]:
+        """The values of the column axis, ascending; 0 comes first."""
+        return tuple(sorted({x for _, x in self.grid}, key=_order))
+
+    @cached_property
+    def best(self) -> Cell | None:
+        """The usable cell with the lowest score."""
+        return min((cell for cell in self.cells if cell.usable), key=lambda cell: cell.score, default=None)
+
+    @property
+    def trained(self) -> int:
+        """Number of trials that ended."""
+        return sum(row.outcome is not None for cell in self.cells for row in cell.rows)
+
+    @property
+    def wanted(self) -> int:
+        """Number of trials declared."""
+        return sum(len(cell.rows) for cell in self.cells)
+
+
+def lookup(config: Mapping[str, Any], key: str) -> Any:
+    """Return the value of a dotted key, None if there is none."""
+    value: Any = config
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return None
+        value = value[part]
+    return value
+
+
+def chance_loss(config: Mapping[str, Any], metric: str) -> float | None:
+    """Return ln(classes), the loss of a guess; None if the metric is not a loss or the dataset is unknown."""
+    classes = getattr(DATASETS.get(str(lookup(config, "dataset.name"))), "classes", None)
+    return math.log(classes) if classes and metric.endswith("loss") else None
+
+
+def fold(rows: Iterable[Row], study: Declared) -> list[Cell]:
+    """Fold rows over the replicate axis, in order of first appearance. Members outside the study are left out.
+
+    Rows of one cell differ in nothing but their replicate: a key that only a command line changed, and that is no
+    axis, is added to the cells' axes wherever it tells rows apart.
+    """
+    by_block: dict[str, list[Row]] = {}
+    for row in rows:
+        if not row.outside:
+            by_block.setdefault(row.block, []).append(row)
+    return [cell for members in by_block.values() for cell in _fold_block(members, study)]
+
+
+def panels(rows: Iterable[Row], study: Declared) -> list[Panel]:
+    """Cut a study into panels: blocks in order, and within a block one for each combination of further axes."""
+    by_block: dict[str, list[Cell]] = {}
+    for cell in fold(rows, study):
+        by_block.setdefault(cell.rows[0].block, []).append(cell)
+    declared = {block.name: block for block in study.blocks}
+    order = [name for name in declared if name in by_block] + [name for name in by_block if name not in declared]
+    return [panel for name in order for panel in _block_panels(by_block[name], declared.get(name), study)]
+
+
+def axis_keys(cells: Sequence[Cell], block: DeclaredBlock | None) -> list[str]:
+    """Return the axes that vary over `cells`, in declared order; derived keys are not axes."""
+    derived = set(block.derive) if block else set()
+    keys = dict.fromkeys(key for cell in cells for key in cell.axes if key not in derived)
+    declared = [axis.key for axis in (*block.group_axes, *block.axes)] if block else []
+    ordered = [key for key in declared if key in keys] + [key for key in keys if key not in declared]
+    return [key for key in ordered if len({repr(cell.axes.get(key)) for cell in cells}) > 1]
+
+
+@dataclass(frozen=True)
+class NearOptimal:
+    """The best cell and those that the replicates cannot tell from it.
+
+    margin: a cell with as many replicates as the best, and a score at most this much above it, is in the set (95%,
+    variance pooled over `pooled` cells near the best); None where cells have one replicate and the noise is unknown.
+    """
+
+    cells: tuple[Cell, ...]  # best first
+    margin: float | None
+    pooled: int
+    of: int  # usable cells
+    freedom: int = 0  # degrees of freedom of the pooled variance
+
+    @property
+    def best(self) -> Cell:
+        """The chosen cell."""
+        return self.cells[0]
+
+
+def near_optimal(cells: Iterable[Cell]) -> NearOptimal | None:
+    """Choose on the mean over replicates, and say which cells are as good within the noise between them."""
+    ranked = sorted((cell for cell in cells if cell.usable), key=lambda cell: cell.score)
+    if not ranked:
+        return None
+    best = ranked[0]
+    reach = NEIGHBOURHOOD if best.metric.endswith("loss") else math.inf
+    pool = [cell for cell in ranked if cell.n > 1 and cell.score <= best.score + reach]
+    freedom = sum(cell.n - 1 for cell in pool)
+    if not freedom or best.n < 2:
+        return NearOptimal((best,), None, 0, len(ranked))
+    variance = sum(stdev(cell.scores) ** 2 * (cell.n - 1) for cell in pool) / freedom
+    margin = t95(freedom) * math.sqrt(2 * variance / best.n)
+    noise = t95(freedom) * math.sqrt(variance)  # cells may differ in n: a refined study has seeds where they tell
+    near = tuple(c for c in ranked if c.score <= best.score + noise * math.sqrt(1 / best.n + 1 / c.n) or c is best)
+    return NearOptimal(near, margin, len(pool), len(ranked), freedom)
+
+
+def _fold_block(rows: Sequence[Row], study: Declared) -> list[Cell]:
+    keys = list(dict.fromkeys(key for row in rows for key in row.axes if key != study.replicate))
+    together = _by_point(rows, keys)
+    hidden = {key for members in together.values() for key in _telling_apart(members, study.replicate)}
+    if hidden:
+        keys += sorted(hidden.difference(keys))
+        together = _by_point(rows, keys)
+    return [
+        Cell(_point(members[0], keys), tuple(members), study.metric, study.direction) for members in together.values()
+    ]
+
+
+def _by_point(rows: Sequence[Row], keys: Sequence[str]) -> dict[str, list[Row]]:
+    together: dict[str, list[Row]] = {}
+    for row in rows:
+        together.setdefault(repr(_point(row, keys)), []).append(row)
+    return together
+
+
+def _point(row: Row, keys: Sequence[str]) -> dict[str, Any]:
+    values = ((key, row.axes[key] if key in row.axes else lookup(row.config, key)) for key in keys)
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values if value is not None}
+
+
+def _telling_apart(rows: Sequence[Row], replicate: str | None) -> set[str]:
+    """The configuration keys, the replicate's aside, in which some of the rows differ."""
+    first, apart = dict(_leaves(rows[0].config)), set()
+    for row in rows[1:]:
+        apart |= {key for key, value in _leaves(row.config) if first.get(key) != value}
+    return apart - {replicate}
+
+
+def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _order(value: Scalar) -> tuple[int, float, str]:
+    return (0, float(value), "") if is_number(value) else (1, 0.0, str(value))
+
+
+def _numeric(cells: Sequence[Cell], key: str) -> bool:
+    return all(is_number(cell.axes.get(key)) for cell in cells)
+
+
+def _block_panels(cells: Sequence[Cell], block: DeclaredBlock | None, study: Declared) -> list[Panel]:
+    keys = axis_keys(cells, block)
+    numeric = [key for key in keys if _numeric(cells, key)]
+    if study.analysis and study.analysis.lr in numeric:
+        numeric = [study.analysis.lr, *(key for key in numeric if key != study.analysis.lr)]
+    y, x = numeric[:2] if len(numeric) > 1 else (None, None)
+    others = [key for key in keys if key not in (y, x)] if x else []
+    name = cells[0].rows[0].block
+    expect = block.expect if block else None
+    cut: dict[str, list[Cell]] = {}
+    for cell in cells:
+        cut.setdefault(_suffix(cell, others), []).append(cell)
+    return [
+        Panel(
+            name=", ".join(filter(None, (name, suffix))),
+            block=name,
+            cells=tuple(members),
+            axes=tuple(keys),
+            y=y,
+            x=x,
+            expect=expect,
+            grid={(c.axes[y], c.axes[x]): c for c in members if y in c.axes} if y and x else {},
+        )
+        for suffix, members in cut.items()
+    ]
+
+
+def _suffix(cell: Cell, keys: Sequence[str]) -> str:
+    named = ((key, labels([cell.axes[key]])[cell.axes[key]]) for key in keys if key in cell.axes)
+    return " ".join(f"{key.rpartition('.')[2]}={text}" for key, text in named)

@@ -1,0 +1,32 @@
+"""How the trials of one group are trained: chosen once, stored, and reused, so that resuming keeps the bits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from thalweg.runner.study.trial import Trial
+
+LOOP_WIDTH = 8
+"""Trials that a cohort of the loop holds: nothing is gained by more, and a kill loses at most one cohort."""
+
+Layout = Literal["shared", "per_lane"]
+"""shared: a cohort has one seed and draws each batch once. per_lane: each lane draws its own."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Executor, batch layout and largest cohort of a group, with the reason in words."""
+
+    executor: str
+    layout: Layout
+    width: int
+    reason: str
+
+
+def layout_for(trials: Sequence[Trial]) -> Layout:
+    """Share batches where a seed has trials enough to fill a cohort; else let lanes draw their own."""
+    seeds = Counter(trial.config.seed for trial in trials)
+    return "shared" if len(seeds) == 1 or len(trials) / len(seeds) >= 8 else "per_lane"

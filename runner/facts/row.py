@@ -1,0 +1,56 @@
+"""The tidy table: one row a member of a study. What terminal, JSON and analysis are given.
+
+It knows neither SQL nor torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from thalweg.runner.base.canonical import Scalar
+from thalweg.runner.facts.observation import Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One trial as one study sees it.
+
+    axes: every axis, var and derived key of its block -> value. metrics: final values, finite only. outcome
+    is None while the trial has not been trained. `outside`: an edited YAML no longer declares it.
+    `overridden`: a command line with overrides declared it, whether or not the YAML does too.
+    """
+
+    trial_id: str
+    block: str
+    axes: Mapping[str, Scalar]
+    outcome: Outcome | None
+    diverged_step: int | None
+    metrics: Mapping[str, float]
+    config: Mapping[str, Any]
+    outside: bool = False
+    overridden: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class TrialStatus:
+    """How far a trial is: its outcome (None while untrained) and the names of the final metrics it has."""
+
+    outcome: Outcome | None
+    metrics: frozenset[str] = frozenset()
+
+    def is_done(self, required: str) -> bool:
+        """Whether nothing is left to train for a study that asks for the final metric `required`.
+
+        | outcome            | has the metric | done               |
+        |--------------------|----------------|--------------------|
+        | finished           | yes            | yes                |
+        | finished           | no             | no: measured again |
+        | diverged           | either         | yes                |
+        | pruned, failed, no | either         | no                 |
+        """
+        if self.outcome is Outcome.FINISHED:
+            return required in self.metrics
+        return self.outcome is Outcome.DIVERGED

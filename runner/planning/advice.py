@@ -1,0 +1,41 @@
+"""What is worth knowing of a plan before anything trains, in sentences. Knows schemas and rules of thumb, no store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from thalweg.optim.advice import decay_warning, suggest_warmup
+from thalweg.runner.study.study import Study
+from thalweg.runner.study.trial import Trial
+
+KEY = "schedule.warmup"
+
+
+def advice(study: Study, trials: Sequence[Trial]) -> list[str]:
+    """Return a line for each thing worth knowing of `trials`, some or all of those that the study declares."""
+    warning = decay_warning(trial.config.optimizer for trial in trials)
+    return [*_warmups(study, trials), *([warning] if warning else [])]
+
+
+def _warmups(study: Study, trials: Sequence[Trial]) -> list[str]:
+    """Suggest a warmup for each optimizer where the study leaves it open: a share of the run, and no axis."""
+    open_ = {
+        warmup
+        for block in study.blocks
+        if not {KEY, "budget.steps"} & {axis.key for axis in block.axes} and KEY not in block.derive
+        for base in block.bases
+        if str(warmup := base.at({})["schedule"]["warmup"]).endswith("%")
+    }
+    if not open_:
+        return []
+    lines = {}
+    for config in (trial.config for trial in trials):
+        optimizer, steps = config.optimizer, config.budget.steps
+        beta2 = getattr(optimizer, "beta2", 0.0)
+        if (optimizer.name, beta2, steps) not in lines:
+            found = suggest_warmup(steps, optimizer=optimizer.name, beta2=beta2)
+            lines[optimizer.name, beta2, steps] = (
+                f"{KEY} is left at {config.schedule.warmup:,} of {steps:,} steps; "
+                f"a rule of thumb for {optimizer.name}: {found.steps:,} ({found.because})"
+            )
+    return list(lines.values())[:3]

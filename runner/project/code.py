@@ -1,0 +1,99 @@
+"""Which source files of the user's a trial is made by, and fingerprints of them. Reads them, imports nothing.
+
+Code is not part of a trial's id: it is recorded with each trial that is trained, and compared.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from thalweg.runner.base.canonical import tagged_hash
+from thalweg.runner.project.project import Project, here
+from thalweg.runner.study.target import DatasetTarget, ModelTarget
+from thalweg.runner.study.trial import TrialConfig
+
+PREFIX = "code "
+"""What the names of files begin with where they are recorded beside the versions of packages."""
+
+Code = dict[str, str]
+"""A source file, from the project's folder -> 16 hex digits of its content."""
+
+
+def code_of(config: TrialConfig) -> Code:
+    """Return the files that the targets of a trial are made of: their own, and those of the project they import."""
+    paths = [part._target_ for part in (config.model, config.dataset) if isinstance(part, ModelTarget | DatasetTarget)]
+    paths += [config.task.loss] if config.task.loss != "auto" else []
+    project = here() if paths else None
+    return _read(project, paths) if project else {}
+
+
+def recorded(versions: Mapping[str, str]) -> Code:
+    """Return the code that was recorded among the versions of a cohort."""
+    return {name.removeprefix(PREFIX): digest for name, digest in versions.items() if name.startswith(PREFIX)}
+
+
+def to_record(code: Code) -> dict[str, str]:
+    """Return code as it is recorded among the versions of a cohort."""
+    return {f"{PREFIX}{name}": digest for name, digest in code.items()}
+
+
+def revision_of(code: Code) -> str:
+    """Return 16 hex digits that stand for all the files together."""
+    return tagged_hash("thalweg.code.v1", code)[:16]
+
+
+def _read(project: Project, paths: list[str]) -> Code:
+    waiting = [path for path in paths if path.partition(".")[0] in project.code]
+    modules: set[str] = set()
+    files: Code = {}
+    while waiting:
+        path = waiting.pop()
+        for module in _modules_along(path):
+            if module in modules or (file := _file_of(module, project)) is None:
+                continue
+            modules.add(module)
+            status = file.stat()
+            digest, imported = _source(file, module, status.st_size, status.st_mtime_ns)
+            files[file.relative_to(project.folder).as_posix()] = digest
+            waiting += [name for name in imported if name.partition(".")[0] in project.code]
+    return dict(sorted(files.items()))
+
+
+def _modules_along(path: str) -> Iterator[str]:
+    """nets, nets.small and nets.small.Net of nets.small.Net: importing the last runs all that are modules."""
+    parts = path.split(".")
+    return (".".join(parts[: n + 1]) for n in range(len(parts)))
+
+
+def _file_of(module: str, project: Project) -> Path | None:
+    """The source of a module in the project's folder; None for what is no module there."""
+    place = project.folder.joinpath(*module.split("."))
+    candidates = (place / "__init__.py", place.with_name(f"{place.name}.py"))
+    return next((file for file in candidates if file.is_file()), None)
+
+
+@lru_cache(maxsize=1000)
+def _source(file: Path, module: str, size: int, modified: int) -> tuple[str, tuple[str, ...]]:
+    """A file's digest and the dotted paths that it imports; read again only when its size or time is another."""
+    text = file.read_bytes()
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):  # who imports it will say so
+        tree = ast.Module([], [])
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    found = [path for node in ast.walk(tree) for path in _imported(node, package)]
+    return hashlib.sha256(text.replace(b"\r\n", b"\n")).hexdigest()[:16], tuple(dict.fromkeys(found))
+
+
+def _imported(node: ast.AST, package: str) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        above = package.split(".")[: len(package.split(".")) - (node.level - 1)] if node.level else []
+        base = ".".join([*above, *([node.module] if node.module else [])])
+        return [f"{base}.{alias.name}" for alias in node.names]
+    return []

@@ -1,0 +1,111 @@
+"""Numbers as people read them: few digits, few characters, powers of two as fractions. Pure text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from thalweg.runner.base.canonical import Scalar
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+def figure(value: float, digits: int = 3, width: int = 99) -> str:
+    """Return `value` with that many significant digits, or fewer where `width` characters demand it.
+
+    No zero before the point: .644. Powers of ten below 1e-3 and from 1e4: 6.2e-4. Not finite: inf, -inf, nan.
+    """
+    if not math.isfinite(value):
+        return str(value)
+    plain = value == 0 or 1e-3 <= abs(value) < 1e4
+    forms = (_fixed, _powered) if plain else (_powered, _fixed)
+    for kept in range(digits, 0, -1):
+        for form in forms:
+            text = form(value, kept)
+            if len(text) <= width:
+                return text
+    return _powered(value, 1)
+
+
+def short(value: float, digits: int = 3, width: int = 99) -> str:
+    """Like `figure`, without the zeros that say nothing: .5, 2e-5, 30."""
+    text = figure(value, digits, width)
+    mantissa, e, exponent = text.partition("e")
+    if "." in mantissa:
+        mantissa = mantissa.rstrip("0").rstrip(".") or "0"
+    return mantissa + e + exponent
+
+
+def rate(value: float) -> str:
+    """Return a power of two as 1/256 or 4, anything else as `short` does."""
+    if value > 0 and math.isfinite(value):
+        mantissa, exponent = math.frexp(value)
+        if mantissa == 0.5 and -19 <= exponent <= 14:
+            return str(2 ** (exponent - 1)) if exponent > 0 else f"1/{2 ** (1 - exponent)}"
+    return short(value)
+
+
+def is_number(value: object) -> bool:
+    """Whether a configuration value can lie on a numeric axis."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def labels(values: Iterable[Scalar], *, fractions: bool = True, width: int = 99) -> dict[Scalar, str]:
+    """Name each value of one axis. Powers of two are fractions where allowed and every value but 0 is one."""
+    values = list(values)
+    numbers = [float(v) for v in values if is_number(v) and v != 0]
+    binary = fractions and len(numbers) > 1 and all(v > 0 and math.frexp(v)[0] == 0.5 for v in numbers)
+    named = {}
+    for value in values:
+        if not is_number(value):
+            named[value] = str(value).lower() if isinstance(value, bool) else str(value)
+        elif binary:
+            named[value] = rate(float(value))
+        else:
+            named[value] = str(value) if isinstance(value, int) else short(float(value), 3, width)
+    return named
+
+
+def duration(seconds: float) -> str:
+    """Return a span of time in its two largest units: 3.2 s, 54 s, 2 min 10 s, 3 h 05 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < MINUTE:
+        return f"{whole} s"
+    if whole < HOUR:
+        return f"{whole // MINUTE} min {whole % MINUTE:02d} s"
+    if whole < DAY:
+        return f"{whole // HOUR} h {whole % HOUR // MINUTE:02d} min"
+    return f"{whole // DAY} d {whole % DAY // HOUR:02d} h"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number and its noun: 1 trial, 2,592 trials."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def leaf(key: str) -> str:
+    """The last part of a key in the words of a sentence."""
+    return key.rpartition(".")[2].replace("weight_decay", "weight decay")
+
+
+def brief(key: str) -> str:
+    """The last part of a key as a heading: wd for weight decay."""
+    return leaf(key).replace("weight decay", "wd")
+
+
+def _fixed(value: float, digits: int) -> str:
+    if value == 0:
+        return "0"
+    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    text = f"{value:.{places}f}"
+    rounded = abs(float(text))
+    if places and rounded and digits - 1 - math.floor(math.log10(rounded)) < places:  # .9996 became 1.000
+        text = f"{value:.{places - 1}f}"
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+def _powered(value: float, digits: int) -> str:
+    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"

@@ -1,0 +1,12 @@
+"""What should exist, declared: trials, studies, and the numbers they are written in. No torch, no store, no Hydra.
+
+trial           the resolved configuration of a set of weights, and its id
+study           a set of trials: blocks of axes
+settings        how trials are run, as opposed to what they are
+keys            every configuration key, its type and range; the check of a configuration
+target          a `_target_`: a class or function of the user's, and its arguments
+fingerprint     the user's files as part of what a trial is
+ranges          `1/256..8:x2`: exact points, rounded once
+derive          keys computed from axes
+durations       epochs and shares of a run as steps
+"""

@@ -1,0 +1,59 @@
+"""Which configuration keys may be written as epochs (`10ep`) or a share of the run (`5%`), and the steps they become.
+
+Works on plain dicts; knows no schema and checks no other value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from thalweg.optim.duration import in_steps, unit_of
+from thalweg.runner.base.errors import ConfigError
+
+EPOCH = ("dataset.train_size", "budget.batch_size")
+DURATIONS = {
+    "budget.steps": EPOCH,
+    "schedule.warmup": (*EPOCH, "budget.steps"),
+    "schedule.cooldown": (*EPOCH, "budget.steps"),
+}
+"""Keys counted in steps that may be written as epochs (`10ep`) -> the keys the conversion reads.
+Those of a schedule may also be a share of the run (`5%`). All are rounded up to whole steps."""
+
+
+def is_duration(key: str, text: str) -> bool:
+    """Whether `text` is a duration that `key` takes: `10ep`, and `5%` for the parts of a schedule."""
+    unit = unit_of(text)
+    return key in DURATIONS and (unit == "ep" or (unit == "%" and "budget.steps" in DURATIONS[key]))
+
+
+def steps_from_durations(plain: dict[str, Any]) -> None:
+    """Replace durations by whole steps, in place, rounded up; leave what is not a duration to the typed check."""
+    for key in DURATIONS:
+        section, name = key.split(".")
+        value = plain.get(section, {}).get(name) if isinstance(plain.get(section), dict) else None
+        if isinstance(value, str) and is_duration(key, value):
+            steps = _steps(value.strip(), plain)
+            if value.strip().endswith("ep") and plain.get("dataset", {}).get("train_size", 0) is None:
+                hint = "give dataset.train_size a number, or count in steps"
+                raise ConfigError(
+                    f"{key} is {value}, but an epoch of dataset.train_size=null has no known length", hint
+                )
+            if steps is not None:
+                plain[section][name] = steps
+
+
+def _steps(text: str, plain: Mapping[str, Any]) -> int | None:
+    if unit_of(text) == "%":
+        steps = plain.get("budget", {}).get("steps")
+        return in_steps(text, steps) if _is_count(steps) else None
+    size, batch = plain.get("dataset", {}).get("train_size"), plain.get("budget", {}).get("batch_size")
+    if not _is_count(size) or not _is_count(batch):
+        return None
+    return in_steps(text, Fraction(size) / Fraction(batch))
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value < math.inf

@@ -1,0 +1,88 @@
+"""How trials are run, as opposed to what they are: engine, workers, tracker, evaluation cadence.
+
+Nothing here changes a trial's weights or id. Defaults live in conf/, and only there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from thalweg.runner.study.target import Path
+
+Count = Annotated[int, Field(ge=1, le=65_536)]
+MOST_WORKERS = 1024
+
+
+def _listed(value: Any) -> Any:
+    return value.split(",") if isinstance(value, str) else value
+
+
+def _of_one_kind(devices: tuple[str, ...]) -> tuple[str, ...]:
+    """Several devices are GPUs by number, or the CPU several times: a trial's bits depend on the kind."""
+    if len(devices) > 1 and set(devices) != {"cpu"} and not all(":" in device for device in devices):
+        raise ValueError
+    return devices
+
+
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$")]
+Devices = Annotated[
+    tuple[Device, ...],
+    Field(min_length=1, max_length=MOST_WORKERS),
+    BeforeValidator(_listed),
+    AfterValidator(_of_one_kind),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """Which executor trains a cohort (`auto` measures), how wide a cohort may be, and on what devices."""
+
+    name: Literal["auto", "loop", "vmap", "traced", "compiled", "graphed"]
+    width: Count | None
+    device: Devices
+
+
+@dataclass(frozen=True, kw_only=True)
+class LauncherSettings:
+    """Where cohorts are trained. `workers` is the number of processes; null means one per CPU core or GPU.
+
+    checkpoint_seconds: training time between a long cohort's checkpoints; null means none.
+    """
+
+    name: Literal["local"]
+    workers: Annotated[int, Field(ge=1, le=MOST_WORKERS)] | None
+    checkpoint_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackerSettings:
+    """Whether and how results are written as Weights & Biases runs."""
+
+    name: Literal["wandb", "none"]
+    project: str
+    entity: str | None
+    history_points: Annotated[int, Field(ge=2)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How many times trials are measured on the validation split during training (the end included).
+
+    metrics: functions of the user's, by dotted path, measured beside the task's own: (outputs [B, …], y) -> mean.
+    """
+
+    points: Count
+    metrics: tuple[Path, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything about a sweep that is not identity."""
+
+    engine: EngineSettings
+    launcher: LauncherSettings
+    tracker: TrackerSettings
+    evaluation: Evaluation

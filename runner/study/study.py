@@ -1,0 +1,211 @@
+"""A study: the set of trials that should exist, declared as blocks of axes. Pure: no hydra, no torch, no store.
+
+`thalweg.runner.config` builds a Study from YAML and the command line; `expand` turns it into Members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
+from typing import Any, Literal
+
+from thalweg.runner.base.canonical import Scalar
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.study.derive import parse_expression
+from thalweg.runner.study.durations import DURATIONS, steps_from_durations
+from thalweg.runner.study.keys import coerced, leaf_of, trial_config
+from thalweg.runner.study.trial import Trial
+
+CONFIRM_ABOVE = 10_000
+"""A declaration of more trials than this is built only after `--yes`."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One varied key (`optimizer.lr`), var (`lr_x_wd`) or group (`model`), and its values in declared order.
+
+    `text` is the declaration as typed (`1/256..8:x2`), for people; values are what counts.
+    """
+
+    key: str
+    values: tuple[Scalar, ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a block was expected to show, written down before it was run."""
+
+    slope: float
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Base:
+    """A composed configuration for one combination of group choices.
+
+    `at(updates)` returns the resolved nested dict with dotted `updates` applied; it must not share state
+    between calls.
+    """
+
+    choices: Mapping[str, str]
+    at: Callable[[Mapping[str, Scalar]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A grid: every base × the product of `axes`, with derived keys computed from them."""
+
+    name: str
+    bases: tuple[Base, ...]
+    axes: tuple[Axis, ...]  # value axes and vars, the replicate axis last
+    group_axes: tuple[Axis, ...] = ()  # their product gives `bases`, in order
+    derive: Mapping[str, str] = field(default_factory=dict)
+    expect: Expectation | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of trials the block declares, counted without building them."""
+        size = len(self.bases)
+        for axis in self.axes:
+            size *= len(axis.values)
+        return size
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A question the study asks of its trials, and the configuration keys it is about.
+
+    | kind        | asks                                                                | keys       |
+    |-------------|---------------------------------------------------------------------|------------|
+    | coupling    | how the best weight decay moves with the rate                       | lr, wd     |
+    | warmup      | which rates train without a spike, and how much warmup is enough    | lr, warmup |
+    | sensitivity | how much is lost, on average over the rates, by a rate not the best | lr         |
+    """
+
+    kind: Literal["coupling", "warmup", "sensitivity"]
+    lr: str
+    wd: str | None = None
+    warmup: str | None = None
+
+    @property
+    def against(self) -> str | None:
+        """The key that is traded against the rate; None where the question is about the rate alone."""
+        return self.wd or self.warmup
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Role -> configuration key, as the study file has it."""
+        roles = {"lr": self.lr, "wd": self.wd, "warmup": self.warmup}
+        return {role: key for role, key in roles.items() if key is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A declared set of trials and the question it answers.
+
+    `overridden` says that the command line changed axes or base: such a declaration only adds members. `hypothesis`
+    is what its author expects, in a sentence, where a block's slope and tolerance cannot say it.
+    """
+
+    name: str
+    question: str
+    metric: str
+    direction: Literal["min", "max"]
+    replicate: str | None  # the axis whose values are replicates, normally "seed"
+    vars: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    analyses: tuple[Analysis, ...] = ()
+    overridden: bool = False
+    hypothesis: str = ""
+    refinements: int = 0  # how often trials were added after a look at results; only the store knows of any
+
+    @property
+    def size(self) -> int:
+        """Number of declared cells; equal trials in several blocks are counted in each."""
+        return sum(block.size for block in self.blocks)
+
+    @property
+    def analysis(self) -> Analysis | None:
+        """The first question, whose keys name the axes of maps and tables."""
+        return self.analyses[0] if self.analyses else None
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trial as a study sees it: the block that declares it and its coordinates there.
+
+    `axes` maps every axis of the block (groups, values, vars, replicate) and every derived key to its value.
+    """
+
+    trial: Trial
+    block: str
+    axes: Mapping[str, Scalar]
+
+
+def expand(study: Study) -> list[Member]:
+    """Return the members of a study, block by block, the last axis fastest. Pure; 10,000 take about a second.
+
+    Raises ConfigError for a combination of values that no trial can have, naming the block.
+    """
+    members: list[Member] = []
+    for block in study.blocks:
+        try:
+            members += _members(block)
+        except ConfigError as error:
+            where = f"block {block.name!r}: " if len(study.blocks) > 1 else ""
+            raise ConfigError(f"{where}{error.message}", error.hint) from None
+    return members
+
+
+def updates_at(
+    block: Block, base: Base, coordinates: Mapping[str, Scalar]
+) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
+    """Return what to set in `base` at a point of the block, derived keys included; and the derived ones alone."""
+    updates = {key: value for key, value in coordinates.items() if leaf_of(key)}
+    derived: dict[str, Scalar] = {}
+    for key, text in block.derive.items():
+        value = parse_expression(text).value(partial(_number, base, coordinates, derived, updates))
+        updates[key] = derived[key] = coerced(key, value)
+    return updates, derived
+
+
+def _members(block: Block) -> Iterator[Member]:
+    keys = [axis.key for axis in block.axes]
+    choices = product(*(axis.values for axis in block.group_axes))
+    for base, options in zip(block.bases, choices, strict=True):
+        chosen = {axis.key: option for axis, option in zip(block.group_axes, options, strict=True)}
+        for point in product(*(axis.values for axis in block.axes)):
+            coordinates = dict(zip(keys, point, strict=True))
+            updates, derived = updates_at(block, base, coordinates)
+            plain = base.at(updates)
+            config = trial_config(plain)
+            for key in DURATIONS:  # a duration is a coordinate in steps, which trial_config made of it
+                if isinstance(coordinates.get(key), str):
+                    coordinates[key] = _at(plain, key)
+            yield Member(Trial(config), block.name, {**chosen, **coordinates, **derived})
+
+
+def _number(
+    base: Base,
+    coordinates: Mapping[str, Scalar],
+    derived: Mapping[str, Scalar],
+    updates: Mapping[str, Scalar],
+    name: str,
+) -> int | float:
+    value: Any = derived.get(name, coordinates.get(name))
+    if not isinstance(value, int | float):
+        plain = base.at(updates)
+        steps_from_durations(plain)
+        value = _at(plain, name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value - value != 0:
+        raise ConfigError(f"{name} is {value!r}; expected a finite number to derive from")
+    return value
+
+
+def _at(plain: Any, key: str) -> Any:
+    for name in key.split("."):
+        plain = plain.get(name) if isinstance(plain, Mapping) else None
+    return plain

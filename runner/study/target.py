@@ -1,0 +1,177 @@
+"""A `_target_`: a class or function of the user's, by its dotted path, and the arguments it is called with.
+
+Names only. What may be named is in `thalweg.runner.project.project`; nothing here imports what a path names.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from thalweg.data.schema import Augmentation, Kind, Noise, Seed
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.study.fingerprint import fingerprint, named_in
+
+KEY = "_target_"
+SECTIONS = ("model", "dataset")
+"""The sections that may be a target, with arguments of their own choosing."""
+
+FILLED = ("inputs", "in_features", "in_channels", "image_size", "outputs", "out_features", "num_classes")
+"""Arguments that a model is given from its data, where its signature has them and the YAML does not."""
+
+Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+Path = Annotated[str, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)+$")]
+_ARGUMENT = re.compile(r"[^\W\d_]\w*")
+_HOLDS = "arguments are numbers, texts, true, false, null and lists of these"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelTarget:
+    """A torch.nn.Module class, or a function that returns a module. Its arguments are structure."""
+
+    _target_: Path
+    arguments: tuple[tuple[str, Any], ...] = field(metadata={"spread": True})
+
+    @property
+    def name(self) -> str:
+        """What it is called where models are listed."""
+        return self._target_
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetTarget:
+    """A torch Dataset class, or a function that returns (x, y); what is not named here is an argument of it.
+
+    `fingerprint` is of the files that its text arguments and `files` name: other data, other trials.
+    """
+
+    _target_: Path
+    kind: Kind
+    train_size: Annotated[int, Field(ge=1)] | None
+    validation: Share
+    test: Share
+    label_noise: Noise
+    split_seed: Seed
+    augment: tuple[Augmentation, ...]
+    files: tuple[str, ...]
+    fingerprint: str | None
+    arguments: tuple[tuple[str, Any], ...] = field(metadata={"spread": True})
+
+    @property
+    def name(self) -> str:
+        """What it is called where datasets are listed."""
+        return self._target_
+
+
+TARGETS: dict[str, type] = {"model": ModelTarget, "dataset": DatasetTarget}
+
+
+def is_target(section: Any) -> bool:
+    """Whether a section, plain or typed, is a target rather than one of our options."""
+    return KEY in section if isinstance(section, Mapping) else isinstance(section, ModelTarget | DatasetTarget)
+
+
+def may_be_argument(key: str) -> bool:
+    """Whether a dotted key is spelled like an argument of a target: `model.width`."""
+    section, _, name = key.partition(".")
+    return section in SECTIONS and _ARGUMENT.fullmatch(name) is not None and name not in ("name", "arguments")
+
+
+def is_argument(key: str, config: Mapping[str, Any]) -> bool:
+    """Whether a dotted key is an argument in a composed configuration: its section is a target, its name not ours."""
+    section, _, name = key.partition(".")
+    return may_be_argument(key) and is_target(config.get(section)) and name not in _ours(section)
+
+
+def gathered(section: str, plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a plain section with its target's arguments gathered under `arguments`, sorted by name.
+
+    A dataset's files are fingerprinted. Raises ConfigError, naming the key, for what no argument can be.
+    """
+    if "name" in plain:
+        hint = f"choose {section}=target, or a file of your own, {section}/NAME.yaml, that begins with _target_"
+        raise ConfigError(f"{section} has {KEY} {plain[KEY]!r} beside the keys of {section}={plain['name']}", hint)
+    if plain[KEY] in (None, "???"):
+        raise ConfigError(f"{section}.{KEY} is missing", f"write {section}.{KEY}=package.Class")
+    ours = _ours(section)
+    arguments = []
+    for name, value in sorted(plain.items()):
+        if name in ours:
+            continue
+        if not may_be_argument(f"{section}.{name}"):
+            raise ConfigError(f"{section}.{name} cannot be an argument", "its name must begin with a letter")
+        arguments.append((name, _frozen(f"{section}.{name}", value)))
+    made = {**{name: plain[name] for name in ours if name in plain}, "arguments": tuple(arguments)}
+    if section == "dataset" and made.get("fingerprint") is None:
+        made["fingerprint"] = fingerprint(_files(made.get("files"), arguments))
+    return made
+
+
+def _files(given: Any, arguments: Iterable[tuple[str, Any]]) -> list[str]:
+    """What a dataset reads: the files it says, and those that its arguments name."""
+    said = [file for file in given if isinstance(file, str)] if isinstance(given, list | tuple) else []
+    return [*said, *named_in(value for _, value in arguments)]
+
+
+def refuse_changed(target: DatasetTarget) -> None:
+    """Raise ConfigError if the files of a dataset are not those that its trial was declared on."""
+    if target.fingerprint is not None:
+        now = fingerprint(_files(target.files, target.arguments))
+        if now != target.fingerprint:
+            said = f"the trial was declared on {target.fingerprint}, there is {now} now"
+            raise ConfigError(f"the files of dataset={target.name} have changed: {said}", "declare the study anew")
+
+
+def given_arguments(section: str, plain: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the arguments that a plain section gives its target."""
+    return tuple(name for name in plain if name not in _ours(section))
+
+
+def no_argument(key: str, config: Mapping[str, Any]) -> ConfigError:
+    """The refusal of a value for an argument that the target's YAML does not have."""
+    section, _, name = key.partition(".")
+    close = difflib.get_close_matches(name, [str(each) for each in config[section]], n=1)
+    added = f"+{key}=… adds an argument"
+    hint = f"did you mean {section}.{close[0]}? {added}" if close else added
+    return ConfigError(f"{key} is not in the YAML of {config[section][KEY]}", hint)
+
+
+def _ours(section: str) -> set[str]:
+    return {f.name for f in fields(TARGETS[section])} - {"arguments"}
+
+
+def fitted(key: str, value: Any, written: Any) -> Any:
+    """Return an argument's value in the type that its YAML gives it, so that 0 and 0.0 are one trial.
+
+    `written` is the value in the YAML; where that is null, anything fits. A coordinate gives a list as its JSON
+    text. Raises ConfigError for another type.
+    """
+    if isinstance(value, str) and value.startswith("[") and not isinstance(written, str):
+        value = json.loads(value)
+    if value is None or written is None or type(value) is type(written):
+        return value
+    if isinstance(written, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(written) is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    kinds = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
+    expected = kinds.get(type(written), "a list")
+    hint = f"write {float(written)} there if it may be a fraction" if type(written) is int else None
+    raise ConfigError(f"{key} is {value!r}; expected {expected}, as its YAML has {written!r}", hint)
+
+
+def _frozen(key: str, value: Any, depth: int = 0) -> Any:
+    if isinstance(value, list | tuple) and depth < 10:
+        return tuple(_frozen(key, item, depth + 1) for item in value)
+    if value is None or isinstance(value, bool | int | float | str):
+        if isinstance(value, float) and value - value != 0:
+            raise ConfigError(f"{key} is {value}; expected a finite number")
+        return value
+    what = "a section" if isinstance(value, Mapping) else f"a {type(value).__name__}"
+    raise ConfigError(f"{key} is {what}; {_HOLDS}", "give its parts names of their own")

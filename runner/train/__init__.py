@@ -1,0 +1,10 @@
+"""Makes the store agree with a plan: cohorts are cut, given to worker processes, and committed when they come back.
+
+session         the sweep itself: decides, commits
+crew            how many workers, on which devices
+pool            the worker processes, as the driver sees them
+messages        what driver and workers say to each other
+worker          a worker process; it alone imports the engine
+cutting         a group of trials cut into cohorts
+checkpoints     cohorts in the middle of training, as files
+"""

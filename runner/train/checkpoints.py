@@ -1,0 +1,183 @@
+"""Checkpoints of cohorts in training, as files in a folder beside the store.
+
+    results/thalweg.sqlite
+    results/thalweg.checkpoints/COHORT-STEP-HASH.safetensors
+
+One file is one checkpoint: arrays, and in the header the facts about them as JSON. COHORT is the hash of what makes
+the cohort (trials in order, executor, layout, evaluations), HASH the SHA-256 of the whole file, which is compared
+before a byte of it is read. A file is written under another name, synced and renamed, so a kill leaves the one before.
+Nothing is pickled. The driver asks only names and headers; arrays are the worker's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from thalweg.runner.base.canonical import tagged_hash
+from thalweg.runner.train.messages import Train
+
+if TYPE_CHECKING:
+    import numpy as np
+
+NAME = re.compile(r"(?P<cohort>[0-9a-f]{16})-(?P<step>\d+)-(?P<hash>[0-9a-f]{64})\.safetensors")
+KEPT = 2
+"""Checkpoints of a cohort on disk: the newest, and the one before in case the newest is damaged."""
+LONGEST_HEADER = 100_000_000  # as safetensors itself has it
+
+Arrays = Mapping[str, "np.ndarray"]
+Facts = Mapping[str, Any]
+
+
+def folder_of(store: Path) -> Path:
+    """Where the checkpoints of a store's cohorts are."""
+    return store.with_suffix(".checkpoints")
+
+
+def facts_of(task: Train) -> dict[str, Any]:
+    """What makes a cohort: the same as the engine's `Cohort.facts`."""
+    return {
+        "trials": [trial.id for trial in task.trials],
+        "executor": task.executor,
+        "layout": task.layout,
+        "evaluations": task.evaluations,
+    }
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The checkpoints of one cohort. `made_by` (versions, device) decides bits as the cohort does."""
+
+    folder: Path
+    facts: Facts
+    made_by: Mapping[str, str]
+
+    @property
+    def cohort(self) -> str:
+        """The cohort's part of the file names."""
+        return tagged_hash("thalweg.checkpoint.v1", dict(self.facts))[:16]
+
+    def files(self) -> list[Path]:
+        """The cohort's checkpoints, the newest first."""
+        found = [(int(name["step"]), path) for path, name in _named(self.folder) if name["cohort"] == self.cohort]
+        return [path for _, path in sorted(found, reverse=True)]
+
+    def save(self, arrays: Arrays, facts: Facts) -> Path:
+        """Write a checkpoint; it is there in full or not at all. Raises OSError if the disk does not take it."""
+        from safetensors.numpy import save
+
+        header = {"facts": json.dumps(dict(facts)), "made_by": json.dumps(dict(self.made_by))}
+        content = save(dict(arrays), metadata=header)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{self.cohort}-{facts['step']}-{hashlib.sha256(content).hexdigest()}.safetensors"
+        partial = path.with_suffix(".partial")
+        try:
+            with partial.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+        _sync(self.folder)
+        for older in self.files()[KEPT:]:
+            older.unlink(missing_ok=True)
+        return path
+
+    def newest(self, complain: Callable[[str], None]) -> tuple[Arrays, Facts] | None:
+        """The newest checkpoint that can be trusted. Each that cannot is said to `complain`, and removed."""
+        for path in self.files():
+            try:
+                return self._read(path)
+            except (OSError, ValueError) as error:
+                complain(f"checkpoint {path.name[:24]}… is not used: {error}")
+                path.unlink(missing_ok=True)
+        return None
+
+    def _read(self, path: Path) -> tuple[Arrays, Facts]:
+        """Raises ValueError, in words, for a file that is damaged, another cohort's, or of other versions."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != _name(path)["hash"]:
+            raise ValueError(f"its {len(content):,} bytes do not have the hash in its name")
+        header = _header(content)
+        facts, made_by = (json.loads(header[part]) for part in ("facts", "made_by"))
+        for name, expected in self.facts.items():
+            if facts.get(name) != expected:
+                raise ValueError(f"its {name} are another cohort's")
+        for name, expected in self.made_by.items():
+            if made_by.get(name) != expected:
+                raise ValueError(f"it was made by {name} {made_by.get(name)}, this is {expected}")
+        try:
+            return load(content), facts
+        except SafetensorError as error:
+            raise ValueError(str(error)) from error
+
+    def clear(self) -> None:
+        """Remove the cohort's checkpoints."""
+        for path in self.files():
+            path.unlink(missing_ok=True)
+
+
+def tidy(folder: Path, unfinished: Callable[[Iterable[str]], bool]) -> None:
+    """Remove what no sweep can use: half-written files, and checkpoints of trials that are all done.
+
+    `unfinished` says whether any of these trial ids still has to train. The folder goes with its last file.
+    """
+    for path, _ in _named(folder):
+        with suppress(OSError, ValueError):
+            if unfinished(_trials(path)):
+                continue
+        path.unlink(missing_ok=True)
+    for partial in folder.glob("*.partial"):
+        partial.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _trials(path: Path) -> list[str]:
+    with path.open("rb") as file:
+        start = file.read(8)
+        header = _header(start + file.read(min(int.from_bytes(start, "little"), LONGEST_HEADER)))
+    return list(json.loads(header["facts"])["trials"])
+
+
+def _header(content: bytes) -> dict[str, str]:
+    """The part that is ours of a safetensors header: JSON, its length in the first eight bytes. Raises ValueError."""
+    length = int.from_bytes(content[:8], "little")
+    try:
+        return dict(json.loads(content[8 : 8 + length])["__metadata__"])
+    except (KeyError, TypeError) as error:
+        raise ValueError("its header says nothing of a cohort") from error
+
+
+def _named(folder: Path) -> Iterator[tuple[Path, re.Match[str]]]:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for path in sorted(folder.iterdir()):
+            if match := NAME.fullmatch(path.name):
+                yield path, match
+
+
+def _name(path: Path) -> re.Match[str]:
+    match = NAME.fullmatch(path.name)
+    assert match is not None
+    return match
+
+
+def _sync(folder: Path) -> None:
+    """Make a rename survive a power cut."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -1,0 +1,140 @@
+"""The workers of one sweep: how many, on which devices, and what becomes of a device that cannot be used.
+
+| engine.device            | workers                                | a device that cannot be used               |
+|--------------------------|----------------------------------------|--------------------------------------------|
+| auto                     | one a GPU, without a GPU one a core    | said aloud; the CPU if it is the first     |
+| cpu                      | one a core                             |                                            |
+| cuda, mps                | one a GPU                              | first: refused; another: said aloud, fewer |
+| cuda:0,cuda:1 or cpu,cpu | one an entry                           | refused                                    |
+
+`launcher.workers` overrules the number; devices are then given in turn. What is refused is refused by `enter`, before
+anything is written. Knows neither trials nor store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import cycle, islice
+from types import TracebackType
+from typing import Protocol, Self
+
+from thalweg.runner.base.errors import SetupError
+from thalweg.runner.base.signals import Signals
+from thalweg.runner.machine.device import nvidia_present, usable_cores
+from thalweg.runner.study.settings import Settings
+from thalweg.runner.train.messages import Hello, Report
+from thalweg.runner.train.pool import Pool, Worker
+
+DOCTOR = "see: thalweg doctor"
+
+
+class Listener(Protocol):
+    """Where a crew says what is worth knowing."""
+
+    def note(self, text: str) -> None:
+        """One line worth reading."""
+
+
+class Crew:
+    """Worker processes on the devices that the settings name. Use as a context: none outlives it.
+
+    `hello` is that of the first worker, whose device and versions stand for all; `size` the number of workers wanted.
+    """
+
+    def __init__(self, settings: Settings, pool: Pool | None = None) -> None:
+        self.devices = settings.engine.device
+        self.asked = settings.launcher.workers
+        self.pool = pool or Pool()
+        self.signals: Signals | None = None  # held back while a sweep hears the workers
+        self.hello: Hello | None = None
+        self.size = 1
+
+    def __enter__(self) -> Self:
+        """Start, and wait for, the workers on devices that were asked for by name. Raises SetupError without them."""
+        named = [device for device in self.devices if device not in ("auto", "cpu")]
+        if any(device.startswith("cuda") for device in named) and not nvidia_present():
+            raise _refusal(self.devices, "this machine shows no NVIDIA device")
+        try:
+            for worker in [self.pool.start(device) for device in dict.fromkeys(named)]:
+                hello = self._wait_for(worker)
+                if hello.complaint:
+                    raise _refusal(self.devices, hello.complaint)
+                self.hello = self.hello or hello
+        except BaseException:
+            self.pool.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.pool.close()
+
+    def fill(self, busy: int, listener: Listener) -> Hello:
+        """Start the workers that are still to be started, `busy` at most unless a number was asked for.
+
+        Where a GPU may be, the first worker says so before the others start. Returns the first one's hello.
+        """
+        if self.hello is None and (self.devices[0] == "cpu" or not nvidia_present()):
+            devices = list(self.devices) if len(self.devices) > 1 else ["cpu"] * usable_cores()
+            self._start(devices, busy)
+            self.hello = self._wait_for(self.pool.workers[0])
+            return self.hello
+        hello = self.hello or self._wait_for(self.pool.start("auto"))
+        if hello.complaint:
+            listener.note(f"NOT USING THE GPU: {hello.complaint}")
+        self.hello = hello
+        self._start(self._others(hello), busy)
+        return hello
+
+    def _others(self, hello: Hello) -> list[str]:
+        """The devices of all workers, the first one's in front."""
+        if len(self.devices) > 1 or ":" in self.devices[0]:
+            return list(self.devices)
+        if hello.device.startswith("cuda"):
+            return [f"cuda:{number}" for number in range(hello.devices)]
+        return [hello.device] * (usable_cores() if hello.device == "cpu" else 1)
+
+    def _start(self, devices: list[str], busy: int) -> None:
+        """Start workers on the devices in turn until there are as many as asked for, or as find work."""
+        self.size = self.asked or max(1, min(len(devices), busy))
+        wanted = list(islice(cycle(devices), self.size))
+        for there in self.pool.workers:  # started by `__enter__`, or the first one
+            device = there.hello.device if there.hello and there.wanted in ("auto", "cuda") else there.wanted
+            if device in wanted:
+                wanted.remove(device)
+        for device in wanted:
+            self.pool.start(device)
+
+    def hear(self) -> Iterator[tuple[Worker, Report | None]]:
+        """As the pool's `hear`; a Ctrl-C that was held back is raised after it."""
+        yield from self.pool.hear(self.signals.waker if self.signals else None)
+        if self.signals:
+            self.signals.release()
+
+    def _wait_for(self, worker: Worker) -> Hello:
+        while worker.hello is None:
+            if worker not in self.pool.workers:
+                code = worker.process.exitcode
+                raise SetupError(f"a worker process ended with code {code} before it was ready", DOCTOR)
+            for speaker, heard in self.hear():
+                if isinstance(heard, Hello):
+                    speaker.hello = heard
+        return worker.hello
+
+    def greet(self, speaker: Worker, hello: Hello, listener: Listener) -> None:
+        """Take a later worker in; one whose device cannot be used is let go, aloud, and not replaced by a CPU."""
+        speaker.hello = hello
+        if hello.complaint and speaker.wanted != "auto":
+            listener.note(f"NOT USING {speaker.wanted}: {hello.complaint}")
+            self.pool.dismiss(speaker)
+        elif self.hello and hello.device_name != self.hello.device_name:
+            listener.note(f"{speaker.wanted} is {hello.device_name}, not {self.hello.device_name}: bits may differ")
+
+    def replace(self, dead: Worker) -> None:
+        """Start another worker on the device of one that died."""
+        self.pool.start(dead.hello.device if dead.hello else dead.wanted)
+
+
+def _refusal(devices: tuple[str, ...], complaint: str) -> SetupError:
+    return SetupError(f"engine.device={','.join(devices)}: {complaint}", f"use engine.device=cpu, or {DOCTOR}")

@@ -1,0 +1,106 @@
+"""What the driver and its worker processes say to each other. Plain data that pickles; no torch.
+
+driver to worker    its device, as text (once), Ask (choose for a group), Train (a cohort), None (leave)
+worker to driver    Hello (once), Answer, Progress, Note, then Trained or OutOfMemory
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from thalweg.runner.facts.choice import Choice, Layout
+from thalweg.runner.facts.observation import Observations
+from thalweg.runner.study.trial import Trial
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Choose executor and width for a group, from a sample of its trials. `attempt` as in Train.
+
+    trials: how many there are in all, for `workers` processes to share.
+    """
+
+    group_id: str
+    sample: tuple[Trial, ...]
+    layout: Layout
+    requested: str
+    width: int | None = None
+    attempt: int = 1
+    trials: int = 0
+    workers: int = 1
+    metrics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a cohort. `attempt` counts from 1; a task whose worker died is tried once more.
+
+    checkpoints: the folder for its checkpoints and the seconds of training between them; None for none.
+    """
+
+    group_id: str
+    trials: tuple[Trial, ...]
+    executor: str
+    layout: Layout
+    evaluations: int
+    checkpoints: tuple[str, float] | None = None
+    attempt: int = 1
+    metrics: tuple[str, ...] = ()
+
+
+Task = Ask | Train
+
+
+@dataclass(frozen=True)
+class Hello:
+    """A worker is ready: the device it trains on, what it runs, and why a wanted device is not used.
+
+    With a complaint the device is "cpu" if any device was good enough ("auto"); else the worker has ended.
+    """
+
+    device: str
+    device_name: str
+    versions: dict[str, str]
+    complaint: str | None = None
+    devices: int = 1  # how many devices of this kind the machine has
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The choice for a group."""
+
+    group_id: str
+    choice: Choice
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Trial-steps done and trials diverged since the last report."""
+
+    steps: int
+    diverged: int
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something about the present task that its user should know."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class OutOfMemory:
+    """The cohort does not fit the device's memory; nothing of it was kept."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A cohort's observations, one per trial, in order; failed ones carry the traceback."""
+
+    observations: tuple[Observations, ...]
+    peak_bytes: int
+
+
+Report = Hello | Answer | Progress | Note | Trained | OutOfMemory

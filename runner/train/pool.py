@@ -1,0 +1,144 @@
+"""The driver's side of the worker processes: starting them, hearing from them, noticing their death.
+
+Decides nothing about trials. Workers are spawned, not forked, so that each starts CUDA and threads afresh.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from socket import socket
+from typing import cast
+
+from thalweg.runner.train import messages, worker
+
+STOP_SECONDS = 1.0
+
+
+@dataclass(eq=False)
+class Worker:
+    """One process, its pipe and the task it is on."""
+
+    process: SpawnProcess
+    pipe: Connection
+    wanted: str = ""  # the device it is to train on, once it has been told
+    hello: messages.Hello | None = None
+    task: messages.Task | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has said hello and waits for a task."""
+        return self.hello is not None and self.task is None
+
+    def give(self, task: messages.Task) -> None:
+        """Send it a task. One that died meanwhile is found by the next `hear`."""
+        self.task = task
+        self._send(task)
+
+    def begin(self, device: str) -> None:
+        """Tell it which device to train on."""
+        self.wanted = device
+        self._send(device)
+
+    def _send(self, message: messages.Task | str) -> None:
+        try:
+            self.pipe.send(message)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+
+class Pool:
+    """Worker processes of this driver. Use as a context: none outlives it."""
+
+    def __init__(self) -> None:
+        self.workers: list[Worker] = []
+        self._ahead: Worker | None = None
+        self._context = multiprocessing.get_context("spawn")
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def ahead(self) -> None:
+        """Start the first worker before its device is known: importing torch takes it longer than all else here."""
+        if not self.workers and self._ahead is None:
+            self._ahead = self._spawned()
+
+    def start(self, device: str) -> Worker:
+        """Start a worker that will train on `device` ("auto", "cpu", "mps", "cuda[:n]")."""
+        started, self._ahead = self._ahead or self._spawned(), None
+        self.workers.append(started)
+        started.begin(device)
+        return started
+
+    def _spawned(self) -> Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=worker.main, args=(theirs,), daemon=True)
+        with _sigint_ignored():  # a child inherits this, so that Ctrl-C cannot hit it while it still imports
+            process.start()
+        theirs.close()
+        return Worker(process, ours)
+
+    def hear(self, waker: socket | None = None) -> Iterator[tuple[Worker, messages.Report | None]]:
+        """Wait for reports and yield them. None in place of a report: that worker died and was removed.
+
+        Something to read on `waker` ends the wait as well.
+        """
+        by_pipe: dict[object, Worker] = {each.pipe: each for each in self.workers}
+        for ready in wait([*(each.pipe for each in self.workers), *([waker] if waker else [])]):
+            speaker = by_pipe.get(ready)
+            if speaker is not None and speaker in self.workers:
+                yield speaker, self._report_of(speaker)
+
+    def _report_of(self, speaker: Worker) -> messages.Report | None:
+        """What it says. A message cut short by its death is its death: recv then raises a plain OSError."""
+        try:
+            return cast("messages.Report", speaker.pipe.recv())
+        except (EOFError, OSError, pickle.UnpicklingError):
+            self.dismiss(speaker)
+            return None
+
+    def dismiss(self, leaving: Worker) -> None:
+        """End one worker, dead or alive, and forget it."""
+        self.workers.remove(leaving)
+        leaving.pipe.close()
+        leaving.process.join(STOP_SECONDS)  # one that died already keeps its own exit code
+        if leaving.process.is_alive():
+            leaving.process.kill()
+            leaving.process.join()
+
+    def close(self) -> None:
+        """End every worker, at once: what they have not sent is trained again."""
+        if self._ahead:
+            self.workers.append(self._ahead)
+            self._ahead = None
+        for each in self.workers:
+            each.process.terminate()
+            each.pipe.close()
+        for each in self.workers:
+            each.process.join(STOP_SECONDS)
+            if each.process.is_alive():
+                each.process.kill()
+                each.process.join()
+        self.workers.clear()
+
+
+class _sigint_ignored:  # noqa: N801
+    """Ignores SIGINT for a moment; only the main thread may, and elsewhere there is nothing to do."""
+
+    def __enter__(self) -> None:
+        self.main = threading.current_thread() is threading.main_thread()
+        if self.main:
+            self.before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def __exit__(self, *exception: object) -> None:
+        if self.main:
+            signal.signal(signal.SIGINT, self.before)

@@ -1,0 +1,244 @@
+"""A worker process: chooses executors and trains cohorts on one device, and reports over a pipe.
+
+Has no connection to the store. It trains with one thread, ignores Ctrl-C (its driver decides), and ends when its
+driver does, however the driver ends.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from thalweg.runner.base.errors import ThalwegError
+from thalweg.runner.facts.choice import LOOP_WIDTH, Choice
+from thalweg.runner.facts.observation import Observations, Outcome
+from thalweg.runner.project.code import code_of, to_record
+from thalweg.runner.study.trial import Trial
+from thalweg.runner.train.checkpoints import Shelf, facts_of
+from thalweg.runner.train.messages import Answer, Ask, Hello, Note, OutOfMemory, Progress, Task, Train, Trained
+
+if TYPE_CHECKING:
+    import torch
+
+    from thalweg.runner.engine.checkpoint import Checkpoint
+    from thalweg.runner.engine.cohort import Keeping
+    from thalweg.runner.engine.workload import Workload
+
+PROGRESS_SECONDS = 0.2
+
+
+def main(pipe: Connection) -> None:
+    """Serve tasks from `pipe` until it says None or closes. The first it says is the device, as `Pool.start` has it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ.setdefault(
+        "KINETO_LOG_LEVEL", "99"
+    )  # or torch's profiler, in a probe, writes to stderr: no GPU, it says
+    gc.disable()  # what importing makes, stays: looking for garbage in it took 0.2 of 1.5 s
+    from thalweg.runner.engine.determinism import prepare
+
+    prepare()
+    gc.freeze()
+    gc.enable()
+    try:
+        wanted = pipe.recv()
+        device, hello = _device(wanted)
+        pipe.send(hello)
+        if hello.complaint and wanted != "auto":
+            return  # another device would give other bits: the driver decides
+        bench = _Bench(pipe, device, hello.device_name)
+        while (task := pipe.recv()) is not None:
+            pipe.send(bench.do(task))
+    except (EOFError, BrokenPipeError):
+        return
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+class _Bench:
+    """Does tasks, keeping the last group's workload: its data stays on the device between cohorts."""
+
+    def __init__(self, pipe: Connection, device: torch.device, device_name: str = "") -> None:
+        self.pipe = pipe
+        self.device = device
+        self.device_name = device_name
+        self.group_id: str | None = None
+        self.workload: Workload | None = None
+
+    def do(self, task: Task) -> Answer | Trained | OutOfMemory:
+        if isinstance(task, Train):
+            return self._train(task)
+        return self._answer(task)
+
+    def _answer(self, ask: Ask) -> Answer:
+        from thalweg.runner.engine.choose import Question, choose
+
+        question = Question(ask.sample, ask.layout, ask.requested, ask.width, ask.trials, ask.workers)
+        try:
+            choice = choose(self._workload_of(ask, ask.sample[0]), question)
+        except BaseException as error:  # training will meet the same error and record it with each trial
+            if is_out_of_memory(error) and len(ask.sample) > 1:
+                half = (len(ask.sample) + 1) // 2
+                self._forget()
+                return self._answer(replace(ask, sample=ask.sample[:half], width=half))
+            reason = f"probing failed: {told(error).strip().splitlines()[-1]}"
+            choice = Choice(executor="loop", layout=ask.layout, width=ask.width or LOOP_WIDTH, reason=reason)
+        return Answer(ask.group_id, choice)
+
+    def _train(self, task: Train) -> Trained | OutOfMemory:
+        from thalweg.runner.engine.cohort import Cohort, train
+
+        cohort = Cohort(task.trials, task.executor, task.layout, task.evaluations)
+        try:
+            workload = self._workload_of(task, task.trials[0])
+            resume, keeping = self._checkpoints(task)
+            observations = train(cohort, workload, self._ticker(), resume=resume, keeping=keeping)
+        except BaseException as error:  # a model may call sys.exit; recorded with each trial, and the sweep goes on
+            reason = told(error)
+            if is_out_of_memory(error):
+                self._forget()
+                return OutOfMemory(reason)
+            observations = [
+                Observations(trial_id=trial.id, outcome=Outcome.FAILED, error=reason) for trial in task.trials
+            ]
+        return Trained(tuple(observations), self._peak_bytes())
+
+    def _checkpoints(self, task: Train) -> tuple[Checkpoint | None, Keeping | None]:
+        """Where a cohort goes on from, and how its further checkpoints are kept."""
+        from thalweg.runner.engine.checkpoint import FORMAT, Checkpoint
+        from thalweg.runner.engine.cohort import Keeping
+
+        if task.checkpoints is None:
+            return None, None
+        folder, seconds = task.checkpoints
+        made_by = {"device": self.device_name, "checkpoint format": str(FORMAT), **_versions()}
+        made_by |= {"metrics": ", ".join(task.metrics), **to_record(code_of(task.trials[0].config))}
+        shelf = Shelf(Path(folder), facts_of(task), made_by)
+        found = shelf.newest(lambda text: self.pipe.send(Note(text)))
+        if found:
+            self.pipe.send(Note(f"{len(task.trials)} trials go on from a checkpoint at step {found[1]['step']:,}"))
+        last = time.monotonic()
+
+        def due() -> bool:
+            return time.monotonic() - last >= seconds
+
+        def save(checkpoint: Checkpoint) -> None:
+            nonlocal last
+            try:
+                shelf.save(checkpoint.arrays, checkpoint.facts)
+            except OSError as error:  # training goes on: a checkpoint only spares work
+                self.pipe.send(Note(f"a checkpoint could not be written to {folder}: {error.strerror}"))
+            last = time.monotonic()
+
+        return (None if found is None else Checkpoint(*found)), Keeping(due, save)
+
+    def _workload_of(self, task: Task, trial: Trial) -> Workload:
+        from thalweg.runner.engine.workload import Workload
+
+        if self.workload is None or self.group_id != task.group_id:
+            self.workload = Workload.of(trial.config, self.device, task.metrics)
+            self.group_id = task.group_id
+        return self.workload
+
+    def _forget(self) -> None:
+        """Let go of the data and of what the failed attempt left behind."""
+        import torch
+
+        self.workload = self.group_id = None
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _ticker(self) -> Callable[[int, int], None]:
+        """A tick that sends at most a few messages a second."""
+        steps_held, diverged_held, last = 0, 0, time.monotonic()
+
+        def tick(steps: int, diverged: int) -> None:
+            nonlocal steps_held, diverged_held, last
+            steps_held, diverged_held = steps_held + steps, diverged_held + diverged
+            if time.monotonic() - last >= PROGRESS_SECONDS:
+                self.pipe.send(Progress(steps_held, diverged_held))
+                steps_held, diverged_held, last = 0, 0, time.monotonic()
+
+        return tick
+
+    def _peak_bytes(self) -> int:
+        if self.device.type == "cuda":
+            import torch
+
+            return torch.cuda.max_memory_allocated(self.device)
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def told(error: BaseException) -> str:
+    """What is recorded of an error: a sentence of ours, or else the traceback, which is somebody's to read."""
+    if isinstance(error, ThalwegError) and not os.environ.get("THALWEG_TRACEBACK"):
+        return f"{error.message}; {error.hint}" if error.hint else error.message
+    return "".join(traceback.format_exception(error))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, in any of the ways in which torch and Python say so."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    said = ("not enough memory", "out of memory", "can't allocate memory", "bad_alloc")
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in said)
+
+
+def _device(wanted: str) -> tuple[torch.device, Hello]:
+    """The device to train on. Where the wanted one cannot be used: the CPU, and a complaint.
+
+    Looks at no other GPU than its own: each one touched would hold a context of some 500 MB there.
+    """
+    import torch
+
+    from thalweg.runner.machine.doctor import cuda
+
+    complaint = None
+    if wanted == "mps":
+        if torch.backends.mps.is_available():
+            return torch.device("mps"), Hello("mps", platform.processor(), _versions())
+        complaint = "this machine has no MPS device that torch can use"
+    elif wanted != "cpu":
+        device = torch.device(wanted if ":" in wanted else "cuda:0")
+        check = cuda([device.index or 0])
+        if check.ok:
+            name, devices = torch.cuda.get_device_name(device), torch.cuda.device_count()
+            return device, Hello(str(device), name, _versions(), devices=devices)
+        complaint = check.detail if check.remedy is None else f"{check.detail}; {check.remedy}"
+    return torch.device("cpu"), Hello("cpu", platform.machine(), _versions(), complaint)
+
+
+def _versions() -> dict[str, str]:
+    import numpy
+    import torch
+
+    from thalweg.runner.base.version import __version__
+
+    return {
+        "thalweg": __version__,
+        "torch": str(torch.__version__),  # a class of torch's own, which the driver would import torch to unpickle
+        "numpy": numpy.__version__,
+        "python": platform.python_version(),
+    }

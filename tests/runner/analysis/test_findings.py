@@ -1,0 +1,105 @@
+"""The answers of a whole study, from its rows."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import planted_rows as planted
+import pytest
+
+from thalweg.runner.analysis.study import findings
+from thalweg.runner.facts.observation import Series
+from thalweg.runner.study.study import Analysis, Axis, Block, Expectation
+
+BLOCK = planted.block("one", Expectation(-1, 0.3))
+STUDY = planted.study(BLOCK)
+WARMUP = "schedule.warmup"
+
+
+def test_every_panel_is_asked_and_the_expectation_stands_beside_the_answer():
+    blocks = [planted.block(name, Expectation(slope, 0.3)) for name, slope in (("a", -1), ("b", 0))]
+    rows = [row for block in blocks for row in planted.rows(block, planted.valley_of(-1))]
+    found = findings(rows, planted.study(*blocks))
+    assert [each.panel for each in found] == ["a", "b"]
+    assert [each.slope.estimate for each in found] == pytest.approx([-1, -1], abs=0.05)
+    assert [each.as_expected for each in found] == [True, False]
+
+
+def test_a_diverged_trial_is_a_result_and_an_untrained_one_is_not():
+    base = planted.valley_of(-1)
+    rows = planted.rows(BLOCK, lambda lr, wd, seed: None if lr * wd > 0.2 else base(lr, wd, seed))
+    (found,) = findings(rows, STUDY)
+    assert found.diverged == 36
+    (part,) = findings([planted.untrained(row) if row.axes["seed"] == 2 else row for row in rows], STUDY)
+    assert part.diverged == 24
+    assert findings([planted.untrained(row) for row in rows], STUDY) == []
+
+
+def test_a_study_that_asks_nothing_is_told_nothing():
+    assert findings(planted.rows(BLOCK, planted.valley_of(-1)), planted.study(BLOCK, analyses=())) == []
+
+
+def warmup_rows():
+    """Rates × warmups × seeds, with batch losses that spike to 1.5 times the control's above lr = .1 without warmup."""
+    axes = (Axis("optimizer.lr", (0.05, 0.1, 0.2, 0.4), ""), Axis(WARMUP, (0, 8), ""), Axis("seed", (0, 1), ""))
+    block, rows, series = Block("w", (), axes), [], {}
+    for lr in axes[0].values:
+        for length in axes[1].values:
+            for seed in axes[2].values:
+                point = {"optimizer.lr": lr, WARMUP: length, "seed": seed}
+                config = {**planted.config(lr, 0.0, seed), "schedule": {"warmup": length}}
+                row = planted.row("w", point, 1.0 - lr, trial_id=f"{lr}-{length}-{seed}", config=config)
+                rows.append(row)
+                losses = np.full(100, 2.0 + seed)
+                if lr > 0.1 and not length:
+                    losses[10] *= 1.5
+                if lr > 0.1:
+                    losses[80] *= 9  # in the second half, where nothing is a spike
+                series[row.trial_id] = {"train/batch_loss": Series(np.arange(100), losses)}
+    analyses = (Analysis("warmup", "optimizer.lr", warmup=WARMUP), Analysis("sensitivity", "optimizer.lr"))
+    return rows, planted.study(block, analyses=analyses, vars=()), series
+
+
+def test_spikes_are_against_the_control_of_the_same_seed_in_the_first_half():
+    rows, study, series = warmup_rows()
+    found, _ = findings(rows, study, series.__getitem__)
+    assert [level.spike_free.estimate for level in found.levels] == [0.1, 0.4]
+    assert [level.spike_free.side for level in found.levels] == ["", ">"]
+
+
+def test_without_series_a_warmup_study_still_says_what_trains():
+    rows, study, _ = warmup_rows()
+    found, _ = findings(rows, study)
+    assert found.levels[0].spike_free.estimate is None
+    assert found.levels[0].trainable.estimate == 0.4
+
+
+def test_the_curves_of_a_sensitivity_study_are_all_combinations_of_the_other_axes():
+    rows, study, series = warmup_rows()
+    _, found = findings(rows, study, series.__getitem__)
+    assert [curve.name for curve in found.curves] == ["w, warmup 0", "w, warmup 8"]
+    assert found.reference == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "turns"),
+    [
+        ({"name": "adamw", "decay": "coupled"}, lambda lr, wd: lr * wd >= 1),
+        ({"name": "sgd", "decay": "l2"}, lambda lr, wd: lr * wd >= 1),
+        ({"name": "adamw", "decay": "independent"}, lambda lr, wd: wd >= 1),
+        ({"name": "adam_l2", "decay": "l2"}, lambda lr, wd: False),
+    ],
+)
+def test_where_decay_turns_signs_depends_on_its_convention(optimizer, turns):
+    block = planted.block("one", products=(0.0, *(0.04 * 4.0**k for k in range(-4, 4))))
+    rows = planted.rows(block, planted.valley_of(-1, at=0.04))
+    rows = [replace(row, config={**row.config, "optimizer": {**row.config["optimizer"], **optimizer}}) for row in rows]
+    (found,) = findings(rows, planted.study(block))
+    cells = {(row.axes[planted.LR], row.axes[planted.WD]) for row in rows}
+    assert found.flips == sum(turns(lr, wd) for lr, wd in cells)
+
+
+def test_the_chance_loss_comes_from_the_dataset():
+    rows = planted.rows(BLOCK, planted.valley_of(-1, base=math.log(10)))
+    (found,) = findings(rows, STUDY)
+    assert found.dropped == {"no better than guessing": 12}

@@ -1,0 +1,158 @@
+"""Rows folded over seeds."""
+
+import math
+from dataclasses import replace
+
+import planted_rows as planted
+import pytest
+
+from thalweg.runner.cells.cells import fold, near_optimal, panels
+from thalweg.runner.cells.student import t95
+from thalweg.runner.facts.observation import Outcome
+from thalweg.runner.study.study import Axis, Block, Expectation
+
+BLOCK = planted.block("one", lrs=(0.25, 0.5), products=(0.0, 0.01, 0.04))
+STUDY = planted.study(BLOCK)
+ROWS = planted.rows(BLOCK, planted.valley_of(-1))
+
+
+def cell_of(rows, lr=0.25, product=0.01):
+    return next(c for c in fold(rows, STUDY) if (c.axes[planted.LR], c.axes[planted.PRODUCT]) == (lr, product))
+
+
+def with_losses(*losses):
+    """The first cell with these losses, a seed each; None diverges, "never" is untrained, "failed" failed."""
+    made = []
+    for seed, loss in enumerate(losses):
+        axes = {planted.LR: 0.25, planted.PRODUCT: 0.01, "seed": seed, planted.WD: 0.04}
+        one = planted.row("one", axes, loss if isinstance(loss, float) else None)
+        if loss == "never":
+            one = planted.untrained(one)
+        if loss == "failed":
+            one = replace(one, outcome=Outcome.FAILED, diverged_step=None, error="boom")
+        made.append(one)
+    (cell,) = fold(made, STUDY)
+    return cell
+
+
+def test_a_cell_holds_the_seeds_of_one_point_and_every_trial_is_in_one_cell():
+    cells = fold(ROWS, STUDY)
+    assert len(cells) == 6
+    assert all([row.axes["seed"] for row in cell.rows] == [0, 1, 2] for cell in cells)
+    assert sum(len(cell.rows) for cell in cells) == len(ROWS)
+
+
+def test_the_interval_is_students_t_over_seeds():
+    cell = with_losses(1.0, 2.0, 3.0)
+    assert cell.mean == 2.0
+    half = 4.30265 / math.sqrt(3)
+    assert cell.interval == pytest.approx((2 - half, 2 + half), rel=1e-5)
+    assert with_losses(1.0).interval is None
+
+
+def test_student_quantiles_agree_with_scipy():
+    stats = pytest.importorskip("scipy.stats")
+    for freedom in [*range(1, 40), 100, 1000]:
+        assert t95(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), abs=1e-4)
+
+
+def test_survivors_of_a_diverged_seed_are_never_averaged():
+    cell = with_losses(0.5, None, 0.5)
+    assert (cell.mean, cell.interval, cell.usable, cell.diverged, cell.n) == (None, None, False, 1, 2)
+
+
+def test_untrained_and_failed_seeds_leave_the_mean_of_the_others():
+    cell = with_losses(0.5, "never", "failed")
+    assert (cell.mean, cell.n, cell.failed, cell.usable) == (0.5, 1, 1, True)
+    assert not with_losses("never").usable
+
+
+def test_a_finite_but_unhealthy_loss_is_not_usable():
+    limit = 4 * math.log(10)
+    assert with_losses(limit - 0.01, 0.5).usable
+    assert not with_losses(limit + 0.01, 0.5).usable
+    assert not with_losses(1e31).usable
+
+
+def test_cells_are_compared_on_the_mean_of_the_log():
+    one, other = with_losses(0.1, 10 / 3), with_losses(1.0, 1.0)
+    assert one.mean > other.mean
+    assert one.score < other.score
+
+
+def test_a_score_to_be_maximised_is_turned_around():
+    cells = fold(ROWS, planted.study(BLOCK, metric="val/accuracy", direction="max"))
+    found = near_optimal(cells)
+    assert found.best.mean == max(cell.mean for cell in cells)
+
+
+def test_members_outside_the_study_are_left_out():
+    rows = [replace(row, outside=row.axes[planted.LR] == 0.5) for row in ROWS]
+    assert {cell.axes[planted.LR] for cell in fold(rows, STUDY)} == {0.25}
+
+
+def test_trials_of_another_base_are_never_averaged_with_the_studys():
+    longer = [replace(row, config={**row.config, "budget": {"steps": 40}}, overridden=True) for row in ROWS]
+    usual = [replace(row, config={**row.config, "budget": {"steps": 600}}) for row in ROWS]
+    cells = fold([*usual, *longer], STUDY)
+    assert len(cells) == 12
+    assert {cell.axes["budget.steps"] for cell in cells} == {40, 600}
+    assert [panel.name for panel in panels([*usual, *longer], STUDY)] == ["one, steps=600", "one, steps=40"]
+
+
+def test_an_axis_that_only_some_members_have_is_filled_from_their_configuration():
+    extra = [
+        replace(
+            row,
+            axes={**row.axes, "optimizer.momentum": 0.5},
+            config={**row.config, "optimizer": {**row.config["optimizer"], "momentum": 0.5}},
+        )
+        for row in ROWS
+    ]
+    usual = [replace(r, config={**r.config, "optimizer": {**r.config["optimizer"], "momentum": 0.9}}) for r in ROWS]
+    assert {cell.axes["optimizer.momentum"] for cell in fold([*usual, *extra], STUDY)} == {0.5, 0.9}
+
+
+def test_panels_have_rows_and_columns_ascending_whatever_the_order_of_rows():
+    (panel,) = panels(reversed(ROWS), STUDY)
+    assert (panel.y, panel.x) == (planted.LR, planted.PRODUCT)
+    assert panel.row_values == (0.25, 0.5)
+    assert panel.column_values == (0.0, 0.01, 0.04)
+    assert set(panel.grid) == {(y, x) for y in panel.row_values for x in panel.column_values}
+
+
+def test_further_axes_cut_a_block_into_panels():
+    axes = (*BLOCK.axes[:2], Axis("optimizer.momentum", (0.0, 0.9), ""), BLOCK.axes[2])
+    block = Block("one", (), axes, derive=BLOCK.derive, expect=Expectation(-1, 0.3))
+    rows = [replace(row, axes={**row.axes, "optimizer.momentum": mu}) for mu in (0.0, 0.9) for row in ROWS]
+    cut = panels(rows, planted.study(block))
+    assert [panel.name for panel in cut] == ["one, momentum=0", "one, momentum=.9"]
+    assert all(panel.expect == Expectation(-1, 0.3) and len(panel.cells) == 6 for panel in cut)
+
+
+def test_a_study_of_one_axis_has_a_panel_without_a_grid():
+    block = planted.block("one", lrs=(0.25, 0.5), products=(0.01,))
+    (panel,) = panels(planted.rows(block, planted.valley_of(-1)), planted.study(block))
+    assert (panel.x, panel.grid, len(panel.cells)) == (None, {}, 2)
+    assert panel.best is not None
+
+
+def test_the_near_optimal_set_is_all_that_the_seeds_cannot_tell_apart():
+    losses = {0.0: (0.500, 0.520, 0.510), 0.01: (0.505, 0.515, 0.525), 0.04: (0.9, 0.92, 0.91)}
+    rows = [
+        planted.row("one", {planted.LR: 0.25, planted.PRODUCT: product, "seed": seed}, loss)
+        for product, of_seeds in losses.items()
+        for seed, loss in enumerate(of_seeds)
+    ]
+    found = near_optimal(fold(rows, STUDY))
+    assert [cell.axes[planted.PRODUCT] for cell in found.cells] == [0.0, 0.01]
+    assert (found.of, found.pooled) == (3, 2)
+
+
+def test_without_replicates_nothing_is_claimed_about_the_neighbours():
+    found = near_optimal(fold([row for row in ROWS if row.axes["seed"] == 0], STUDY))
+    assert (len(found.cells), found.margin) == (1, None)
+
+
+def test_nothing_usable_means_no_choice():
+    assert near_optimal(fold([planted.untrained(row) for row in ROWS], STUDY)) is None

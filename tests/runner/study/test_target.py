@@ -1,0 +1,216 @@
+"""A `_target_`: its arguments are typed by its YAML, part of identity and structure, and may be swept."""
+
+import json
+
+import pytest
+
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.config import Request, declare
+from thalweg.runner.study.keys import trial_config
+from thalweg.runner.study.study import expand
+from thalweg.runner.study.target import refuse_changed
+from thalweg.runner.study.trial import Trial
+
+NET = """\
+_target_: nets.Net
+width: 32
+dropout: 0.5
+act: relu
+deep: false
+channels: [16, 32]
+extra: null
+"""
+BASE = ("model=net",)
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path, monkeypatch):
+    (tmp_path / "conf/model").mkdir(parents=True)
+    (tmp_path / "conf/model/net.yaml").write_text(NET)
+    (tmp_path / "thalweg.yaml").write_text("{config: conf, code: [nets, points]}")
+    monkeypatch.chdir(tmp_path)
+
+
+def members(*words):
+    return expand(declare(Request(words)).study)
+
+
+def models(*words):
+    return [json.loads(member.trial.config_json)["model"] for member in members(*BASE, *words)]
+
+
+def refusal(*words):
+    with pytest.raises(ConfigError) as caught:
+        members(*BASE, *words)
+    return f"{caught.value.message} | {caught.value.hint}"
+
+
+def test_a_model_of_ones_own_keeps_its_yaml_as_its_configuration():
+    written = {"_target_": "nets.Net", "width": 32, "dropout": 0.5, "act": "relu", "deep": False}
+    assert models() == [{**written, "channels": [16, 32], "extra": None}]
+
+
+@pytest.mark.parametrize(
+    ("word", "key", "values"),
+    [
+        ("model.width=16,64", "width", [16, 64]),
+        ("model.width=16..64:x2", "width", [16, 32, 64]),
+        ("model.width=16.0,64", "width", [16, 64]),
+        ("model.width=range(1,4)", "width", [1, 2, 3]),
+        ("model.dropout=0,0.25", "dropout", [0.0, 0.25]),
+        ("model.dropout=0..1:3lin", "dropout", [0.0, 0.5, 1.0]),
+        ("model.act=relu,gelu", "act", ["relu", "gelu"]),
+        ("model.deep=true,false", "deep", [True, False]),
+        ("model.channels=[8],[8,16]", "channels", [[8], [8, 16]]),
+        ("model.extra=1,2", "extra", [1, 2]),
+        ("+model.new=1,2.5", "new", [1.0, 2.5]),
+    ],
+)
+def test_an_argument_is_an_axis_in_the_type_of_its_yaml(word, key, values):
+    seen = [model[key] for model in models(word)]
+    assert seen == values
+    assert [type(value) for value in seen] == [type(value) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("word", "value"), [("model.dropout=0", 0.0), ("model.width=64.0", 64), ("++model.new=a", "a"), ("+model.new=1", 1)]
+)
+def test_a_single_value_takes_the_type_of_its_yaml_too(word, value):
+    key = word.partition("=")[0].rpartition(".")[2]
+    (model,) = models(word)
+    assert model[key] == value
+    assert type(model[key]) is type(value)
+
+
+def test_an_axis_value_and_the_same_value_written_alone_are_one_trial():
+    (alone,) = members(*BASE, "model.dropout=0")
+    swept, _ = members(*BASE, "model.dropout=0,0.1")
+    assert alone.trial.id == swept.trial.id
+
+
+def test_a_derived_argument_takes_the_type_of_its_yaml(tmp_path):
+    (tmp_path / "conf/study").mkdir()
+    (tmp_path / "conf/study/s.yaml").write_text(
+        "# @package _global_\ndefaults: [override /model: net]\n"
+        "study: {vars: [w], axes: {w: '2,4'}, derive: {model.width: 8 * w, model.dropout: w / 4}}"
+    )
+    made = [json.loads(m.trial.config_json)["model"] for m in members("s")]
+    assert [(model["width"], model["dropout"]) for model in made] == [(16, 0.5), (32, 1.0)]
+    assert all(type(model["width"]) is int and type(model["dropout"]) is float for model in made)
+
+
+def test_every_argument_is_identity_and_structure():
+    base, wider, other = (members(*BASE, *words)[0].trial for words in ((), ("model.width=33",), ("model.act=tanh",)))
+    assert len({base.id, wider.id, other.id}) == 3
+    assert len({base.group_id, wider.group_id, other.group_id}) == 3
+    slower = members(*BASE, "optimizer.lr=0.5")[0].trial
+    assert (slower.id != base.id, slower.group_id) == (True, base.group_id)
+
+
+def test_a_stored_configuration_read_again_is_the_same_trial():
+    for words in ((), ("dataset=target", "dataset._target_=points.make", "+dataset.n=[1,[2,3]]")):
+        (member,) = members(*BASE, *words)
+        again = Trial(trial_config(json.loads(member.trial.config_json)))
+        assert again.config == member.trial.config
+        assert again.id == member.trial.id
+        assert hash(again.config) == hash(member.trial.config)
+
+
+def test_the_order_of_keys_does_not_matter(tmp_path):
+    lines = NET.splitlines(keepends=True)
+    (tmp_path / "conf/model/other.yaml").write_text("".join(reversed(lines)))
+    assert members("model=other")[0].trial.id == members("model=net")[0].trial.id
+
+
+def test_a_dataset_of_ones_own_has_our_defaults_beneath_its_own_keys(tmp_path):
+    (tmp_path / "conf/dataset").mkdir()
+    (tmp_path / "conf/dataset/mine.yaml").write_text("{_target_: points.make, n: 100, label_noise: 0.1}")
+    (member,) = members("dataset=mine", "dataset.train_size=20", "budget.steps=2ep")
+    dataset = member.trial.config.dataset
+    assert (dataset.label_noise, dataset.validation, dataset.split_seed, dataset.train_size) == (0.1, 0.2, 0, 20)
+    assert dataset.arguments == (("n", 100),)
+    assert member.trial.config.budget.steps == 2  # 20 examples, 32 a step
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("model.widht=3",), "model.widht is not in the YAML of nets.Net | did you mean model.width?"),
+        (("model.widht=3,4",), "model.widht is not in the YAML of nets.Net | did you mean model.width?"),
+        (("model.width=16.5",), "model.width is 16.5; expected an integer, as its YAML has 32 | write 32.0 there"),
+        (("model.width=1,16.5",), "expected an integer"),
+        (("model.act=3",), "model.act is 3; expected text"),
+        (("model.width=null,3",), "axis model.width holds None"),
+        (("model.width=1..0:x2",), "0 values"),
+        (("+model.width=3",), "already there"),
+        (("+model._partial_=true",), "no key 'model._partial_'"),
+        (("+model.x={a: 1}",), "model.x.a"),
+        (("model._target_=nets",), "expected a class or function by its whole path"),
+        (("model._target_=eval",), "expected a class or function by its whole path"),
+        (("model._target_=nets.Net()",), "model._target_"),
+        (("model=target",), "model._target_ is missing | write model._target_=package.Class"),
+        (("model=mlp", "model._target_=nets.Net"), "belongs to model=target"),
+        (("model=mlp", "+model._target_=nets.Net"), "beside the keys of model=mlp | choose model=target"),
+        (("dataset=target", "dataset._target_=points.make", "budget.steps=2ep"), "train_size=null has no known length"),
+        (("dataset=target", "dataset._target_=points.make", "dataset.test=1"), "dataset.test is 1"),
+    ],
+)
+def test_what_no_target_can_be_is_refused_in_one_sentence(words, said):
+    sentence = refusal(*words)
+    for part in said.split(" | "):
+        assert part in sentence
+
+
+def test_an_argument_of_another_model_is_no_key_of_ours():
+    with pytest.raises(ConfigError, match=r"no key 'model\.hiden'"):
+        members("model.hiden=3")
+    with pytest.raises(ConfigError, match=r"no key 'model\.hiden'"):
+        members("model.hiden=3,4")
+
+
+# --- the files of a dataset
+
+
+def dataset(*words):
+    return members("dataset=target", "dataset._target_=points.read", *words)[0].trial
+
+
+def test_the_files_that_a_dataset_names_are_part_of_a_trials_id(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.csv").write_text("1,2")
+    (tmp_path / "more.txt").write_text("x")
+    words = ("+dataset.path=data/a.csv", "+dataset.sep=tab", "dataset.files=[more.txt]")
+    first = dataset(*words)
+    assert dataset(*words).id == first.id
+    (tmp_path / "data/a.csv").write_text("1,3")
+    edited = dataset(*words)
+    (tmp_path / "more.txt").write_text("y")
+    assert len({first.id, edited.id, dataset(*words).id}) == 3
+    (tmp_path / "data/a.csv").write_text("1,2")
+    (tmp_path / "more.txt").write_text("x")
+    assert dataset(*words).id == first.id
+
+
+def test_a_folder_counts_with_all_its_files_and_a_dataset_without_files_has_no_fingerprint(tmp_path):
+    (tmp_path / "data/deep").mkdir(parents=True)
+    (tmp_path / "data/deep/a").write_text("1")
+    before = dataset("+dataset.root=data")
+    (tmp_path / "data/.hidden").write_text("1")
+    assert dataset("+dataset.root=data").id == before.id
+    (tmp_path / "data/deep/b").write_text("1")
+    assert dataset("+dataset.root=data").id != before.id
+    assert dataset("+dataset.root=nowhere", "+dataset.n=3").config.dataset.fingerprint is None
+
+
+def test_a_stored_trial_keeps_the_fingerprint_it_was_declared_with(tmp_path):
+    (tmp_path / "a.csv").write_text("1,2")
+    trial = dataset("+dataset.path=a.csv")
+    (tmp_path / "a.csv").write_text("1,3")
+    assert Trial(trial_config(json.loads(trial.config_json))).id == trial.id
+    with pytest.raises(ConfigError, match=r"the files of dataset=points\.read have changed"):
+        refuse_changed(trial.config.dataset)
+
+
+def test_a_file_that_is_said_and_not_there_is_named():
+    with pytest.raises(ConfigError, match=r"dataset\.files names 'gone\.csv'; nothing is there"):
+        dataset("dataset.files=[gone.csv]")

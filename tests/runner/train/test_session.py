@@ -1,0 +1,475 @@
+"""The session, driven by pretended workers: what is cut, asked, stored, tried again and given up."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from store_cases import make_trial
+
+from thalweg.runner.base.errors import SetupError
+from thalweg.runner.config import Request, declare
+from thalweg.runner.facts.choice import Choice
+from thalweg.runner.facts.observation import Observations, Outcome
+from thalweg.runner.planning.plan import Plan, make_plan
+from thalweg.runner.store import Store
+from thalweg.runner.study.study import expand
+from thalweg.runner.train import crew, session
+from thalweg.runner.train.checkpoints import Shelf, facts_of
+from thalweg.runner.train.cutting import SMALLEST_WORTH_CUTTING, cut
+from thalweg.runner.train.messages import Answer, Ask, Hello, OutOfMemory, Progress, Task, Train, Trained
+from thalweg.runner.train.pool import Worker
+
+CPU = Hello("cpu", "x86_64", {"torch": "2.0"})
+
+
+class Process:
+    def __init__(self, exitcode: int) -> None:
+        self.exitcode = exitcode
+
+
+class Pool:
+    """Workers that answer at once, in this process. `deaths` counts the tasks that kill whoever does them.
+
+    fits: trials that the pretended memory holds; broken: messages that cohorts fail with, one after another.
+    """
+
+    deaths = 0
+    exitcode = -11
+    fits = 10**9
+    broken: tuple[str, ...] = ()
+    hellos: tuple[Hello | None, ...] = (CPU,)
+    interrupt_after = 10**9
+    started: list[str]
+
+    def __init__(self) -> None:
+        self.workers: list[Worker] = []
+        self.said = 0
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.workers.clear()
+
+    def start(self, device: str) -> Worker:
+        type(self).started.append(device)
+        worker = Worker(Process(self.exitcode), None, device)  # type: ignore[arg-type]
+        worker.give = lambda task: setattr(worker, "task", task)  # type: ignore[method-assign]
+        self.workers.append(worker)
+        return worker
+
+    def dismiss(self, leaving: Worker) -> None:
+        self.workers.remove(leaving)
+
+    def close(self) -> None:
+        self.workers.clear()
+
+    def hear(self, waker: object = None) -> Iterator[tuple[Worker, object]]:
+        for worker in list(self.workers):
+            self.said += 1
+            if self.said > self.interrupt_after:
+                raise KeyboardInterrupt
+            if worker.hello is None:
+                hello = self.hellos[min(len(self.started), len(self.hellos)) - 1]
+                if hello is None:
+                    self.workers.remove(worker)
+                yield worker, hello
+            elif worker.task is None:
+                continue
+            elif type(self).deaths:
+                type(self).deaths -= 1
+                self.workers.remove(worker)
+                yield worker, None
+            else:
+                yield from ((worker, report) for report in self.reports_on(worker.task))
+
+    def reports_on(self, task: Task) -> Iterator[object]:
+        if isinstance(task, Train) and len(task.trials) > self.fits:
+            yield Progress(10, 0)
+            yield OutOfMemory("RuntimeError: not enough memory")
+        elif isinstance(task, Train) and self.broken:
+            message, *later = self.broken
+            type(self).broken = tuple(later)
+            yield Trained(tuple(failure(trial.id, message) for trial in task.trials), peak_bytes=0)
+        else:
+            yield from reports_on(task)
+
+
+def failure(trial_id: str, message: str) -> Observations:
+    return Observations(trial_id=trial_id, outcome=Outcome.FAILED, error=f"Traceback …\n{message}\n")
+
+
+def reports_on(task: Task) -> Iterator[object]:
+    if isinstance(task, Ask):
+        yield Answer(task.group_id, Choice("vmap", task.layout, task.width or 64, "pretended"))
+        return
+    yield Progress(10, 0)
+    yield Trained(
+        tuple(
+            Observations(trial_id=trial.id, outcome=Outcome.FINISHED, metrics={"val/loss": 1.0}, weight_hash="ab" * 32)
+            for trial in task.trials
+        ),
+        peak_bytes=1000 * len(task.trials),
+    )
+
+
+class Report:
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.fractions: list[float] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def progress(self, done: int, diverged: int, failed: int, fraction: float, best: float | None) -> None:
+        self.fractions.append(fraction)
+
+
+class Bench:
+    """A store, a small study, and sweeps of it by pretended workers."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.pool = type("Workers", (Pool,), {"started": []})
+        monkeypatch.setattr(crew, "Pool", self.pool)
+        monkeypatch.setattr(crew, "nvidia_present", lambda: False)
+        self.store = Store.open(folder / "s.sqlite", "write")
+        self.folder = folder / "s.checkpoints"
+        self.report = Report()
+
+    def plan(self, *words: str) -> Plan:
+        self.declaration = declare(Request(words or ("optimizer.lr=0.1..1.0:10lin", "seed=0,1", "study.name=mine")))
+        members = expand(self.declaration.study)
+        self.store.declare(self.declaration.study, members, self.declaration.document)
+        return make_plan(self.declaration.study, members, self.store.statuses(m.trial.id for m in members))
+
+    def sweep(self, *words: str) -> session.SweepResult:
+        return session.sweep(self.plan(*words), self.store, self.declaration.settings, self.report)
+
+    def cohorts(self) -> list[tuple]:
+        return self.store._db.execute("SELECT executor, width FROM cohorts ORDER BY id").fetchall()
+
+    def choices(self) -> list[tuple]:
+        return self.store._db.execute("SELECT executor, width FROM choices").fetchall()
+
+    def lanes(self) -> list[tuple[str, ...]]:
+        """The trials of each cohort, in the order in which cohorts were opened."""
+        ids = dict(self.store._db.execute("SELECT seq, id FROM trials"))
+        cohorts: dict[int, list[str]] = {}
+        for cohort, trial in self.store._db.execute("SELECT cohort, trial FROM cohort_trials ORDER BY cohort, lane"):
+            cohorts.setdefault(cohort, []).append(ids[trial])
+        return [tuple(trials) for trials in cohorts.values()]
+
+    def layouts(self) -> set[str]:
+        return {layout for (layout,) in self.store._db.execute("SELECT layout FROM cohorts")}
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    made = Bench(tmp_path, monkeypatch)
+    yield made
+    made.store.close()
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(1, 70), min_size=1, max_size=5),
+    st.sampled_from(["loop", "vmap"]),
+    st.sampled_from(["shared", "per_lane"]),
+    st.integers(1, 80),
+    st.integers(1, 8),
+)
+def test_every_trial_is_in_one_cohort_no_wider_than_chosen(per_seed, executor, layout, width, workers) -> None:
+    base = make_trial()
+    number = itertools.count(1)
+    trials = [
+        replace(base, config=replace(base.config, seed=seed, optimizer=replace(base.config.optimizer, lr=next(number))))
+        for seed, count in enumerate(per_seed)
+        for _ in range(count)
+    ]
+    cohorts = cut(trials, Choice(executor, layout, width, ""), workers)
+    assert sorted(id(t) for cohort in cohorts for t in cohort) == sorted(map(id, trials))
+    assert all(0 < len(cohort) <= width for cohort in cohorts)
+    if layout == "shared":
+        assert all(len({trial.config.seed for trial in cohort}) == 1 for cohort in cohorts)
+    if layout == "per_lane" and len(trials) >= 2 * workers * SMALLEST_WORTH_CUTTING:
+        assert len(cohorts) >= 2 * workers
+
+
+def test_a_sweep_commits_every_trial_and_its_progress_only_grows(bench: Bench) -> None:
+    result = bench.sweep()
+    assert (result.finished, result.failed, result.interrupted) == (20, 0, False)
+    assert bench.plan().to_train == 0
+    assert bench.report.fractions == sorted(bench.report.fractions)
+    assert bench.report.fractions[-1] == 1.0
+
+
+def test_a_choice_is_stored_once_and_used_again_when_the_grid_grows(bench: Bench) -> None:
+    bench.sweep()
+    assert bench.choices() == [("vmap", 64)]
+    asked = len(bench.report.notes)
+    bench.sweep("optimizer.lr=0.1..1.0:10lin", "seed=0..3", "study.name=mine")
+    assert len(bench.report.notes) == asked
+    assert {executor for executor, _ in bench.cohorts()} == {"vmap"}
+
+
+def test_a_single_trial_decides_nothing_for_the_grids_to_come(bench: Bench) -> None:
+    bench.sweep("optimizer.lr=0.5")
+    assert bench.choices() == []
+
+
+def test_a_width_asked_for_is_not_taken_for_the_groups_own(bench: Bench) -> None:
+    bench.sweep("optimizer.lr=0.1,0.2", "engine.width=1")
+    assert bench.choices() == [("vmap", 64)]
+    assert bench.cohorts() == [("vmap", 1), ("vmap", 1)]
+
+
+def test_an_executor_asked_for_by_name_leaves_auto_its_own_choice(bench: Bench) -> None:
+    bench.sweep("optimizer.lr=0.1,0.2", "engine=vmap")
+    bench.sweep("optimizer.lr=0.3,0.4", "engine=auto", "study.name=other")
+    assert len(bench.choices()) == 2
+
+
+def test_an_executor_asked_for_by_name_keeps_its_layout_after_a_kill_that_left_few_trials(bench: Bench) -> None:
+    words = ("optimizer.lr=0.1..1.0:10lin", "seed=0,1", "study.name=mine", "engine=vmap", "launcher.workers=1")
+    bench.pool.interrupt_after = 9
+    assert bench.sweep(*words, "engine.width=2").interrupted
+    bench.pool.interrupt_after = 10**9
+    left = bench.plan(*words).groups[0].trials
+    assert 0 < len(left) < 16
+    bench.sweep(*words)
+    assert bench.layouts() == {"shared"}
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_task_whose_worker_died_is_done_by_another(bench: Bench, deaths: int) -> None:
+    bench.pool.deaths = deaths
+    result = bench.sweep("optimizer.lr=0.1,0.2", "launcher.workers=2")
+    assert (result.finished, result.failed) == (2, 0)
+    assert sum("starting another" in note for note in bench.report.notes) == deaths
+
+
+def test_a_cohort_that_kills_every_worker_fails_with_the_reason_and_is_retried_later(bench: Bench) -> None:
+    bench.pool.deaths = 4  # the probe twice, then the cohort twice
+    result = bench.sweep("optimizer.lr=0.1,0.2", "launcher.workers=1")
+    assert (result.finished, result.failed) == (0, 2)
+    assert "died 2 times" in (result.first_error or "")
+    assert bench.sweep("optimizer.lr=0.1,0.2").finished == 2
+
+
+def test_a_cohort_whose_workers_the_system_kills_is_halved(bench: Bench) -> None:
+    bench.pool.deaths, bench.pool.exitcode = 4, -9
+    assert bench.sweep("optimizer.lr=0.1,0.2", "launcher.workers=1").finished == 2
+    assert [width for _, width in bench.cohorts()] == [2, 2, 1, 1]
+
+
+def test_a_cohort_out_of_memory_is_halved_until_it_fits_and_no_other_meets_the_same_end(bench: Bench) -> None:
+    bench.pool.fits = 5
+    result = bench.sweep("optimizer.lr=0.1..1.0:20lin", "seed=0..2", "launcher.workers=1")
+    assert (result.finished, result.failed) == (60, 0)
+    assert [width for _, width in bench.cohorts() if width > 5] == [20, 10]
+    assert bench.choices() == [("vmap", 5)]
+    assert bench.report.fractions == sorted(bench.report.fractions)
+    assert result.peak_bytes == 5000
+    assert bench.store._db.execute("SELECT max(peak_bytes) FROM cohorts").fetchone() == (5000,)
+
+
+def test_what_did_not_fit_is_remembered_by_the_next_sweep(bench: Bench) -> None:
+    bench.pool.fits = 5
+    bench.sweep("optimizer.lr=0.1..1.0:10lin", "launcher.workers=1")
+    before = len(bench.cohorts())
+    bench.sweep("optimizer.lr=0.1..1.0:10lin", "seed=1", "launcher.workers=1")
+    assert [width for _, width in bench.cohorts()[before:]] == [5, 5]
+
+
+def test_a_trial_that_does_not_fit_alone_fails_with_the_reason(bench: Bench) -> None:
+    bench.pool.fits = 0
+    result = bench.sweep("optimizer.lr=0.1..1.0:4lin", "launcher.workers=1")
+    assert (result.finished, result.failed, result.untried) == (0, 2, 2)
+    assert "not enough memory" in (result.first_error or "")
+
+
+def test_a_group_whose_first_cohorts_fail_alike_is_left_alone(bench: Bench) -> None:
+    bench.pool.broken = ("ImportError: their nets.py",) * 9
+    result = bench.sweep("optimizer.lr=0.1..1.0:20lin", "engine.width=4", "launcher.workers=1")
+    assert (result.failed, result.untried, result.finished) == (8, 12, 0)
+    assert any("12 trials are not tried: ImportError: their nets.py" in note for note in bench.report.notes)
+    bench.pool.broken = ()
+    assert bench.sweep("optimizer.lr=0.1..1.0:20lin").finished == 20
+
+
+@pytest.mark.parametrize("broken", [("one", "another", "another", "another"), ("one",)])
+def test_failures_that_differ_or_beside_what_trains_stop_nothing(bench: Bench, broken: tuple[str, ...]) -> None:
+    bench.pool.broken = broken
+    result = bench.sweep("optimizer.lr=0.1..1.0:20lin", "engine.width=4", "launcher.workers=1")
+    assert (result.failed, result.untried) == (4 * len(broken), 0)
+
+
+def kill_and_keep(bench: Bench, count: int, *words: str) -> list[tuple[str, ...]]:
+    """Sweep until a kill that leaves cohorts open, and give the last `count` of them a checkpoint each."""
+    bench.pool.interrupt_after = 5
+    assert bench.sweep(*words).interrupted
+    bench.pool.interrupt_after = 10**9
+    groups = bench.plan(*words).groups
+    (group,) = groups
+    records = bench.store.unfinished_cohorts(group.group_id)[:count]
+    for record in records:
+        task = Train(
+            group.group_id,
+            tuple(next(t for t in group.trials if t.id == trial_id) for trial_id in record.trial_ids),
+            record.executor,
+            record.layout,
+            bench.declaration.settings.evaluation.points,
+        )
+        facts = facts_of(task)
+        Shelf(bench.folder, facts, {}).save({"x": np.zeros(1)}, {**facts, "step": 50})
+    return [record.trial_ids for record in records]
+
+
+WORDS = ("optimizer.lr=0.1..1.0:20lin", "study.name=mine", "launcher.workers=2")
+
+
+def test_a_killed_cohort_with_a_checkpoint_goes_on_as_it_was_and_the_rest_is_cut_anew(bench: Bench) -> None:
+    (kept,) = kill_and_keep(bench, 1, *WORDS, "engine.width=7")
+    before = len(bench.cohorts())
+    left = bench.plan(*WORDS).to_train
+    assert bench.sweep(*WORDS, "engine.width=3").finished == left
+    lanes = bench.lanes()[before:]
+    assert lanes[0] == kept
+    assert all(len(lane) <= 3 for lane in lanes[1:])
+    assert not bench.folder.exists()
+
+
+def test_a_cohort_of_which_a_trial_is_no_longer_wanted_starts_afresh(bench: Bench) -> None:
+    (kept,) = kill_and_keep(bench, 1, *WORDS, "engine.width=7")
+    before = len(bench.cohorts())
+    bench.sweep("optimizer.lr=0.1..1.0:10lin", "study.name=mine", "launcher.workers=2")
+    assert kept not in bench.lanes()[before:]
+    assert len(list(bench.folder.iterdir())) == 1  # of trials that another sweep may want
+    bench.sweep(*WORDS)
+    assert not bench.folder.exists()
+
+
+def test_no_trial_is_in_two_cohorts_that_go_on(bench: Bench) -> None:
+    kill_and_keep(bench, 2, *WORDS, "engine.width=7")
+    bench.pool.interrupt_after = 3  # now the same cohorts are open twice
+    assert bench.sweep(*WORDS).interrupted
+    bench.pool.interrupt_after = 10**9
+    before = len(bench.cohorts())
+    bench.sweep(*WORDS)
+    trained = [trial for lane in bench.lanes()[before:] for trial in lane]
+    assert len(trained) == len(set(trained))
+
+
+def test_workers_that_never_get_ready_end_the_sweep_with_one_sentence(bench: Bench) -> None:
+    bench.pool.hellos = (None,)
+    with pytest.raises(SetupError, match="before it was ready"):
+        bench.sweep()
+
+
+def test_an_interruption_keeps_what_was_heard(bench: Bench) -> None:
+    bench.pool.interrupt_after = 4
+    result = bench.sweep("optimizer.lr=0.1..1.0:10lin", "seed=0,1", "launcher.workers=1", "engine.width=2")
+    assert result.interrupted
+    assert 0 < result.finished < 20
+
+
+def test_one_worker_a_core_only_where_there_is_work_for_it(bench: Bench, monkeypatch) -> None:
+    monkeypatch.setattr(crew, "usable_cores", lambda: 8)
+    bench.sweep("optimizer.lr=0.1,0.2")
+    assert bench.pool.started == ["cpu"]
+    bench.sweep()
+    assert bench.pool.started == ["cpu", "cpu", "cpu"]  # 20 trials are work for two
+
+
+def test_a_gpu_that_cannot_be_used_is_said_loudly_and_the_cpu_takes_over(bench: Bench, monkeypatch) -> None:
+    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
+    monkeypatch.setattr(crew, "usable_cores", lambda: 2)
+    bench.pool.hellos = (replace(CPU, complaint="the driver is too old"), CPU)
+    assert bench.sweep().device == "cpu"
+    assert bench.pool.started == ["auto", "cpu"]
+    assert bench.report.notes[0] == "NOT USING THE GPU: the driver is too old"
+
+
+def test_a_gpu_asked_for_by_name_is_not_replaced(bench: Bench, monkeypatch) -> None:
+    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
+    bench.pool.hellos = (replace(CPU, complaint="there is none"),)
+    with pytest.raises(SetupError, match=r"engine\.device=cuda: there is none"):
+        bench.sweep("optimizer.lr=0.1,0.2", "engine.device=cuda")
+
+
+def test_without_an_nvidia_device_cuda_is_refused_before_a_worker_starts(bench: Bench) -> None:
+    with pytest.raises(SetupError, match=r"engine\.device=cuda:1: this machine shows no NVIDIA device"):
+        bench.sweep("optimizer.lr=0.1,0.2", "engine.device=cuda:1")
+    assert bench.pool.started == []
+
+
+GPU = Hello("cuda:0", "NVIDIA X", {"torch": "2.0"}, devices=2)
+
+
+def test_each_gpu_gets_a_worker_of_its_own(bench: Bench, monkeypatch) -> None:
+    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
+    bench.pool.hellos = (GPU, replace(GPU, device="cuda:1"))
+    assert bench.sweep().device == "NVIDIA X"
+    assert bench.pool.started == ["auto", "cuda:1"]
+
+
+def test_a_second_gpu_that_fails_is_said_aloud_and_no_cpu_takes_its_place(bench: Bench, monkeypatch) -> None:
+    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
+    bench.pool.hellos = (GPU, Hello("cpu", "x86_64", {}, complaint="it fell off the bus"))
+    assert bench.sweep().finished == 20
+    assert "NOT USING cuda:1: it fell off the bus" in bench.report.notes
+    assert bench.pool.started == ["auto", "cuda:1"]
+
+
+@pytest.mark.parametrize("typed", ["engine.device=cuda:2,cuda:0", "engine.device=[cuda:2,cuda:0]"])
+def test_a_list_of_devices_gets_a_worker_each(bench: Bench, monkeypatch, typed: str) -> None:
+    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
+    bench.pool.hellos = (replace(GPU, device="cuda:2"), GPU)
+    assert bench.sweep("optimizer.lr=0.1..1.0:20lin", typed).finished == 20
+    assert bench.pool.started == ["cuda:2", "cuda:0"]
+
+
+def test_a_listed_device_that_fails_refuses_the_sweep(bench: Bench, monkeypatch) -> None:
+    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
+    bench.pool.hellos = (GPU, Hello("cpu", "x86_64", {}, complaint="there is no cuda:7"))
+    with pytest.raises(SetupError, match="there is no cuda:7"):
+        bench.sweep("optimizer.lr=0.1,0.2", "engine.device=cuda:0,cuda:7")
+
+
+def test_a_dead_worker_is_replaced_on_its_own_device(bench: Bench, monkeypatch) -> None:
+    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
+    bench.pool.hellos, bench.pool.deaths = (replace(GPU, device="cuda:1"),), 1
+    assert bench.sweep("optimizer.lr=0.1,0.2", "engine.device=cuda:1").finished == 2
+    assert bench.pool.started == ["cuda:1", "cuda:1"]
+
+
+def test_the_cpu_listed_twice_is_two_workers(bench: Bench) -> None:
+    bench.sweep("optimizer.lr=0.1..1.0:20lin", "engine.device=cpu,cpu")
+    assert bench.pool.started == ["cpu", "cpu"]
+
+
+def test_mps_has_no_float64(bench: Bench) -> None:
+    bench.pool.hellos = (replace(CPU, device="mps"),)
+    with pytest.raises(SetupError, match="float64"):
+        bench.sweep("optimizer.lr=0.1,0.2", "engine.device=mps", "precision=float64")
+
+
+def test_the_sample_for_the_probe_comes_from_the_seed_with_the_most_trials(bench: Bench, monkeypatch) -> None:
+    seen: list[Ask] = []
+    monkeypatch.setattr(
+        session,
+        "Ask",
+        lambda **parts: seen.append(Ask(**parts)) or seen[-1],  # type: ignore[func-returns-value]
+    )
+    bench.sweep("optimizer.lr=0.1", "seed=0")
+    grown = bench.plan("optimizer.lr=0.1..1.0:10lin", "seed=0,1", "study.name=mine")
+    session.sweep(grown, bench.store, bench.declaration.settings, bench.report)
+    assert {trial.config.seed for trial in seen[-1].sample} == {1}
+    assert len(seen[-1].sample) == 10

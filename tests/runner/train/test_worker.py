@@ -1,0 +1,154 @@
+"""A worker's bench: what it reports of tasks that go well and of tasks that raise."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from store_cases import make_trial
+
+from thalweg.runner.engine.choose import Question
+from thalweg.runner.engine.workload import Workload
+from thalweg.runner.facts.choice import Choice
+from thalweg.runner.train import worker
+from thalweg.runner.train.messages import Ask, Note, OutOfMemory, Progress, Train
+
+
+@pytest.fixture
+def bench():
+    return worker._Bench(SimpleNamespace(send=lambda message: None), torch.device("cpu"))
+
+
+def broken(*args: object) -> None:
+    raise ImportError("their nets.py has a typo")
+
+
+def test_a_task_that_raises_becomes_failed_trials_with_the_traceback(bench, monkeypatch) -> None:
+    monkeypatch.setattr("thalweg.runner.engine.workload.build_model", broken)
+    trials = (make_trial(lr=0.1), make_trial(lr=0.2))
+    heard = bench.do(Train("g", trials, "vmap", "shared", 1))
+    assert [each.outcome for each in heard.observations] == ["failed", "failed"]
+    assert [each.trial_id for each in heard.observations] == [trial.id for trial in trials]
+    assert "their nets.py has a typo" in heard.observations[0].error
+    assert "Traceback" in heard.observations[0].error
+
+
+def test_a_model_that_leaves_at_step_3_fails_its_cohort_with_its_own_traceback(bench, monkeypatch) -> None:
+    calls = []
+
+    def forward(self, *args: object) -> None:
+        calls.append(1)
+        if len(calls) > 3:
+            sys.exit("my own check failed")
+        return honest(self, *args)
+
+    honest = Workload.forward
+    monkeypatch.setattr(Workload, "forward", forward)
+    (failed,) = bench.do(Train("g", (make_trial(),), "loop", "shared", 1)).observations
+    assert failed.outcome == "failed"
+    assert "test_worker.py" in failed.error
+    assert failed.error.rstrip().endswith("SystemExit: my own check failed")
+
+
+OUT_OF_MEMORY = [
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
+    RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 99 bytes"),
+    RuntimeError("std::bad_alloc"),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+def test_running_out_of_memory_is_said_as_such_and_the_bench_goes_on(bench, monkeypatch, error) -> None:
+    trial = make_trial()
+    with monkeypatch.context() as patch:
+        patch.setattr(Workload, "start", raising(error))
+        heard = bench.do(Train("g", (trial, make_trial(lr=0.2)), "vmap", "shared", 1))
+        assert isinstance(heard, OutOfMemory)
+        assert type(error).__name__ in heard.reason
+        assert bench.workload is None
+    assert bench.do(Train("g", (trial,), "loop", "shared", 1)).observations[0].outcome == "finished"
+
+
+def test_a_probe_out_of_memory_is_tried_with_half_the_trials(bench, monkeypatch) -> None:
+    asked = []
+
+    def choose(workload: Workload, question: Question) -> Choice:
+        asked.append(len(question.sample))
+        if asked[-1] > 2:
+            raise MemoryError
+        return Choice("vmap", question.layout, question.width or 64, "it fits")
+
+    monkeypatch.setattr("thalweg.runner.engine.choose.choose", choose)
+    trials = tuple(make_trial(lr=0.1 * (n + 1)) for n in range(7))
+    assert bench.do(Ask("g", trials, "shared", "auto")).choice.width == 2
+    assert asked == [7, 4, 2]
+
+
+def test_an_ordinary_error_is_not_taken_for_a_lack_of_memory() -> None:
+    assert not worker.is_out_of_memory(RuntimeError("size mismatch"))
+    assert not worker.is_out_of_memory(ValueError("out of memory"))
+
+
+def test_a_checkpoint_that_cannot_be_written_is_said_and_training_goes_on(bench, monkeypatch, tmp_path) -> None:
+    said = []
+    bench.pipe.send = said.append
+    (tmp_path / "file").write_text("no folder")
+    trial = make_trial()
+    heard = bench.do(Train("g", (trial,), "loop", "shared", 1, (str(tmp_path / "file"), 1e-9)))
+    assert heard.observations[0].outcome == "finished"
+    assert any(isinstance(each, Note) and "could not be written" in each.text for each in said)
+
+
+def raising(error: BaseException):
+    def broken(*args: object) -> None:
+        raise error
+
+    return broken
+
+
+def test_a_probe_that_raises_chooses_the_loop_and_says_why(bench, monkeypatch) -> None:
+    monkeypatch.setattr("thalweg.runner.engine.workload.build_model", broken)
+    heard = bench.do(Ask("g", (make_trial(), make_trial(lr=0.2)), "shared", "auto", None))
+    assert heard.choice.executor == "loop"
+    assert "their nets.py has a typo" in heard.choice.reason
+
+
+def test_what_one_group_left_on_the_bench_is_not_used_for_the_next(bench) -> None:
+    wide, narrow = make_trial(hidden=(8,)), make_trial(hidden=(4,))
+    first = bench.do(Train(wide.group_id, (wide,), "loop", "shared", 1)).observations[0]
+    second = bench.do(Train(narrow.group_id, (narrow,), "loop", "shared", 1)).observations[0]
+    again = bench.do(Train(wide.group_id, (wide,), "loop", "shared", 1)).observations[0]
+    assert (first.outcome, second.outcome) == ("finished", "finished")
+    assert first.weight_hash == again.weight_hash != second.weight_hash
+
+
+def test_progress_is_said_a_few_times_a_second_and_adds_up(monkeypatch) -> None:
+    now, said = [0.0], []
+    monkeypatch.setattr(worker.time, "monotonic", lambda: now[0])
+    bench = worker._Bench(SimpleNamespace(send=said.append), torch.device("cpu"))
+    tick = bench._ticker()
+    for _ in range(100):
+        now[0] += 0.01
+        tick(5, 1)
+    assert 3 <= len(said) <= 5
+    assert all(isinstance(each, Progress) for each in said)
+    assert 400 <= sum(each.steps for each in said) <= 500
+    assert all(each.steps == 5 * each.diverged for each in said)
+
+
+def test_the_cpu_says_what_it_runs_and_complains_of_nothing() -> None:
+    device, hello = worker._device("cpu")
+    assert (device.type, hello.device, hello.complaint) == ("cpu", "cpu", None)
+    assert set(hello.versions) == {"thalweg", "torch", "numpy", "python"}
+
+
+def test_a_missing_gpu_is_a_complaint_with_what_was_found() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    device, hello = worker._device("cuda")
+    assert device.type == "cpu"
+    assert hello.complaint
