@@ -23,7 +23,7 @@ KEYS = ("config", "code", "store", "study")
 Role = Literal["model", "dataset", "loss", "metric"]
 TRUSTED: dict[Role, tuple[str, ...]] = {
     "model": ("torch.nn", "torchvision.models", "thalweg.models"),
-    "dataset": ("torchvision.datasets", "thalweg.data"),
+    "dataset": ("torchvision.datasets",),
     "loss": ("torch.nn.functional",),
     "metric": ("torch.nn.functional",),
 }

@@ -109,3 +109,23 @@ def test_the_version_stands_in_one_place() -> None:
 
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert __version__ not in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def names_of_ours() -> list[tuple[str, str]]:
+    """(page, path or dotted name) for what the documents call ours: `runner/store`, `thalweg.optim`, imports."""
+    shown = []
+    for page in PAGES:
+        if page.name == "CHANGELOG.md":  # it names what was
+            continue
+        text = page.read_text(encoding="utf-8")
+        paths = re.findall(r"`((?:runner|optim|models|data|scripts|src|tests)/[\w/.]*)`", text)
+        dotted = re.findall(r"\bthalweg\.(?:runner|optim|models|data|conf)\b(?:\.[a-z_]\w*)*", text)
+        bare = re.findall(r"^\s*(?:from|import) ((?:runner|optim|models|data|conf)\b[\w.]*)", text, re.MULTILINE)
+        shown += [(page.name, name) for name in dict.fromkeys([*paths, *dotted, *bare]) if "NAME" not in name]
+    return shown
+
+
+@pytest.mark.parametrize(("page", "name"), names_of_ours())
+def test_what_the_documents_name_is_there(page: str, name: str) -> None:
+    path = ROOT / name if "/" in name else ROOT / "src" / name.replace(".", "/")
+    assert path.exists() or path.with_suffix(".py").exists()
