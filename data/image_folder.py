@@ -9,7 +9,7 @@ from thalweg.data.files import class_folders, refuse_changed
 from thalweg.data.schema import ImageFolderConfig
 from thalweg.data.splits import Splits
 from thalweg.data.vision import datasets
-from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.base.errors import ConfigError, first_line
 
 
 def image_folder(config: ImageFolderConfig) -> Splits:
@@ -34,7 +34,7 @@ def _image(path: str, side: int) -> np.ndarray:
         with Image.open(path) as opened:
             image = opened.convert("RGB")
     except (UnidentifiedImageError, OSError) as error:
-        raise ConfigError(f"{path} cannot be read as an image: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{path} cannot be read as an image: {first_line(error)}") from error
     if image.size != (side, side):
         image = image.resize((side, side), Image.Resampling.BILINEAR)
     return np.asarray(image, np.uint8).transpose(2, 0, 1)

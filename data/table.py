@@ -19,7 +19,7 @@ from thalweg.data.arrange import ORDER, Sizes, dealt, order, scaled, scaled_each
 from thalweg.data.files import found, refuse_changed
 from thalweg.data.schema import TableConfig
 from thalweg.data.splits import Splits
-from thalweg.runner.base.errors import ConfigError, SetupError
+from thalweg.runner.base.errors import ConfigError, SetupError, first_line
 
 Columns = dict[str, list[Any]]
 """Name -> the cells of a column."""
@@ -76,7 +76,7 @@ def _parquet(file: Path) -> Columns:
     try:
         found_columns: Columns = parquet.read_table(file).to_pydict()
     except Exception as error:
-        raise ConfigError(f"{file} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{file} cannot be read as Parquet: {first_line(error)}") from error
     return found_columns
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from thalweg.data.arrange import ORDER, Sizes, dealt, order, pixels_of
 from thalweg.data.schema import CIFAR10Config, CIFAR100Config, FashionMNISTConfig, MNISTConfig
 from thalweg.data.splits import Split, Splits
-from thalweg.runner.base.errors import ConfigError, SetupError
+from thalweg.runner.base.errors import ConfigError, SetupError, first_line
 
 VisionConfig = MNISTConfig | FashionMNISTConfig | CIFAR10Config | CIFAR100Config
 
@@ -74,7 +74,7 @@ def _held(config: VisionConfig, train: bool) -> Any:
         try:
             return made(str(folder), train=train, download=True)
         except (OSError, RuntimeError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = first_line(error)
             raise SetupError(
                 f"dataset={config.name} is not in {folder} and cannot be downloaded: {reason}",
                 f"put {SETS[config.name][2]} into {folder}, or set THALWEG_DATA to the folder that has it",
@@ -88,7 +88,7 @@ def datasets() -> Any:
     try:
         from torchvision import datasets as found
     except (ImportError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise SetupError(
             f"torchvision does not work beside the installed torch: {reason}",
             "install the torchvision that belongs to it; both must be CPU builds or both CUDA builds",

@@ -54,6 +54,12 @@ class StoreError(ThalwegError):
     exit_code = 5
 
 
+def first_line(error: object) -> str:
+    """The first line of what an error says that says something; the name of its type where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
 def last_line(text: str) -> str:
     """The last line of a traceback or message that says something, without the place in torch's own source."""
     lines = [line for line in text.splitlines() if line.strip()]

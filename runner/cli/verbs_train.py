@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from thalweg.runner.study.settings import Settings, TrackerSettings
     from thalweg.runner.study.study import Member
     from thalweg.runner.train.crew import Crew
+    from thalweg.runner.train.driver import SweepResult
     from thalweg.runner.train.pool import Pool
-    from thalweg.runner.train.session import SweepResult
 
 WORK_LEFT, FAILED, INTERRUPTED = 3, 3, 130
 EXPORT_SECONDS = 4.0
@@ -277,10 +277,10 @@ def _train(wanted: Wanted, opened: Store, crew: Crew, rerun: bool) -> tuple[Plan
 def train_missing(made: Plan, opened: Store, settings: Settings, crew: Crew) -> SweepResult:
     """Train what a plan lacks, showing how far it is."""
     from thalweg.runner.terminal.progress import SweepProgress
-    from thalweg.runner.train import session
+    from thalweg.runner.train import driver
 
     with SweepProgress(err(), made.to_train, made.study.metric) as progress:
-        return session.sweep(made, opened, settings, progress, crew)
+        return driver.sweep(made, opened, settings, progress, crew)
 
 
 def show_answer(opened: Store, name: str) -> None:
@@ -332,6 +332,7 @@ def close(made: Plan, result: SweepResult | None, store: str | None, opened: Sto
         ended = [f"{result.finished:,} finished", f"{result.diverged:,} diverged"]
         ended += [f"{result.failed:,} failed"] if result.failed else []
         ended += [f"{result.untried:,} not tried"] if result.untried else []
+        ended += [f"{result.left:,} left as they were"] if result.left else []
         memory = f", {result.peak_bytes / 2**20:,.0f} MiB a worker at most" if result.peak_bytes else ""
         say(f"{', '.join(ended)}; {duration(result.seconds)} on {result.device}{memory}")
     many = len(panels(opened.study_rows(made.study.name), made.study)) >= A_LINE_EACH

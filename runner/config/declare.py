@@ -155,7 +155,7 @@ def _located(request: Request, project: Project | None) -> Request:
 
 
 def _check_names(study: Study, settings: Settings, project: Project | None) -> None:
-    """Refuse a target from a package that nobody declared. What is left is imported by the session, not here."""
+    """Refuse a target from a package that nobody declared. What is left is imported by the worker, not here."""
     names = [metric.rpartition(".")[2] for metric in settings.evaluation.metrics]
     for metric, name in zip(settings.evaluation.metrics, names, strict=True):
         check_name("evaluation.metrics", "metric", metric, project)

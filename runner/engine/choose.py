@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from thalweg.runner.base.errors import first_line
 from thalweg.runner.engine.executors import EXECUTORS
 from thalweg.runner.engine.gradient import solo_gradient, vmap_gradient
 from thalweg.runner.engine.inputs import Inputs
@@ -237,7 +238,7 @@ def _objection(workload: Workload, question: Question) -> str | None:
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever torch says against fusing this model is the reason
-        return f"vmap cannot take this model: {str(error).splitlines()[0]}"
+        return f"vmap cannot take this model: {first_line(error)}"
     lanes = [(state.lane(k), next(block.lane(k).feeds(workload))) for k in range(2)]
     solo_KP = torch.cat([solo_gradient(workload)(*lane)[1] for lane in lanes])
     worst = _distance(solo_KP, fused_KP)

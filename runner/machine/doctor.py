@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from thalweg.conf import CONF
+from thalweg.runner.base.errors import first_line
 from thalweg.runner.base.version import __version__
 from thalweg.runner.machine import device, requirements
 
@@ -104,14 +105,14 @@ def cuda(indices: Sequence[int] | None) -> Check:
     try:
         import torch
     except Exception as error:
-        return Check("GPU", False, f"torch cannot be imported: {_first_line(error)}")
+        return Check("GPU", False, f"torch cannot be imported: {first_line(error)}")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         available = torch.cuda.is_available()
     if available:
         return _cuda_sum(range(torch.cuda.device_count()) if indices is None else indices)
     if device.nvidia_present():
-        said = "; ".join(_first_line(warning.message) for warning in caught)
+        said = "; ".join(first_line(warning.message) for warning in caught)
         return _unusable(_version("torch"), torch.version.cuda, device.nvidia_driver(), said)
     if torch.backends.mps.is_available():
         return Check("GPU", None, "Apple GPU, untested", "engine.device=mps uses it; the CPU is used otherwise")
@@ -138,7 +139,7 @@ def _cuda_sum(indices: Sequence[int]) -> Check:
             names.append(name)
             torch.ones(2, device=f"cuda:{index}").sum().item()
         except RuntimeError as error:
-            problem = f"{name}: torch's CUDA {wanted} build cannot run on it: {_first_line(error)}"
+            problem = f"{name}: torch's CUDA {wanted} build cannot run on it: {first_line(error)}"
             return Check("GPU", False, problem, "install a torch built for this GPU, and set THALWEG_PYTHON")
     return Check("GPU", True, f"{', '.join(names)} (CUDA {wanted}, driver {device.nvidia_driver()})")
 
@@ -226,7 +227,7 @@ def _imports(name: str, remedy: str) -> Check:
     try:
         import_module(name)
     except Exception as error:
-        return Check(name, False, f"{name} cannot be imported: {_first_line(error)}", remedy)
+        return Check(name, False, f"{name} cannot be imported: {first_line(error)}", remedy)
     return Check(name, True, _version(name))
 
 
@@ -235,8 +236,3 @@ def _version(name: str) -> str:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return "(version unknown)"
-
-
-def _first_line(error: object) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

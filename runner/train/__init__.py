@@ -1,7 +1,8 @@
 """Makes the store agree with a plan: cohorts are cut, given to worker processes, and committed when they come back.
 
-session         the sweep itself: decides, commits
-crew            how many workers, on which devices
+schedule        decides, and does nothing: told what happened, it answers with orders
+driver          carries the orders out: asks the store, commits
+crew            the slots: how many workers, on which devices
 pool            the worker processes, as the driver sees them
 messages        what driver and workers say to each other
 worker          a worker process; it alone imports the engine

@@ -13,26 +13,19 @@ anything is written. Knows neither trials nor store.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import cycle, islice
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from thalweg.runner.base.errors import SetupError
 from thalweg.runner.base.signals import Signals
 from thalweg.runner.machine.device import nvidia_present, usable_cores
 from thalweg.runner.study.settings import Settings
-from thalweg.runner.train.messages import Hello, Report
+from thalweg.runner.train.messages import Event, Hello, Lost, Note, Ready, Said, Slot, Task
 from thalweg.runner.train.pool import Pool, Worker
 
 DOCTOR = "see: thalweg doctor"
-
-
-class Listener(Protocol):
-    """Where a crew says what is worth knowing."""
-
-    def note(self, text: str) -> None:
-        """One line worth reading."""
 
 
 class Crew:
@@ -48,6 +41,7 @@ class Crew:
         self.signals: Signals | None = None  # held back while a sweep hears the workers
         self.hello: Hello | None = None
         self.size = 1
+        self._welcome: list[Worker] = []  # said hello, and are not announced as ready yet
 
     def __enter__(self) -> Self:
         """Start, and wait for, the workers on devices that were asked for by name. Raises SetupError without them."""
@@ -55,7 +49,7 @@ class Crew:
         if any(device.startswith("cuda") for device in named) and not nvidia_present():
             raise _refusal(self.devices, "this machine shows no NVIDIA device")
         try:
-            for worker in [self.pool.start(device) for device in dict.fromkeys(named)]:
+            for worker in [self.pool.start(device) for device in list(dict.fromkeys(named))[: self.asked]]:
                 hello = self._wait_for(worker)
                 if hello.complaint:
                     raise _refusal(self.devices, hello.complaint)
@@ -70,7 +64,12 @@ class Crew:
     ) -> None:
         self.pool.close()
 
-    def fill(self, busy: int, listener: Listener) -> Hello:
+    @property
+    def open(self) -> bool:
+        """Whether there is a worker, ready or not."""
+        return bool(self.pool.workers)
+
+    def fill(self, busy: int, say: Callable[[str], None]) -> Hello:
         """Start the workers that are still to be started, `busy` at most unless a number was asked for.
 
         Where a GPU may be, the first worker says so before the others start. Returns the first one's hello.
@@ -82,7 +81,7 @@ class Crew:
             return self.hello
         hello = self.hello or self._wait_for(self.pool.start("auto"))
         if hello.complaint:
-            listener.note(f"NOT USING THE GPU: {hello.complaint}")
+            say(f"NOT USING THE GPU: {hello.complaint}")
         self.hello = hello
         self._start(self._others(hello), busy)
         return hello
@@ -106,8 +105,22 @@ class Crew:
         for device in wanted:
             self.pool.start(device)
 
-    def hear(self) -> Iterator[tuple[Worker, Report | None]]:
-        """As the pool's `hear`; a Ctrl-C that was held back is raised after it."""
+    def hear(self) -> Iterator[tuple[Worker, Event]]:
+        """Wait for what workers say, and yield it; a Ctrl-C that was held back is raised after it.
+
+        Raises SetupError when the last one ended before it was ready: another would end the same way.
+        """
+        while self._welcome:
+            yield self._welcome.pop(0), Ready()
+        for speaker, said in self._heard():
+            if said is None:
+                yield speaker, self._lost(speaker)
+            elif isinstance(said, Hello):
+                yield from self._greeted(speaker, said)
+            else:
+                yield speaker, said
+
+    def _heard(self) -> Iterator[tuple[Worker, Said | None]]:
         yield from self.pool.hear(self.signals.waker if self.signals else None)
         if self.signals:
             self.signals.release()
@@ -117,23 +130,43 @@ class Crew:
             if worker not in self.pool.workers:
                 code = worker.process.exitcode
                 raise SetupError(f"a worker process ended with code {code} before it was ready", DOCTOR)
-            for speaker, heard in self.hear():
-                if isinstance(heard, Hello):
-                    speaker.hello = heard
+            for speaker, said in self._heard():
+                if isinstance(said, Hello):
+                    speaker.hello = said
+                    self._welcome.append(speaker)
         return worker.hello
 
-    def greet(self, speaker: Worker, hello: Hello, listener: Listener) -> None:
+    def _lost(self, dead: Worker) -> Lost:
+        code = dead.process.exitcode
+        if dead.hello is None and not self.pool.workers:
+            raise SetupError(f"every worker process ended before it was ready, the last with code {code}", DOCTOR)
+        return Lost(code)
+
+    def _greeted(self, speaker: Worker, hello: Hello) -> Iterator[tuple[Worker, Event]]:
         """Take a later worker in; one whose device cannot be used is let go, aloud, and not replaced by a CPU."""
         speaker.hello = hello
         if hello.complaint and speaker.wanted != "auto":
-            listener.note(f"NOT USING {speaker.wanted}: {hello.complaint}")
+            yield speaker, Note(f"NOT USING {speaker.wanted}: {hello.complaint}")
             self.pool.dismiss(speaker)
-        elif self.hello and hello.device_name != self.hello.device_name:
-            listener.note(f"{speaker.wanted} is {hello.device_name}, not {self.hello.device_name}: bits may differ")
+            return
+        if self.hello and hello.device_name != self.hello.device_name:
+            other = f"{speaker.wanted} is {hello.device_name}, not {self.hello.device_name}"
+            yield speaker, Note(f"{other}: bits may differ")
+        yield speaker, Ready()
 
-    def replace(self, dead: Worker) -> None:
+    def give(self, slot: Slot, task: Task) -> None:
+        """Start a task on a worker that has none. One that died meanwhile is found by the next `hear`."""
+        assert isinstance(slot, Worker)
+        slot.give(task)
+
+    def replace(self, slot: Slot) -> None:
         """Start another worker on the device of one that died."""
-        self.pool.start(dead.hello.device if dead.hello else dead.wanted)
+        assert isinstance(slot, Worker)
+        self.pool.start(slot.hello.device if slot.hello else slot.wanted)
+
+    def close(self) -> None:
+        """End every worker, at once."""
+        self.pool.close()
 
 
 def _refusal(devices: tuple[str, ...], complaint: str) -> SetupError:

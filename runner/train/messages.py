@@ -1,11 +1,12 @@
 """What the driver and its worker processes say to each other. Plain data that pickles; no torch.
 
 driver to worker    its device, as text (once), Ask (choose for a group), Train (a cohort), None (leave)
-worker to driver    Hello (once), Answer, Progress, Note, then Trained or OutOfMemory
+worker to driver    Hello (once), Chosen, Progress, Note, then Trained or OutOfMemory
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from thalweg.runner.facts.choice import Choice, Layout
@@ -66,8 +67,8 @@ class Hello:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The choice for a group."""
+class Chosen:
+    """How a group would best be trained, as an Ask wanted to know."""
 
     group_id: str
     choice: Choice
@@ -103,4 +104,25 @@ class Trained:
     peak_bytes: int
 
 
-Report = Hello | Answer | Progress | Note | Trained | OutOfMemory
+Said = Hello | Chosen | Progress | Note | Trained | OutOfMemory
+"""What a worker process says."""
+
+
+Slot = Hashable
+"""Where one task at a time is done: whatever names such a place."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A slot can take its first task."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A slot is no more: its process ended, with this exit code."""
+
+    code: int | None
+
+
+Event = Ready | Chosen | Progress | Note | Trained | OutOfMemory | Lost
+"""What is heard of a slot."""

@@ -23,22 +23,15 @@ STOP_SECONDS = 1.0
 
 @dataclass(eq=False)
 class Worker:
-    """One process, its pipe and the task it is on."""
+    """One process and its pipe."""
 
     process: SpawnProcess
     pipe: Connection
     wanted: str = ""  # the device it is to train on, once it has been told
     hello: messages.Hello | None = None
-    task: messages.Task | None = None
-
-    @property
-    def idle(self) -> bool:
-        """Whether it has said hello and waits for a task."""
-        return self.hello is not None and self.task is None
 
     def give(self, task: messages.Task) -> None:
         """Send it a task. One that died meanwhile is found by the next `hear`."""
-        self.task = task
         self._send(task)
 
     def begin(self, device: str) -> None:
@@ -87,7 +80,7 @@ class Pool:
         theirs.close()
         return Worker(process, ours)
 
-    def hear(self, waker: socket | None = None) -> Iterator[tuple[Worker, messages.Report | None]]:
+    def hear(self, waker: socket | None = None) -> Iterator[tuple[Worker, messages.Said | None]]:
         """Wait for reports and yield them. None in place of a report: that worker died and was removed.
 
         Something to read on `waker` ends the wait as well.
@@ -98,10 +91,10 @@ class Pool:
             if speaker is not None and speaker in self.workers:
                 yield speaker, self._report_of(speaker)
 
-    def _report_of(self, speaker: Worker) -> messages.Report | None:
+    def _report_of(self, speaker: Worker) -> messages.Said | None:
         """What it says. A message cut short by its death is its death: recv then raises a plain OSError."""
         try:
-            return cast("messages.Report", speaker.pipe.recv())
+            return cast("messages.Said", speaker.pipe.recv())
         except (EOFError, OSError, pickle.UnpicklingError):
             self.dismiss(speaker)
             return None

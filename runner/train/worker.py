@@ -22,13 +22,13 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thalweg.runner.base.errors import ThalwegError
+from thalweg.runner.base.errors import ThalwegError, last_line
 from thalweg.runner.facts.choice import LOOP_WIDTH, Choice
 from thalweg.runner.facts.observation import Observations, Outcome
 from thalweg.runner.project.code import code_of, to_record
 from thalweg.runner.study.trial import Trial
 from thalweg.runner.train.checkpoints import Shelf, facts_of
-from thalweg.runner.train.messages import Answer, Ask, Hello, Note, OutOfMemory, Progress, Task, Train, Trained
+from thalweg.runner.train.messages import Ask, Chosen, Hello, Note, OutOfMemory, Progress, Task, Train, Trained
 
 if TYPE_CHECKING:
     import torch
@@ -83,25 +83,25 @@ class _Bench:
         self.group_id: str | None = None
         self.workload: Workload | None = None
 
-    def do(self, task: Task) -> Answer | Trained | OutOfMemory:
+    def do(self, task: Task) -> Chosen | Trained | OutOfMemory:
         if isinstance(task, Train):
             return self._train(task)
-        return self._answer(task)
+        return self._chosen(task)
 
-    def _answer(self, ask: Ask) -> Answer:
+    def _chosen(self, ask: Ask) -> Chosen:
         from thalweg.runner.engine.choose import Question, choose
 
         question = Question(ask.sample, ask.layout, ask.requested, ask.width, ask.trials, ask.workers)
         try:
-            choice = choose(self._workload_of(ask, ask.sample[0]), question)
+            return Chosen(ask.group_id, choose(self._workload_of(ask, ask.sample[0]), question))
         except BaseException as error:  # training will meet the same error and record it with each trial
-            if is_out_of_memory(error) and len(ask.sample) > 1:
-                half = (len(ask.sample) + 1) // 2
-                self._forget()
-                return self._answer(replace(ask, sample=ask.sample[:half], width=half))
-            reason = f"probing failed: {told(error).strip().splitlines()[-1]}"
-            choice = Choice(executor="loop", layout=ask.layout, width=ask.width or LOOP_WIDTH, reason=reason)
-        return Answer(ask.group_id, choice)
+            narrower = is_out_of_memory(error) and len(ask.sample) > 1
+            reason = f"probing failed: {last_line(told(error))}"
+        if narrower:  # not in the block above: as long as it lasts, the error's frames hold what was too much
+            self._forget()
+            half = (len(ask.sample) + 1) // 2
+            return self._chosen(replace(ask, sample=ask.sample[:half], width=half))
+        return Chosen(ask.group_id, Choice("loop", ask.layout, ask.width or LOOP_WIDTH, reason))
 
     def _train(self, task: Train) -> Trained | OutOfMemory:
         from thalweg.runner.engine.cohort import Cohort, train
@@ -111,15 +111,14 @@ class _Bench:
             workload = self._workload_of(task, task.trials[0])
             resume, keeping = self._checkpoints(task)
             observations = train(cohort, workload, self._ticker(), resume=resume, keeping=keeping)
+            return Trained(tuple(observations), self._peak_bytes())
         except BaseException as error:  # a model may call sys.exit; recorded with each trial, and the sweep goes on
-            reason = told(error)
-            if is_out_of_memory(error):
-                self._forget()
-                return OutOfMemory(reason)
-            observations = [
-                Observations(trial_id=trial.id, outcome=Outcome.FAILED, error=reason) for trial in task.trials
-            ]
-        return Trained(tuple(observations), self._peak_bytes())
+            reason, too_large = told(error), is_out_of_memory(error)
+        if too_large:  # not in the block above, as in `_chosen`
+            self._forget()
+            return OutOfMemory(reason)
+        failed = (Observations(trial_id=trial.id, outcome=Outcome.FAILED, error=reason) for trial in task.trials)
+        return Trained(tuple(failed), self._peak_bytes())
 
     def _checkpoints(self, task: Train) -> tuple[Checkpoint | None, Keeping | None]:
         """Where a cohort goes on from, and how its further checkpoints are kept."""

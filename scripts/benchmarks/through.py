@@ -14,7 +14,7 @@ from thalweg.runner.config import Request, declare
 from thalweg.runner.planning.plan import make_plan
 from thalweg.runner.store import Store
 from thalweg.runner.study.study import expand
-from thalweg.runner.train import session
+from thalweg.runner.train import driver
 
 
 class Clock:
@@ -42,7 +42,7 @@ def main(path: str, words: list[str]) -> None:
         plan = make_plan(declaration.study, members, {})
         store.declare(declaration.study, members, declaration.document)
         clock = Clock()
-        result = session.sweep(plan, store, declaration.settings, clock)
+        result = driver.sweep(plan, store, declaration.settings, clock)
         ended = time.perf_counter()
         rows = store.export_rows()
     shares = [row.diverged_step / row.config["budget"]["steps"] for row in rows if row.diverged_step is not None]

@@ -20,9 +20,9 @@ from thalweg.runner.config import Request, declare
 from thalweg.runner.facts.observation import Observations, Outcome
 from thalweg.runner.store import CohortRecord, Store
 from thalweg.runner.study.study import expand
-from thalweg.runner.train import session
+from thalweg.runner.train import driver
+from thalweg.runner.train.driver import SweepResult
 from thalweg.runner.train.pool import Pool, Worker
-from thalweg.runner.train.session import SweepResult
 
 ROOT = Path(__file__).parents[3]
 WORDS = ("smoke", "budget.steps=40", "tracker=none")
@@ -128,7 +128,7 @@ def trainer(monkeypatch, spawned):
 
     sweep.behaviour = "finishing"
     sweep.plans = plans
-    monkeypatch.setattr(session, "sweep", sweep)
+    monkeypatch.setattr(driver, "sweep", sweep)
     return sweep
 
 

@@ -129,6 +129,18 @@ def test_a_model_that_vmap_cannot_take_runs_in_a_loop_with_the_reason_quoted(gri
     assert "item()" in choice.reason
 
 
+class Wordless(torch.nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        if torch._C._functorch.is_batchedtensor(self.weight):
+            raise AssertionError
+        return super().forward(x.flatten(1))
+
+
+def test_an_error_that_says_nothing_is_named_by_its_type(grid_of, model_is) -> None:
+    model_is(Wordless)
+    assert ask(grid_of(4), "auto").reason == "vmap cannot take this model: AssertionError"
+
+
 class Recurrent(torch.nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

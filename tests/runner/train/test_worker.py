@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -86,6 +87,31 @@ def test_a_probe_out_of_memory_is_tried_with_half_the_trials(bench, monkeypatch)
     trials = tuple(make_trial(lr=0.1 * (n + 1)) for n in range(7))
     assert bench.do(Ask("g", trials, "shared", "auto")).choice.width == 2
     assert asked == [7, 4, 2]
+
+
+class Tensor:
+    """Stands for what a failed attempt has allocated."""
+
+
+@pytest.mark.parametrize("what", ["probe", "cohort"])
+def test_a_failed_attempt_holds_no_memory_when_the_next_begins(bench, monkeypatch, what) -> None:
+    """An error keeps the frames it passed, and they what they allocated, for as long as its except block lasts."""
+    held: list[weakref.ref] = []
+
+    def attempt(*_: object, **__: object) -> None:
+        assert all(each() is None for each in held)
+        tensor = Tensor()
+        held.append(weakref.ref(tensor))
+        raise MemoryError
+
+    monkeypatch.setattr("thalweg.runner.engine.choose.choose", attempt)
+    monkeypatch.setattr("thalweg.runner.engine.cohort.train", attempt)
+    monkeypatch.setattr(bench, "_forget", lambda: attempts.append([each() for each in held]))
+    attempts: list[list[object]] = []
+    trials = tuple(make_trial(lr=0.1 * (n + 1)) for n in range(4))
+    bench.do(Ask("g", trials, "shared", "auto") if what == "probe" else Train("g", trials, "loop", "shared", 1))
+    assert attempts == [[None] * n for n in range(1, len(held) + 1)][: len(attempts)]
+    assert len(attempts) == (2 if what == "probe" else 1)
 
 
 def test_an_ordinary_error_is_not_taken_for_a_lack_of_memory() -> None:

@@ -1,4 +1,4 @@
-"""The session, driven by pretended workers: what is cut, asked, stored, tried again and given up."""
+"""A sweep by pretended workers: what is cut, asked, stored, tried again and given up."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from thalweg.runner.facts.observation import Observations, Outcome
 from thalweg.runner.planning.plan import Plan, make_plan
 from thalweg.runner.store import Store
 from thalweg.runner.study.study import expand
-from thalweg.runner.train import crew, session
+from thalweg.runner.train import crew, driver
 from thalweg.runner.train.checkpoints import Shelf, facts_of
 from thalweg.runner.train.cutting import SMALLEST_WORTH_CUTTING, cut
-from thalweg.runner.train.messages import Answer, Ask, Hello, OutOfMemory, Progress, Task, Train, Trained
+from thalweg.runner.train.messages import Ask, Chosen, Hello, OutOfMemory, Progress, Task, Train, Trained
 from thalweg.runner.train.pool import Worker
 
 CPU = Hello("cpu", "x86_64", {"torch": "2.0"})
@@ -61,6 +61,7 @@ class Pool:
     def start(self, device: str) -> Worker:
         type(self).started.append(device)
         worker = Worker(Process(self.exitcode), None, device)  # type: ignore[arg-type]
+        worker.task = None
         worker.give = lambda task: setattr(worker, "task", task)  # type: ignore[method-assign]
         self.workers.append(worker)
         return worker
@@ -88,7 +89,8 @@ class Pool:
                 self.workers.remove(worker)
                 yield worker, None
             else:
-                yield from ((worker, report) for report in self.reports_on(worker.task))
+                task, worker.task = worker.task, None
+                yield from ((worker, report) for report in self.reports_on(task))
 
     def reports_on(self, task: Task) -> Iterator[object]:
         if isinstance(task, Train) and len(task.trials) > self.fits:
@@ -108,7 +110,7 @@ def failure(trial_id: str, message: str) -> Observations:
 
 def reports_on(task: Task) -> Iterator[object]:
     if isinstance(task, Ask):
-        yield Answer(task.group_id, Choice("vmap", task.layout, task.width or 64, "pretended"))
+        yield Chosen(task.group_id, Choice("vmap", task.layout, task.width or 64, "pretended"))
         return
     yield Progress(10, 0)
     yield Trained(
@@ -149,8 +151,8 @@ class Bench:
         self.store.declare(self.declaration.study, members, self.declaration.document)
         return make_plan(self.declaration.study, members, self.store.statuses(m.trial.id for m in members))
 
-    def sweep(self, *words: str) -> session.SweepResult:
-        return session.sweep(self.plan(*words), self.store, self.declaration.settings, self.report)
+    def sweep(self, *words: str) -> driver.SweepResult:
+        return driver.sweep(self.plan(*words), self.store, self.declaration.settings, self.report)
 
     def cohorts(self) -> list[tuple]:
         return self.store._db.execute("SELECT executor, width FROM cohorts ORDER BY id").fetchall()
@@ -217,6 +219,46 @@ def test_a_choice_is_stored_once_and_used_again_when_the_grid_grows(bench: Bench
     bench.sweep("optimizer.lr=0.1..1.0:10lin", "seed=0..3", "study.name=mine")
     assert len(bench.report.notes) == asked
     assert {executor for executor, _ in bench.cohorts()} == {"vmap"}
+
+
+def test_what_another_sweep_chose_meanwhile_is_in_force(bench: Bench, monkeypatch) -> None:
+    """Two choices for one group would give trials bits that depend on who was first."""
+
+    def reports(pool: Pool, task: Task) -> Iterator[object]:
+        if isinstance(task, Ask):
+            bench.store.record_choice(task.group_id, "cpu x86_64 torch 2.0", Choice("loop", "shared", 3, "meanwhile"))
+        return reports_on(task)
+
+    monkeypatch.setattr(bench.pool, "reports_on", reports)
+    bench.sweep("optimizer.lr=0.1..1.0:9lin", "seed=0", "launcher.workers=1")
+    assert bench.choices() == [("loop", 3)]
+    assert bench.cohorts() == [("loop", 3)] * 3
+
+
+def test_a_finished_trial_that_ends_with_other_bits_stays_and_is_said(bench: Bench, monkeypatch) -> None:
+    bench.sweep("optimizer.lr=0.1,0.2", "study.name=mine")
+    before = dict(bench.store._db.execute("SELECT id, weight_hash FROM trials"))
+
+    def reports(pool: Pool, task: Task) -> Iterator[object]:
+        for report in reports_on(task):
+            if isinstance(report, Trained):
+                report = replace(
+                    report, observations=tuple(replace(o, weight_hash="cd" * 32) for o in report.observations)
+                )
+            yield report
+
+    monkeypatch.setattr(bench.pool, "reports_on", reports)
+    result = bench.sweep("optimizer.lr=0.1,0.2", "study.name=mine", "study.metric=val/accuracy")
+    assert (result.left, result.finished, result.failed) == (2, 0, 0)
+    assert dict(bench.store._db.execute("SELECT id, weight_hash FROM trials")) == before
+    assert any("2 of 2 trials were done before and end with other bits now" in note for note in bench.report.notes)
+
+
+def test_one_worker_asked_for_is_one_worker_whatever_devices_are_named(bench: Bench, monkeypatch) -> None:
+    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
+    bench.pool.hellos = (replace(GPU, device="cuda:1"),)
+    bench.sweep("optimizer.lr=0.1..1.0:20lin", "engine.device=cuda:1,cuda:0", "launcher.workers=1")
+    assert bench.pool.started == ["cuda:1"]
 
 
 def test_a_single_trial_decides_nothing_for_the_grids_to_come(bench: Bench) -> None:
@@ -459,17 +501,3 @@ def test_mps_has_no_float64(bench: Bench) -> None:
     bench.pool.hellos = (replace(CPU, device="mps"),)
     with pytest.raises(SetupError, match="float64"):
         bench.sweep("optimizer.lr=0.1,0.2", "engine.device=mps", "precision=float64")
-
-
-def test_the_sample_for_the_probe_comes_from_the_seed_with_the_most_trials(bench: Bench, monkeypatch) -> None:
-    seen: list[Ask] = []
-    monkeypatch.setattr(
-        session,
-        "Ask",
-        lambda **parts: seen.append(Ask(**parts)) or seen[-1],  # type: ignore[func-returns-value]
-    )
-    bench.sweep("optimizer.lr=0.1", "seed=0")
-    grown = bench.plan("optimizer.lr=0.1..1.0:10lin", "seed=0,1", "study.name=mine")
-    session.sweep(grown, bench.store, bench.declaration.settings, bench.report)
-    assert {trial.config.seed for trial in seen[-1].sample} == {1}
-    assert len(seen[-1].sample) == 10

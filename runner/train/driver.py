@@ -1,0 +1,269 @@
+"""Makes the store agree with a plan: asks the schedule what to do, has it done by slots, and writes what they observe.
+
+The one process that writes. It decides nothing and never imports torch; how a cohort trains is the engine's affair.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from thalweg.runner.base.errors import SetupError
+from thalweg.runner.base.signals import Signals
+from thalweg.runner.facts.choice import LOOP_WIDTH, Choice
+from thalweg.runner.facts.observation import Outcome
+from thalweg.runner.planning.plan import Plan
+from thalweg.runner.project.code import code_of, to_record
+from thalweg.runner.store import CohortRecord, Store
+from thalweg.runner.study.settings import Settings
+from thalweg.runner.train.checkpoints import Shelf, facts_of, folder_of, tidy
+from thalweg.runner.train.crew import DOCTOR, Crew
+from thalweg.runner.train.messages import Event, Hello, Progress, Slot, Task, Train, Trained
+from thalweg.runner.train.schedule import (
+    Commit,
+    Discard,
+    Give,
+    Narrow,
+    Order,
+    Replace,
+    Say,
+    Schedule,
+    Settle,
+    Settled,
+    Tally,
+    Terms,
+)
+
+
+class Listener(Protocol):
+    """Where a sweep says how it goes."""
+
+    def note(self, text: str) -> None:
+        """One line worth reading."""
+
+    def progress(self, done: int, diverged: int, failed: int, fraction: float, best: float | None) -> None:
+        """Trials ended so far (diverged and failed among them), share of the work done, best metric so far."""
+
+
+class Backend(Protocol):
+    """Slots on which tasks are done: worker processes here, or anything that keeps this promise.
+
+    size: how many slots share the work. signals: what holds Ctrl-C back while a sweep hears them.
+    """
+
+    size: int
+    signals: Signals | None
+
+    @property
+    def open(self) -> bool:
+        """Whether there is a slot, ready or not."""
+
+    def fill(self, busy: int, say: Callable[[str], None]) -> Hello:
+        """Open the slots, `busy` at most unless a number was asked for; return what the first runs on."""
+
+    def hear(self) -> Iterator[tuple[Slot, Event]]:
+        """Wait until slots say something, and yield it. A slot says Ready first, Lost last, and no more after that."""
+
+    def give(self, slot: Slot, task: Task) -> None:
+        """Start a task on a slot that has none. It ends with Chosen, Trained, OutOfMemory or Lost."""
+
+    def replace(self, slot: Slot) -> None:
+        """Open another slot in place of a lost one."""
+
+    def close(self) -> None:
+        """End all slots, at once: what they have not said is done again."""
+
+
+@dataclass
+class SweepResult:
+    """How a sweep ended. `interrupted` means that trials are left; a next sweep goes on with them.
+
+    peak_bytes: the most memory that one worker held. untried: trials left alone since those before them all failed.
+    left: trials that were trained anew to other bits than are stored, and so stay as they were.
+    """
+
+    finished: int = 0
+    diverged: int = 0
+    failed: int = 0
+    untried: int = 0
+    left: int = 0
+    seconds: float = 0.0
+    device: str = ""
+    peak_bytes: int = 0
+    interrupted: bool = False
+    first_error: str | None = None
+
+
+def sweep(
+    plan: Plan, store: Store, settings: Settings, listener: Listener, backend: Backend | None = None
+) -> SweepResult:
+    """Train what the plan says is missing. Ctrl-C ends it early; what was committed stays.
+
+    `backend`, entered, may be given by a caller who wants a missing device refused before the store is opened.
+    Raises SetupError when a device that was asked for by name cannot be used.
+    """
+    if backend is None:
+        with Crew(settings) as own:
+            return sweep(plan, store, settings, listener, own)
+    started, interrupted = time.monotonic(), False
+    driver = _Driver(plan, store, settings, listener, backend)
+    if plan.groups:
+        try:
+            with Signals() as backend.signals:
+                driver.run()
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            backend.close()
+    ended, tally = driver.tally.ended, driver.tally
+    return SweepResult(
+        finished=ended[Outcome.FINISHED],
+        diverged=ended[Outcome.DIVERGED],
+        failed=ended[Outcome.FAILED],
+        untried=tally.untried,
+        left=tally.left,
+        seconds=time.monotonic() - started,
+        device=driver.device,
+        peak_bytes=driver.peak_bytes,
+        interrupted=interrupted,
+        first_error=tally.first_error,
+    )
+
+
+class _Driver:
+    """Carries out a schedule's orders, and tells it what came of them."""
+
+    def __init__(self, plan: Plan, store: Store, settings: Settings, listener: Listener, backend: Backend) -> None:
+        self.plan, self.store, self.settings, self.listener, self.backend = plan, store, settings, listener, backend
+        self.trials = {group.group_id: {trial.id: trial for trial in group.trials} for group in plan.groups}
+        self.folder = folder_of(store.path)
+        self.tally, self.device, self.peak_bytes = Tally(), "", 0
+        self.cohorts: dict[Slot, int] = {}  # the store's number of the cohort that a slot was given last
+
+    def run(self) -> None:
+        self.hello = self.backend.fill(self.plan.to_train // LOOP_WIDTH, self.listener.note)
+        self.device = self.hello.device_name if self.hello.device.startswith("cuda") else self.hello.device
+        if self.hello.device == "mps":
+            self._accept_mps()
+        self.terms = self._terms()
+        self.schedule = Schedule(self.terms, self.plan.study.metric, self.plan.study.direction)
+        self.tally = self.schedule.tally
+        for group in self.plan.groups:
+            choice = self.store.choice(group.group_id, self._choice_key())
+            self._carry_out(self.schedule.wanted(group, self._settled(group.group_id, choice) if choice else None))
+        while not self.schedule.at_rest:
+            if not self.backend.open:
+                raise SetupError("no worker process is left", DOCTOR)
+            for slot, event in self.backend.hear():
+                self._carry_out(self.schedule.heard(slot, event))
+                if isinstance(event, Progress | Trained):  # what is taken back shows with the next of these
+                    self._show()
+        if self.folder.exists():
+            tidy(self.folder, self._unfinished)
+
+    def _carry_out(self, orders: Iterable[Order]) -> None:
+        waiting = deque(orders)
+        while waiting:
+            waiting.extendleft(reversed(self._done(waiting.popleft())))
+
+    def _done(self, order: Order) -> list[Order]:
+        """Carry out one order, and return what the schedule orders on it."""
+        match order:
+            case Give(slot, task):
+                if isinstance(task, Train):
+                    self.cohorts[slot] = self._open_cohort(task)
+                self.backend.give(slot, task)
+            case Commit():
+                left = self.store.commit(self.cohorts.pop(order.slot), order.observations, order.peak_bytes)
+                self.peak_bytes = max(self.peak_bytes, order.peak_bytes or 0)
+                Shelf(self.folder, facts_of(order.task), {}).clear()
+                return self.schedule.committed(order, left)
+            case Settle():
+                choice = order.choice
+                if order.keep:
+                    choice = self.store.record_choice(order.group_id, self._choice_key(), choice)
+                return self.schedule.settled(order, self._settled(order.group_id, choice))
+            case Discard():
+                Shelf(self.folder, facts_of(order.task), {}).clear()
+            case Narrow():
+                self.store.narrow_choice(order.group_id, self._choice_key(), order.width)
+            case Replace():
+                self.backend.replace(order.slot)
+            case Say():
+                self.listener.note(order.text)
+        return []
+
+    def _show(self) -> None:
+        ended = self.tally.ended
+        self.listener.progress(
+            done=sum(ended.values()),
+            diverged=ended[Outcome.DIVERGED],
+            failed=ended[Outcome.FAILED],
+            fraction=self.tally.fraction,
+            best=self.tally.best,
+        )
+
+    def _unfinished(self, trial_ids: Iterable[str]) -> bool:
+        known = self.store.statuses(trial_ids)
+        return any(status.outcome is None or not status.outcome.is_done for status in known.values())
+
+    def _accept_mps(self) -> None:
+        if any(trial.config.precision == "float64" for group in self.plan.groups for trial in group.trials):
+            raise SetupError("engine.device=mps has no float64", "use precision=float32, or engine.device=cpu")
+        self.listener.note("engine.device=mps is untested; expect neither speed nor equal bits")
+
+    # what is kept in the store
+
+    def _terms(self) -> Terms:
+        seconds, measured = self.settings.launcher.checkpoint_seconds, self.settings.evaluation
+        return Terms(
+            executor=self.settings.engine.name,
+            workers=self.backend.size,
+            evaluations=measured.points,
+            metrics=measured.metrics,
+            width=self.settings.engine.width,
+            checkpoints=(str(self.folder), seconds) if seconds else None,
+        )
+
+    def _choice_key(self) -> str:
+        """What a stored choice holds for: another device or torch may want, and give, something else.
+
+        An executor asked for by name has a choice of its own, of layout and width.
+        """
+        device, name = self.hello.device.split(":")[0], self.settings.engine.name
+        where = f"{device} {self.hello.device_name} torch {self.hello.versions['torch']}"
+        return where if name == "auto" else f"{name} {where}"
+
+    def _settled(self, group_id: str, choice: Choice) -> Settled:
+        """How a group is trained, with its cohorts that were killed and whose trials are all still to be trained.
+
+        A lane's bits do not depend on its cohort, so an old cohort is trained as it was and the rest is cut anew. A
+        cohort of which a trial is no longer wanted starts afresh with its others.
+        """
+        missing, begun = dict(self.trials[group_id]), []
+        for record in self.store.unfinished_cohorts(group_id) if self.folder.exists() else []:
+            if not missing.keys() >= set(record.trial_ids):
+                continue
+            trials = tuple(missing[trial_id] for trial_id in record.trial_ids)
+            if Shelf(self.folder, facts_of(self.terms.train(group_id, trials, choice)), {}).files():
+                begun.append(trials)
+                for trial_id in record.trial_ids:
+                    del missing[trial_id]
+        return Settled(choice, tuple(begun))
+
+    def _open_cohort(self, task: Train) -> int:
+        return self.store.open_cohort(
+            CohortRecord(
+                study=self.plan.study.name,
+                group_id=task.group_id,
+                executor=task.executor,
+                layout=task.layout,
+                width=len(task.trials),
+                device=self.device,
+                versions={**self.hello.versions, **to_record(code_of(task.trials[0].config))},
+                trial_ids=tuple(trial.id for trial in task.trials),
+            )
+        )

@@ -1,0 +1,416 @@
+"""Decides what a sweep does next. Pure: it is told what happened, and answers with orders.
+
+It knows no clock, pipe, store or torch, so that whatever it decides is tested by telling it events. A slot is a place
+where one task at a time is done; none comes back once it is lost.
+
+| it is told                                | and orders, beside handing out what waits                   |
+|-------------------------------------------|-------------------------------------------------------------|
+| `wanted`: trials, and how, if that stands | nothing                                                     |
+| `heard` Ready: a slot can take a task     | nothing                                                     |
+| `heard` Chosen: how a group would train   | Settle: keep that, unless another was kept before           |
+| `settled`: how the group does train       | nothing: its cohorts wait                                   |
+| `heard` Progress                          | nothing                                                     |
+| `heard` Trained                           | Commit                                                      |
+| `committed`: what the store took          | Say, where a group is given up                              |
+| `heard` OutOfMemory                       | Discard, Narrow; a trial alone that does not fit has failed |
+| `heard` Lost: a slot is no more           | Replace, where there is work; again, narrower, or failed    |
+
+A group's trials may grow at any time; what is wanted later is trained as the group was.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from thalweg.runner.base.errors import last_line
+from thalweg.runner.facts.choice import LOOP_WIDTH, Choice, layout_for
+from thalweg.runner.facts.observation import Observations, Outcome
+from thalweg.runner.planning.plan import Group
+from thalweg.runner.study.trial import Trial
+from thalweg.runner.train.cutting import cut, narrowed
+from thalweg.runner.train.messages import (
+    Ask,
+    Chosen,
+    Event,
+    Lost,
+    Note,
+    OutOfMemory,
+    Progress,
+    Ready,
+    Slot,
+    Task,
+    Train,
+    Trained,
+)
+
+PROBED_TRIALS = 32
+ATTEMPTS = 2
+FAILED_ALIKE = 2
+"""Cohorts of a group that fail with one message, and nothing else trained, before the rest of it is left alone."""
+
+
+@dataclass(frozen=True)
+class Give:
+    """Start a task on a slot."""
+
+    slot: Slot
+    task: Task
+
+
+@dataclass(frozen=True)
+class Settle:
+    """Keep how a group is trained, unless that was decided before; `settled` is to be told what is in force.
+
+    keep: whether to write it down; a trial alone decides nothing for a grid to come.
+    """
+
+    slot: Slot
+    group_id: str
+    choice: Choice
+    keep: bool
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Write what was observed of the cohort that a slot was given last; `committed` is to be told when it is."""
+
+    slot: Slot
+    task: Train
+    observations: tuple[Observations, ...]
+    peak_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Discard:
+    """Remove what a cohort left on the way: it will not be trained as it was."""
+
+    task: Train
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """Remember that no cohort of a group should be wider than this."""
+
+    group_id: str
+    width: int
+
+
+@dataclass(frozen=True)
+class Replace:
+    """Open another slot in place of one that was lost."""
+
+    slot: Slot
+
+
+@dataclass(frozen=True)
+class Say:
+    """Tell the user."""
+
+    text: str
+
+
+Order = Give | Settle | Commit | Discard | Narrow | Replace | Say
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How a group is trained, and its cohorts that were killed and go on from a checkpoint."""
+
+    choice: Choice
+    begun: tuple[tuple[Trial, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the tasks of a sweep have in common.
+
+    executor, width: as asked for, `auto` and None where the group's choice decides. workers: how many share the work.
+    checkpoints: folder and seconds between them; None for none.
+    """
+
+    executor: str
+    workers: int
+    evaluations: int
+    metrics: tuple[str, ...] = ()
+    width: int | None = None
+    checkpoints: tuple[str, float] | None = None
+
+    def probe(self, group_id: str, trials: Sequence[Trial]) -> Ask:
+        """The question how to train a group, with a sample of its trials: of one seed, if they share batches."""
+        layout = layout_for(trials)
+        seed = Counter(trial.config.seed for trial in trials).most_common(1)[0][0]
+        sample = [trial for trial in trials if layout == "per_lane" or trial.config.seed == seed]
+        return Ask(
+            group_id=group_id,
+            sample=tuple(sample[:PROBED_TRIALS]),
+            layout=layout,
+            requested=self.executor,
+            metrics=self.metrics,
+            trials=len(trials),
+            workers=self.workers,
+        )
+
+    def train(self, group_id: str, trials: tuple[Trial, ...], choice: Choice) -> Train:
+        """The task to train a cohort."""
+        return Train(
+            group_id=group_id,
+            trials=trials,
+            executor=choice.executor,
+            layout=choice.layout,
+            evaluations=self.evaluations,
+            metrics=self.metrics,
+            checkpoints=self.checkpoints,
+        )
+
+
+@dataclass
+class Tally:
+    """How far a sweep is, in trials and trial-steps.
+
+    left: trials that were trained to other bits than are stored, which stay. untried: left alone since those before
+    them all failed. best: the best value so far of the study's metric.
+    """
+
+    ended: Counter[Outcome] = field(default_factory=Counter)
+    left: int = 0
+    untried: int = 0
+    steps: int = 0
+    wanted_steps: int = 0
+    best: float | None = None
+    first_error: str | None = None
+
+    @property
+    def fraction(self) -> float:
+        """Share of the work that is done."""
+        return min(1.0, self.steps / max(self.wanted_steps, 1))
+
+
+class Schedule:
+    """A sweep's queue and what is under way."""
+
+    def __init__(self, terms: Terms, metric: str, direction: Literal["min", "max"]) -> None:
+        self.terms, self.metric = terms, metric
+        self.better = min if direction == "min" else max
+        self.tally = Tally()
+        self._structure: dict[str, str] = {}  # group -> what it is, in words
+        self._waiting: dict[str, list[Trial]] = {}  # group -> trials that are not cut into cohorts yet
+        self._choices: dict[str, Choice] = {}
+        self._asked: set[str] = set()  # groups whose choice is being made
+        self._queue: deque[Task] = deque()
+        self._idle: list[Slot] = []
+        self._doing: dict[Slot, Task] = {}
+        self._reported: dict[Slot, int] = {}  # trial-steps that a slot has reported of its task
+        self._ready: set[Slot] = set()
+        self._uncommitted = 0
+        self._failures: dict[str, list[str]] = {}
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is left to do, or to be told."""
+        return not (self._queue or self._doing or self._asked or self._uncommitted)
+
+    def wanted(self, group: Group, settled: Settled | None = None) -> list[Order]:
+        """Take in trials to train. settled: how their group is trained, where that was decided before."""
+        known = group.group_id in self._structure
+        self._structure[group.group_id] = structure_of(group.trials[0])
+        self._waiting.setdefault(group.group_id, []).extend(group.trials)
+        self.tally.wanted_steps += sum(trial.config.budget.steps for trial in group.trials)
+        if not known:
+            self._failures[group.group_id] = []
+        if settled is not None:
+            self._queue.extend(self._cohorts(group.group_id, settled))
+        elif choice := self._choices.get(group.group_id):
+            self._queue.extend(self._cohorts(group.group_id, Settled(choice)))
+        elif group.group_id not in self._asked:
+            self._asked.add(group.group_id)
+            self._queue.append(self.terms.probe(group.group_id, group.trials))
+        return self._handed_out()
+
+    def settled(self, order: Settle, settled: Settled) -> list[Order]:
+        """Take in how a group is trained, as it was kept, and cut it: its cohorts come before all else that waits."""
+        self._asked.discard(order.group_id)
+        said = Say(f"{self._structure[order.group_id]}: {settled.choice.executor}, {settled.choice.reason}")
+        self._queue.extendleft(reversed(self._cohorts(order.group_id, settled)))
+        return [said, *self._free(order.slot)]
+
+    def heard(self, slot: Slot, event: Event) -> list[Order]:
+        """Take in what a slot says."""
+        match event:
+            case Ready():
+                self._ready.add(slot)
+                return self._free(slot)
+            case Chosen():
+                task = self._doing.pop(slot)
+                assert isinstance(task, Ask)
+                return [self._settle(slot, task, event.choice)]
+            case Progress():
+                self._reported[slot] += event.steps
+                self.tally.steps += event.steps
+                return []
+            case Note():
+                return [Say(event.text)]
+            case Trained():
+                task, reported = self._doing.pop(slot), self._reported.pop(slot)
+                assert isinstance(task, Train)
+                self.tally.steps += _trial_steps(task) - reported
+                return [self._commit(slot, task, event.observations, event.peak_bytes)]
+            case OutOfMemory():
+                failed = self._taken_back(slot)
+                assert isinstance(failed, Train)
+                if len(failed.trials) == 1:
+                    return [self._failed(slot, failed, event.reason)]
+                return [*self._halved(failed, event.reason), *self._free(slot)]
+            case Lost():
+                return self._lost(slot, event)
+
+    def committed(self, order: Commit, left: Sequence[str] = ()) -> list[Order]:
+        """Take in that a cohort was written; `left` are ids of trials that were done, and stay, with other bits."""
+        self._uncommitted -= 1
+        self.tally.left += len(left)
+        for each in order.observations:
+            if each.trial_id in left:
+                continue
+            self.tally.ended[each.outcome] += 1
+            value = each.metrics.get(self.metric)
+            if value is not None:
+                self.tally.best = value if self.tally.best is None else self.better(self.tally.best, value)
+            if each.outcome is Outcome.FAILED and self.tally.first_error is None:
+                self.tally.first_error = each.error
+        said = [*self._said_of_left(order.task, left), *self._given_up(order.task, order.observations)]
+        return [*said, *self._free(order.slot)]
+
+    # what a slot does
+
+    def _free(self, slot: Slot) -> list[Order]:
+        if slot in self._ready:  # it may have been lost meanwhile
+            self._idle.append(slot)
+        return self._handed_out()
+
+    def _handed_out(self) -> list[Order]:
+        given: list[Order] = []
+        while self._idle and self._queue:
+            slot, task = self._idle.pop(0), self._queue.popleft()
+            self._doing[slot], self._reported[slot] = task, 0
+            given.append(Give(slot, task))
+        return given
+
+    def _taken_back(self, slot: Slot) -> Task | None:
+        """Forget what a slot had done of its task."""
+        self.tally.steps -= self._reported.pop(slot, 0)
+        return self._doing.pop(slot, None)
+
+    def _lost(self, slot: Slot, lost: Lost) -> list[Order]:
+        """Give a lost slot's task to another, or after too many losses record its trials as failed.
+
+        A cohort whose worker was killed each time, as the system does when memory runs out, is halved instead. A
+        slot that was lost before it was ready is not replaced: another would end the same way.
+        """
+        task = self._taken_back(slot)
+        self._idle = [each for each in self._idle if each != slot]
+        orders: list[Order] = []
+        if task and task.attempt < ATTEMPTS:
+            self._queue.appendleft(replace(task, attempt=task.attempt + 1))
+        elif isinstance(task, Train):
+            reason = f"the worker process died {ATTEMPTS} times while it trained this cohort (exit code {lost.code})"
+            if lost.code == -signal.SIGKILL and len(task.trials) > 1:
+                orders = self._halved(task, f"{reason}: killed, perhaps since memory ran out")
+            else:
+                orders = [self._failed(slot, task, reason)]
+        elif task:
+            reason = f"the worker process died {ATTEMPTS} times while probing (exit code {lost.code})"
+            orders = [self._settle(slot, task, Choice("loop", task.layout, LOOP_WIDTH, reason))]
+        again = slot in self._ready and bool(self._queue or self._asked)
+        orders.append(Say(f"a worker process died (exit code {lost.code}){'; starting another' * again}"))
+        self._ready.discard(slot)
+        return [*orders, *([Replace(slot)] if again else []), *self._handed_out()]
+
+    # what becomes of a task
+
+    def _settle(self, slot: Slot, task: Ask, choice: Choice) -> Settle:
+        return Settle(slot, task.group_id, choice, keep=len(self._waiting.get(task.group_id, ())) > 1)
+
+    def _cohorts(self, group_id: str, settled: Settled) -> list[Task]:
+        """Go on with what has checkpoints, and cut the rest of what waits.
+
+        A width that was asked for holds for this sweep and is not kept.
+        """
+        choice = settled.choice
+        self._choices[group_id] = replace(choice, width=self.terms.width or choice.width)
+        begun = {trial.id for trials in settled.begun for trial in trials}
+        rest = [trial for trial in self._waiting.pop(group_id, ()) if trial.id not in begun]
+        pieces = cut(rest, self._choices[group_id], self.terms.workers) if rest else []
+        return [self.terms.train(group_id, trials, choice) for trials in (*settled.begun, *pieces)]
+
+    def _commit(
+        self, slot: Slot, task: Train, observations: Iterable[Observations], peak_bytes: int | None = None
+    ) -> Commit:
+        self._uncommitted += 1
+        return Commit(slot, task, tuple(observations), peak_bytes)
+
+    def _failed(self, slot: Slot, task: Train, reason: str) -> Commit:
+        self.tally.steps += _trial_steps(task)
+        failed = (Observations(trial_id=trial.id, outcome=Outcome.FAILED, error=reason) for trial in task.trials)
+        return self._commit(slot, task, failed)
+
+    def _halved(self, task: Train, reason: str) -> list[Order]:
+        """Halve a cohort that did not fit the memory, and all others of its group."""
+        width = (len(task.trials) + 1) // 2
+        choice = self._choices[task.group_id]
+        self._choices[task.group_id] = replace(choice, width=min(choice.width, width))
+        self._queue.appendleft(task)
+        self._queue = deque(
+            part
+            for each in self._queue
+            for part in (
+                narrowed(each, width) if isinstance(each, Train) and each.group_id == task.group_id else [each]
+            )
+        )
+        what = f"{self._structure[task.group_id]}: {len(task.trials)} trials do not fit the memory"
+        said = Say(f"{what}; going on with {width} at once ({last_line(reason)})")
+        return [Discard(task), Narrow(task.group_id, width), said]
+
+    def _said_of_left(self, task: Train, left: Sequence[str]) -> list[Order]:
+        if not left:
+            return []
+        what = f"{self._structure[task.group_id]}: {len(left):,} of {len(task.trials):,} trials were done before"
+        return [Say(f"{what} and end with other bits now, by another torch or machine; what is stored stays")]
+
+    def _given_up(self, task: Train, observations: Sequence[Observations]) -> list[Order]:
+        """Leave the rest of a group alone when its first cohorts failed, all with the same message."""
+        seen = self._failures.get(task.group_id)
+        if seen is None:
+            return []
+        messages = {last_line(each.error or "") for each in observations if each.outcome is Outcome.FAILED}
+        alike = len(messages) == 1 and all(each.outcome is Outcome.FAILED for each in observations)
+        if not alike or not messages.issuperset(seen):
+            del self._failures[task.group_id]  # something trains, or failures differ: each counts for itself
+            return []
+        seen.extend(messages)
+        left = [each for each in self._queue if isinstance(each, Train) and each.group_id == task.group_id]
+        if len(seen) < FAILED_ALIKE or not left:
+            return []
+        self._queue = deque(each for each in self._queue if each not in left)
+        untried = sum(len(each.trials) for each in left)
+        self.tally.untried += untried
+        self.tally.wanted_steps -= sum(map(_trial_steps, left))
+        return [
+            Say(
+                f"{self._structure[task.group_id]}: {len(seen)} cohorts all failed alike;"
+                f" the other {untried:,} trials are not tried: {seen[0]}"
+            )
+        ]
+
+
+def structure_of(trial: Trial) -> str:
+    """What the trials of a group share, in a few words."""
+    config = trial.config
+    decay = getattr(config.optimizer, "decay", "l2")
+    return f"{config.model.name}, {config.optimizer.name} ({decay}), {config.dataset.name}"
+
+
+def _trial_steps(task: Train) -> int:
+    return sum(trial.config.budget.steps for trial in task.trials)

@@ -1,0 +1,303 @@
+"""The schedule, told events in any order: every trial ends once, none is lost, and it always comes to rest."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from store_cases import make_trial
+
+from thalweg.runner.facts.choice import Choice
+from thalweg.runner.facts.observation import Observations, Outcome
+from thalweg.runner.planning.plan import Group
+from thalweg.runner.study.trial import Trial
+from thalweg.runner.train.messages import Ask, Chosen, Lost, Note, OutOfMemory, Progress, Ready, Task, Train, Trained
+from thalweg.runner.train.schedule import (
+    Commit,
+    Discard,
+    Give,
+    Narrow,
+    Order,
+    Replace,
+    Say,
+    Schedule,
+    Settle,
+    Settled,
+    Terms,
+)
+
+TERMS = Terms(executor="auto", workers=2, evaluations=2)
+VMAP = Choice("vmap", "shared", 64, "told so")
+LR = itertools.count(1)
+
+
+def trials(count: int, seed: int = 0) -> tuple[Trial, ...]:
+    base = make_trial().config
+    made = (replace(base, seed=seed, optimizer=replace(base.optimizer, lr=next(LR) / 1e6)) for _ in range(count))
+    return tuple(Trial(config) for config in made)
+
+
+def group(name: str, count: int, seed: int = 0) -> Group:
+    return Group(name, trials(count, seed), count)
+
+
+def observed(task: Train, outcomes: Iterable[Outcome], error: str = "boom") -> Trained:
+    ended = (
+        Observations(trial_id=trial.id, outcome=outcome, error=error if outcome is Outcome.FAILED else None)
+        for trial, outcome in zip(task.trials, outcomes, strict=True)
+    )
+    return Trained(tuple(ended), peak_bytes=1)
+
+
+def well(task: Train) -> Trained:
+    return observed(task, itertools.repeat(Outcome.FINISHED, len(task.trials)))
+
+
+class World:
+    """Slots, a store and a user around a schedule, which hold it to what it promises."""
+
+    def __init__(self, terms: Terms = TERMS, choice: Choice = VMAP) -> None:
+        self.schedule = Schedule(terms, "val/loss", "min")
+        self.choice = choice
+        self.doing: dict[int, Task | None] = {}  # slots that are ready
+        self.coming: list[int] = []  # slots that are opened and not ready
+        self.ended: dict[str, Outcome] = {}
+        self.wanted: set[str] = set()
+        self.said: list[str] = []
+        self.orders: list[Order] = []
+        self.left: tuple[str, ...] = ()  # ids that the store leaves as they were
+        self.names = itertools.count()
+
+    def want(self, group: Group, settled: Settled | None = None) -> None:
+        self.wanted |= {trial.id for trial in group.trials}
+        self.obey(self.schedule.wanted(group, settled))
+
+    def ready(self) -> int:
+        slot = self.coming.pop() if self.coming else next(self.names)
+        self.doing[slot] = None
+        self.obey(self.schedule.heard(slot, Ready()))
+        return slot
+
+    def hear(self, slot: int, event: object) -> None:
+        if isinstance(event, Trained | OutOfMemory | Chosen):
+            self.doing[slot] = None
+        if isinstance(event, Lost):
+            del self.doing[slot]
+        self.obey(self.schedule.heard(slot, event))  # type: ignore[arg-type]
+
+    def obey(self, orders: list[Order]) -> None:
+        waiting = deque(orders)
+        while waiting:
+            order = waiting.popleft()
+            self.orders.append(order)
+            waiting.extendleft(reversed(self.done(order)))
+
+    def done(self, order: Order) -> list[Order]:
+        match order:
+            case Give(slot, task):
+                assert self.doing[slot] is None, "a slot was given two tasks"
+                self.doing[slot] = task
+                busy = [trial.id for each in self.doing.values() if isinstance(each, Train) for trial in each.trials]
+                assert len(busy) == len(set(busy)), "a trial trains twice at once"
+                assert not self.ended.keys() & set(busy), "a trial that ended trains again"
+            case Commit():
+                ids = [each.trial_id for each in order.observations]
+                assert ids == [trial.id for trial in order.task.trials]
+                assert not self.ended.keys() & set(ids), "a trial ended twice"
+                self.ended |= {each.trial_id: each.outcome for each in order.observations}
+                return self.schedule.committed(order, [each for each in ids if each in self.left])
+            case Settle():
+                return self.schedule.settled(order, Settled(self.choice))
+            case Replace():
+                self.coming.append(next(self.names))
+            case Say():
+                self.said.append(order.text)
+        return []
+
+    def busy(self) -> list[int]:
+        return [slot for slot, task in self.doing.items() if task is not None]
+
+    def finish(self) -> None:
+        """Let everything go well from here on."""
+        for _ in range(1000):
+            if self.schedule.at_rest:
+                break
+            if not self.doing:
+                self.ready()
+            for slot in self.busy()[:1]:
+                task = self.doing[slot]
+                self.hear(slot, Chosen(task.group_id, VMAP) if isinstance(task, Ask) else well(task))
+        assert self.schedule.at_rest, "it never comes to rest"
+        assert len(self.wanted) == len(self.ended) + self.schedule.tally.untried, "a trial was lost"
+        assert sum(self.schedule.tally.ended.values()) + self.schedule.tally.left == len(self.ended)
+        assert self.schedule.tally.steps == self.schedule.tally.wanted_steps
+
+
+WHAT = ("ready", "progress", "end", "fail", "no memory", "killed", "died", "more", "note", "left")
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_whatever_happens_each_trial_ends_once_and_none_is_lost(data: st.DataObject) -> None:
+    width = data.draw(st.integers(1, 9), "width")
+    terms = replace(TERMS, workers=data.draw(st.integers(1, 3)), width=data.draw(st.sampled_from([None, 3])))
+    layout = data.draw(st.sampled_from(["shared", "per_lane"]))
+    world = World(terms, Choice(data.draw(st.sampled_from(["vmap", "loop"])), layout, width, "drawn"))
+    for name in range(data.draw(st.integers(1, 3), "groups")):
+        settled = data.draw(st.sampled_from([None, Settled(VMAP)]))
+        world.want(group(f"g{name}", data.draw(st.integers(1, 20), "trials")), settled)
+    for what in data.draw(st.lists(st.sampled_from(WHAT), max_size=60), "what"):
+        if what == "more":
+            settled = data.draw(st.sampled_from([None, Settled(VMAP)]))
+            world.want(group(f"g{data.draw(st.integers(0, 4))}", data.draw(st.integers(1, 9)), seed=1), settled)
+        if what == "ready" or not world.doing:
+            world.ready()
+        busy = world.busy()
+        slot = data.draw(st.sampled_from(busy)) if busy else None
+        task = world.doing[slot] if slot is not None else None
+        if what == "died":  # an idle one may die as well
+            slot = data.draw(st.sampled_from(sorted(world.doing)))
+            world.hear(slot, Lost(-11))
+        elif slot is None:
+            continue
+        elif what == "killed":
+            world.hear(slot, Lost(-9))
+        elif what == "note":
+            world.hear(slot, Note("a word"))
+        elif isinstance(task, Ask):
+            world.hear(slot, Chosen(task.group_id, VMAP))
+        elif isinstance(task, Train) and what == "progress":
+            world.hear(slot, Progress(1, 0))
+        elif isinstance(task, Train) and what == "no memory":
+            world.hear(slot, OutOfMemory("not enough memory"))
+        elif isinstance(task, Train) and what in ("end", "left"):
+            world.left = (task.trials[0].id,) if what == "left" else ()
+            size = len(task.trials)
+            outcomes = data.draw(st.lists(st.sampled_from([*Outcome]), min_size=size, max_size=size))
+            world.hear(slot, observed(task, outcomes, data.draw(st.sampled_from(["boom", "bang"]))))
+        elif isinstance(task, Train) and what == "fail":
+            world.hear(slot, observed(task, itertools.repeat(Outcome.FAILED, len(task.trials))))
+    world.finish()
+
+
+def test_cohorts_of_a_settled_group_come_before_the_questions_of_others() -> None:
+    world = World()
+    world.want(group("a", 3))
+    world.want(group("b", 3))
+    slot = world.ready()
+    world.hear(slot, Chosen("a", VMAP))
+    task = world.doing[slot]
+    assert isinstance(task, Train)
+    assert task.group_id == "a"
+
+
+def test_what_is_wanted_later_trains_as_its_group_does_and_no_wider_than_it_fits() -> None:
+    world = World()
+    world.want(group("a", 8), Settled(VMAP))
+    slot = world.ready()
+    world.hear(slot, OutOfMemory("not enough memory"))
+    world.want(group("a", 8))
+    widths = []
+    while (task := world.doing[slot]) is not None:
+        assert isinstance(task, Train), "its choice stands: nobody is asked again"
+        widths.append(len(task.trials))
+        world.hear(slot, well(task))
+    assert widths == [4, 4, 4, 4]
+    assert [(each.group_id, each.width) for each in world.orders if isinstance(each, Narrow)] == [("a", 4)]
+
+
+def test_trials_wanted_while_a_choice_is_made_are_cut_with_the_others() -> None:
+    world = World()
+    slot = world.ready()
+    world.want(group("a", 2))
+    world.want(group("a", 3))
+    world.hear(slot, Chosen("a", VMAP))
+    task = world.doing[slot]
+    assert isinstance(task, Train)
+    assert len(task.trials) == 5
+    world.finish()
+    assert sum(isinstance(each, Give) and isinstance(each.task, Ask) for each in world.orders) == 1
+
+
+@pytest.mark.parametrize(("count", "kept"), [(1, False), (2, True)])
+def test_a_trial_alone_decides_nothing_for_a_grid_to_come(count: int, kept: bool) -> None:
+    world = World()
+    world.want(group("a", count))
+    world.hear(world.ready(), Chosen("a", VMAP))
+    assert [each.keep for each in world.orders if isinstance(each, Settle)] == [kept]
+
+
+def test_the_stores_choice_is_in_force_whatever_was_measured() -> None:
+    world = World(choice=Choice("loop", "per_lane", 2, "chosen before"))
+    world.want(group("a", 4))
+    slot = world.ready()
+    world.hear(slot, Chosen("a", VMAP))
+    task = world.doing[slot]
+    assert isinstance(task, Train)
+    assert (task.executor, task.layout, len(task.trials)) == ("loop", "per_lane", 2)
+    assert "loop, chosen before" in world.said[-1]
+
+
+def test_cohorts_with_checkpoints_go_on_as_they_were_and_the_rest_is_cut() -> None:
+    world, whole = World(), group("a", 5)
+    begun = (whole.trials[1], whole.trials[4])
+    world.want(whole, Settled(VMAP, (begun,)))
+    first, second = world.ready(), world.ready()
+    tasks = [world.doing[slot] for slot in (first, second)]
+    assert [[trial.id for trial in task.trials] for task in tasks if isinstance(task, Train)] == [
+        [trial.id for trial in begun],
+        [whole.trials[n].id for n in (0, 2, 3)],
+    ]
+
+
+def test_trials_that_end_with_other_bits_than_stored_are_counted_apart_and_said() -> None:
+    world = World()
+    whole = group("a", 3)
+    world.want(whole, Settled(VMAP))
+    world.left = (whole.trials[0].id, whole.trials[2].id)
+    slot = world.ready()
+    task = world.doing[slot]
+    assert isinstance(task, Train)
+    world.hear(slot, well(task))
+    assert (world.schedule.tally.left, world.schedule.tally.ended[Outcome.FINISHED]) == (2, 1)
+    assert "2 of 3 trials were done before and end with other bits now" in world.said[-1]
+
+
+def test_a_slot_lost_before_it_was_ready_is_not_replaced() -> None:
+    world = World()
+    world.want(group("a", 2), Settled(VMAP))
+    world.doing[99] = None
+    world.hear(99, Lost(1))
+    assert not [each for each in world.orders if isinstance(each, Replace)]
+
+
+def test_a_lost_slot_is_replaced_only_where_work_waits() -> None:
+    world = World()
+    idle, busy = world.ready(), world.ready()
+    world.want(group("a", 2), Settled(VMAP))
+    busy = world.busy()[0]
+    world.hear(({idle, 0, 1} - {busy}).pop(), Lost(-11))
+    assert not [each for each in world.orders if isinstance(each, Replace)]
+    world.hear(busy, Lost(-11))
+    assert [each.slot for each in world.orders if isinstance(each, Replace)] == [busy]
+
+
+def test_a_cohort_that_does_not_fit_leaves_no_checkpoint_behind() -> None:
+    world = World()
+    world.want(group("a", 4), Settled(VMAP))
+    slot = world.ready()
+    task = world.doing[slot]
+    world.hear(slot, OutOfMemory("not enough memory"))
+    assert [each.task for each in world.orders if isinstance(each, Discard)] == [task]
+
+
+def test_the_sample_for_the_probe_comes_from_the_seed_with_the_most_trials() -> None:
+    few, many = trials(4, seed=0), trials(20, seed=1)
+    ask = TERMS.probe("a", (*few, *many))
+    assert (ask.layout, {trial.config.seed for trial in ask.sample}) == ("shared", {1})
+    assert len(ask.sample) == 20
