@@ -1,0 +1,169 @@
+"""scripts/gpu needs a GPU to run, and this holds it together without one: what it names exists and is called as it is.
+
+Knows nothing of whether its checks or figures are right.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+KIT = ROOT / "scripts" / "gpu"
+OURS = ("thalweg", "benchmarks")
+MODULES = sorted(KIT.rglob("*.py"))
+SCRIPTS = sorted(KIT.rglob("*.sh"))
+sys.path.insert(0, str(ROOT / "scripts"))
+
+
+def imported(tree: ast.Module) -> dict[str, tuple[str, str | None]]:
+    """Name in the module -> (module, name there or None) of everything that is imported from us."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in OURS:
+            found |= {alias.asname or alias.name: (node.module, alias.name) for alias in node.names}
+        elif isinstance(node, ast.Import):
+            ours = [alias for alias in node.names if alias.name.split(".")[0] in OURS]
+            found |= {alias.asname or alias.name: (alias.name, None) for alias in ours}
+    return found
+
+
+def resolved(module: str, name: str | None) -> object:
+    """What an import gives, a module below the named one included."""
+    found = importlib.import_module(module)
+    if name is None:
+        return found
+    return getattr(found, name) if hasattr(found, name) else importlib.import_module(f"{module}.{name}")
+
+
+def fits(call: ast.Call, function: object) -> bool:
+    """Whether a function takes so many arguments by these names; calls that unpack some are not looked at."""
+    names = [keyword.arg for keyword in call.keywords]
+    if None in names or any(isinstance(each, ast.Starred) for each in call.args):
+        return True
+    try:
+        inspect.signature(function).bind(*call.args, **dict.fromkeys(names))
+    except TypeError:
+        return False
+    return True
+
+
+def misuses(text: str) -> list[str]:
+    """What a module takes from us that is not there, or calls as it cannot be called."""
+    tree, held, wrong = ast.parse(text), {}, []
+    for name, source in imported(tree).items():
+        try:
+            held[name] = resolved(*source)
+        except ImportError:
+            wrong.append(f"{name} of {source[0]}")
+
+    def meant(node: ast.expr) -> object:
+        """What an expression of dotted names stands for; None where that is none of ours."""
+        if isinstance(node, ast.Name):
+            return held.get(node.id)
+        if isinstance(node, ast.Attribute):
+            return getattr(meant(node.value), node.attr, None)
+        return None
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            owner = meant(node.value)
+            if isinstance(owner, ModuleType | type) and not hasattr(owner, node.attr):
+                wrong.append(f"{node.attr} of {owner.__name__}")
+        elif isinstance(node, ast.Call):
+            function = meant(node.func)
+            if callable(function) and not fits(node, function):
+                wrong.append(f"the call in line {node.lineno}: {ast.unparse(node)}")
+    return wrong
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(KIT)))
+def test_what_a_module_takes_from_us_is_there(path: Path) -> None:
+    assert misuses(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("from thalweg.runner.train.worker import _Bench\n_Bench(1, 2, 3)", []),
+        ("from thalweg.runner.train.worker import _Bank", ["_Bank of thalweg.runner.train.worker"]),
+        ("from thalweg.runner.worker import _Bench", ["_Bench of thalweg.runner.worker"]),
+        ("import benchmarks.nosuch", ["benchmarks.nosuch of benchmarks.nosuch"]),
+        (
+            "from thalweg.runner.engine import workload as w\nw.load_data = 1",
+            ["load_data of thalweg.runner.engine.workload"],
+        ),
+        (
+            "from thalweg.runner.train.messages import Ask\nAsk(group='g')",
+            ["the call in line 2: Ask(group='g')"],
+        ),
+        (
+            "from thalweg.runner.engine.workload import Workload\nWorkload.of(1)",
+            ["the call in line 2: Workload.of(1)"],
+        ),
+    ],
+)
+def test_a_name_or_a_call_that_is_wrong_is_found(text: str, wrong: list[str]) -> None:
+    assert misuses(text) == wrong
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: str(path.relative_to(KIT)))
+def test_a_script_parses(path: Path) -> None:
+    done = subprocess.run(["sh", "-n", path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_words_of_every_structure_declare_trials() -> None:
+    from gpu import first, second
+
+    for words in (first.MLP, *first.OTHERS.values()):
+        assert len(first.trials(words, 2)) == 2
+    for case in second.CASES:
+        assert len(second.trials_for(replace(case, widths=(2,)), case.precisions[0])) == 2
+        assert {*case.executors} <= {*second.EXECUTORS}
+
+
+def test_checks_pass_where_the_cpu_stands_in_and_each_verdict_is_said(tmp_path: Path, monkeypatch, capsys) -> None:
+    from gpu import first
+
+    monkeypatch.setattr(first, "GPU", first.CPU)
+    first.prepare()
+    report = first.Verdicts(tmp_path / "out.json", seconds=60)
+    for check in first.checks():
+        if "traced" in check.name:
+            report.add(check)
+    report.add(first.Check("a check that breaks", lambda: 1 / 0))
+    report.seconds = -1.0
+    report.add(first.Check("a check too late", lambda: 1 / 0))
+    words = [line.split(" ", 1)[0] for line in capsys.readouterr().out.splitlines()]
+    assert words == ["PASS", "PASS", "PASS", "FAIL", "SKIP"]
+    assert '"a check that breaks trace": "Traceback' in report.path.read_text()
+
+
+@pytest.mark.parametrize("name", ["first", "second"])
+def test_without_a_gpu_it_ends_with_a_sentence(name: str, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert importlib.import_module(f"gpu.{name}").main("nowhere.json", "1") == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.endswith("finds no CUDA GPU here; run this on a machine that has one\n")
+
+
+def test_every_wheel_is_of_a_pinned_package() -> None:
+    text = (KIT / "wheels.sh").read_text(encoding="utf-8")
+    lists = re.findall(r'^(?:names|wandb)="([^"$]+)"', text, re.MULTILINE)
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    pinned = set(re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE))
+    wanted = {name for names in lists for name in names.split()}
+    assert {"hydra-core", "wandb"} <= wanted <= pinned
+    assert "antlr4-python3-runtime" in pinned
