@@ -36,21 +36,29 @@ class Row:
 
 @dataclass(frozen=True)
 class TrialStatus:
-    """How far a trial is: its outcome (None while untrained) and the names of the final metrics it has."""
+    """How far a trial is: its outcome (None while untrained) and the names of the final metrics it has.
+
+    left: it was trained again since, and ended with other bits; so what is stored was left as it was.
+    """
 
     outcome: Outcome | None
     metrics: frozenset[str] = frozenset()
+    left: bool = False
 
     def is_done(self, required: str) -> bool:
         """Whether nothing is left to train for a study that asks for the final metric `required`.
 
-        | outcome            | has the metric | done               |
-        |--------------------|----------------|--------------------|
-        | finished           | yes            | yes                |
-        | finished           | no             | no: measured again |
-        | diverged           | either         | yes                |
-        | pruned, failed, no | either         | no                 |
+        | outcome            | has the metric | done                                       |
+        |--------------------|----------------|--------------------------------------------|
+        | finished           | yes            | yes                                        |
+        | finished           | no             | no: measured again; yes, if that was tried |
+        | diverged           | either         | yes                                        |
+        | pruned, failed, no | either         | no                                         |
         """
         if self.outcome is Outcome.FINISHED:
-            return required in self.metrics
+            return required in self.metrics or self.left
         return self.outcome is Outcome.DIVERGED
+
+    def lacks(self, required: str) -> bool:
+        """Whether it will not have the metric: training it again gave other bits."""
+        return self.outcome is Outcome.FINISHED and self.left and required not in self.metrics

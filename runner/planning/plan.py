@@ -28,7 +28,8 @@ class Plan:
     """The difference between a declaration and a store.
 
     wanted counts distinct trials; done + to_train == wanted. `retry` counts those among to_train that failed
-    before; `again` maps a reason to the number of finished trials that must be measured again.
+    before; `again` maps a reason to the number of finished trials that must be measured again, and `lacking` counts
+    those of the done ones for which that was tried and gave other bits: they stay without the study's metric.
     """
 
     study: Study
@@ -42,6 +43,7 @@ class Plan:
     outside: int  # done members of the stored study that are, or would become, outside it
     kept_points: dict[str, tuple[int, int]]  # axis key -> (values that have done trials, values declared)
     changed: dict[tuple[str, ...], int] = field(default_factory=dict)  # files of the user's -> done by others of them
+    lacking: int = 0
     replaced: tuple[str, ...] = ()  # ids of trials whose revision by the code as it is now takes their place
 
     @property
@@ -85,6 +87,7 @@ def make_plan(
         groups=_groups(trials.values(), missing),
         outside=_outside(study, trials, previous),
         kept_points=_kept_points(study, previous),
+        lacking=sum(each.lacks(study.metric) for each in status.values()),
     )
 
 

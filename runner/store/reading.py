@@ -33,15 +33,18 @@ Values = Mapping[str, Any]
 def statuses(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, TrialStatus]:
     """Trial id -> status, for those of `ids` that the store knows."""
     found = db.execute(
-        "SELECT t.id, t.outcome, (SELECT group_concat(name, char(10)) FROM metrics WHERE trial = t.seq)"
+        "SELECT t.id, t.outcome, (SELECT group_concat(name, char(10)) FROM metrics WHERE trial = t.seq),"
+        " t.seq IN (SELECT trial FROM cohort_trials WHERE outcome = 'left')"
         " FROM json_each(?) j JOIN trials t ON t.id = j.value",
         (json.dumps(list(ids)),),
     ).fetchall()
     each = {
-        (outcome, names): TrialStatus(_outcome(outcome), frozenset(names.split("\n") if names else ()))
-        for _, outcome, names in found
+        (outcome, names, left): TrialStatus(
+            _outcome(outcome), frozenset(names.split("\n") if names else ()), left=bool(left)
+        )
+        for _, outcome, names, left in found
     }
-    return {trial_id: each[outcome, names] for trial_id, outcome, names in found}
+    return {trial_id: each[outcome, names, left] for trial_id, outcome, names, left in found}
 
 
 def trained_by(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, dict[str, str]]:

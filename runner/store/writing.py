@@ -13,6 +13,9 @@ from thalweg.runner.facts.observation import Observations, Outcome
 from thalweg.runner.store.records import CohortRecord
 from thalweg.runner.study.study import Member, Study
 
+LEFT = "left"
+"""What is kept of a cohort's trial that was done before and ended otherwise now: it was left as it was."""
+
 Made = tuple[int, str, str]
 """What trained a trial and when: cohort, version of thalweg, time."""
 
@@ -189,14 +192,13 @@ def commit(
     left = []
     for observed in observations:
         seq = lanes[observed.trial_id]
-        db.execute(
-            "UPDATE cohort_trials SET outcome = ? WHERE cohort = ? AND trial = ?",
-            (observed.outcome.value, cohort_id, seq),
-        )
+        seen = observed.outcome.value
         if _write_outcome(db, seq, observed, (cohort_id, version, now)) or _completes(db, seq, observed):
             _add_values(db, seq, observed)
         else:
             left.append(observed.trial_id)
+            seen = LEFT
+        db.execute("UPDATE cohort_trials SET outcome = ? WHERE cohort = ? AND trial = ?", (seen, cohort_id, seq))
     db.execute(
         "UPDATE cohorts SET finished = :now WHERE id = :cohort"
         " AND NOT EXISTS (SELECT 1 FROM cohort_trials WHERE cohort = :cohort AND outcome IS NULL)",

@@ -33,6 +33,11 @@ def plan_details(plan: Plan) -> list[str]:
     if plan.retry:
         lines.append(f"{count(plan.retry, 'trial')} failed before and will be tried again")
     lines += [f"{count(number, 'trial')} to measure again: {reason}" for reason, number in plan.again.items()]
+    if plan.lacking:
+        lacking = (
+            f"{count(plan.lacking, 'trial')} of the done ones without {plan.study.metric}: trained again, they ended"
+        )
+        lines.append(f"{lacking} with other bits (another torch or machine); to train all anew, use another --store")
     for key, (kept, declared) in plan.kept_points.items():
         if kept < declared:
             lines.append(f"axis {key}: {kept} of its {declared} values have trained trials")

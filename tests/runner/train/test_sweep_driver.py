@@ -20,6 +20,7 @@ from thalweg.runner.facts.observation import Observations, Outcome
 from thalweg.runner.planning.plan import Plan, make_plan
 from thalweg.runner.store import Store
 from thalweg.runner.study.study import expand
+from thalweg.runner.terminal.listing import plan_details
 from thalweg.runner.train import crew, driver
 from thalweg.runner.train.checkpoints import Shelf, facts_of
 from thalweg.runner.train.cutting import SMALLEST_WORTH_CUTTING, cut
@@ -252,6 +253,9 @@ def test_a_finished_trial_that_ends_with_other_bits_stays_and_is_said(bench: Ben
     assert (result.left, result.finished, result.failed) == (2, 0, 0)
     assert dict(bench.store._db.execute("SELECT id, weight_hash FROM trials")) == before
     assert any("2 of 2 trials were done before and end with other bits now" in note for note in bench.report.notes)
+    plan = bench.plan("optimizer.lr=0.1,0.2", "study.name=mine", "study.metric=val/accuracy")
+    assert (plan.wanted, plan.to_train, plan.lacking) == (2, 0, 2)  # or every sweep would train them, for ever
+    assert any("2 trials of the done ones without val/accuracy" in line for line in plan_details(plan))
 
 
 def test_one_worker_asked_for_is_one_worker_whatever_devices_are_named(bench: Bench, monkeypatch) -> None:
