@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def plan(made: Plan, path: Path) -> dict[str, Any]:
     """A plan against the store at `path`."""
-    keys = ("wanted", "done", "to_train", "diverged", "retry", "again", "lacking", "outside")
+    keys = ("wanted", "done", "to_train", "diverged", "retry", "again", "repaired", "lacking", "outside")
     groups = [{"id": each.group_id, "to_train": len(each.trials), "wanted": each.wanted} for each in made.groups]
     return {
         "store": str(path.absolute()),

@@ -145,6 +145,7 @@ def _show_trial(opened: Store, trial: TrialRecord, json: bool) -> None:
     if json:
         emit_json({"trial": as_json.trial(trial), "series": as_json.series(series)})
         return
+    from thalweg.runner.study.trial import NOT_CONFIGURED
     from thalweg.runner.terminal.listing import config_lines, outcome_line, show_metrics, show_series
 
     screen = out()
@@ -161,7 +162,7 @@ def _show_trial(opened: Store, trial: TrialRecord, json: bool) -> None:
         screen.print(Text(f"weights {trial.weight_hash}"))
     if trial.error:
         screen.print(Text(clean_lines(trial.error)))
-    config = {key: value for key, value in trial.config.items() if key != "revision" or value}
+    config = {key: value for key, value in trial.config.items() if key not in NOT_CONFIGURED or value}
     for line in ("", *config_lines(config), ""):
         screen.print(Text(line))
     if trial.metrics:

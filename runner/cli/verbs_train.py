@@ -54,7 +54,7 @@ class Wanted:
     def plan(self, store: Store | None, rerun: bool = False) -> Plan:
         """Compare with what is stored. rerun: trials of changed code are wanted anew."""
         from thalweg.runner.planning.plan import make_plan
-        from thalweg.runner.planning.revision import revised, superseded
+        from thalweg.runner.planning.revision import repaired, revised, superseded
         from thalweg.runner.project.code import recorded
 
         study = self.declaration.study
@@ -65,11 +65,16 @@ class Wanted:
             found = {trial_id: recorded(versions) for trial_id, versions in store.trained_by(ids).items()}
             return {trial_id: code for trial_id, code in found.items() if code}
 
+        def done(ids: Collection[str]) -> list[str]:
+            return [i for i, status in store.statuses(ids).items() if status.outcome and status.outcome.is_done]
+
+        mended = repaired(self.members, done)
         now = revised(self.members, trained_by, store.statuses, rerun)
         statuses = store.statuses([member.trial.id for member in now.members])
         rows = store.study_rows(study.name)
         made = make_plan(study, now.members, statuses, rows)
-        return replace(made, changed=now.changed, replaced=now.replaced + superseded(rows, self.members, now.members))
+        replaced = mended.replaced + now.replaced + superseded(rows, self.members, now.members)
+        return replace(made, changed=now.changed, repaired=mended.counts, replaced=replaced)
 
 
 def plan(

@@ -14,6 +14,7 @@ from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.cells.cells import DeclaredBlock
 from thalweg.runner.facts.row import Row
+from thalweg.runner.study.arithmetic import stamped
 from thalweg.runner.study.keys import coerced, trial_config
 from thalweg.runner.study.study import Base, Block, Member, updates_at
 from thalweg.runner.study.trial import Trial
@@ -33,7 +34,7 @@ def member_at(like: Row, block: DeclaredBlock | None, moved: Mapping[str, Scalar
     grid = Block(like.block, (base,), (), derive=derive)
     try:
         updates, derived = updates_at(grid, base, coordinates)
-        trial = Trial(trial_config(base.at(updates)))
+        trial = Trial(stamped(trial_config(base.at(updates))))
     except ConfigError:  # a warmup longer than the run, a negative rate: nothing is there to be measured
         return None
     return Member(trial, like.block, {**kept, **coordinates, **derived})

@@ -43,8 +43,9 @@ class Plan:
     outside: int  # done members of the stored study that are, or would become, outside it
     kept_points: dict[str, tuple[int, int]]  # axis key -> (values that have done trials, values declared)
     changed: dict[tuple[str, ...], int] = field(default_factory=dict)  # files of the user's -> done by others of them
+    repaired: dict[str, int] = field(default_factory=dict)  # what was mended -> to train: done only by code of before
     lacking: int = 0
-    replaced: tuple[str, ...] = ()  # ids of trials whose revision by the code as it is now takes their place
+    replaced: tuple[str, ...] = ()  # ids of trials in whose place another stands, by the code as it is now
 
     @property
     def to_train(self) -> int:

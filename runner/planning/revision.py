@@ -1,4 +1,4 @@
-"""Trials whose code has changed since they were trained: which there are, and which stand in for them. Pure.
+"""Trials whose code has changed since they were trained, the user's or ours: which there are, and what replaces them.
 
 A stored trial never changes. One that is trained anew by changed code is a trial of its own, whose configuration has
 that code's `revision`; from then on, and while the code stays as it is, it takes the other one's place in its studies.
@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 from thalweg.runner.facts.row import Row
 from thalweg.runner.project.code import Code, code_of, revision_of
+from thalweg.runner.study.arithmetic import earlier
 from thalweg.runner.study.keys import trial_config
 from thalweg.runner.study.study import Member
 from thalweg.runner.study.trial import Trial
@@ -59,6 +60,30 @@ def revised(
         changed=dict(Counter(files.values())),
         replaced=tuple(taken),
     )
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """counts: what was mended -> number of members that were trained only before. replaced: ids of the trials then."""
+
+    counts: dict[str, int]
+    replaced: tuple[str, ...]
+
+
+def repaired(members: Sequence[Member], done: Callable[[Collection[str]], Collection[str]]) -> Repaired:
+    """Return which members were trained before a repair that touches them. done: those of some ids that are done."""
+    before = {m.trial.id: earlier(m.trial) for m in members if m.trial.config.arithmetic}
+    if not before:
+        return Repaired({}, ())
+    there = set(done([*before, *(old.id for pairs in before.values() for old, _ in pairs)]))
+    counts: Counter[str] = Counter()
+    replaced = []
+    for trial_id, pairs in before.items():
+        stale = [(old.id, repair.what) for old, repair in pairs if old.id in there]
+        replaced += [old for old, _ in stale]
+        if stale and trial_id not in there:
+            counts[stale[-1][1]] += 1
+    return Repaired(dict(counts), tuple(replaced))
 
 
 def superseded(rows: Sequence[Row], members: Sequence[Member], now: Sequence[Member]) -> tuple[str, ...]:

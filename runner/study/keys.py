@@ -24,7 +24,7 @@ from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.study.durations import DURATIONS, EPOCH, is_duration, steps_from_durations
 from thalweg.runner.study.settings import Settings
 from thalweg.runner.study.target import KEY, SECTIONS, TARGETS, gathered, is_target, may_be_argument
-from thalweg.runner.study.trial import OPTION, TrialConfig
+from thalweg.runner.study.trial import NOT_CONFIGURED, OPTION, TrialConfig
 
 TRIAL_SECTIONS = tuple(f.name for f in fields(TrialConfig))
 SETTINGS_SECTIONS = tuple(f.name for f in fields(Settings))
@@ -293,7 +293,7 @@ def _keys_under(section: str) -> set[str]:
 def _leaves_of(schema: Any, prefix: str, option: str | None) -> Iterator[Leaf]:
     hints = get_type_hints(schema, include_extras=True)
     for f in fields(schema):
-        if f.name == "revision":  # set by a sweep, not by a configuration
+        if f.name in NOT_CONFIGURED:
             continue
         key, hint = f"{prefix}{f.name}", hints[f.name]
         variants = _variants(hint)

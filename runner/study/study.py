@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.study.arithmetic import stamped
 from thalweg.runner.study.derive import parse_expression
 from thalweg.runner.study.durations import DURATIONS, steps_from_durations
 from thalweg.runner.study.keys import coerced, leaf_of, trial_config
@@ -185,7 +186,7 @@ def _members(block: Block) -> Iterator[Member]:
             for key in DURATIONS:  # a duration is a coordinate in steps, which trial_config made of it
                 if isinstance(coordinates.get(key), str):
                     coordinates[key] = _at(plain, key)
-            yield Member(Trial(config), block.name, {**chosen, **coordinates, **derived})
+            yield Member(Trial(stamped(config)), block.name, {**chosen, **coordinates, **derived})
 
 
 def _number(

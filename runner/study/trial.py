@@ -62,6 +62,10 @@ class Divergence:
     loss_factor: Annotated[float, Field(gt=1, allow_inf_nan=False)]
 
 
+NOT_CONFIGURED = ("revision", "arithmetic")
+"""Fields of a TrialConfig that say by which code it trains. Sweeps set them; no configuration does."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig:
     """Everything that determines the weights of one trial and their evaluation."""
@@ -78,6 +82,7 @@ class TrialConfig:
     clip: ClipConfig = introduced(NoClipConfig(name="none"))
     task: TaskConfig = introduced(TaskConfig(loss="auto", label_smoothing=0.0))
     revision: str | None = introduced(None)  # of the user's code, in trials that changed code was to train anew
+    arithmetic: int = introduced(0)  # the last repair of ours that touches the trial
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ def plan_details(plan: Plan) -> list[str]:
     if plan.retry:
         lines.append(f"{count(plan.retry, 'trial')} failed before and will be tried again")
     lines += [f"{count(number, 'trial')} to measure again: {reason}" for reason, number in plan.again.items()]
+    for what, number in plan.repaired.items():
+        lines.append(f"{count(number, 'trial')} to train anew, trained before this was mended: {what}")
     if plan.lacking:
         lacking = (
             f"{count(plan.lacking, 'trial')} of the done ones without {plan.study.metric}: trained again, they ended"
