@@ -281,7 +281,7 @@ def _cohorts(db: sqlite3.Connection, of_chosen: str, values: Values) -> dict[int
     ):
         lanes[cohort_id].append(trial_id)
     found = db.execute(
-        "SELECT c.id, s.name AS study, c.group_id, c.executor, c.layout, c.width, c.device, c.worker,"
+        "SELECT c.id, s.name AS study, c.group_id, c.executor, c.layout, c.width, c.device,"
         f" c.peak_bytes, c.versions FROM cohorts c JOIN studies s ON s.id = c.study WHERE c.id IN ({of_chosen})",
         values,
     )

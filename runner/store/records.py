@@ -24,7 +24,6 @@ class CohortRecord:
     device: str
     versions: Mapping[str, str]  # package, driver or file of the user's -> version
     trial_ids: tuple[str, ...]
-    worker: int | None = None  # number of the worker process; None when the driver trained it
     peak_bytes: int | None = None  # memory that its worker held at most; None before it ends
 
 

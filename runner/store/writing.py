@@ -148,11 +148,12 @@ def record_choice(db: sqlite3.Connection, group_id: str, key: str, choice: Choic
 def open_cohort(db: sqlite3.Connection, cohort: CohortRecord, now: str) -> int:
     """Write a cohort and its lanes; return its number."""
     (cohort_id,) = db.execute(
-        "INSERT INTO cohorts (study, group_id, executor, layout, width, device, worker, versions, started)"
-        " VALUES ((SELECT id FROM studies WHERE name = ?), ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        "INSERT INTO cohorts (study, group_id, executor, layout, width, device, versions, started)"
+        " VALUES ((SELECT id FROM studies WHERE name = ?), ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             *(cohort.study, cohort.group_id, cohort.executor, cohort.layout, cohort.width, cohort.device),
-            *(cohort.worker, _json(dict(cohort.versions)), now),
+            _json(dict(cohort.versions)),
+            now,
         ),
     ).fetchone()
     db.executemany(

@@ -138,14 +138,14 @@ def test_a_trial_of_another_cohort_is_refused(store):
 def test_a_cohort_is_finished_when_its_last_lane_is(store):
     members = make_members((0.1, 0.2))
     store.declare(make_study(), members, {})
-    number = store.open_cohort(cohort_of(members, worker=3))
+    number = store.open_cohort(cohort_of(members))
     open_cohorts = "SELECT count(*) FROM cohorts WHERE finished IS NULL"
     with sqlite3.connect(store.path) as db:
         for member, still_open in zip(members, (1, 0), strict=True):
             store.commit(number, [make_observations(member.trial.id)])
             assert db.execute(open_cohorts).fetchone() == (still_open,)
     db.close()
-    assert store.trial(members[1].trial.id).cohort == cohort_of(members, worker=3)
+    assert store.trial(members[1].trial.id).cohort == cohort_of(members)
 
 
 def test_text_that_is_not_unicode_does_not_stop_a_commit(store):
