@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from thalweg.optim.decay import decay_lists, decays
 from thalweg.optim.schema import OPTIMIZERS
+from thalweg.optim.sharded import FLAT_SHARD, is_flat_shard, is_sharded, keep_shards_, locals_of, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,7 +106,8 @@ class RuleOptimizer(Optimizer):
             if key not in known:
                 known[key] = _tensors(rule.coefficients(hyper, 1.0, state["step"]), decaying, theta)
             slots = {name: state[name] for name in rule.slots}
-            _update(rule, (theta, theta.grad), slots, known[key], torch.neg if group["maximize"] else _copy)
+            update = _update_sharded if is_sharded(theta) else _update
+            update(rule, (theta, theta.grad), slots, known[key], torch.neg if group["maximize"] else _copy)
             state["step"] += 1
 
     def _read(self, group: Group) -> tuple[Rule, dict[str, float]]:
@@ -128,6 +130,9 @@ class RuleOptimizer(Optimizer):
         """Return what is wrong with a group, in one sentence, or None."""
         if any(theta.is_complex() for theta in group["params"]):
             return "a parameter is complex; view it as real numbers with torch.view_as_real"
+        by_shape = not self.rule.elementwise or group["decay_on"] == "weights"
+        if by_shape and any(is_flat_shard(theta) for theta in group["params"]):
+            return f"a parameter is {FLAT_SHARD}"
         if "betas" in group and not (isinstance(group["betas"], tuple | list) and len(group["betas"]) == 2):
             return f"betas is {group['betas']!r}; it should be a pair of numbers"
         if not isinstance(group["maximize"], bool):
@@ -172,6 +177,17 @@ def _update(
     for part, part_grad, *parts in _blocks(theta, grad, *slots.values()):
         scratch = torch.empty_like(part) if scratch is None or scratch.shape != part.shape else scratch
         rule.update(part, fill(part_grad, out=scratch), dict(zip(slots, parts, strict=True)), c)
+
+
+def _update_sharded(
+    rule: Rule, pair: tuple[Tensor, Tensor], slots: dict[str, Tensor], c: dict[str, Tensor], fill: Callable[..., Tensor]
+) -> None:
+    """As `_update`: on the shard of this process, or, where a rule needs it whole, on the gathered parameter."""
+    parts = locals_of(*pair, *slots.values()) if rule.elementwise else [whole(t) for t in (*pair, *slots.values())]
+    theta, grad, *held = parts
+    _update(rule, (theta, grad), dict(zip(slots, held, strict=True)), c, fill)
+    if not rule.elementwise:
+        keep_shards_((pair[0], *slots.values()), (theta, *held))
 
 
 def _copy(source: Tensor, *, out: Tensor) -> Tensor:

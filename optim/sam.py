@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from thalweg.optim.optimizer import Group, refuse_sparse
+from thalweg.optim.sharded import FLAT_SHARD, is_flat_shard, locals_of, norm_of
 
 EPS = 1e-12
 
@@ -147,10 +148,11 @@ class SAM(Optimizer):
         refuse_sparse(self)
         norm = self._norm()
         for group, theta, grad in self._moving():
-            self._weights[theta] = theta.detach().clone()
+            shard, grad = locals_of(theta, grad)
+            self._weights[theta] = shard.clone()
             scale = ascent_scale(float(group["rho"]), norm.to(theta.device))
-            ascend_(theta, grad.clone() if group["adaptive"] else grad, scale, group["adaptive"])
-        self._buffers = {buffer: buffer.clone() for buffer in self.model.buffers()} if self.model else {}
+            ascend_(shard, grad.clone() if group["adaptive"] else grad, scale, group["adaptive"])
+        self._buffers = {buffer: locals_of(buffer)[0].clone() for buffer in self.model.buffers()} if self.model else {}
         if zero_grad:
             self.zero_grad()
 
@@ -167,7 +169,7 @@ class SAM(Optimizer):
         """Put weights and buffers back to the bit; harmless when nothing is displaced."""
         for kept in (self._weights, self._buffers):
             for tensor, before in kept.items():
-                tensor.copy_(before)
+                locals_of(tensor)[0].copy_(before)
             kept.clear()
 
     def _moving(self) -> Iterator[tuple[Group, Tensor, Tensor]]:
@@ -180,8 +182,8 @@ class SAM(Optimizer):
         parts = [torch.zeros(())]
         for group, theta, grad in self._moving():
             dtype = torch.promote_types(theta.dtype, torch.float32)
-            part = torch.linalg.vector_norm(normed_vector(theta, grad, group["adaptive"]), dtype=dtype)
-            parts.append(part)
+            shard, grad = locals_of(theta, grad)
+            parts.append(norm_of(normed_vector(shard, grad, group["adaptive"]), theta, dtype))
         home = parts[-1].device
         norm: Tensor = torch.linalg.vector_norm(torch.stack([part.to(home) for part in parts]))
         return norm
@@ -192,6 +194,8 @@ class SAM(Optimizer):
 
 
 def _check(group: Group) -> None:
+    if any(is_flat_shard(theta) for theta in group["params"]):
+        raise ValueError(f"SAM: a parameter is {FLAT_SHARD}")
     rho = group["rho"]
     if not (isinstance(rho, int | float) and 0 <= rho < math.inf):
         raise ValueError(f"SAM: rho is {rho!r}; it should be a finite number of at least 0")
