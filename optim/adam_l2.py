@@ -60,6 +60,7 @@ class AdamL2(RuleOptimizer):
 
     config_name = "adam_l2"
     rule = AdamL2Rule
+    keeps = AMSGRAD_SLOTS
 
     def __init__(
         self,

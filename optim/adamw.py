@@ -71,6 +71,7 @@ class AdamW(RuleOptimizer):
 
     config_name = "adamw"
     rule = AdamWRule
+    keeps = AMSGRAD_SLOTS
 
     def __init__(
         self,

@@ -76,6 +76,7 @@ class Lion(RuleOptimizer):
 
     config_name = "lion"
     rule = LionRule
+    keeps = LionRule.slots
 
     def __init__(
         self,

@@ -15,14 +15,14 @@ which takes matrices alone, but for the precision: Newton–Schulz runs in float
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 
 from thalweg.optim.adam import SLOTS, adam_coefficients, adam_update
 from thalweg.optim.decay import decay_coefficient, shrink
-from thalweg.optim.optimizer import RuleOptimizer
+from thalweg.optim.optimizer import Group, RuleOptimizer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -134,6 +134,7 @@ class Muon(RuleOptimizer):
 
     config_name = "muon"
     rule = MuonRule
+    keeps = SLOTS
 
     def __init__(
         self,
@@ -154,3 +155,18 @@ class Muon(RuleOptimizer):
         rates = {"lr": lr, "momentum": momentum, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         options = {"nesterov": nesterov, "adjust": adjust, "maximize": maximize}
         super().__init__(params, rates | options | {"decay": decay, "decay_order": decay_order, "decay_on": decay_on})
+
+    def _adopt_group(self, group: Group, defaults: Group) -> str | None:
+        """As every class, and from torch.optim.Muon, where its Newton–Schulz is ours."""
+        if "ns_steps" in group:
+            group |= {name: defaults[name] for name in ("betas", "eps")}
+            group["adjust"] = group.pop("adjust_lr_fn") or "original"
+            if group["ns_steps"] == STEPS and tuple(group["ns_coefficients"]) == QUINTIC:
+                del group["ns_steps"], group["ns_coefficients"]
+        return super()._adopt_group(group, defaults)
+
+    def _adopt_state(self, state: dict[str, Any], theta: Tensor) -> str | None:
+        if "momentum_buffer" in state:
+            momentum = state.pop("momentum_buffer")
+            state |= {"step": 1, "exp_avg": momentum, "exp_avg_sq": torch.zeros_like(theta)}
+        return super()._adopt_state(state, theta)

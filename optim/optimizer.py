@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from thalweg.optim.decay import decay_lists, decays
+from thalweg.optim.loading import adopt_group, adopt_state
 from thalweg.optim.schema import OPTIMIZERS
 from thalweg.optim.sharded import FLAT_SHARD, is_flat_shard, is_sharded, keep_shards_, locals_of, whole
 
@@ -44,16 +45,36 @@ class RuleOptimizer(Optimizer):
 
     config_name: ClassVar[str]
     rule: ClassVar[type[Any]]  # the rule's class; its fields are structural options
+    keeps: ClassVar[tuple[str, ...]]  # all slots that a parameter may have
 
     def __init__(self, params: ParamsT, defaults: Group) -> None:
         super().__init__(params, defaults | {"multiplier": 1.0})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over a saved state; groups saved before an option existed get its default."""
+        """Take over a saved state, of torch's like optimizer too; groups that lack an option get its default.
+
+        ValueError, and nothing taken over, for a state that this class cannot go on from.
+        """
+        defaults = state.get("defaults") or self.defaults
+        for group in state["param_groups"]:
+            for fault in filter(None, self._faults_of_saved(group, state["state"], defaults)):
+                raise ValueError(f"{type(self).__name__}: {fault}")
         super().__setstate__(state)
-        for group in self.param_groups:
-            for name, value in self.defaults.items():
-                group.setdefault(name, value)
+        self.defaults.pop("differentiable", None)  # torch's, and no option of ours
+
+    def _faults_of_saved(self, group: Group, state: dict[Tensor, Any], defaults: Group) -> Iterator[str | None]:
+        """Bring a saved group and its parameters' state into our words, and yield what is wrong with them."""
+        yield self._adopt_group(group, defaults)
+        yield self._fault(group)
+        for theta in group["params"]:
+            if theta in state:
+                yield self._adopt_state(state[theta], theta)
+
+    def _adopt_group(self, group: Group, defaults: Group) -> str | None:
+        return adopt_group(group, defaults)
+
+    def _adopt_state(self, state: dict[str, Any], theta: Tensor) -> str | None:
+        return adopt_state(state, theta, self.keeps)
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group. ValueError, and no group added, for a value out of range or a complex parameter."""
@@ -94,21 +115,34 @@ class RuleOptimizer(Optimizer):
 
     def _step_group(self, group: Group) -> None:
         rule, hyper = self._read(group)
+        names = self._slots(rule, hyper)
         known: dict[tuple[int, bool, torch.dtype, torch.device], dict[str, Tensor]] = {}
         for theta in group["params"]:
             if theta.grad is None:
                 continue
-            state = self.state[theta]
-            if not state:
-                state |= {"step": 0} | {name: torch.zeros_like(theta) for name in rule.slots}
+            state = self._state_of(theta, names)
             decaying = decays(theta.shape, group["decay_on"])
             key = (state["step"], decaying, theta.dtype, theta.device)
             if key not in known:
                 known[key] = _tensors(rule.coefficients(hyper, 1.0, state["step"]), decaying, theta)
-            slots = {name: state[name] for name in rule.slots}
+            slots = {name: state[name] for name in names}
             update = _update_sharded if is_sharded(theta) else _update
             update(rule, (theta, theta.grad), slots, known[key], torch.neg if group["maximize"] else _copy)
             state["step"] += 1
+
+    def _slots(self, rule: Rule, hyper: dict[str, float]) -> tuple[str, ...]:
+        """Return the slots that a step needs."""
+        return rule.slots
+
+    def _state_of(self, theta: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
+        """Return a parameter's state with these slots, zero where it lacks one; without any of them it begins anew."""
+        state: dict[str, Any] = self.state[theta]
+        missing = [name for name in names if name not in state]
+        if not state or missing:
+            if len(missing) == len(names):
+                state["step"] = 0
+            state |= {name: torch.zeros_like(theta) for name in missing}
+        return state
 
     def _read(self, group: Group) -> tuple[Rule, dict[str, float]]:
         """Return the group's rule, and its hyperparameters with the schedule already in them."""

@@ -85,6 +85,9 @@ class SAM(Optimizer):
             self._buffers: dict[Tensor, Tensor] = {}
             self._random: tuple[Tensor, dict[torch.device, Tensor]] | None = None
             super().__setstate__(state)
+        self._fill_groups()
+
+    def _fill_groups(self) -> None:
         for group in self.base.param_groups:
             group.setdefault("rho", self.defaults["rho"])
             group.setdefault("adaptive", self.defaults["adaptive"])
@@ -103,7 +106,7 @@ class SAM(Optimizer):
         """Add a group to base; it may have a rho of its own."""
         _check({"rho": self.defaults["rho"], "adaptive": self.defaults["adaptive"]} | param_group)
         self.base.add_param_group(param_group)
-        self.__setstate__({"param_groups": self.base.param_groups, "state": self.base.state})
+        self._fill_groups()
 
     def step(self, closure: Callable[[], float] | None = None) -> float:  # type: ignore[override]
         """Take a whole step; the closure computes the loss and its gradients, and is called twice. Returns θ's loss."""

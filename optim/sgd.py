@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim.optimizer import ParamsT
 
-    from thalweg.optim.rule import Coefficients, Hyper, Slots
+    from thalweg.optim.rule import Coefficients, Hyper, Rule, Slots
     from thalweg.optim.schema import Decay, DecayOn, DecayOrder
 
 
@@ -53,14 +53,15 @@ class SGDRule:
         }
 
     def update(self, theta: Tensor, grad: Tensor, slots: Slots, c: Coefficients) -> None:
-        """Apply one step in place to `theta` and `slots`; `grad` is lost."""
+        """Apply one step in place to `theta` and `slots`, which may be none without momentum; `grad` is lost."""
         if self.decay == "l2":
             grad.addcmul_(theta, c["decay"])
         elif self.decay_order == "before":
             shrink(theta, c)
-        buffer = slots["momentum_buffer"]
-        buffer.mul_(c["momentum"]).addcmul_(grad, c["gain"])
-        direction = grad.addcmul_(buffer, c["momentum"]) if self.nesterov else buffer
+        buffer = slots.get("momentum_buffer")
+        if buffer is not None:
+            buffer.mul_(c["momentum"]).addcmul_(grad, c["gain"])
+        direction = grad if buffer is None else grad.addcmul_(buffer, c["momentum"]) if self.nesterov else buffer
         theta.addcmul_(direction, c["rate"], value=-1)
         if self.decay != "l2" and self.decay_order == "after":
             shrink(theta, c)
@@ -77,6 +78,7 @@ class SGDMomentum(RuleOptimizer):
 
     config_name = "sgd"
     rule = SGDRule
+    keeps = SGDRule.slots
 
     def __init__(
         self,
@@ -95,3 +97,6 @@ class SGDMomentum(RuleOptimizer):
         rates = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
         options = {"nesterov": nesterov, "maximize": maximize}
         super().__init__(params, rates | options | {"decay": decay, "decay_order": decay_order, "decay_on": decay_on})
+
+    def _slots(self, rule: Rule, hyper: dict[str, float]) -> tuple[str, ...]:
+        return rule.slots if hyper["momentum"] else ()  # so that momentum switched on begins with the next gradient
