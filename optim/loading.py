@@ -65,7 +65,10 @@ def _slot_fault(name: str, value: object, theta: Tensor) -> str | None:
     if not isinstance(value, Tensor):
         return f"the loaded {name} is a {type(value).__name__}; it should be a tensor"
     if value.shape != theta.shape:
-        return f"the loaded {name} has shape {tuple(value.shape)} and its parameter {tuple(theta.shape)}; is it its model's?"
+        return (
+            f"the loaded {name} has shape {tuple(value.shape)} and its parameter {tuple(theta.shape)}; load the state "
+            "that was saved with this model"
+        )
     if is_sharded(value) != is_sharded(theta):
         return (
             f"the loaded {name} and its parameter are not both sharded; load with "

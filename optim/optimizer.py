@@ -1,13 +1,14 @@
 """A torch.optim.Optimizer that runs a rule: groups, state, closures and refusals, once for every rule.
 
 It knows no arithmetic. A group's options are checked against the schema of the rule's configuration, so a
-range is written once. Two keys tell a group where a schedule stands: "lr", the current rate (any scheduler of
-torch may write it), and "multiplier", the schedule's m, which independent decay follows and which stays 1
-unless a scheduler of optim/scheduler.py writes it. Neither is computed from the other, so a rate of 0 may have a decay.
+range is written once. Two keys tell a group where a schedule stands: "lr", the current rate, which anybody may write,
+and "multiplier", the schedule's m, which independent decay follows. A scheduler of optim/scheduler.py writes both, so
+that a base rate of 0 may have a decay; where only the rate is written, m is its share of the peak.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import cache
@@ -48,7 +49,7 @@ class RuleOptimizer(Optimizer):
     keeps: ClassVar[tuple[str, ...]]  # all slots that a parameter may have
 
     def __init__(self, params: ParamsT, defaults: Group) -> None:
-        super().__init__(params, defaults | {"multiplier": 1.0})
+        super().__init__(params, defaults | {"multiplier": None, "peak": 0.0})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over a saved state, of torch's like optimizer too; groups that lack an option get its default.
@@ -83,6 +84,7 @@ class RuleOptimizer(Optimizer):
         if fault is not None:
             self.param_groups.pop()
             raise ValueError(f"{type(self).__name__}: {fault}")
+        self.param_groups[-1]["peak"] = float(self.param_groups[-1]["lr"])
 
     def decay_lists(self) -> tuple[list[str], list[str]]:
         """Return the names of the parameters that decay, and of those that `decay_on` spares, over all groups.
@@ -150,7 +152,7 @@ class RuleOptimizer(Optimizer):
         rule: Rule = self.rule(**{item.name: options[item.name] for item in fields(self.rule)})
         hyper = {name: float(options[name]) for name in rule.hyper}
         if options.get("decay") == "independent":
-            hyper["weight_decay"] *= group["multiplier"]
+            hyper["weight_decay"] *= _multiplier(group, hyper["lr"])
         return rule, hyper
 
     def _options(self, group: Group) -> dict[str, Any]:
@@ -185,6 +187,21 @@ class RuleOptimizer(Optimizer):
             wanted = first["msg"].removeprefix("Input ")
             return f"{first['loc'][0]} is {first['input']!r}; it {wanted}"
         return None
+
+
+def _multiplier(group: Group, rate: float) -> float:
+    """Return the schedule's m: what was written beside this rate, else the rate as a share of the peak.
+
+    A "multiplier" that a schedule of ours left behind belongs to its own rate, base·m: once another writes the rate it
+    no longer holds. The peak is the largest of the rates that the group was made with, has stepped with, and that
+    torch's schedulers note in it ("initial_lr"; for OneCycleLR "max_lr", whatever it was made with).
+    """
+    m, base = group["multiplier"], float(group.get("initial_lr", math.nan))
+    if m is not None and (math.isnan(base) or math.isclose(rate, base * m, rel_tol=1e-2)):
+        return float(m)
+    reached = float(group["max_lr"] if "max_lr" in group else group["peak"])
+    peak = group["peak"] = max(rate, reached, base)  # a base of NaN is never larger
+    return rate / peak if peak else 1.0
 
 
 def refuse_sparse(optimizer: Optimizer) -> None:

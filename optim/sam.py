@@ -70,7 +70,8 @@ class SAM(Optimizer):
     ) -> None:
         for group in base.param_groups:
             _check(group | {"rho": group.get("rho", rho), "adaptive": group.get("adaptive", adaptive)})
-        self.__setstate__({"base": base, "model": model, "defaults": {"rho": rho, "adaptive": adaptive}})
+        defaults = base.defaults | {"rho": rho, "adaptive": adaptive}  # base's, for schedulers that look for momentum
+        self.__setstate__({"base": base, "model": model, "defaults": defaults})
 
     def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled; a step under way is not."""

@@ -72,7 +72,7 @@ def inverse_sqrt(
     """
     t, T, W = _checked(step, total, warmup)
     peak = np.maximum(W, 1)
-    return _warmed(t, W, start, offset, np.sqrt(peak / np.maximum(np.minimum(t, T) + np.asarray(offset), peak)))
+    return _warmed(t, W, start, offset, np.sqrt(peak / np.maximum(np.minimum(t, T) + _digit("offset", offset), peak)))
 
 
 def wsd(
@@ -92,8 +92,9 @@ def wsd(
     than the run.
     """
     t, T, W, D, low = _checked(step, total, warmup, cooldown, floor=floor)
+    by_root = _flag("root", root)
     q = np.where(t < T, _share(t - (T - D), D), 1.0)
-    return _warmed(t, W, start, offset, low + (1 - low) * (1 - np.where(root, np.sqrt(q), q)))
+    return _warmed(t, W, start, offset, low + (1 - low) * (1 - np.where(by_root, np.sqrt(q), q)))
 
 
 def one_cycle(step: ArrayLike, total: ArrayLike, warmup: ArrayLike, start: ArrayLike, floor: ArrayLike) -> np.ndarray:
@@ -113,7 +114,7 @@ def one_cycle(step: ArrayLike, total: ArrayLike, warmup: ArrayLike, start: Array
 def _warmed(t: np.ndarray, W: np.ndarray, start: ArrayLike, offset: ArrayLike, then: np.ndarray) -> np.ndarray:
     """Return the warmup while t < W, then what follows it."""
     first = _fraction("start", start)
-    rise = (t + np.asarray(offset)) / np.maximum(W, 1)
+    rise = (t + _digit("offset", offset)) / np.maximum(W, 1)
     return np.where(t < W, first + (1 - first) * rise, then)
 
 
@@ -124,7 +125,10 @@ def _share(done: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 def _checked(step: ArrayLike, total: ArrayLike, *spans: ArrayLike, **fractions: ArrayLike) -> list[np.ndarray]:
     """Return all in float64; ValueError unless each span is ≥ 0, all fit into the run, and fractions are in [0, 1]."""
-    t, T, *parts = (np.asarray(value, np.float64) for value in (step, total, *spans))
+    t, T = _numbers("step", step), _numbers("total", total)
+    _refuse("step", t, ~((t >= 0) & np.isfinite(t)), "at least 0")
+    _refuse("total", T, ~((T >= 1) & np.isfinite(T)), "a number of steps, at least 1")
+    parts = [_numbers(name, span) for name, span in zip(("warmup", "cooldown"), spans, strict=False)]
     for count, name in enumerate(("warmup", "warmup + cooldown")[: len(parts)], start=1):
         used = np.broadcast_arrays(*parts[:count])
         whole, long, least = np.broadcast_arrays(T, np.add.reduce(used), np.minimum.reduce(used))
@@ -137,8 +141,32 @@ def _checked(step: ArrayLike, total: ArrayLike, *spans: ArrayLike, **fractions: 
 
 
 def _fraction(name: str, value: ArrayLike) -> np.ndarray:
-    fraction = np.asarray(value, np.float64)
-    bad = ~((fraction >= 0) & (fraction <= 1))
-    if bad.any():
-        raise ValueError(f"{name} is {np.atleast_1d(fraction)[np.atleast_1d(bad)][0]:g}; it should be between 0 and 1")
+    fraction = _numbers(name, value)
+    _refuse(name, fraction, ~((fraction >= 0) & (fraction <= 1)), "between 0 and 1")
     return fraction
+
+
+def _digit(name: str, value: ArrayLike) -> np.ndarray:
+    digits = _numbers(name, value)
+    _refuse(name, digits, (digits != 0) & (digits != 1), "0 or 1")
+    return digits
+
+
+def _flag(name: str, value: ArrayLike) -> np.ndarray:
+    flags = np.asarray(value)
+    if flags.dtype.kind != "b":
+        raise ValueError(f"{name} is {value!r}; it should be True or False")
+    return flags
+
+
+def _numbers(name: str, value: ArrayLike) -> np.ndarray:
+    """Return real numbers as float64; ValueError for text, bools and whatever else numpy would convert."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{name} is {value!r}; it should be a number")
+    return array.astype(np.float64)
+
+
+def _refuse(name: str, values: np.ndarray, bad: np.ndarray, wanted: str) -> None:
+    if bad.any():
+        raise ValueError(f"{name} is {np.atleast_1d(values)[np.atleast_1d(bad)][0]:g}; it should be {wanted}")

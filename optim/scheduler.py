@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable
 from copy import deepcopy
+from inspect import Parameter, signature
+from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +27,7 @@ FORMS: dict[str, Callable[..., np.ndarray]] = {
     "one_cycle": schedule.one_cycle,
 }
 DURATIONS = ("warmup", "cooldown")
+SCHEDULE = ("total", "form", "shape", "min_lr")  # what a loaded state does not change
 
 
 class ScheduledLR(LRScheduler):
@@ -30,11 +35,13 @@ class ScheduledLR(LRScheduler):
 
     `shape` are the arguments of the closed form. A warmup or cooldown is steps (30), a share of the run ("5%") or
     epochs ("2ep", with `steps_per_epoch`), rounded up to whole steps; floor and start are shares of the base rate.
+    `min_lr`, in place of floor, is the rate itself, the same for groups of any base rate.
 
     Call `step()` after each optimizer step. The first step is taken at the schedule's first value, not at the base
     rate; from step `total` on the rate stays where the schedule ends. Writes each group's "lr" (its own base rate times
-    m) and "multiplier" (m, which independent decay follows). ValueError, with the optimizer as it was, for a warmup
-    longer than the run and for a share outside [0, 1].
+    m) and "multiplier" (m, which independent decay follows). A loaded state brings the step and the base rates; the
+    schedule stays the one given here, with a warning where it was another. ValueError or TypeError, with the optimizer
+    as it was, for a warmup longer than the run, a share outside [0, 1] and any other value that makes no schedule.
     """
 
     def __init__(
@@ -45,37 +52,79 @@ class ScheduledLR(LRScheduler):
         *,
         steps_per_epoch: float | None = None,
         last_epoch: int = -1,
+        min_lr: float | None = None,
         **shape: Any,
     ) -> None:
         if form not in FORMS:
             raise ValueError(f"there is no schedule {form!r}; known: {', '.join(FORMS)}")
-        self.total, self.form = total, form
+        self.total, self.form, self.min_lr = _whole("total", total, 1), form, _rate_or_none(min_lr, shape)
         self.shape = {
-            name: _steps(name, value, total, steps_per_epoch) if name in DURATIONS else value
+            name: _steps(name, value, self.total, steps_per_epoch) if name in DURATIONS else _one(name, value)
             for name, value in shape.items()
         }
-        self._multiplier_at(0)  # raises before the optimizer is touched
-        super().__init__(optimizer, last_epoch)
+        _check_names(form, {"floor", *shape} if self.min_lr is not None else {*shape})
+        for group in getattr(optimizer, "param_groups", []):  # raises before the optimizer is touched
+            self._multiplier_at(0, group.get("initial_lr", group["lr"]))
+        super().__init__(optimizer, _whole("last_epoch", last_epoch, -1))
 
     @property
     def multiplier(self) -> float:
-        """The schedule's m at the coming step."""
-        return self._multiplier_at(self.last_epoch)
+        """The schedule's m at the coming step; with `min_lr`, of the first group."""
+        return self._multipliers()[0]
 
-    def _multiplier_at(self, step: int) -> float:
-        return float(FORMS[self.form](step, self.total, **self.shape))
+    def _multipliers(self) -> list[float]:
+        return [self._multiplier_at(self.last_epoch, base) for base in self.base_lrs]
+
+    def _multiplier_at(self, step: int, base: float | Tensor) -> float:
+        floor = {} if self.min_lr is None else {"floor": self._floor(float(base))}
+        return float(FORMS[self.form](step, self.total, **self.shape | floor))
+
+    def _floor(self, base: float) -> float:
+        if self.min_lr and self.min_lr > base:
+            raise ValueError(f"min_lr is {self.min_lr:g}; it should be at most the rate of every group, here {base:g}")
+        return self.min_lr / base if self.min_lr else 0.0
 
     def get_lr(self) -> list[float | Tensor]:
         """Return each group's rate at the coming step."""
-        return [base * self.multiplier for base in self.base_lrs]
+        return [base * m for base, m in zip(self.base_lrs, self._multipliers(), strict=True)]
 
     def step(self, epoch: int | None = None) -> None:
         """Move to the next step and write every group's rate and multiplier; a group that joined has its own rate."""
+        self._count_groups_in()
+        super().step(epoch)
+        self._write_multipliers()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved step, at its rates; a group that joined since has its own."""
+        groups, saved = self.optimizer.param_groups, len(state_dict["base_lrs"])
+        if saved > len(groups):
+            raise ValueError(f"the loaded schedule is of {saved} groups, and the optimizer has {len(groups)}")
+        self._tell_of_another(state_dict)
+        place = self.__dict__.keys() - SCHEDULE
+        super().load_state_dict({name: value for name, value in state_dict.items() if name in place})
+        self._count_groups_in()
+        for group, base, rate in zip(groups, self.base_lrs, self.get_lr(), strict=True):
+            group["initial_lr"] = base
+            group["lr"] = group["lr"].fill_(float(rate)) if isinstance(group["lr"], Tensor) else rate
+        self._last_lr = [deepcopy(group["lr"]) for group in groups]
+        self._write_multipliers()
+
+    def _tell_of_another(self, state: dict[str, Any]) -> None:
+        pairs = {name: (state[name], getattr(self, name)) for name in SCHEDULE if name in state}
+        changed = [
+            f"{name} {there!r} there and {here!r} here" for name, (there, here) in pairs.items() if there != here
+        ]
+        if changed:
+            name, seen = type(self).__name__, ", ".join(changed)
+            warnings.warn(f"{name} keeps its schedule, and the loaded state had another: {seen}", stacklevel=3)
+
+    def _count_groups_in(self) -> None:
         for group in self.optimizer.param_groups[len(self.base_lrs) :]:
             self.base_lrs.append(group.setdefault("initial_lr", deepcopy(group["lr"])))
-        super().step(epoch)
-        for group in self.optimizer.param_groups:
-            group["multiplier"] = self.multiplier
+
+    def _write_multipliers(self) -> None:
+        for group, m in zip(self.optimizer.param_groups, self._multipliers(), strict=True):
+            group["multiplier"] = m
 
 
 class WarmupCosine(ScheduledLR):
@@ -96,6 +145,7 @@ class WarmupCosine(ScheduledLR):
         offset: Literal[0, 1] = 1,
         steps_per_epoch: float | None = None,
         last_epoch: int = -1,
+        min_lr: float | None = None,
     ) -> None:
         super().__init__(
             optimizer,
@@ -103,6 +153,7 @@ class WarmupCosine(ScheduledLR):
             "warmup_cosine",
             steps_per_epoch=steps_per_epoch,
             last_epoch=last_epoch,
+            min_lr=min_lr,
             warmup=warmup,
             floor=floor,
             start=start,
@@ -112,8 +163,8 @@ class WarmupCosine(ScheduledLR):
 
 def _steps(name: str, duration: int | str, total: int, steps_per_epoch: float | None) -> int:
     """Return a duration in steps; ValueError for one that cannot be counted."""
-    if isinstance(duration, int) and not isinstance(duration, bool):
-        return duration
+    if isinstance(duration, Integral) and not isinstance(duration, bool):
+        return int(duration)
     unit = unit_of(duration) if isinstance(duration, str) else None
     if unit is None:
         raise ValueError(
@@ -122,4 +173,47 @@ def _steps(name: str, duration: int | str, total: int, steps_per_epoch: float | 
     per_unit = total if unit == "%" else steps_per_epoch
     if per_unit is None:
         raise ValueError(f"{name} is {duration!r}, and steps_per_epoch is not given; give it, or count in steps")
-    return in_steps(str(duration), per_unit)
+    if not (_is_number(per_unit) and 0 < per_unit < math.inf):
+        raise ValueError(f"steps_per_epoch is {per_unit!r}; it should be a finite number above 0")
+    return in_steps(str(duration), float(per_unit))
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    """Return a count as an int; ValueError for what is none, or too small."""
+    if not (_is_number(value) and least <= value < math.inf and value == int(value)):
+        raise ValueError(f"{name} is {value!r}; it should be a whole number of at least {least}")
+    return int(value)
+
+
+def _one(name: str, value: Any) -> Any:
+    """Return a plain number or bool, which a state can be saved with; the closed form checks its range."""
+    if np.size(value) != 1:
+        raise ValueError(f"{name} is {value!r}; it should be one value")
+    return value.item() if hasattr(value, "item") else value
+
+
+def _rate_or_none(min_lr: Any, shape: dict[str, Any]) -> float | None:
+    """Return `min_lr` as a float; it takes the place of a floor of 0 in `shape`."""
+    if min_lr is None:
+        return None
+    if not (_is_number(min_lr) and 0 <= min_lr < math.inf):
+        raise ValueError(f"min_lr is {min_lr!r}; it should be a finite number of at least 0")
+    floor = shape.pop("floor", 0.0)
+    if floor != 0:
+        raise ValueError(f"floor is {floor!r} and min_lr {min_lr!r}; give one of them")
+    return float(min_lr)
+
+
+def _check_names(form: str, given: set[str]) -> None:
+    """TypeError for an argument that the closed form lacks or cannot do without."""
+    known = list(signature(FORMS[form]).parameters.values())[2:]
+    names = [item.name for item in known]
+    if given - set(names):
+        raise TypeError(f"{form} has no {', '.join(sorted(given - set(names)))}; it takes {', '.join(names)}")
+    missing = [item.name for item in known if item.default is Parameter.empty and item.name not in given]
+    if missing:
+        raise TypeError(f"{form} needs {', '.join(missing)}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

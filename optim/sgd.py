@@ -71,7 +71,7 @@ class SGDMomentum(RuleOptimizer):
     """b ← μ·b + (1−τ)·g, θ ← θ − lr·b as a torch.optim.Optimizer; by default equal to torch.optim.SGD.
 
     decay: "l2" (added to the gradient), "coupled" (lr·weight_decay off the weights) or "independent"
-    (weight_decay times the group's "multiplier", which `WarmupCosine` writes). decay_order: "before" the step
+    (weight_decay times the schedule's multiplier, the rate as a share of its peak). decay_order: "before" the step
     or "after" it; moot for l2. decay_on: "all" parameters, or "weights" of two or more dimensions. Every argument
     may differ by group. Raises ValueError for a value out of range.
     """

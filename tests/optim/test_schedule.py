@@ -2,7 +2,9 @@
 
 import copy
 import dataclasses
+import functools
 import io
+import warnings
 
 import numpy as np
 import pytest
@@ -10,8 +12,20 @@ import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.optim import lr_scheduler
 
-from thalweg.optim import AdamW, ScheduledLR, SGDMomentum, WarmupCosine, multipliers, one_cycle, warmup_cosine, wsd
+from thalweg.optim import (
+    SAM,
+    AdamW,
+    ScheduledLR,
+    SGDMomentum,
+    WarmupCosine,
+    multipliers,
+    one_cycle,
+    schedule,
+    warmup_cosine,
+    wsd,
+)
 from thalweg.optim.schema import SCHEDULES, WarmupCosineConfig
 
 TABLE = [(200, 10, 0.0), (200, 0, 0.1), (7, 7, 0.5), (1, 0, 0.0), (1, 1, 0.0), (50, 49, 1.0)]
@@ -212,9 +226,14 @@ def test_the_peak_survives_a_new_scheduler_over_a_loaded_optimizer():
     buffer = io.BytesIO()
     torch.save(scheduler.state_dict(), buffer)
     buffer.seek(0)
+    assert again.param_groups[0]["lr"] == 0.1 * (1 / 5)
     other.load_state_dict(torch.load(buffer, weights_only=True))
     assert other.base_lrs == [0.1]
-    assert WarmupCosine(again, 20, 5, last_epoch=12).get_last_lr() == [pytest.approx(0.1 * other._multiplier_at(13))]
+    assert again.param_groups[0]["lr"] == first.param_groups[0]["lr"] == other.get_last_lr()[0]
+    assert again.param_groups[0]["multiplier"] == first.param_groups[0]["multiplier"]
+    assert WarmupCosine(again, 20, 5, last_epoch=12).get_last_lr() == [
+        pytest.approx(0.1 * warmup_cosine(13, 20, 5).item())
+    ]
     again.load_state_dict(first.state_dict())
     for optimizer, its in ((first, scheduler), (again, other)):
         optimizer.step()
@@ -274,6 +293,242 @@ def test_resuming_inside_the_schedule_ends_with_the_same_bits(stop, decay):
     assert torch.equal(whole[0], again[0])
     assert whole[1].param_groups[0]["lr"] == again[1].param_groups[0]["lr"]
     assert whole[1].param_groups[0]["multiplier"] == again[1].param_groups[0]["multiplier"]
+
+
+def silent(lr, **options):
+    """A weight without a gradient of its own, so that decay alone moves it, and its optimizer."""
+    theta = torch.nn.Parameter(torch.ones(1, dtype=torch.float64))
+    return theta, AdamW([theta], lr=lr, weight_decay=0.5, decay="independent", **options)
+
+
+def decays_of(theta, optimizer, advance, steps=12):
+    """What each step decays by, as a share of λ, and the rate it is taken at."""
+
+    def closure():
+        theta.grad = torch.zeros_like(theta)
+        return 0.0
+
+    seen = []
+    for _ in range(steps):
+        before, rate = theta.item(), float(optimizer.param_groups[0]["lr"])
+        optimizer.step(closure)
+        seen.append(((1 - theta.item() / before) / 0.5, rate))
+        advance()
+    return np.array(seen).T
+
+
+def plateau(optimizer):
+    scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
+    scheduler.step = functools.partial(scheduler.step, 1.0)
+    return scheduler
+
+
+def one_after_another(optimizer):
+    parts = [lr_scheduler.LinearLR(optimizer, 0.1, total_iters=4), lr_scheduler.ExponentialLR(optimizer, 0.8)]
+    return lr_scheduler.SequentialLR(optimizer, parts, milestones=[4])
+
+
+TORCHS = {  # name -> scheduler, and the peak of its rates around an optimizer that was made with .1
+    "LambdaLR": (lambda o: lr_scheduler.LambdaLR(o, lambda t: 1 / (1 + t)), 0.1),
+    "MultiplicativeLR": (lambda o: lr_scheduler.MultiplicativeLR(o, lambda t: 0.9), 0.1),
+    "StepLR": (lambda o: lr_scheduler.StepLR(o, 3), 0.1),
+    "MultiStepLR": (lambda o: lr_scheduler.MultiStepLR(o, [2, 5]), 0.1),
+    "ConstantLR": (lambda o: lr_scheduler.ConstantLR(o, 0.5, total_iters=4), 0.1),
+    "LinearLR": (lambda o: lr_scheduler.LinearLR(o, 0.25, total_iters=6), 0.1),
+    "ExponentialLR": (lambda o: lr_scheduler.ExponentialLR(o, 0.8), 0.1),
+    "SequentialLR": (one_after_another, 0.1),
+    "PolynomialLR": (lambda o: lr_scheduler.PolynomialLR(o, total_iters=8, power=2.0), 0.1),
+    "CosineAnnealingLR": (lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=10), 0.1),
+    "ChainedScheduler": (lambda o: lr_scheduler.ChainedScheduler([TORCHS["StepLR"][0](o)]), 0.1),
+    "ReduceLROnPlateau": (plateau, 0.1),
+    "CyclicLR": (lambda o: lr_scheduler.CyclicLR(o, 0.01, 0.1, step_size_up=4), 0.1),
+    "CosineAnnealingWarmRestarts": (lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, T_0=5), 0.1),
+    "OneCycleLR": (lambda o: lr_scheduler.OneCycleLR(o, max_lr=0.05, total_steps=20), 0.05),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in lr_scheduler.__all__ if name != "LRScheduler"])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_independent_decay_follows_any_scheduler_of_torchs(name, wrapped):
+    make, peak = TORCHS[name]
+    theta, optimizer = silent(0.1, betas=(0.9, 0.999))
+    outer = SAM(optimizer) if wrapped else optimizer
+    scheduler = make(outer)
+    seen, rates = decays_of(theta, outer, scheduler.step)
+    assert len(set(rates)) > 1
+    np.testing.assert_allclose(seen, rates / peak, rtol=1e-9)
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_rate_written_by_hand_takes_the_decay_with_it(resumed):
+    theta, optimizer = silent(0.1)
+    for rate, wanted in ((0.1, 1.0), (0.05, 0.5), (0.2, 1.0), (0.05, 0.25), (0.0, 0.0)):
+        if resumed:
+            theta, other = silent(0.7)
+            other.load_state_dict(optimizer.state_dict())
+            optimizer = other
+        optimizer.param_groups[0]["lr"] = rate
+        seen, _ = decays_of(theta, optimizer, lambda: None, 1)
+        assert seen[0] == pytest.approx(wanted)
+
+
+def test_a_multiplier_written_by_hand_holds():
+    theta, optimizer = silent(0.1)
+    optimizer.param_groups[0] |= {"lr": 0.02, "multiplier": 0.3}
+    assert decays_of(theta, optimizer, lambda: None, 3)[0] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("lr", [0.1, torch.tensor(0.1)])
+@pytest.mark.parametrize("form", ["warmup_cosine", "one_cycle", "constant"])
+def test_after_a_finished_schedule_the_decay_follows_whoever_writes_the_rate(lr, form):
+    theta, optimizer = silent(copy.deepcopy(lr))
+    shape = {"warmup": 2} | ({"start": 0.1, "floor": 0.0} if form == "one_cycle" else {})
+    scheduler = ScheduledLR(optimizer, 6, form, **shape)
+    seen, rates = decays_of(theta, optimizer, scheduler.step, 9)
+    np.testing.assert_allclose(seen, rates / 0.1, rtol=1e-6, atol=1e-12)
+    optimizer.param_groups[0]["lr"] = 0.02
+    assert decays_of(theta, optimizer, lambda: None, 2)[0] == pytest.approx(0.2)
+    following = lr_scheduler.LinearLR(optimizer, 0.5, total_iters=4)
+    seen, rates = decays_of(theta, optimizer, following.step, 6)
+    np.testing.assert_allclose(seen, rates / 0.1, rtol=1e-6)
+    again = ScheduledLR(optimizer, 6, form, **shape)
+    seen, rates = decays_of(theta, optimizer, again.step, 9)
+    np.testing.assert_allclose(seen, rates / 0.1, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("lr", [0.1, torch.tensor(0.1)])
+@pytest.mark.parametrize("optimizer_first", [False, True])
+def test_a_scheduler_goes_on_at_the_saved_rate_in_whatever_order_states_are_loaded(lr, optimizer_first):
+    _, first = silent(copy.deepcopy(lr))
+    scheduler = WarmupCosine(first, 20, 5)
+    for _ in range(12):
+        first.step()
+        scheduler.step()
+    saved = copy.deepcopy((first.state_dict(), scheduler.state_dict()))
+    _, again = silent(copy.deepcopy(lr) * 7)
+    if optimizer_first:
+        again.load_state_dict(saved[0])
+        other = WarmupCosine(again, 20, 5)
+        other.load_state_dict(saved[1])
+    else:
+        other = WarmupCosine(again, 20, 5)
+        other.load_state_dict(saved[1])
+        assert again.param_groups[0]["lr"] == first.param_groups[0]["lr"]
+        again.load_state_dict(saved[0])
+    for _ in range(3):
+        assert again.param_groups[0] | {"params": 0, "peak": 0} == first.param_groups[0] | {"params": 0, "peak": 0}
+        assert other.get_last_lr() == scheduler.get_last_lr()
+        assert isinstance(again.param_groups[0]["lr"], type(lr))
+        for part in (first, again, scheduler, other):
+            part.step()
+
+
+def test_a_resumed_schedule_stays_the_one_it_was_made_with_and_says_so():
+    first = SGDMomentum([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler = WarmupCosine(first, 20, "10%")
+    for _ in range(12):
+        first.step()
+        scheduler.step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        WarmupCosine(first, 20, "10%").load_state_dict(scheduler.state_dict())
+    longer = WarmupCosine(first, 40, "10%")
+    with pytest.warns(UserWarning, match=r"total 20 there and 40 here, shape .*'warmup': 2.*'warmup': 4"):
+        longer.load_state_dict(scheduler.state_dict())
+    assert first.param_groups[0]["lr"] == 0.1 * warmup_cosine(12, 40, 4)
+    one_group_more = SGDMomentum([{"params": [torch.nn.Parameter(torch.zeros(1))]} for _ in range(2)], lr=0.2)
+    other = WarmupCosine(one_group_more, 20, "10%")
+    other.load_state_dict(scheduler.state_dict())
+    assert [group["lr"] for group in one_group_more.param_groups] == [
+        base * scheduler.multiplier for base in (0.1, 0.2)
+    ]
+    with pytest.raises(ValueError, match="the loaded schedule is of 2 groups, and the optimizer has 1"):
+        scheduler.load_state_dict(other.state_dict())
+
+
+@pytest.mark.parametrize("form", ["warmup_cosine", "linear", "wsd", "one_cycle"])
+def test_a_least_rate_is_the_same_for_groups_of_unlike_rate(form):
+    rates = [0.3, 0.01, torch.tensor(0.1, dtype=torch.float64)]
+    optimizer = SGDMomentum([{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in rates])
+    shape = {"warmup": 2} | {"wsd": {"cooldown": 3}, "one_cycle": {"start": 0.5}}.get(form, {})
+    scheduler = ScheduledLR(optimizer, 10, form, min_lr=0.005, **shape)
+    for t in range(12):
+        for group, base in zip(optimizer.param_groups, (0.3, 0.01, 0.1), strict=True):
+            floors = {"floor": 0.005 / base}
+            m = schedule.__dict__[form](t, 10, **shape, **floors)
+            assert float(group["lr"]) == pytest.approx(base * m)
+            assert group["multiplier"] == pytest.approx(m)
+        optimizer.step()
+        scheduler.step()
+    assert [float(group["lr"]) for group in optimizer.param_groups] == pytest.approx([0.005] * 3)
+
+
+NAN, INF = float("nan"), float("inf")
+IMPOSSIBLE = [
+    *(({"total": bad}, "total is ") for bad in (0, -5, "100", INF, NAN, None, True, 99.5, np.int64(0), [100])),
+    *(({"offset": bad}, "offset is ") for bad in (-7, 2, "1", INF, NAN, True, 0.5, np.int64(3), [0, 1])),
+    *(({"floor": bad}, "floor is ") for bad in (-0.1, 1.5, "0.1", INF, NAN, True, None, np.float64(2), [0.1, 0.2])),
+    *(({"start": bad}, "start is ") for bad in (-0.1, 1.5, "0.1", INF, NAN, False)),
+    *(({"warmup": bad}, "warmup is ") for bad in (-1, 101, "100", INF, NAN, True, None, 3.0, "-5%", np.int64(-1))),
+    *(({"last_epoch": bad}, "last_epoch is ") for bad in (-2, "3", NAN, INF, True, None)),
+    *(({"warmup": "2ep", "steps_per_epoch": bad}, "steps_per_epoch is ") for bad in (0, -1, "10", INF, NAN, True)),
+    *(({"min_lr": bad}, "min_lr is ") for bad in (-1, "0.1", INF, NAN, True, 0.2)),
+    ({"min_lr": 0.01, "floor": 0.1}, "floor is 0.1 and min_lr 0.01; give one of them"),
+]
+
+
+@pytest.mark.parametrize(("bad", "message"), IMPOSSIBLE, ids=str)
+def test_a_value_that_makes_no_schedule_is_one_sentence(bad, message):
+    optimizer = AdamW([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    groups = copy.deepcopy(optimizer.param_groups)
+    with pytest.raises(ValueError, match=message) as error:
+        WarmupCosine(optimizer, **{"total": 100, "warmup": 10} | bad)
+    assert "\n" not in str(error.value)
+    assert optimizer.param_groups == groups
+
+
+@pytest.mark.parametrize("form", ["warmup_cosine", "linear", "constant", "inverse_sqrt", "wsd", "one_cycle"])
+def test_every_closed_form_refuses_what_is_no_number_of_steps(form):
+    more = {"wsd": {"cooldown": 0}, "one_cycle": {"start": 0.5, "floor": 0.0}}.get(form, {})
+    for bad in (0, -3, "100", INF, NAN, True, [10, 0]):
+        with pytest.raises(ValueError, match="total is "):
+            getattr(schedule, form)(0, bad, 0, **more)
+    for bad in (-1, "3", INF, NAN, [0, -1]):
+        with pytest.raises(ValueError, match="step is "):
+            getattr(schedule, form)(bad, 10, 0, **more)
+
+
+@pytest.mark.parametrize(
+    ("form", "shape", "message"),
+    [
+        ("constant", {"warmup": 1, "floor": 0.1}, "constant has no floor; it takes warmup, start, offset"),
+        ("constant", {"warmup": 1, "min_lr": 0.1}, "constant has no floor"),
+        ("wsd", {"warmup": 1}, "wsd needs cooldown"),
+        ("one_cycle", {"warmup": 1, "min_lr": 0.01}, "one_cycle needs start"),
+        ("linear", {}, "linear needs warmup"),
+    ],
+)
+def test_an_argument_too_many_or_too_few_is_one_sentence(form, shape, message):
+    with pytest.raises(TypeError, match=message):
+        ScheduledLR(AdamW([torch.nn.Parameter(torch.zeros(1))], lr=0.1), 100, form, **shape)
+
+
+@pytest.mark.parametrize("root", [1, "no", None])
+def test_a_root_is_true_or_false(root):
+    with pytest.raises(ValueError, match=r"root is .*; it should be True or False"):
+        ScheduledLR(AdamW([torch.nn.Parameter(torch.zeros(1))]), 100, "wsd", warmup=0, cooldown=10, root=root)
+
+
+def test_numbers_of_numpy_and_whole_floats_are_numbers_and_can_be_saved():
+    optimizer = AdamW([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    shape = {"warmup": np.int32(10), "cooldown": "10%", "floor": np.float32(0.5), "offset": np.int64(0)}
+    scheduler = ScheduledLR(optimizer, np.int64(100), "wsd", root=np.bool_(True), **shape)
+    buffer = io.BytesIO()
+    torch.save(scheduler.state_dict(), buffer)
+    buffer.seek(0)
+    plain = {"warmup": 10, "cooldown": 10, "floor": 0.5, "offset": 0, "root": True}
+    assert torch.load(buffer, weights_only=True)["shape"] == plain
+    assert ScheduledLR(optimizer, 1e2, "wsd", **plain).state_dict() == scheduler.state_dict()
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,7 @@ def resume(mesh, make):
     model = fully_sharded(mesh)
     optimizer = make(model.parameters())
     train(model, optimizer)
+    model.zero_grad()  # or loading would take no step to make a state
     saved, middle = get_optimizer_state_dict(model, optimizer), weights(model)
     again = make(model.parameters())
     set_optimizer_state_dict(model, again, saved)
