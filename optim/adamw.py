@@ -64,9 +64,9 @@ class AdamWRule:
 class AdamW(RuleOptimizer):
     """θ ← (1 − decay)·θ − lr·m̂/(√v̂+ε) as a torch.optim.Optimizer; by default equal to torch.optim.AdamW.
 
-    decay: "coupled" (lr·weight_decay) or "independent" (weight_decay times the schedule's multiplier,
-    the rate as a share of its peak). decay_order: "before" the step or "after" it. decay_on: "all" parameters, or "weights" of
-    two or more dimensions. Every argument may differ by group. Raises ValueError for a value out of range.
+    decay: "coupled" (lr·weight_decay) or "independent" (weight_decay times the schedule's multiplier, the rate as a
+    share of its peak). decay_order: "before" the step or "after" it. decay_on: "all" parameters, or "weights" of two
+    or more dimensions. Every argument may differ by group. Raises ValueError for a value out of range.
     """
 
     config_name = "adamw"

@@ -69,8 +69,8 @@ class LionRule:
 class Lion(RuleOptimizer):
     """θ ← (1 − decay)·θ − lr·sign(β1·m + (1−β1)·g) as a torch.optim.Optimizer.
 
-    decay: "coupled" (lr·weight_decay, the paper's) or "independent" (weight_decay times the schedule's
-    multiplier, the rate as a share of its peak). decay_order: "before" the step or "after" it. decay_on: "all" parameters, or
+    decay: "coupled" (lr·weight_decay, the paper's) or "independent" (weight_decay times the schedule's multiplier, the
+    rate as a share of its peak). decay_order: "before" the step or "after" it. decay_on: "all" parameters, or
     "weights" of two or more dimensions. Every argument may differ by group. Raises ValueError for a value out of range.
     """
 

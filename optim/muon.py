@@ -9,7 +9,8 @@ are flattened, so a convolution's kernel is one matrix):
 
 Jordan et al. (2024), kellerjordan.github.io/posts/muon; match_rms_adamw, which gives steps the size of AdamW's so that
 both kinds of parameters share a rate, and the decay: Liu et al. (2025), arXiv:2502.16982. As torch.optim.Muon,
-which takes matrices alone, but for the precision: Newton–Schulz runs in float32 at least, not in bfloat16.
+which takes matrices alone, but for the precision, Newton–Schulz in float32 at least and not in bfloat16, and for the
+default of s: torch's is original, whose steps are 0.2·√max(A, B)/√max(1, A/B) times as short (4.5 for 512 × 512).
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class MuonRule:
         """Apply one step in place to one parameter `[K, *shape]` and its slots; `grad` is lost."""
         if self.decay_order == "before":
             shrink(theta, c)
-        if theta.dim() > 2:
+        if theta.dim() > 2 and theta.numel():
             self._matrix_update(theta, grad, slots["exp_avg"], c)
         else:
             adam_update(theta, grad, slots, c)
@@ -128,7 +129,8 @@ class Muon(RuleOptimizer):
     """Orthogonalised momentum for matrices and AdamW for the rest, as one torch.optim.Optimizer.
 
     Embeddings and the last layer are matrices too; who wants AdamW for them, as Jordan et al. do, gives them to an
-    optimizer of their own. decay, decay_order and decay_on as in `AdamW`. Every argument may differ by group. Raises
+    optimizer of their own. adjust: "match_rms_adamw", so that one rate suits both kinds, or "original", the default of
+    torch.optim.Muon. decay, decay_order and decay_on as in `AdamW`. Every argument may differ by group. Raises
     ValueError for a value out of range.
     """
 

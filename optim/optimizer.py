@@ -15,6 +15,7 @@ from functools import cache
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
+import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
@@ -26,12 +27,12 @@ from thalweg.optim.schema import OPTIMIZERS
 from thalweg.optim.sharded import FLAT_SHARD, is_flat_shard, is_sharded, keep_shards_, locals_of, whole
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch.optim.optimizer import ParamsT
 
     from thalweg.optim.rule import Rule
 
 Group = dict[str, Any]
+FLAGS = {"maximize", "nesterov", "amsgrad"}
 BLOCK = 1 << 16
 """Elements that an elementwise rule is handed at a time on a CPU: its operations then find their operands in the
 second-level cache. scripts/bench --optim measures what that gains."""
@@ -66,6 +67,7 @@ class RuleOptimizer(Optimizer):
     def _faults_of_saved(self, group: Group, state: dict[Tensor, Any], defaults: Group) -> Iterator[str | None]:
         """Bring a saved group and its parameters' state into our words, and yield what is wrong with them."""
         yield self._adopt_group(group, defaults)
+        _make_flags_plain(group)
         yield self._fault(group)
         for theta in group["params"]:
             if theta in state:
@@ -80,6 +82,7 @@ class RuleOptimizer(Optimizer):
     def add_param_group(self, param_group: Group) -> None:
         """Add a group. ValueError, and no group added, for a value out of range or a complex parameter."""
         super().add_param_group(param_group)
+        _make_flags_plain(self.param_groups[-1])
         fault = self._fault(self.param_groups[-1])
         if fault is not None:
             self.param_groups.pop()
@@ -171,8 +174,9 @@ class RuleOptimizer(Optimizer):
             return f"a parameter is {FLAT_SHARD}"
         if "betas" in group and not (isinstance(group["betas"], tuple | list) and len(group["betas"]) == 2):
             return f"betas is {group['betas']!r}; it should be a pair of numbers"
-        if not isinstance(group["maximize"], bool):
-            return f"maximize is {group['maximize']!r}; it should be True or False"
+        for flag in FLAGS & group.keys():
+            if not isinstance(group[flag], bool):
+                return f"{flag} is {group[flag]!r}; it should be True or False"
         schema, options = OPTIMIZERS[self.config_name], self._options(group)
         for item in fields(schema):
             if item.metadata.get("per_trial"):
@@ -180,6 +184,8 @@ class RuleOptimizer(Optimizer):
                 if not _is_number(value):
                     return f"{item.name} is a {_described(value)}; it should be a number"
                 options[item.name] = float(value) if isinstance(value, Tensor) else value
+        if options.get("eps") == 0:  # as in torch; a study's is above 0
+            options["eps"] = 1.0
         try:
             _adapter(schema).validate_python(options)
         except ValidationError as error:
@@ -266,7 +272,14 @@ def _tensors(coefficients: dict[str, np.ndarray], decaying: bool, like: Tensor) 
 def _is_number(value: object) -> bool:
     if isinstance(value, Tensor):
         return value.numel() == 1 and not value.is_complex()
-    return isinstance(value, Real)
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _make_flags_plain(group: Group) -> None:
+    """Write bools for numpy's and, as torch takes it, for None; `_fault` sees to the others."""
+    for flag in FLAGS & group.keys():
+        if group[flag] is None or isinstance(group[flag], np.bool_):
+            group[flag] = bool(group[flag])
 
 
 def _described(value: object) -> str:

@@ -14,6 +14,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import signature
+from numbers import Real
 from typing import Any
 
 import torch
@@ -58,16 +60,20 @@ class SAM(Optimizer):
     without `model` they move twice. After an exception in either pass the weights are as before the step, and buffers
     as the first pass left them. Code that calls first_step and second_step itself has all this but the random numbers.
 
-    Parameter groups and state are those of `base`, so a scheduler may hold either; `rho` and `adaptive` are options of
-    a group. Raises ValueError for a rho that is negative or not finite, RuntimeError for a sparse gradient.
+    Parameter groups, state and defaults are those of `base`, so a scheduler may hold either; `rho` and `adaptive` are
+    options of a group. Under `maximize` θ' lies downhill, where the worst neighbour is. Raises ValueError for a rho
+    that is negative or not finite and for a base that calls a closure itself, RuntimeError for a sparse gradient and
+    under torch.amp.GradScaler.step.
     """
 
     base: Optimizer
     model: nn.Module | None
+    _step_supports_amp_scaling = True  # so that GradScaler leaves the gradients alone, and `step` can refuse it
 
     def __init__(
         self, base: Optimizer, rho: float = 0.05, *, adaptive: bool = False, model: nn.Module | None = None
     ) -> None:
+        _check_base(base)
         for group in base.param_groups:
             _check(group | {"rho": group.get("rho", rho), "adaptive": group.get("adaptive", adaptive)})
         defaults = base.defaults | {"rho": rho, "adaptive": adaptive}  # base's, for schedulers that look for momentum
@@ -80,6 +86,8 @@ class SAM(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over a copied state, or, from load_state_dict, the groups and the state that belong to base."""
         if "param_groups" in state:
+            for group in state["param_groups"]:
+                _check(self.defaults | group)
             self.base.__setstate__(state)
         else:
             self._weights: dict[Tensor, Tensor] = {}
@@ -105,20 +113,31 @@ class SAM(Optimizer):
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group to base; it may have a rho of its own."""
-        _check({"rho": self.defaults["rho"], "adaptive": self.defaults["adaptive"]} | param_group)
+        _check(self.defaults | param_group)
         self.base.add_param_group(param_group)
         self._fill_groups()
 
     def step(self, closure: Callable[[], float] | None = None) -> float:  # type: ignore[override]
         """Take a whole step; the closure computes the loss and its gradients, and is called twice. Returns θ's loss."""
+        self._refuse_scaler()
         if closure is None:
             raise RuntimeError("SAM needs two gradients; call step(closure), or first_step() and second_step()")
         with torch.enable_grad():
             with self.first_pass():
                 loss = closure()
-            with self.second_pass():
+            with self._replay():
                 closure()
+        self._descend()
         return loss
+
+    def _refuse_scaler(self) -> None:
+        """Raise RuntimeError where torch.amp.GradScaler.step calls: it has unscaled no gradient, or the last step's."""
+        if hasattr(self, "grad_scale"):
+            del self.__dict__["grad_scale"], self.__dict__["found_inf"]
+            raise RuntimeError(
+                "SAM: GradScaler.step cannot unscale two gradients; call unscale_(sam) and sam.first_step() after the "
+                "first backward pass, sam.restore() and scaler.step(sam.base) after the second"
+            )
 
     @contextmanager
     def first_pass(self) -> Iterator[None]:
@@ -130,6 +149,13 @@ class SAM(Optimizer):
     @contextmanager
     def second_pass(self) -> Iterator[None]:
         """The pass at θ' with the first one's random numbers; on leaving it base takes its step from θ."""
+        with self._replay():
+            yield
+        self.second_step()
+
+    @contextmanager
+    def _replay(self) -> Iterator[None]:
+        """The random numbers of the first pass again; after an exception weights and buffers are back."""
         if self._random is not None:
             cpu, devices = self._random
             torch.set_rng_state(cpu)
@@ -141,7 +167,6 @@ class SAM(Optimizer):
         except BaseException:
             self.restore()
             raise
-        self.second_step()
 
     @torch.no_grad()
     def first_step(self, zero_grad: bool = False) -> None:
@@ -154,19 +179,24 @@ class SAM(Optimizer):
         for group, theta, grad in self._moving():
             shard, grad = locals_of(theta, grad)
             self._weights[theta] = shard.clone()
-            scale = ascent_scale(float(group["rho"]), norm.to(theta.device))
+            uphill = -group["rho"] if group.get("maximize") else group["rho"]
+            scale = ascent_scale(float(uphill), norm.to(theta.device))
             ascend_(shard, grad.clone() if group["adaptive"] else grad, scale, group["adaptive"])
         self._buffers = {buffer: locals_of(buffer)[0].clone() for buffer in self.model.buffers()} if self.model else {}
         if zero_grad:
             self.zero_grad()
 
+    @Optimizer.profile_hook_step
     def second_step(self, zero_grad: bool = False) -> None:
-        """Put weights and buffers back and let base take its step with the gradients at θ'."""
+        """Put weights and buffers back and let base take its step with the gradients at θ'; hooks as around `step`."""
+        self._descend()
+        if zero_grad:
+            self.zero_grad()
+
+    def _descend(self) -> None:
         self.restore()
         self._opt_called = True  # a scheduler that holds this optimizer would else warn that no step was taken
         self.base.step()
-        if zero_grad:
-            self.zero_grad()
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -201,7 +231,16 @@ def _check(group: Group) -> None:
     if any(is_flat_shard(theta) for theta in group["params"]):
         raise ValueError(f"SAM: a parameter is {FLAT_SHARD}")
     rho = group["rho"]
-    if not (isinstance(rho, int | float) and 0 <= rho < math.inf):
+    if not (isinstance(rho, Real) and not isinstance(rho, bool) and 0 <= float(rho) < math.inf):
         raise ValueError(f"SAM: rho is {rho!r}; it should be a finite number of at least 0")
     if not isinstance(group["adaptive"], bool):
         raise ValueError(f"SAM: adaptive is {group['adaptive']!r}; it should be True or False")
+
+
+def _check_base(base: Optimizer) -> None:
+    if not isinstance(base, Optimizer):
+        raise TypeError(f"SAM: base is a {type(base).__name__}; it should be an optimizer, e.g. SAM(SGDMomentum(…))")
+    arguments = list(signature(type(base).step).parameters.values())[1:]
+    needed = [item for item in arguments if item.kind is item.POSITIONAL_OR_KEYWORD and item.default is item.empty]
+    if isinstance(base, SAM) or needed:
+        raise ValueError(f"SAM: {type(base).__name__} calls a closure itself; base should take one gradient")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from thalweg.optim.decay import decay_coefficient, shrink
-from thalweg.optim.optimizer import RuleOptimizer
+from thalweg.optim.optimizer import Group, RuleOptimizer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +73,8 @@ class SGDMomentum(RuleOptimizer):
     decay: "l2" (added to the gradient), "coupled" (lr·weight_decay off the weights) or "independent"
     (weight_decay times the schedule's multiplier, the rate as a share of its peak). decay_order: "before" the step
     or "after" it; moot for l2. decay_on: "all" parameters, or "weights" of two or more dimensions. Every argument
-    may differ by group. Raises ValueError for a value out of range.
+    may differ by group. Raises ValueError for a value out of range and, as torch, for Nesterov without momentum or
+    with dampening.
     """
 
     config_name = "sgd"
@@ -100,3 +101,10 @@ class SGDMomentum(RuleOptimizer):
 
     def _slots(self, rule: Rule, hyper: dict[str, float]) -> tuple[str, ...]:
         return rule.slots if hyper["momentum"] else ()  # so that momentum switched on begins with the next gradient
+
+    def _fault(self, group: Group) -> str | None:
+        fault = super()._fault(group)
+        if fault is None and group["nesterov"] and not (group["momentum"] > 0 and group["dampening"] == 0):
+            seen = f"momentum {group['momentum']} and dampening {group['dampening']}"
+            return f"nesterov is True with {seen}; Nesterov momentum requires a momentum and zero dampening"
+        return fault

@@ -154,3 +154,21 @@ def test_what_is_no_matrix_moves_as_under_adamw():
             theta.grad = torch.arange(5.0) - t
             optimizer.step()
     assert torch.equal(ours, theirs)
+
+
+def test_the_default_is_torchs_with_match_rms_adamw_and_original_is_torchs_default():
+    moves = {}
+    for name, kind, options in (
+        ("ours", Muon, {}),
+        ("ours, original", Muon, {"adjust": "original"}),
+        ("torch", torch.optim.Muon, {}),
+        ("torch, match", torch.optim.Muon, {"adjust_lr_fn": "match_rms_adamw"}),
+    ):
+        theta = torch.nn.Parameter(draw((32, 512), 1)[0].float())
+        theta.grad = draw((32, 512), 2)[0].float()
+        before = theta.detach().clone()
+        kind([theta], weight_decay=0, **options).step()
+        moves[name] = theta.detach() - before
+    for ours, theirs in (("ours", "torch, match"), ("ours, original", "torch")):
+        assert (moves[ours] - moves[theirs]).norm() < 0.04 * moves[theirs].norm()  # bfloat16
+    assert moves["ours"].norm() / moves["torch"].norm() == pytest.approx(0.2 * 512**0.5, rel=0.02)

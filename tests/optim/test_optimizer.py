@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from thalweg.optim import AdamL2, AdamW, Lion, Muon, SGDMomentum, decay_lists
+from thalweg.optim import SAM, AdamL2, AdamW, Lion, Muon, SGDMomentum, decay_lists
 from thalweg.optim.optimizer import BLOCK
 
 CLASSES = [SGDMomentum, AdamW, AdamL2, Lion, Muon]
@@ -19,6 +19,9 @@ OPTIONS = {
     Lion: {"lr": 0.1, "weight_decay": 0.1, "betas": (0.8, 0.95)},
     Muon: {"lr": 0.1, "weight_decay": 0.1, "decay_order": "after"},
 }
+FLAGS = [("amsgrad", AdamW), ("amsgrad", AdamL2), ("nesterov", SGDMomentum), ("nesterov", Muon)]
+FLAGS += [("maximize", kind) for kind in CLASSES]
+NO_FLAGS = ["no", "", 0, 1, 1.0, torch.tensor(True), []]
 each_class = pytest.mark.parametrize("kind", CLASSES)
 
 
@@ -266,11 +269,19 @@ def test_a_copy_trains_on_by_itself(kind, duplicate):
         (AdamW, {"betas": (0.9, 1.0)}, "beta2 is 1.0; it should be less than 1"),
         (AdamW, {"betas": (float("nan"), 0.9)}, "beta1 is nan"),
         (AdamW, {"betas": 0.9}, "betas is 0.9; it should be a pair of numbers"),
-        (AdamW, {"eps": 0.0}, "eps is 0.0; it should be greater than 0"),
+        (AdamW, {"eps": -1e-8}, "eps is -1e-08; it should be greater than 0"),
+        *((kind, {"lr": True}, "lr is a bool; it should be a number") for kind in CLASSES),
+        *((kind, {flag: bad}, f"{flag} is .*; it should be True or False") for flag, kind in FLAGS for bad in NO_FLAGS),
+        (
+            SGDMomentum,
+            {"nesterov": True},
+            "nesterov is True with momentum 0.0 and dampening 0.0; Nesterov momentum",
+        ),
+        (SGDMomentum, {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "with momentum 0.9 and dampening 0.1"),
         (AdamW, {"decay": "l2"}, "decay is 'l2'; it should be 'coupled' or 'independent'"),
         (AdamW, {"decay_order": "during"}, "decay_order is 'during'"),
         (AdamL2, {"betas": (-0.1, 0.9)}, "beta1 is -0.1"),
-        (AdamL2, {"amsgrad": "yes please"}, "amsgrad is 'yes please'; it should be a valid boolean"),
+        (AdamL2, {"amsgrad": "yes please"}, "amsgrad is 'yes please'; it should be True or False"),
         (Lion, {"betas": (0.9, float("nan"))}, "beta2 is nan"),
         (Muon, {"momentum": -0.5}, "momentum is -0.5"),
         (Muon, {"adjust": "none"}, "adjust is 'none'"),
@@ -289,6 +300,50 @@ def test_a_value_out_of_range_is_refused_in_one_sentence(kind, bad, message):
     with pytest.raises(ValueError, match=message):
         optimizer.add_param_group({"params": [parameter(1)], **bad})
     assert len(optimizer.param_groups) == 1
+
+
+@pytest.mark.parametrize(("flag", "kind"), FLAGS)
+@pytest.mark.parametrize(("given", "plain"), [(None, False), (np.False_, False), (np.True_, True)])
+def test_a_flag_may_be_none_as_in_torch_or_numpys_bool(flag, kind, given, plain):
+    optimizer = kind([parameter(3)], **OPTIONS[kind] | {flag: given})
+    assert optimizer.param_groups[0][flag] is plain
+    saved = optimizer.state_dict()
+    saved["param_groups"][0][flag] = given
+    optimizer.load_state_dict(saved)
+    assert optimizer.param_groups[0][flag] is plain
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(AdamW, torch.optim.AdamW), (AdamL2, torch.optim.Adam)])
+def test_an_epsilon_of_zero_is_torchs(ours, theirs):
+    ends = []
+    for kind in (ours, theirs):
+        theta = parameter(3, dtype=torch.float64)
+        train(kind([theta], lr=0.1, eps=0.0), 4)
+        ends.append(theta)
+    torch.testing.assert_close(*ends, rtol=1e-12, atol=1e-12)
+    train(Muon([parameter(3), parameter(2, 2)], eps=0), 1)
+
+
+@each_class
+@pytest.mark.parametrize("shape", [(4, 0), (0, 4), (0,), (3, 0, 2), (0, 0)], ids=str)
+@pytest.mark.parametrize("sam", [None, False, True])
+def test_a_parameter_without_elements_is_no_obstacle(kind, shape, sam):
+    ends = []
+    for more in ([], [torch.nn.Parameter(torch.zeros(shape))]):
+        theta = parameter(3, 2)
+        optimizer = kind([*more, theta], **OPTIONS[kind])
+        optimizer = optimizer if sam is None else SAM(optimizer, adaptive=sam)
+
+        def closure(params=(*more, theta)):
+            for p in params:
+                p.grad = torch.cos(p.detach())
+
+        for _ in range(3):
+            closure()
+            optimizer.step(closure)
+        copy.deepcopy(optimizer).load_state_dict(optimizer.state_dict())
+        ends.append(theta)
+    assert torch.equal(*ends)
 
 
 @each_class

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import reference
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -104,9 +105,13 @@ AFTER = {"decay": "independent", "decay_order": "after"}
 def test_k_trials_of_the_rule_equal_k_optimizers(kind, options, dtype):
     config = OPTIMIZERS[kind.config_name]
     names = {item.name for item in dataclasses.fields(config)} & HYPER.keys()
-    hypers = [{n: float(HYPER[n][lane]) for n in names} for lane in range(K)]
+    # The class refuses Nesterov without momentum or with dampening, as torch; the rule computes it.
+    table = HYPER | (
+        {"momentum": HYPER["momentum"] + 0.005, "dampening": np.zeros(K)} if options.get("nesterov") else {}
+    )
+    hypers = [{n: float(table[n][lane]) for n in names} for lane in range(K)]
     rule = rule_for(config(name=kind.config_name, **options, **hypers[0]))
-    together, _ = run(rule, list(range(K)), dtype=dtype)
+    together, _ = run(rule, list(range(K)), hyper=table, dtype=dtype)
     for lane, hyper in enumerate(hypers):
         if "beta1" in hyper:
             hyper["betas"] = (hyper.pop("beta1"), hyper.pop("beta2"))
@@ -120,6 +125,21 @@ def test_k_trials_of_the_rule_equal_k_optimizers(kind, options, dtype):
         # One kernel reads a coefficient per row, the other a scalar; they may round in another order.
         rtol = 1e-13 if dtype == torch.float64 else 1e-5
         torch.testing.assert_close(theta.detach(), together[lane], rtol=rtol, atol=rtol)
+
+
+def test_nesterov_with_dampening_equals_the_formula_as_written():
+    rule = SGDRule(nesterov=True, decay="l2", decay_order="before")
+    together, _ = run(rule, list(range(K)), dtype=torch.float64)
+    for lane in range(K):
+        hyper = {n: float(HYPER[n][lane]) for n in ("lr", "momentum", "weight_decay", "dampening")}
+        if hyper["momentum"] == 0:  # where torch, and so the rule, has no dampening
+            hyper["dampening"] = 0.0
+        etas = MULTIPLIER_TK[:, lane].tolist()
+        wanted = [
+            reference.sgd(w, grads, etas, **hyper, nesterov=True, decay="l2")[-1]
+            for w, grads in zip(START_KP[lane].tolist(), GRADS_TKP[:, lane].T.tolist(), strict=True)
+        ]
+        np.testing.assert_allclose(together[lane], wanted, rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize("rule", [r for r in RULES if getattr(r, "decay", "l2") != "l2"], ids=str)

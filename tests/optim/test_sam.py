@@ -72,6 +72,12 @@ def by_passes(model, optimizer):
     return loss
 
 
+def by_steps(model, optimizer):
+    for one_step in (optimizer.first_step, optimizer.second_step):
+        ((model(X) - Y) ** 2).mean().backward()
+        one_step(zero_grad=True)
+
+
 @each_base
 @pytest.mark.parametrize("take", [by_closure, by_passes])
 @pytest.mark.parametrize("adaptive", [False, True])
@@ -312,16 +318,122 @@ def test_a_scheduler_may_hold_sam_and_a_group_may_join():
     assert theta.grad is None
 
 
-def test_hooks_of_sam_and_of_its_base_both_run():
-    theta, calls = nn.Parameter(torch.ones(1)), []
-    sam = SAM(SGDMomentum([theta]), rho=0.1)
-    sam.register_step_pre_hook(lambda *args: calls.append("sam"))
-    sam.base.register_step_post_hook(lambda *args: calls.append("base"))
-    sam.step(closure_of(lambda x: x.sum() * theta, sam))
-    assert calls == ["sam", "base"]
+@pytest.mark.parametrize("take", [by_closure, by_passes, by_steps])
+def test_hooks_of_sam_and_of_its_base_run_once_a_step(take):
+    model, calls = net(), []
+    sam = SAM(SGDMomentum(model.parameters()), rho=0.1, model=model)
+    for name, optimizer in (("sam", sam), ("base", sam.base)):
+        optimizer.register_step_pre_hook(lambda o, *_, name=name, me=optimizer: calls.append((name, "pre", o is me)))
+        optimizer.register_step_post_hook(lambda o, *_, name=name, me=optimizer: calls.append((name, "post", o is me)))
+    scheduler = ScheduledLR(sam, 4, "linear", warmup=0)
+    for _ in range(2):
+        take(model, sam)
+        assert calls == [("sam", "pre", True), ("base", "pre", True), ("base", "post", True), ("sam", "post", True)]
+        calls.clear()
+        scheduler.step()
 
 
-@pytest.mark.parametrize("rho", [-0.1, float("nan"), float("inf"), "0.1"])
+@pytest.mark.parametrize("adaptive", [False, True])
+@pytest.mark.parametrize("kind", [SGDMomentum, torch.optim.SGD])
+def test_to_maximize_is_to_minimize_the_negative(kind, adaptive):
+    ends = []
+    for sign in (1, -1):
+        theta = nn.Parameter(torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64))
+        sam = SAM(kind([theta], lr=0.1, momentum=0.9, maximize=sign < 0), rho=0.3, adaptive=adaptive)
+
+        def closure(theta=theta, sam=sam, sign=sign):
+            sam.zero_grad()
+            loss = sign * (theta**2).sum().cos()
+            loss.backward()
+            return loss
+
+        for _ in range(5):
+            sam.step(closure)
+        ends.append(theta)
+    assert torch.equal(*ends)
+
+
+def test_a_base_that_calls_closures_or_is_none_is_refused():
+    theta = nn.Parameter(torch.ones(1))
+    with pytest.raises(ValueError, match="SAM: LBFGS calls a closure itself; base should take"):
+        SAM(torch.optim.LBFGS([theta]))
+    with pytest.raises(ValueError, match="SAM: SAM calls a closure itself"):
+        SAM(SAM(SGDMomentum([theta])))
+    with pytest.raises(TypeError, match="SAM: base is a list; it should be an optimizer"):
+        SAM([theta])
+    scheduled = SGDMomentum([theta])
+    ScheduledLR(scheduled, 4, "linear", warmup=0)  # wraps its step
+    SAM(scheduled)
+
+
+def scaled(model, scaler):
+    scaler.scale(((model(X) - Y) ** 2).mean()).backward()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (lambda c: ((c,), {}), r"SAM: GradScaler.step cannot unscale two gradients; .*scaler.step\(sam.base\)"),
+        (lambda c: ((), {}), "SAM: GradScaler.step cannot unscale two gradients"),
+        (lambda c: ((), {"closure": c}), "Closure use is not currently supported"),  # torch's own words
+    ],
+)
+def test_a_grad_scaler_that_is_handed_sam_is_refused_and_told_the_way(arguments, message):
+    model = net()
+    sam, scaler = SAM(SGDMomentum(model.parameters()), model=model), torch.amp.GradScaler("cpu", init_scale=8.0)
+    before = everything(model)
+    args, kwargs = arguments(closure_of(model, sam))
+    scaler.scale(torch.ones(()))
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=message):
+            scaler.step(sam, *args, **kwargs)
+        assert same(before, everything(model))
+        assert not hasattr(sam, "grad_scale")
+        by_closure(model, sam)  # leaves gradients, which the next try finds
+        before = everything(model)
+    torch.amp.GradScaler("cpu", enabled=False).step(sam, closure_of(model, sam))
+
+
+@pytest.mark.parametrize("overflows_in", [None, 1, 2])
+def test_the_way_that_a_grad_scaler_is_told_trains_and_skips_what_overflows(overflows_in):
+    torch.manual_seed(0)
+    plain, model = (nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 1)) for _ in range(2))
+    model.load_state_dict(plain.state_dict())
+    alone, sam = (SAM(AdamW(m.parameters(), lr=0.1), rho=0.5) for m in (plain, model))
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    for t in range(4):
+        before = everything(model)
+        scaled(model, scaler)
+        if (t, overflows_in) == (2, 1):
+            model[0].weight.grad[0] = torch.inf
+        scaler.unscale_(sam)
+        sam.first_step(zero_grad=True)
+        scaled(model, scaler)
+        if (t, overflows_in) == (2, 2):
+            model[0].weight.grad[0] = torch.inf
+        sam.restore()
+        scaler.step(sam.base)
+        scaler.update()
+        sam.zero_grad()
+        if t == 2 and overflows_in:
+            assert same(before, everything(model))
+            assert scaler.get_scale() == 2.0**9
+        else:
+            by_closure(plain, alone)
+    for a, b in zip(plain.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_loaded_rho_is_checked():
+    sam = SAM(SGDMomentum([nn.Parameter(torch.ones(1))]))
+    saved = sam.state_dict()
+    saved["param_groups"][0]["rho"] = -1
+    with pytest.raises(ValueError, match="SAM: rho is -1"):
+        sam.load_state_dict(saved)
+    assert sam.param_groups[0]["rho"] == 0.05
+
+
+@pytest.mark.parametrize("rho", [-0.1, float("nan"), float("inf"), "0.1", True, None])
 def test_an_impossible_rho_is_refused(rho):
     base = SGDMomentum([nn.Parameter(torch.ones(1))])
     with pytest.raises(ValueError, match=f"rho is {rho!r}"):
