@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Real
 
 from thalweg.optim.schema import AdamL2Config, OptimizerConfig
 
@@ -37,8 +38,11 @@ def suggest_warmup(total_steps: int, *, optimizer: str = "adamw", beta2: float =
 
     Raises ValueError for another optimizer, for total_steps < 1 and for β2 outside [0, 1).
     """
-    if total_steps < 1 or not 0 <= beta2 < 1:
-        raise ValueError(f"total_steps is {total_steps} and beta2 {beta2}; they should be at least 1, and in [0, 1)")
+    numbers = all(isinstance(value, Real) and not isinstance(value, bool) for value in (total_steps, beta2))
+    if not (numbers and 1 <= total_steps < math.inf and 0 <= beta2 < 1):
+        raise ValueError(
+            f"total_steps is {total_steps!r} and beta2 {beta2!r}; they should be at least 1, and in [0, 1)"
+        )
     if optimizer == "sgd":
         return Suggestion(math.ceil(total_steps * LARGE_BATCH_SHARE), "5 of 90 epochs, Goyal et al. 2017")
     if optimizer not in ("adamw", "adam_l2", "muon", "lion"):

@@ -38,8 +38,10 @@ def adopt_group(group: dict[str, Any], defaults: Mapping[str, Any]) -> str | Non
     return None
 
 
-def adopt_state(state: dict[str, Any], theta: Tensor, kept: Sequence[str]) -> str | None:
+def adopt_state(state: Any, theta: Tensor, kept: Sequence[str]) -> str | None:
     """Bring the saved state of one parameter into the words of a class that keeps these slots; emptied if not begun."""
+    if not isinstance(state, dict):
+        return f"the loaded state of a parameter is {state!r}; it should be a dict, as state_dict() makes it"
     slots = {name: value for name, value in state.items() if name != "step" and value is not None}
     foreign = sorted(slots.keys() - set(kept))
     if foreign:

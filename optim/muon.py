@@ -168,7 +168,7 @@ class Muon(RuleOptimizer):
         return super()._adopt_group(group, defaults)
 
     def _adopt_state(self, state: dict[str, Any], theta: Tensor) -> str | None:
-        if "momentum_buffer" in state:
+        if state and "momentum_buffer" in state:
             momentum = state.pop("momentum_buffer")
             state |= {"step": 1, "exp_avg": momentum, "exp_avg_sq": torch.zeros_like(theta)}
         return super()._adopt_state(state, theta)

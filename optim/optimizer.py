@@ -203,7 +203,7 @@ def _multiplier(group: Group, rate: float) -> float:
     torch's schedulers note in it ("initial_lr"; for OneCycleLR "max_lr", whatever it was made with).
     """
     m, base = group["multiplier"], float(group.get("initial_lr", math.nan))
-    if m is not None and (math.isnan(base) or math.isclose(rate, base * m, rel_tol=1e-2)):
+    if m is not None and (math.isnan(base) or math.isclose(rate, base * m, rel_tol=1e-6)):
         return float(m)
     reached = float(group["max_lr"] if "max_lr" in group else group["peak"])
     peak = group["peak"] = max(rate, reached, base)  # a base of NaN is never larger

@@ -74,6 +74,8 @@ class SAM(Optimizer):
         self, base: Optimizer, rho: float = 0.05, *, adaptive: bool = False, model: nn.Module | None = None
     ) -> None:
         _check_base(base)
+        if not isinstance(model, nn.Module | None):
+            raise TypeError(f"SAM: model is a {type(model).__name__}; it should be a module, for its buffers")
         for group in base.param_groups:
             _check(group | {"rho": group.get("rho", rho), "adaptive": group.get("adaptive", adaptive)})
         defaults = base.defaults | {"rho": rho, "adaptive": adaptive}  # base's, for schedulers that look for momentum

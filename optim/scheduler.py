@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from copy import deepcopy
 from inspect import Parameter, signature
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -55,7 +55,7 @@ class ScheduledLR(LRScheduler):
         min_lr: float | None = None,
         **shape: Any,
     ) -> None:
-        if form not in FORMS:
+        if not isinstance(form, str) or form not in FORMS:
             raise ValueError(f"there is no schedule {form!r}; known: {', '.join(FORMS)}")
         self.total, self.form, self.min_lr = _whole("total", total, 1), form, _rate_or_none(min_lr, shape)
         self.shape = {
@@ -96,6 +96,8 @@ class ScheduledLR(LRScheduler):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved step, at its rates; a group that joined since has its own."""
+        if not {"base_lrs", "last_epoch"} <= state_dict.keys():
+            raise ValueError("the loaded state is no schedule's; it should have base_lrs and last_epoch")
         groups, saved = self.optimizer.param_groups, len(state_dict["base_lrs"])
         if saved > len(groups):
             raise ValueError(f"the loaded schedule is of {saved} groups, and the optimizer has {len(groups)}")
@@ -163,8 +165,9 @@ class WarmupCosine(ScheduledLR):
 
 def _steps(name: str, duration: int | str, total: int, steps_per_epoch: float | None) -> int:
     """Return a duration in steps; ValueError for one that cannot be counted."""
-    if isinstance(duration, Integral) and not isinstance(duration, bool):
-        return int(duration)
+    duration, steps_per_epoch = _plain(duration), _plain(steps_per_epoch)
+    if isinstance(duration, int) and not isinstance(duration, bool):
+        return duration
     unit = unit_of(duration) if isinstance(duration, str) else None
     if unit is None:
         raise ValueError(
@@ -180,20 +183,27 @@ def _steps(name: str, duration: int | str, total: int, steps_per_epoch: float | 
 
 def _whole(name: str, value: Any, least: int) -> int:
     """Return a count as an int; ValueError for what is none, or too small."""
+    value = _plain(value)
     if not (_is_number(value) and least <= value < math.inf and value == int(value)):
         raise ValueError(f"{name} is {value!r}; it should be a whole number of at least {least}")
     return int(value)
 
 
 def _one(name: str, value: Any) -> Any:
-    """Return a plain number or bool, which a state can be saved with; the closed form checks its range."""
-    if np.size(value) != 1:
+    """Return the value of an argument, which the closed form checks; ValueError for several."""
+    if np.ndim(value) != 0:
         raise ValueError(f"{name} is {value!r}; it should be one value")
-    return value.item() if hasattr(value, "item") else value
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return Python's own number or bool for numpy's and torch's, so that a state can be saved with it."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
 def _rate_or_none(min_lr: Any, shape: dict[str, Any]) -> float | None:
     """Return `min_lr` as a float; it takes the place of a floor of 0 in `shape`."""
+    min_lr = _plain(min_lr)
     if min_lr is None:
         return None
     if not (_is_number(min_lr) and 0 <= min_lr < math.inf):

@@ -30,7 +30,12 @@ def test_a_warmup_is_suggested_with_its_source(total, options, steps, source):
     assert re.search(source, found.because)
 
 
-@pytest.mark.parametrize("bad", [{"total_steps": 0}, {"beta2": 1.0}, {"beta2": float("nan")}, {"optimizer": "adagrad"}])
+@pytest.mark.parametrize(
+    "bad",
+    [{"total_steps": bad} for bad in (0, "100", float("inf"), float("nan"), True)]
+    + [{"beta2": bad} for bad in (1.0, float("nan"), "0.9", None)]
+    + [{"optimizer": "adagrad"}],
+)
 def test_what_has_no_rule_is_refused(bad):
     with pytest.raises(ValueError, match=str(next(iter(bad.values())))):
         suggest_warmup(**({"total_steps": 100} | bad))

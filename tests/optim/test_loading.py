@@ -178,6 +178,14 @@ def test_a_spoilt_state_is_refused_while_loading(ours, slot, spoil, message):
     assert str(error.value).startswith(f"{ours.__name__}: ")
 
 
+@pytest.mark.parametrize("ours", OURS)
+@pytest.mark.parametrize("bad", [None, [1, 2]])
+def test_a_state_that_is_no_dict_is_refused(ours, bad):
+    optimizer = ours(parameters())
+    with pytest.raises(ValueError, match=r"the loaded state of a parameter is .*; it should be a dict"):
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": {0: bad}})
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs", "options", "change"),
     [

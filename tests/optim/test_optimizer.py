@@ -326,12 +326,12 @@ def test_an_epsilon_of_zero_is_torchs(ours, theirs):
 
 @each_class
 @pytest.mark.parametrize("shape", [(4, 0), (0, 4), (0,), (3, 0, 2), (0, 0)], ids=str)
-@pytest.mark.parametrize("sam", [None, False, True])
-def test_a_parameter_without_elements_is_no_obstacle(kind, shape, sam):
+@pytest.mark.parametrize(("sam", "adjust"), [(None, "original"), (False, "match_rms_adamw"), (True, "original")])
+def test_a_parameter_without_elements_is_no_obstacle(kind, shape, sam, adjust):
     ends = []
     for more in ([], [torch.nn.Parameter(torch.zeros(shape))]):
-        theta = parameter(3, 2)
-        optimizer = kind([*more, theta], **OPTIONS[kind])
+        theta, options = parameter(3, 2), OPTIONS[kind] | ({"adjust": adjust} if kind is Muon else {})
+        optimizer = kind([*more, theta], **options)
         optimizer = optimizer if sam is None else SAM(optimizer, adaptive=sam)
 
         def closure(params=(*more, theta)):

@@ -361,6 +361,8 @@ def test_a_base_that_calls_closures_or_is_none_is_refused():
         SAM(SAM(SGDMomentum([theta])))
     with pytest.raises(TypeError, match="SAM: base is a list; it should be an optimizer"):
         SAM([theta])
+    with pytest.raises(TypeError, match="SAM: model is a str"):
+        SAM(SGDMomentum([theta]), model="resnet")
     scheduled = SGDMomentum([theta])
     ScheduledLR(scheduled, 4, "linear", warmup=0)  # wraps its step
     SAM(scheduled)

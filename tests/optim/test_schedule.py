@@ -196,8 +196,9 @@ def test_a_warmup_that_cannot_be_counted_is_refused(warmup, message):
     with pytest.raises(ValueError, match=message):
         WarmupCosine(optimizer, 200, warmup)
     assert optimizer.param_groups[0]["lr"] == 0.1
-    with pytest.raises(ValueError, match="there is no schedule 'cosine'; known: warmup_cosine, linear"):
-        ScheduledLR(optimizer, 200, "cosine", warmup=0)
+    for form in ("cosine", None, ["linear"]):
+        with pytest.raises(ValueError, match=r"there is no schedule .*; known: warmup_cosine, linear"):
+            ScheduledLR(optimizer, 200, form, warmup=0)
 
 
 def test_a_tensor_rate_stays_the_tensor_it_was():
@@ -442,6 +443,8 @@ def test_a_resumed_schedule_stays_the_one_it_was_made_with_and_says_so():
     assert [group["lr"] for group in one_group_more.param_groups] == [
         base * scheduler.multiplier for base in (0.1, 0.2)
     ]
+    with pytest.raises(ValueError, match="the loaded state is no schedule's; it should have base_lrs and last_epoch"):
+        scheduler.load_state_dict(lr_scheduler.ReduceLROnPlateau(first).state_dict())
     with pytest.raises(ValueError, match="the loaded schedule is of 2 groups, and the optimizer has 1"):
         scheduler.load_state_dict(other.state_dict())
 
@@ -521,14 +524,15 @@ def test_a_root_is_true_or_false(root):
 
 def test_numbers_of_numpy_and_whole_floats_are_numbers_and_can_be_saved():
     optimizer = AdamW([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
-    shape = {"warmup": np.int32(10), "cooldown": "10%", "floor": np.float32(0.5), "offset": np.int64(0)}
+    shape = {"warmup": np.int32(10), "cooldown": torch.tensor(10), "floor": np.float32(0.5), "offset": np.array(0)}
     scheduler = ScheduledLR(optimizer, np.int64(100), "wsd", root=np.bool_(True), **shape)
     buffer = io.BytesIO()
     torch.save(scheduler.state_dict(), buffer)
     buffer.seek(0)
     plain = {"warmup": 10, "cooldown": 10, "floor": 0.5, "offset": 0, "root": True}
     assert torch.load(buffer, weights_only=True)["shape"] == plain
-    assert ScheduledLR(optimizer, 1e2, "wsd", **plain).state_dict() == scheduler.state_dict()
+    for total in (1e2, torch.tensor(100), np.array(100)):
+        assert ScheduledLR(optimizer, total, "wsd", **plain).state_dict() == scheduler.state_dict()
 
 
 @pytest.mark.parametrize(
