@@ -102,11 +102,11 @@ class ScheduledLR(LRScheduler):
         if saved > len(groups):
             raise ValueError(f"the loaded schedule is of {saved} groups, and the optimizer has {len(groups)}")
         self._tell_of_another(state_dict)
-        place = self.__dict__.keys() - SCHEDULE
-        super().load_state_dict({name: value for name, value in state_dict.items() if name in place})
+        place = {name: value for name, value in state_dict.items() if name in self.__dict__.keys() - SCHEDULE}
+        super().load_state_dict(deepcopy(place))  # or a group that joins would be counted into the list of the saved
         self._count_groups_in()
         for group, base, rate in zip(groups, self.base_lrs, self.get_lr(), strict=True):
-            group["initial_lr"] = base
+            group["initial_lr"] = deepcopy(base)
             group["lr"] = group["lr"].fill_(float(rate)) if isinstance(group["lr"], Tensor) else rate
         self._last_lr = [deepcopy(group["lr"]) for group in groups]
         self._write_multipliers()

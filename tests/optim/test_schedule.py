@@ -440,9 +440,9 @@ def test_a_resumed_schedule_stays_the_one_it_was_made_with_and_says_so():
     one_group_more = SGDMomentum([{"params": [torch.nn.Parameter(torch.zeros(1))]} for _ in range(2)], lr=0.2)
     other = WarmupCosine(one_group_more, 20, "10%")
     other.load_state_dict(scheduler.state_dict())
-    assert [group["lr"] for group in one_group_more.param_groups] == [
-        base * scheduler.multiplier for base in (0.1, 0.2)
-    ]
+    m = scheduler.multiplier
+    assert [group["lr"] for group in one_group_more.param_groups] == [0.1 * m, 0.2 * m]
+    assert scheduler.base_lrs == [0.1]
     with pytest.raises(ValueError, match="the loaded state is no schedule's; it should have base_lrs and last_epoch"):
         scheduler.load_state_dict(lr_scheduler.ReduceLROnPlateau(first).state_dict())
     with pytest.raises(ValueError, match="the loaded schedule is of 2 groups, and the optimizer has 1"):
