@@ -24,6 +24,11 @@ find_python() {
 
 root=$(CDPATH='' cd -- "$(dirname -- "$(readlink -f -- "$0")")/.." && pwd -P) || exit 2
 
+case $root in *:*)
+    say "$root has a colon in its name, which PYTHONPATH cannot hold; move the clone"
+    exit 2 ;;
+esac
+
 if [ -n "${THALWEG_PYTHON:-}" ]; then
     python=$(command -v -- "$THALWEG_PYTHON") && [ -f "$python" ] || {
         say "THALWEG_PYTHON=$THALWEG_PYTHON is not a program; give the path of a Python interpreter"

@@ -26,6 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 SOURCE = ROOT / "src"
+FOLDERS = ("runner", "conf", "data", "models", "optim")
 LOCK = ROOT / "requirements.lock"
 STAMP = VENV / "made-from"
 MARK = VENV / "made-by-thalweg"  # held while setting up; without it a .venv is somebody else's
@@ -256,12 +257,12 @@ def disk_full() -> str:
 
 def refuse_without_links() -> None:
     """Stop where src/thalweg/ does not lead to our folders: git wrote text files, or this is an unpacked sdist."""
-    if all((SOURCE / "thalweg" / name).is_dir() for name in ("conf", "data", "models", "optim", "runner")):
-        return
-    sys.path.insert(0, str(SOURCE))
-    from thalweg.__main__ import NO_LINKS
+    missing = [name for name in FOLDERS if not (SOURCE / "thalweg" / name).is_dir()]
+    if missing:
+        sys.path.insert(0, str(SOURCE))
+        from thalweg.__main__ import no_link
 
-    raise Stop(NO_LINKS)
+        raise Stop(no_link(missing[0]))
 
 
 def check(need: str) -> None:

@@ -26,6 +26,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.project.imports import homes, spec_in
 from thalweg.runner.project.project import FILE, TRUSTED, Project, Role, check_name, here
 
 CLASSES: dict[Role, type] = {"model": nn.Module, "dataset": Dataset}
@@ -111,7 +112,12 @@ def _imported(key: str, name: str, project: Project | None) -> ModuleType:
         folder = project.folder if project else Path.cwd()
         raise ConfigError(f"{key} names the package {name}, which is not there", f"expected {name}.py in {folder}")
     with users_error(f"{name} cannot be imported"):
-        return import_module(name)
+        module = import_module(name)
+    ours = spec_in(project.folder, name) if project and name in project.code else None
+    if ours and module.__spec__ and homes(module.__spec__) != homes(ours):  # another is fingerprinted
+        seen = f"which Python has from {homes(module.__spec__)[0]} already; expected {_shown(homes(ours)[0])}"
+        raise ConfigError(f"{key} names {name}, {seen}", "rename one of them")
+    return module
 
 
 def _is_submodule(package: ModuleType, name: str) -> bool:

@@ -22,7 +22,7 @@ KEYS = ("config", "code", "store", "study")
 
 Role = Literal["model", "dataset", "loss", "metric"]
 TRUSTED: dict[Role, tuple[str, ...]] = {
-    "model": ("torch.nn", "torchvision.models", "thalweg.models"),
+    "model": ("torch.nn", "torchvision.models"),
     "dataset": ("torchvision.datasets",),
     "loss": ("torch.nn.functional",),
     "metric": ("torch.nn.functional",),
@@ -69,8 +69,6 @@ def check_name(key: str, role: Role, path: str, project: Project | None) -> None
         hint = None
     elif close := difflib.get_close_matches(root, declared, n=1):
         hint = f"did you mean {close[0]}{path.removeprefix(root)}?"
-    elif f"thalweg.{root}" in TRUSTED[role]:  # as it was called before it had a name of its own
-        hint = f"thalweg's own is thalweg.{path}; {hint}"
     known = ", ".join((*declared, *TRUSTED[role]))
     raise ConfigError(f"{key} is {path}; expected a {role} from {known}, or a package that {FILE} declares", hint)
 

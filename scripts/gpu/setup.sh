@@ -1,8 +1,8 @@
 # Sourced by first.sh and second.sh in the clone's root: makes the clone and the packages of .whl/ importable, for child
 # processes too. Sets `python` ($PYTHON, else python3). Knows nothing of what is run, and needs no network.
 python=${PYTHON:-python3}
-[ -d src/thalweg ] || {
-    echo "src/thalweg is not here; run this in the clone's root" >&2
+[ -d src/thalweg/runner ] || {
+    echo "src/thalweg/runner is not here; run this in the root of a clone that has symbolic links" >&2
     exit 2
 }
 

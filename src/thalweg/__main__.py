@@ -15,17 +15,22 @@ def main() -> int:
     try:
         from thalweg.runner.cli import main as command_line
     except ModuleNotFoundError as error:
-        if error.name != "thalweg.runner":
+        if error.name not in {f"thalweg.{name}" for name in FOLDERS}:
             raise
-        print(f"thalweg: {NO_LINKS}", file=sys.stderr)  # noqa: T201
+        print(f"thalweg: {no_link(error.name.partition('.')[2])}", file=sys.stderr)  # noqa: T201
         return 2
     return command_line()
 
 
-NO_LINKS = (
-    "src/thalweg/runner is not a link to ../../runner: this checkout has no symbolic links; "
-    "git config core.symlinks true, then git checkout -- src; or pip install . without -e"
-)
+FOLDERS = ("conf", "data", "models", "optim", "runner")
+
+
+def no_link(name: str) -> str:
+    """What is wrong where src/thalweg/ does not lead to one of our folders, and what to do."""
+    return (
+        f"src/thalweg/{name} is not a link to ../../{name}: git wrote no symbolic links here, or an archive held none; "
+        "in a clone: git config core.symlinks true, then: git checkout -- src; elsewhere: pip install ."
+    )
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
@@ -37,4 +42,6 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        del sys.path[0]  # the current folder, in which only what a project declares may be found
     sys.exit(main())

@@ -3,6 +3,7 @@
 import fcntl
 import importlib.util
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -141,19 +142,23 @@ def test_a_checkout_without_links_is_refused_and_what_is_said_mends_it(clone):
         assert refused.returncode == 2
         assert len(refused.err.splitlines()) == 1
         assert clone.installs() == []
-    first, second = (part.split(",")[0] for part in refused.err.split("; ")[1].split("then "))
-    for said in (first, second):
-        subprocess.run([*git, *said.split()[1:]], check=True, capture_output=True)
+    for said in re.findall(r"git ((?:config|checkout)[^,;]*)", refused.err):
+        subprocess.run([*git, *said.split()], check=True, capture_output=True)
     assert clone.call("ls").returncode == 7
 
 
-def test_the_command_says_the_same_where_it_was_installed_from_such_a_checkout(clone):
-    (clone.root / "src/thalweg/runner").unlink()
-    (clone.root / "src/thalweg/runner").write_text("../../runner")
+@pytest.mark.parametrize("name", ["runner", "data"])
+def test_the_command_says_the_same_where_it_was_installed_from_such_a_checkout(tmp_path, name):
+    shutil.copytree(ROOT / "src", tmp_path / "src", symlinks=True)
+    for folder in FOLDERS:
+        if folder != name:
+            (tmp_path / folder).symlink_to(ROOT / folder)
+    (tmp_path / "src/thalweg" / name).unlink()
+    (tmp_path / "src/thalweg" / name).write_text(f"../../{name}")
     command = [sys.executable, "-P", "-m", "thalweg", "ls"]
-    done = subprocess.run(command, env={"PYTHONPATH": str(clone.root / "src")}, capture_output=True, text=True)
+    done = subprocess.run(command, env={"PYTHONPATH": str(tmp_path / "src")}, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.startswith("thalweg: src/thalweg/runner is not a link to ../../runner")
+    assert done.stderr.startswith(f"thalweg: src/thalweg/{name} is not a link to ../../{name}")
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -164,7 +164,7 @@ def test_no_refusal_called_anything():
     ("role", "path"),
     [("model", "torch.nn.Linear"), ("model", "torch.nn.modules.linear.Linear"),
      ("model", "torchvision.models.resnet18"),
-     ("model", "torchvision.models.VisionTransformer"), ("model", "thalweg.models.mlp.MLP"), ("model", "usernets.Net"),
+     ("model", "torchvision.models.VisionTransformer"), ("model", "usernets.Net"),
      ("model", "usernets.make"), ("model", "usernets.anonymous"), ("dataset", "usernets.Pairs"),
      ("dataset", "usernets.rows"), ("dataset", "torchvision.datasets.FakeData"), ("loss", "usernets.number"),
      ("loss", "torch.nn.functional.cross_entropy"), ("metric", "usernets.number")],

@@ -1,5 +1,6 @@
 """A user's own packages, whatever their names, beside ours: in the folder, on PYTHONPATH, installed; in workers too."""
 
+import importlib
 import os
 import shutil
 import sqlite3
@@ -10,6 +11,9 @@ import venv
 from pathlib import Path
 
 import pytest
+
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.engine.user import resolved
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = ("conf", "data", "models", "optim", "runner")
@@ -50,7 +54,7 @@ def write(folder, files):
 def sweep(folder, python, *path):
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("THALWEG", "WANDB", "PYTHON"))}
     environment["PYTHONPATH"] = os.pathsep.join(map(str, path))
-    command = [python, "-m", "thalweg", *WORDS]  # without -P: the folder itself is on the path, first of all
+    command = [python, "-m", "thalweg", *WORDS]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     connection = sqlite3.connect(folder / "results/thalweg.sqlite")
@@ -89,15 +93,69 @@ def test_and_installed_beside_ours(from_the_folder, tmp_path):
     assert sweep(tmp_path / "project", str(tmp_path / "env/bin/python")) == from_the_folder
 
 
-def test_a_declared_folder_without_init_is_a_package_where_there_is_no_other(tmp_path):
-    write(tmp_path, {"parts/one.py": "", "thalweg.yaml": "code: [parts, other]"})
-    write(tmp_path / "site", {"other/__init__.py": "", "other/two.py": ""})
-    (tmp_path / "other").mkdir()
-    code = "from thalweg.runner.project.project import here; here(); import parts.one, other.two; print(other.__file__)"
+HOOK = """
+import importlib.util, sys
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        return importlib.util.spec_from_file_location("mine", {file!r}) if name == "mine" else None
+sys.meta_path.append(Finder)
+"""
+"""As `pip install -e` of a flat layout: a finder behind the others, and nothing on sys.path."""
+
+
+@pytest.mark.parametrize(
+    ("project", "site", "found"),
+    [
+        (("mine/__init__.py",), ("mine/__init__.py",), "project/mine"),
+        (("mine.py",), ("mine/__init__.py",), "project/mine.py"),
+        (("mine/deep/net.py",), ("mine/__init__.py",), "project/mine"),
+        (("mine/net.py",), ("mine/net.csv",), "project/mine"),
+        (("mine/net.py",), (), "project/mine"),
+        (("mine/table.csv",), ("mine/__init__.py",), "site/mine"),
+        (("mine/table.csv",), ("mine.py",), "site/mine.py"),
+        (("mine/table.csv",), ("hook/other.py", "sitecustomize.py"), "site/hook/other.py"),
+        ((), ("mine/__init__.py",), "site/mine"),
+    ],
+)
+def test_python_in_the_project_comes_first_and_a_folder_without_any_hides_nothing(tmp_path, project, site, found):
+    write(tmp_path / "project", {"thalweg.yaml": "code: [mine]", **dict.fromkeys(project, "")})
+    write(tmp_path / "site", dict.fromkeys(site, HOOK.format(file=str(tmp_path / "site/hook/other.py"))))
+    code = (
+        "import os; from thalweg.runner.project.project import here; here(); import mine;"
+        "home = mine.__file__ or mine.__path__[0]; print(home.removesuffix(os.sep + '__init__.py'))"
+    )
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{ROOT / 'src'}"}
     command = [sys.executable, "-P", "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == str(tmp_path / "site/other/__init__.py"), done.stderr
+    done = subprocess.run(
+        command, cwd=tmp_path / "project", env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == str(tmp_path / found), done.stderr
+
+
+def test_code_that_python_has_from_elsewhere_already_is_refused(tmp_path, monkeypatch):
+    """Its weights would be recorded beside the fingerprint of a file that never ran."""
+    write(tmp_path / "site", {"taken_before/__init__.py": "", "taken_before/nets.py": ""})
+    write(tmp_path / "project", {"taken_before/nets.py": "", "thalweg.yaml": "code: [taken_before]"})
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    importlib.import_module("taken_before")
+    monkeypatch.chdir(tmp_path / "project")
+    with pytest.raises(
+        ConfigError, match=r"Python has from .*site/taken_before/__init__.py already; expected taken_before"
+    ):
+        resolved("model._target_", "model", "taken_before.nets.Net")
+
+
+def test_the_current_folder_is_never_on_the_path(tmp_path):
+    """`python -m` puts it there, and code that nobody declared, and nobody fingerprints, could be imported from it."""
+    write(tmp_path, {**CODE, **PROJECT, "thalweg.yaml": "config: conf\ncode: [models, data, runner, optim]\n"})
+    words = [*WORDS, "--store", "s.sqlite"]  # models.mlp imports conf.sizes, which is not declared
+    for flags in ((), ("-P",)):
+        command = [sys.executable, *flags, "-m", "thalweg", *words]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 3
+        assert "No module named 'conf'" in done.stderr
 
 
 def test_our_package_is_never_there_under_two_names():
