@@ -150,12 +150,11 @@ def test_the_current_folder_is_never_on_the_path(tmp_path):
     """`python -m` puts it there, and code that nobody declared, and nobody fingerprints, could be imported from it."""
     write(tmp_path, {**CODE, **PROJECT, "thalweg.yaml": "config: conf\ncode: [models, data, runner, optim]\n"})
     words = [*WORDS, "--store", "s.sqlite"]  # models.mlp imports conf.sizes, which is not declared
-    for flags in ((), ("-P",)):
-        command = [sys.executable, *flags, "-m", "thalweg", *words]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 3
-        assert "No module named 'conf'" in done.stderr
+    command = [sys.executable, "-m", "thalweg", *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 3
+    assert "No module named 'conf'" in done.stderr
 
 
 def test_our_package_is_never_there_under_two_names():
