@@ -1,6 +1,7 @@
 """Makes the store agree with a plan: cohorts are cut, given to worker processes, and committed when they come back.
 
 schedule        decides, and does nothing: told what happened, it answers with orders
+orders          what it orders
 driver          carries the orders out: asks the store, commits
 crew            the slots: how many workers, on which devices
 pool            the worker processes, as the driver sees them

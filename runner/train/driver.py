@@ -22,20 +22,8 @@ from thalweg.runner.study.settings import Settings
 from thalweg.runner.train.checkpoints import Shelf, facts_of, folder_of, tidy
 from thalweg.runner.train.crew import DOCTOR, Crew
 from thalweg.runner.train.messages import Event, Hello, Progress, Slot, Task, Train, Trained
-from thalweg.runner.train.schedule import (
-    Commit,
-    Discard,
-    Give,
-    Narrow,
-    Order,
-    Replace,
-    Say,
-    Schedule,
-    Settle,
-    Settled,
-    Tally,
-    Terms,
-)
+from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Say, Settle, Settled
+from thalweg.runner.train.schedule import Schedule, Tally, Terms
 
 
 class Listener(Protocol):

@@ -46,82 +46,12 @@ from thalweg.runner.train.messages import (
     Train,
     Trained,
 )
+from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Say, Settle, Settled
 
 PROBED_TRIALS = 32
 ATTEMPTS = 2
 FAILED_ALIKE = 2
 """Cohorts of a group that fail with one message, and nothing else trained, before the rest of it is left alone."""
-
-
-@dataclass(frozen=True)
-class Give:
-    """Start a task on a slot."""
-
-    slot: Slot
-    task: Task
-
-
-@dataclass(frozen=True)
-class Settle:
-    """Keep how a group is trained, unless that was decided before; `settled` is to be told what is in force.
-
-    keep: whether to write it down; a trial alone decides nothing for a grid to come.
-    """
-
-    slot: Slot
-    group_id: str
-    choice: Choice
-    keep: bool
-
-
-@dataclass(frozen=True)
-class Commit:
-    """Write what was observed of the cohort that a slot was given last; `committed` is to be told when it is."""
-
-    slot: Slot
-    task: Train
-    observations: tuple[Observations, ...]
-    peak_bytes: int | None = None
-
-
-@dataclass(frozen=True)
-class Discard:
-    """Remove what a cohort left on the way: it will not be trained as it was."""
-
-    task: Train
-
-
-@dataclass(frozen=True)
-class Narrow:
-    """Remember that no cohort of a group should be wider than this."""
-
-    group_id: str
-    width: int
-
-
-@dataclass(frozen=True)
-class Replace:
-    """Open another slot in place of one that was lost."""
-
-    slot: Slot
-
-
-@dataclass(frozen=True)
-class Say:
-    """Tell the user."""
-
-    text: str
-
-
-Order = Give | Settle | Commit | Discard | Narrow | Replace | Say
-
-
-@dataclass(frozen=True)
-class Settled:
-    """How a group is trained, and its cohorts that were killed and go on from a checkpoint."""
-
-    choice: Choice
-    begun: tuple[tuple[Trial, ...], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,19 +17,8 @@ from thalweg.runner.facts.observation import Observations, Outcome
 from thalweg.runner.planning.plan import Group
 from thalweg.runner.study.trial import Trial
 from thalweg.runner.train.messages import Ask, Chosen, Lost, Note, OutOfMemory, Progress, Ready, Task, Train, Trained
-from thalweg.runner.train.schedule import (
-    Commit,
-    Discard,
-    Give,
-    Narrow,
-    Order,
-    Replace,
-    Say,
-    Schedule,
-    Settle,
-    Settled,
-    Terms,
-)
+from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Say, Settle, Settled
+from thalweg.runner.train.schedule import Schedule, Terms
 
 TERMS = Terms(executor="auto", workers=2, evaluations=2)
 VMAP = Choice("vmap", "shared", 64, "told so")

@@ -1,0 +1,81 @@
+"""What a schedule orders, and how a group is settled. Plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from thalweg.runner.facts.choice import Choice
+from thalweg.runner.facts.observation import Observations
+from thalweg.runner.study.trial import Trial
+from thalweg.runner.train.messages import Slot, Task, Train
+
+
+@dataclass(frozen=True)
+class Give:
+    """Start a task on a slot."""
+
+    slot: Slot
+    task: Task
+
+
+@dataclass(frozen=True)
+class Settle:
+    """Keep how a group is trained, unless that was decided before; `settled` is to be told what is in force.
+
+    keep: whether to write it down; a trial alone decides nothing for a grid to come.
+    """
+
+    slot: Slot
+    group_id: str
+    choice: Choice
+    keep: bool
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Write what was observed of the cohort that a slot was given last; `committed` is to be told when it is."""
+
+    slot: Slot
+    task: Train
+    observations: tuple[Observations, ...]
+    peak_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Discard:
+    """Remove what a cohort left on the way: it will not be trained as it was."""
+
+    task: Train
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """Remember that no cohort of a group should be wider than this."""
+
+    group_id: str
+    width: int
+
+
+@dataclass(frozen=True)
+class Replace:
+    """Open another slot in place of one that was lost."""
+
+    slot: Slot
+
+
+@dataclass(frozen=True)
+class Say:
+    """Tell the user."""
+
+    text: str
+
+
+Order = Give | Settle | Commit | Discard | Narrow | Replace | Say
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How a group is trained, and its cohorts that were killed and go on from a checkpoint."""
+
+    choice: Choice
+    begun: tuple[tuple[Trial, ...], ...] = ()
