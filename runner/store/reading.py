@@ -15,6 +15,7 @@ from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.observation import Outcome, Series
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.store.records import (
+    LEFT,
     BlockRecord,
     CohortRecord,
     Membership,
@@ -34,9 +35,9 @@ def statuses(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, TrialStatu
     """Trial id -> status, for those of `ids` that the store knows."""
     found = db.execute(
         "SELECT t.id, t.outcome, (SELECT group_concat(name, char(10)) FROM metrics WHERE trial = t.seq),"
-        " t.seq IN (SELECT trial FROM cohort_trials WHERE outcome = 'left')"
+        " t.seq IN (SELECT trial FROM cohort_trials WHERE outcome = ?)"
         " FROM json_each(?) j JOIN trials t ON t.id = j.value",
-        (json.dumps(list(ids)),),
+        (LEFT, json.dumps(list(ids))),
     ).fetchall()
     each = {
         (outcome, names, left): TrialStatus(

@@ -11,6 +11,9 @@ from thalweg.runner.facts.choice import Layout
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.study.study import Analysis, Axis, Expectation
 
+LEFT = "left"
+"""What a cohort keeps of a trial that was done before and ended otherwise now: it was left as it was."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CohortRecord:

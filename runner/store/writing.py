@@ -10,11 +10,8 @@ from typing import Any
 
 from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.observation import Observations, Outcome
-from thalweg.runner.store.records import CohortRecord
+from thalweg.runner.store.records import LEFT, CohortRecord
 from thalweg.runner.study.study import Member, Study
-
-LEFT = "left"
-"""What is kept of a cohort's trial that was done before and ended otherwise now: it was left as it was."""
 
 Made = tuple[int, str, str]
 """What trained a trial and when: cohort, version of thalweg, time."""
