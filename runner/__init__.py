@@ -1,6 +1,8 @@
 """From a study's words to its answer, in rooms. None imports one that stands above it, nor its neighbours on a floor.
 
-    cli         verbs: words into calls, and what comes back into lines
+    cli         verbs: words into calls of the page, and what comes back into lines
+
+    page        the whole idea: declare, plan, sweep, read. Open this one first
 
     report      results as one HTML page
     terminal    results as text

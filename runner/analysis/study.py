@@ -13,18 +13,18 @@ from thalweg.runner.analysis.coupling_slope import coupling
 from thalweg.runner.analysis.lr_sensitivity import sensitivity
 from thalweg.runner.analysis.results import Floats, Results, Scale
 from thalweg.runner.analysis.warmup_need import warmup
-from thalweg.runner.cells.cells import Cell, Declared, Panel, chance_loss, lookup, panels
+from thalweg.runner.cells.cells import Cell, Panel, chance_loss, lookup, panels
 from thalweg.runner.facts.observation import Outcome, Series
 from thalweg.runner.facts.row import Row
 from thalweg.runner.show.numbers import is_number, labels
-from thalweg.runner.study.study import Analysis
+from thalweg.runner.study.study import Analysis, Study
 
 GetSeries = Callable[[str], Mapping[str, Series]]
 """Trial id -> its series by name."""
 BATCH_LOSS = "train/batch_loss"
 
 
-def findings(rows: Iterable[Row], study: Declared, series: GetSeries | None = None) -> list[Answer]:
+def findings(rows: Iterable[Row], study: Study, series: GetSeries | None = None) -> list[Answer]:
     """Return an answer for each question of the study and each panel that it can be asked of, in the study's order.
 
     `series` is asked for the losses of training where a question is about spikes or the loss at initialisation.
@@ -39,7 +39,7 @@ def findings(rows: Iterable[Row], study: Declared, series: GetSeries | None = No
     return found
 
 
-def of_panel(panel: Panel, asked: Analysis, study: Declared, series: GetSeries | None = None) -> Answer | None:
+def of_panel(panel: Panel, asked: Analysis, study: Study, series: GetSeries | None = None) -> Answer | None:
     """The answer to one question about one panel; None if none of its trials has what is asked about."""
     trials = [row for row in _ended(panel) if all(is_number(lookup(row.config, key)) for key in asked.keys.values())]
     if not trials:
@@ -64,7 +64,7 @@ def _turns(row: Row, asked: Analysis) -> bool:
     return wd >= 1 if decay == "independent" else lr * wd >= 1
 
 
-def _sensitivity(asked: Analysis, cut: Sequence[Panel], study: Declared, series: GetSeries | None) -> Answer:
+def _sensitivity(asked: Analysis, cut: Sequence[Panel], study: Study, series: GetSeries | None) -> Answer:
     placed = [(row, _curve(panel, cell, asked)) for panel in cut for cell in panel.cells for row in _counted(cell)]
     trials = [row for row, _ in placed]
     start: dict[tuple[str, object], float] = {}  # trials of one block and seed begin with the same weights
@@ -96,7 +96,7 @@ def _measured(row: Row, metric: str) -> bool:
     return row.outcome is Outcome.FINISHED and metric in row.metrics
 
 
-def _results(trials: Sequence[Row], asked: Analysis, study: Declared) -> Results:
+def _results(trials: Sequence[Row], asked: Analysis, study: Study) -> Results:
     columns = {role: np.array([float(lookup(row.config, key)) for row in trials]) for role, key in asked.keys.items()}
     replicates = [_replicate(row, study.replicate) for row in trials]
     number = {value: at for at, value in enumerate(sorted(set(replicates), key=repr))}

@@ -29,6 +29,9 @@ class ThalwegError(Exception):
         self.message = message
         self.hint = hint
 
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
 
 class ConfigError(ThalwegError):
     """A key, value, group, range or study that cannot mean anything. Raised before anything starts."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import fmean, stdev
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from thalweg.data.schema import DATASETS
 from thalweg.runner.base.canonical import Scalar
@@ -19,7 +19,7 @@ from thalweg.runner.cells.student import t95
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.facts.row import Row
 from thalweg.runner.show.numbers import is_number, labels
-from thalweg.runner.study.study import Analysis, Axis, Expectation
+from thalweg.runner.study.study import Block, Expectation, Study
 
 DEAD_LOSS = 4.0
 """A final loss of this many times ln(classes) or more is finite but not healthy: the cell is not used."""
@@ -27,44 +27,6 @@ UNTRAINED_LOSS = 0.98
 """A final loss of this many times ln(classes) or more is that of a guess."""
 NEIGHBOURHOOD = 0.3
 """Cells this close to the best in log loss lend their seeds' variance to the estimate of the noise."""
-
-
-class DeclaredBlock(Protocol):
-    """What is read of a block; thalweg.runner.study.study.Block and the store's BlockRecord both fit."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def axes(self) -> tuple[Axis, ...]: ...
-    @property
-    def group_axes(self) -> tuple[Axis, ...]: ...
-    @property
-    def derive(self) -> Mapping[str, str]: ...
-    @property
-    def expect(self) -> Expectation | None: ...
-
-
-class Declared(Protocol):
-    """What is read of a study; thalweg.runner.study.study.Study and the store's StudyRecord both fit."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def metric(self) -> str: ...
-    @property
-    def direction(self) -> Literal["min", "max"]: ...
-    @property
-    def replicate(self) -> str | None: ...
-    @property
-    def analysis(self) -> Analysis | None: ...
-    @property
-    def analyses(self) -> tuple[Analysis, ...]: ...
-    @property
-    def hypothesis(self) -> str: ...
-    @property
-    def refinements(self) -> int: ...
-    @property
-    def blocks(self) -> Sequence[DeclaredBlock]: ...
 
 
 @dataclass(frozen=True)
@@ -206,7 +168,7 @@ def chance_loss(config: Mapping[str, Any], metric: str) -> float | None:
     return math.log(classes) if classes and metric.endswith("loss") else None
 
 
-def fold(rows: Iterable[Row], study: Declared) -> list[Cell]:
+def fold(rows: Iterable[Row], study: Study) -> list[Cell]:
     """Fold rows over the replicate axis, in order of first appearance. Members outside the study are left out.
 
     Rows of one cell differ in nothing but their replicate: a key that only a command line changed, and that is no
@@ -219,7 +181,7 @@ def fold(rows: Iterable[Row], study: Declared) -> list[Cell]:
     return [cell for members in by_block.values() for cell in _fold_block(members, study)]
 
 
-def panels(rows: Iterable[Row], study: Declared) -> list[Panel]:
+def panels(rows: Iterable[Row], study: Study) -> list[Panel]:
     """Cut a study into panels: blocks in order, and within a block one for each combination of further axes."""
     by_block: dict[str, list[Cell]] = {}
     for cell in fold(rows, study):
@@ -229,7 +191,7 @@ def panels(rows: Iterable[Row], study: Declared) -> list[Panel]:
     return [panel for name in order for panel in _block_panels(by_block[name], declared.get(name), study)]
 
 
-def axis_keys(cells: Sequence[Cell], block: DeclaredBlock | None) -> list[str]:
+def axis_keys(cells: Sequence[Cell], block: Block | None) -> list[str]:
     """Return the axes that vary over `cells`, in declared order; derived keys are not axes."""
     derived = set(block.derive) if block else set()
     keys = dict.fromkeys(key for cell in cells for key in cell.axes if key not in derived)
@@ -276,7 +238,7 @@ def near_optimal(cells: Iterable[Cell]) -> NearOptimal | None:
     return NearOptimal(near, margin, len(pool), len(ranked), freedom)
 
 
-def _fold_block(rows: Sequence[Row], study: Declared) -> list[Cell]:
+def _fold_block(rows: Sequence[Row], study: Study) -> list[Cell]:
     keys = list(dict.fromkeys(key for row in rows for key in row.axes if key != study.replicate))
     together = _by_point(rows, keys)
     hidden = {key for members in together.values() for key in _telling_apart(members, study.replicate)}
@@ -324,7 +286,7 @@ def _numeric(cells: Sequence[Cell], key: str) -> bool:
     return all(is_number(cell.axes.get(key)) for cell in cells)
 
 
-def _block_panels(cells: Sequence[Cell], block: DeclaredBlock | None, study: Declared) -> list[Panel]:
+def _block_panels(cells: Sequence[Cell], block: Block | None, study: Study) -> list[Panel]:
     keys = axis_keys(cells, block)
     numeric = [key for key in keys if _numeric(cells, key)]
     if study.analysis and study.analysis.lr in numeric:

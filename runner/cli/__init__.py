@@ -11,7 +11,6 @@ verbs_analyze   analyze
 verbs_report    report
 verbs_about     config, sync, doctor, init
 export          the store's records as the tracker's
-report          the store's records as a report's
 """
 
 from thalweg.runner.cli.app import main

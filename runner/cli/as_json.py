@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, near_optimal, panels
 from thalweg.runner.facts.observation import Series
+from thalweg.runner.facts.record import StudySummary, TrialRecord
 from thalweg.runner.facts.row import Row
 from thalweg.runner.planning.plan import Plan
-from thalweg.runner.store import StudyRecord, StudySummary, TrialRecord
+from thalweg.runner.study.study import Study
 
 if TYPE_CHECKING:
     from thalweg.runner.analysis import Answer, Coupling, Finding, Place, RowFit
@@ -76,7 +77,7 @@ def series(named: Mapping[str, Series]) -> dict[str, Any]:
     return {name: {"steps": one.steps.tolist(), "values": one.values.tolist()} for name, one in named.items()}
 
 
-def study(rows: Sequence[Row], record: StudyRecord, answers: Sequence[Answer]) -> dict[str, Any]:
+def study(rows: Sequence[Row], record: Study, answers: Sequence[Answer]) -> dict[str, Any]:
     """A study's answer: its panels, each with its best cell and its rows' bests; and every finding."""
     slopes = {each.panel: each for each in answers if each.kind == "coupling"}
     content = {"study": record.name, "question": record.question, "metric": record.metric}
@@ -151,7 +152,7 @@ def _finding(found: Finding) -> dict[str, Any]:
     return {**asdict(found), "side": found.side or None}
 
 
-def best(record: StudyRecord, cut: Sequence[Panel]) -> dict[str, Any]:
+def best(record: Study, cut: Sequence[Panel]) -> dict[str, Any]:
     """The near-optimal set overall and of each block; test metrics of the overall best alone."""
     overall = near_optimal(cell for panel in cut for cell in panel.cells)
     blocks = []
@@ -190,7 +191,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
     }
 
 
-def recommendations(found: Sequence[Recommendation], rows: Sequence[Row], record: StudyRecord) -> dict[str, Any]:
+def recommendations(found: Sequence[Recommendation], rows: Sequence[Row], record: Study) -> dict[str, Any]:
     """What to take from a study, dataset by dataset; test metrics of the chosen cells alone."""
     inside = [member for member in rows if not member.outside]
     return {
@@ -212,7 +213,7 @@ def _recommendation(found: Recommendation) -> dict[str, Any]:
         "bounds": [asdict(bound) for bound in found.bounds],
         "others": [_choice(each) for each in found.choices[1:]],
         "rivals": found.rivals,
-        "moves": [move(each) for each in found.moves],
+        "moves": [each.document for each in found.moves],
     }
 
 
@@ -221,7 +222,7 @@ def _choice(each: Choice) -> dict[str, Any]:
     return {"panel": each.panel.name, "behind": each.behind, "spans": spans, **_near(each.near)}
 
 
-def proposal(moves: Sequence[Move], record: StudyRecord, seconds_a_trial: float | None) -> dict[str, Any]:
+def proposal(moves: Sequence[Move], record: Study, seconds_a_trial: float | None) -> dict[str, Any]:
     """What refine would add; `seconds` is of one core."""
     trials = sum(len(each.members) for each in moves)
     return {
@@ -229,14 +230,8 @@ def proposal(moves: Sequence[Move], record: StudyRecord, seconds_a_trial: float 
         "refinements": record.refinements,
         "trials": trials,
         "seconds": None if seconds_a_trial is None else trials * seconds_a_trial,
-        "moves": [{**move(each), "points": _points(each)} for each in moves],
+        "moves": [{**each.document, "points": _points(each)} for each in moves],
     }
-
-
-def move(each: Move) -> dict[str, Any]:
-    """One move, without its trials."""
-    keys = ("kind", "panel", "key", "what", "why", "effect")
-    return {**{key: getattr(each, key) for key in keys}, "trials": len(each.members)}
 
 
 def _points(each: Move) -> list[dict[str, Any]]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from thalweg.runner.facts.observation import Outcome
 
 if TYPE_CHECKING:
-    from thalweg.runner.store import Membership, Store, TrialRecord
+    from thalweg.runner.facts.record import Membership, TrialRecord
+    from thalweg.runner.store import Store
     from thalweg.runner.study.settings import TrackerSettings
     from thalweg.runner.tracker import ExportResult, ExportTrial
 

@@ -80,7 +80,7 @@ def analyze(
 
 
 def _of_study(name: str, store: str | None) -> Sequence[Answer]:
-    from thalweg.runner.analysis.study import findings
+    from thalweg.runner import page
 
     opened = given.open_to_read(store)
     if opened is None:
@@ -89,7 +89,7 @@ def _of_study(name: str, store: str | None) -> Sequence[Answer]:
         record = opened.study(given.plain_name(name))
         if not record.analyses:
             raise UsageError(f"the study {record.name!r} asks no question", "add analysis: {coupling: …} to its file")
-        return findings(opened.study_rows(record.name), record, opened.series)
+        return page.findings(opened, record.name)
     finally:
         opened.close()
 

@@ -17,7 +17,8 @@ from thalweg.runner.base.errors import UsageError
 from thalweg.runner.cli import as_json, verbs_train
 from thalweg.runner.cli import words as given
 from thalweg.runner.cli.output import emit_json, out, say
-from thalweg.runner.store import Store, StudyRecord
+from thalweg.runner.store import Store
+from thalweg.runner.study.study import Study
 from thalweg.runner.terminal.text import clean
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class _Asked:
 class _Proposal:
     """What would be added to a study as it is stored."""
 
-    record: StudyRecord
+    record: Study
     rows: Sequence[Row]
     moves: Sequence[Move]
     seconds: float | None
@@ -132,7 +133,7 @@ class _Proposal:
         return any(move.kind != "finish" for move in self.moves)
 
 
-def _propose(opened: Store, record: StudyRecord, asked: _Asked) -> _Proposal:
+def _propose(opened: Store, record: Study, asked: _Asked) -> _Proposal:
     from thalweg.runner import decide
     from thalweg.runner.cells.cells import panels
 
@@ -182,32 +183,14 @@ def _train(
     json: bool,
 ) -> int:
     """Declare what was shown and train it, whole or not at all: a killed refinement is finished by the next."""
-    from thalweg.runner.planning.plan import make_plan
-    from thalweg.runner.study.study import Study
+    from thalweg.runner import page
 
     with verbs_train.crew_of(settings) as crew, verbs_train.open_to_write(path) as opened:
         record = opened.study(proposal.record.name)
         now = _propose(opened, record, asked)
         if _ids(now.moves) != _ids(proposal.moves):
             raise UsageError(f"{record.name} changed while the plan was shown", "look again: thalweg refine")
-        members = [member for move in now.moves for member in move.members]
-        if now.adds:
-            opened.refine(record.name, members, [as_json.move(move) for move in now.moves])
-        study = Study(
-            name=record.name,
-            question=record.question,
-            metric=record.metric,
-            direction=record.direction,
-            replicate=record.replicate,
-            vars=record.vars,
-            blocks=(),
-            analyses=record.analyses,
-            overridden=True,
-            hypothesis=record.hypothesis,
-            refinements=record.refinements,
-        )
-        statuses = opened.statuses([member.trial.id for member in members])
-        made = make_plan(study, members, statuses, now.rows)
+        made = page.refine(record, now.moves, opened)
         result = verbs_train.train_missing(made, opened, settings, crew)
         if not json:
             verbs_train.show_answer(opened, record.name)
@@ -273,12 +256,12 @@ def _next(name: str, found: Sequence[Recommendation]) -> str:
     return shlex.join(["thalweg", "refine", name, *panels])
 
 
-def _deciding(record: StudyRecord) -> StudyRecord:
+def _deciding(record: Study) -> Study:
     """The study judged by validation, whatever its question is about."""
     from thalweg.runner.decide import on_validation
 
     return replace(record, metric=on_validation(record.metric))
 
 
-def _title(record: StudyRecord) -> None:
+def _title(record: Study) -> None:
     out().print(Text(clean(f"{record.name}: {record.question}".rstrip(": ")), "bold"))

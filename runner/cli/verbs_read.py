@@ -17,7 +17,9 @@ from thalweg.runner.show.numbers import count
 from thalweg.runner.terminal.text import clean, clean_lines
 
 if TYPE_CHECKING:
-    from thalweg.runner.store import Store, StudyRecord, StudySummary, TrialRecord
+    from thalweg.runner.facts.record import StudySummary, TrialRecord
+    from thalweg.runner.store import Store
+    from thalweg.runner.study.study import Study
 
 
 def register(app: typer.Typer) -> None:
@@ -100,7 +102,7 @@ def _nothing(json: bool, content: dict[str, Any]) -> None:
         emit_json(content)
 
 
-def _title(record: StudyRecord) -> None:
+def _title(record: Study) -> None:
     out().print(Text(clean(f"{record.name}: {record.question}".rstrip(": ")), "bold"))
 
 
@@ -115,7 +117,7 @@ def _list_studies(studies: Sequence[StudySummary], json: bool) -> None:
         say("no studies yet; begin with: thalweg sweep smoke")
 
 
-def _list_cells(opened: Store, record: StudyRecord, json: bool) -> None:
+def _list_cells(opened: Store, record: Study, json: bool) -> None:
     rows = opened.study_rows(record.name)
     if json:
         content = {"study": record.name, "metric": record.metric, "direction": record.direction}
@@ -171,16 +173,16 @@ def _show_trial(opened: Store, trial: TrialRecord, json: bool) -> None:
         show_series(screen, series)
 
 
-def _show_study(opened: Store, record: StudyRecord | None, json: bool, *, maps: bool, each_row: bool) -> None:
+def _show_study(opened: Store, record: Study | None, json: bool, *, maps: bool, each_row: bool) -> None:
     if record is None:
         _nothing(json, {"study": None, "panels": []})
         say("no studies yet; begin with: thalweg sweep smoke")
         return
     rows = opened.study_rows(record.name)
     if json:
-        from thalweg.runner.analysis.study import findings
+        from thalweg.runner import page
 
-        emit_json(as_json.study(rows, record, findings(rows, record, opened.series)))
+        emit_json(as_json.study(rows, record, page.findings(opened, record.name)))
         return
     from thalweg.runner.terminal.answer import show_answer
 

@@ -30,7 +30,7 @@ def report(
 
     The answer, maps, loss curves, trials and how to reproduce them. It needs no network and opens in any browser.
     """
-    from thalweg.runner.cli.report import shown, write_report
+    from thalweg.runner import page
 
     with Store.open(given.store_path(store)) as opened:
         for warning in opened.warnings:
@@ -38,8 +38,8 @@ def report(
         record = given.study_of(opened, study)
         if record is None:
             raise UsageError("the store has no study yet", "begin with: thalweg sweep smoke")
-        path = write_report(opened, record.name, Path(out).expanduser() if out else None)
-    print(shown(path))  # noqa: T201
+        path = page.report(opened, record.name, Path(out).expanduser() if out else None)
+    print(given.shown(path))  # noqa: T201
     if open_:
         import webbrowser
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,13 +23,12 @@ from thalweg.runner.terminal.text import clean
 if TYPE_CHECKING:
     from thalweg.runner.config import Declaration, Request
     from thalweg.runner.planning.plan import Plan
-    from thalweg.runner.project.code import Code
     from thalweg.runner.study.settings import Settings, TrackerSettings
-    from thalweg.runner.study.study import Member
     from thalweg.runner.train.crew import Crew
     from thalweg.runner.train.driver import SweepResult
     from thalweg.runner.train.pool import Pool
 
+Ready = tuple["Declaration", "Crew", "Store"]
 WORK_LEFT, FAILED, INTERRUPTED = 3, 3, 130
 EXPORT_SECONDS = 4.0
 """Time the W&B export is given; starting and ending it stay within the second that is left of five."""
@@ -41,40 +39,6 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: thalweg plan coupling optimizer.lr=1/256..16:x2")(plan)
     app.command(epilog="Example: thalweg sweep optimizer=sgd optimizer.lr=1/64..1:x4 seed=0..2")(sweep)
     app.command(epilog="Example: thalweg run optimizer=sgd optimizer.lr=0.1")(run)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the words of a verb declare, expanded."""
-
-    declaration: Declaration
-    members: list[Member]
-    path: Path
-
-    def plan(self, store: Store | None, rerun: bool = False) -> Plan:
-        """Compare with what is stored. rerun: trials of changed code are wanted anew."""
-        from thalweg.runner.planning.plan import make_plan
-        from thalweg.runner.planning.revision import repaired, revised, superseded
-        from thalweg.runner.project.code import recorded
-
-        study = self.declaration.study
-        if store is None:
-            return make_plan(study, self.members, {})
-
-        def trained_by(ids: Collection[str]) -> dict[str, Code]:
-            found = {trial_id: recorded(versions) for trial_id, versions in store.trained_by(ids).items()}
-            return {trial_id: code for trial_id, code in found.items() if code}
-
-        def done(ids: Collection[str]) -> list[str]:
-            return [i for i, status in store.statuses(ids).items() if status.outcome and status.outcome.is_done]
-
-        mended = repaired(self.members, done)
-        now = revised(self.members, trained_by, store.statuses, rerun)
-        statuses = store.statuses([member.trial.id for member in now.members])
-        rows = store.study_rows(study.name)
-        made = make_plan(study, now.members, statuses, rows)
-        replaced = mended.replaced + now.replaced + superseded(rows, self.members, now.members)
-        return replace(made, changed=now.changed, repaired=mended.counts, replaced=replaced)
 
 
 def plan(
@@ -97,11 +61,13 @@ def plan(
     request = _request(_about_a_study(words or ()), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
-    wanted = _wanted(request, store, yes)
-    with Store.open_if_present(wanted.path) or nullcontext() as opened:
-        made = wanted.plan(opened)
+    from thalweg.runner import page
+
+    declaration, path = _declared(request, store, yes)
+    with Store.open_if_present(path) or nullcontext() as opened:
+        made = page.plan(declaration.study, opened)
     if json:
-        emit_json(as_json.plan(made, wanted.path))
+        emit_json(as_json.plan(made, path))
     else:
         _show_plan(made)
     return WORK_LEFT if exit_code and made.to_train else 0
@@ -126,13 +92,13 @@ def sweep(
     request = _request(_about_a_study(words or ()), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
-    with _ready(request, store, yes) as (wanted, crew, opened):
-        made, result = _train(wanted, opened, crew, rerun_changed)
-        show_answer(opened, wanted.declaration.study.name)
-        report(opened, wanted.declaration.study.name, result)
+    with _ready(request, store, yes) as (declared, crew, opened):
+        made, result = _train(declared, opened, crew, rerun_changed)
+        show_answer(opened, declared.study.name)
+        report(opened, declared.study.name, result)
         code = close(made, result, store, opened)
         if result and not result.interrupted:
-            export(wanted.declaration.study.name, wanted.declaration.settings.tracker, opened, request.words)
+            export(declared.study.name, declared.settings.tracker, opened, request.words)
     return code
 
 
@@ -150,13 +116,13 @@ def run(
     request = _request(words, config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
-    with _ready(request, store, yes=False, one=True) as (wanted, crew, opened):
-        made, result = _train(wanted, opened, crew, rerun_changed)
+    with _ready(request, store, yes=False, one=True) as (declared, crew, opened):
+        made, result = _train(declared, opened, crew, rerun_changed)
         if result and result.interrupted:
             return close(made, result, store, opened)
         _show_trial(opened, made.members[0].trial.id)
         if result:
-            export(wanted.declaration.study.name, wanted.declaration.settings.tracker, opened, request.words)
+            export(declared.study.name, declared.settings.tracker, opened, request.words)
     return FAILED if result and result.failed else 0
 
 
@@ -191,12 +157,12 @@ def _shown(request: Request, cfg: str | None, resolve: bool, info: str | None) -
     return cfg is not None or info is not None
 
 
-def _wanted(request: Request, store: str | None, yes: bool, one: bool = False) -> Wanted:
-    """Declare, check the size before anything is built, say where the store is, and expand."""
-    from thalweg.runner import config
-    from thalweg.runner.study.study import CONFIRM_ABOVE, expand
+def _declared(request: Request, store: str | None, yes: bool, one: bool = False) -> tuple[Declaration, Path]:
+    """Declare, check the size before anything is built, and say where the store is."""
+    from thalweg.runner import page
+    from thalweg.runner.study.study import CONFIRM_ABOVE
 
-    declaration = config.declare(request)
+    declaration = page.declare(*request.words, config_dir=request.config_dir, config_name=request.config_name)
     size, path = declaration.study.size, given.store_path(store)
     if one and size != 1:
         raise UsageError(f"run trains one trial; this declares {size:,}", "use thalweg sweep")
@@ -206,7 +172,7 @@ def _wanted(request: Request, store: str | None, yes: bool, one: bool = False) -
         declared = f"this declares {size:,} trials ({blocks}{more})"
         raise UsageError(f"{declared}; more than {CONFIRM_ABOVE:,} need --yes", "add --yes if that is meant")
     say(f"store: {path.absolute()}{'' if path.exists() else ' (not made yet)'}")
-    return Wanted(declaration, expand(declaration.study), path)
+    return declaration, path
 
 
 def _product(block: object) -> str:
@@ -215,8 +181,8 @@ def _product(block: object) -> str:
 
 
 @contextmanager
-def _ready(request: Request, store: str | None, yes: bool, one: bool = False) -> Iterator[tuple[Wanted, Crew, Store]]:
-    """What is wanted, the workers, and the store open to write.
+def _ready(request: Request, store: str | None, yes: bool, one: bool = False) -> Iterator[Ready]:
+    """What is declared, the workers, and the store open to write.
 
     Where no store is yet something will train: the first worker starts while the words are read.
     """
@@ -225,9 +191,9 @@ def _ready(request: Request, store: str | None, yes: bool, one: bool = False) ->
     with Pool() as pool:
         if not given.store_path(store).exists():
             pool.ahead()
-        wanted = _wanted(request, store, yes, one)
-        with crew_of(wanted.declaration.settings, pool) as crew, open_to_write(wanted.path) as opened:
-            yield wanted, crew, opened
+        declaration, path = _declared(request, store, yes, one)
+        with crew_of(declaration.settings, pool) as crew, open_to_write(path) as opened:
+            yield declaration, crew, opened
 
 
 def crew_of(settings: Settings, pool: Pool | None = None) -> Crew:
@@ -256,36 +222,35 @@ def _show_plan(made: Plan) -> None:
         show_groups(screen, made)
 
 
-def _train(wanted: Wanted, opened: Store, crew: Crew, rerun: bool) -> tuple[Plan, SweepResult | None]:
-    """Declare and train what is missing; None where nothing is."""
-    study = wanted.declaration.study
-    made = wanted.plan(opened, rerun)
+def _train(declared: Declaration, opened: Store, crew: Crew, rerun: bool) -> tuple[Plan, SweepResult | None]:
+    """Plan, say what is missing and train it; None where nothing is."""
+    from thalweg.runner import page
+
+    study = declared.study
+    made = page.plan(study, opened, rerun_changed=rerun)
     if made.to_train:
         crew.pool.ahead()
-    opened.declare(study, made.members, wanted.declaration.document)
-    if made.replaced:
-        opened.replace(study.name, made.replaced)
+    page.record(made, opened)
     from thalweg.runner.terminal.listing import changed_lines, plan_details, plan_line  # 0.1 s, while a worker starts
 
     if study.question:
         say(f"{study.name}: {study.question}")
-    if not made.to_train:
-        say(f"nothing to train: {made.done:,} of {count(made.wanted, 'trial')} are done")
-        for line in changed_lines(made):
-            say(line)
-        return made, None
-    for line in (plan_line(made), *plan_details(made)):
+    if made.to_train:
+        lines = [plan_line(made), *plan_details(made)]
+    else:
+        lines = [f"nothing to train: {made.done:,} of {count(made.wanted, 'trial')} are done", *changed_lines(made)]
+    for line in lines:
         say(line)
-    return made, train_missing(made, opened, wanted.declaration.settings, crew)
+    return made, train_missing(made, opened, declared.settings, crew) if made.to_train else None
 
 
 def train_missing(made: Plan, opened: Store, settings: Settings, crew: Crew) -> SweepResult:
-    """Train what a plan lacks, showing how far it is."""
+    """Train what a recorded plan lacks, showing how far it is."""
+    from thalweg.runner import page
     from thalweg.runner.terminal.progress import SweepProgress
-    from thalweg.runner.train import driver
 
     with SweepProgress(err(), made.to_train, made.study.metric) as progress:
-        return driver.sweep(made, opened, settings, progress, crew)
+        return page.train(made, opened, settings, progress, crew)
 
 
 def show_answer(opened: Store, name: str) -> None:
@@ -297,18 +262,19 @@ def show_answer(opened: Store, name: str) -> None:
 
 def report(opened: Store, name: str, result: SweepResult | None) -> None:
     """Write the study's report if anything was trained or there is none yet, and say where it is."""
-    from thalweg.runner.cli.report import report_path, shown, write_report
+    from thalweg.runner import page
+    from thalweg.runner.report import path_of
 
-    path = report_path(opened, name)
+    path = path_of(name, opened.path.parent)
     if result and result.interrupted:
         return
     try:
         if result or not path.exists():
-            write_report(opened, name)
+            page.report(opened, name)
     except UsageError as error:  # a full disk, a folder in the way: the results themselves are safe
         say(f"no report: {error.message}")
         return
-    say(f"report: {shown(path)}")
+    say(f"report: {given.shown(path)}")
 
 
 def _show_trial(opened: Store, trial_id: str) -> None:

@@ -14,7 +14,8 @@ import typer
 from thalweg.runner.base.errors import UsageError
 from thalweg.runner.cli.output import say
 from thalweg.runner.project.project import here
-from thalweg.runner.store import Store, StudyRecord
+from thalweg.runner.store import Store
+from thalweg.runner.study.study import Study
 
 INFO_KINDS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 DEFAULT_STORE = Path("results", "thalweg.sqlite")
@@ -69,7 +70,7 @@ def open_to_read(given: str | None) -> Store | None:
     return store
 
 
-def study_of(store: Store, name: str | None) -> StudyRecord | None:
+def study_of(store: Store, name: str | None) -> Study | None:
     """Return a study of the store, the last declared one if no name is given; None if there are none at all.
 
     Raises UsageError, naming the nearest, for a name that the store does not know.
@@ -100,6 +101,12 @@ def take_info(arguments: Sequence[str]) -> list[str]:
             word = f"--info={rest.pop(0) if rest and rest[0] in INFO_KINDS else 'all'}"
         taken.append(word)
     return taken
+
+
+def shown(path: Path) -> str:
+    """Return a path as one would type it here."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
 
 
 def as_typed() -> str:

@@ -57,15 +57,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Declaration:
-    """A study, how to run it, and a plain description of both its axes and where they came from.
-
-    base_config: the plain configuration of the first block at its defaults. document: JSON-able, kept by the store.
-    """
+    """A study, and how to run it."""
 
     study: Study
     settings: Settings
-    base_config: dict[str, Any]
-    document: dict[str, Any]
+
+    @property
+    def base_config(self) -> dict[str, Any]:
+        """The plain configuration of the first block at its defaults."""
+        return self.study.blocks[0].bases[0].at({})
 
 
 @dataclass
@@ -104,8 +104,8 @@ def declare(request: Request) -> Declaration:
         settings = settings_of(made[0].resolved)
         _check_names(study, settings, project)
         changed = study_name is None or any(not is_setting(key) for key in overrides.keys)
-        study = replace(study, name=_name(typed, study), overridden=changed)
-        return Declaration(study, settings, study.blocks[0].bases[0].at({}), _document(study, request))
+        named = replace(study, name=_name(typed, study), overridden=changed)
+        return Declaration(replace(named, document=_document(named, request)), settings)
 
 
 def groups(config_dir: str | None = None) -> dict[str, list[tuple[str, str]]]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from thalweg.runner.base.canonical import Scalar
-from thalweg.runner.cells.cells import Cell, Declared, DeclaredBlock, NearOptimal, Panel, near_optimal
+from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, near_optimal
 from thalweg.runner.cells.student import t95
 from thalweg.runner.decide.ladder import (
     Ladder,
@@ -29,7 +29,7 @@ from thalweg.runner.decide.ladder import (
 from thalweg.runner.decide.points import member_at, members_of
 from thalweg.runner.facts.row import Row
 from thalweg.runner.show.numbers import count, is_number, labels, short
-from thalweg.runner.study.study import Member
+from thalweg.runner.study.study import Block, Member, Study
 
 Kind = Literal["finish", "widen", "halve", "seeds"]
 KINDS: tuple[Kind, ...] = ("widen", "halve", "seeds")
@@ -55,6 +55,12 @@ class Move:
     effect: str
     members: tuple[Member, ...]
 
+    @property
+    def document(self) -> dict[str, Any]:
+        """What it is, without its trials, as JSON values."""
+        keys = ("kind", "panel", "key", "what", "why", "effect")
+        return {**{key: getattr(self, key) for key in keys}, "trials": len(self.members)}
+
 
 def unfinished(rows: Iterable[Row]) -> Move | None:
     """Return the declared trials that were never trained, which come before any other; None if there are none."""
@@ -65,7 +71,7 @@ def unfinished(rows: Iterable[Row]) -> Move | None:
     return Move("finish", "", "", count(len(left), "trial"), why, "the study is whole", tuple(members_of(left)))
 
 
-def moves(panels: Sequence[Panel], study: Declared, kinds: Sequence[Kind] = KINDS) -> list[Move]:
+def moves(panels: Sequence[Panel], study: Study, kinds: Sequence[Kind] = KINDS) -> list[Move]:
     """Return the moves of every panel that has a usable cell, panel by panel. Trials are proposed once."""
     seen = {row.trial_id for panel in panels for cell in panel.cells for row in cell.rows}
     blocks = {block.name: block for block in study.blocks}
@@ -83,8 +89,8 @@ def moves(panels: Sequence[Panel], study: Declared, kinds: Sequence[Kind] = KIND
 @dataclass
 class _Panel:
     panel: Panel
-    study: Declared
-    block: DeclaredBlock | None
+    study: Study
+    block: Block | None
     seen: set[str]
     near: NearOptimal = field(init=False)
     undecided: dict[int, Cell] = field(default_factory=dict)  # by identity: cells that only seeds tell apart

@@ -12,7 +12,6 @@ from typing import Any
 
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.cells.cells import DeclaredBlock
 from thalweg.runner.facts.row import Row
 from thalweg.runner.study.arithmetic import stamped
 from thalweg.runner.study.keys import coerced, trial_config
@@ -20,7 +19,7 @@ from thalweg.runner.study.study import Base, Block, Member, updates_at
 from thalweg.runner.study.trial import Trial
 
 
-def member_at(like: Row, block: DeclaredBlock | None, moved: Mapping[str, Scalar]) -> Member | None:
+def member_at(like: Row, block: Block | None, moved: Mapping[str, Scalar]) -> Member | None:
     """Return the member that differs from `like` in the coordinates `moved`; None where no trial can be there.
 
     Derived keys are computed anew, as `expand` would.
@@ -31,7 +30,7 @@ def member_at(like: Row, block: DeclaredBlock | None, moved: Mapping[str, Scalar
     coordinates = {key: value for key, value in kept.items() if key not in groups}
     coordinates |= {key: coerced(key, value) for key, value in moved.items()}
     base = Base({}, lambda updates: _updated(like.config, updates))
-    grid = Block(like.block, (base,), (), derive=derive)
+    grid = Block(like.block, (), (base,), derive=derive)
     try:
         updates, derived = updates_at(grid, base, coordinates)
         trial = Trial(stamped(trial_config(base.at(updates))))

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from thalweg.runner.base.canonical import Scalar, canonical_json
-from thalweg.runner.cells.cells import Cell, Declared, NearOptimal, Panel, lookup, near_optimal
+from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, lookup, near_optimal
 from thalweg.runner.decide.ladder import Ladder, guesses, ladders, number
 from thalweg.runner.decide.moves import Move, moves, unfinished
 from thalweg.runner.facts.row import Row
 from thalweg.runner.show.numbers import count, is_number, labels
+from thalweg.runner.study.study import Study
 
 RATE, WARMUP = "optimizer.lr", "schedule.warmup"
 """The axes a bound is asked for where a study's questions do not name them."""
@@ -75,7 +76,7 @@ def on_validation(metric: str) -> str:
     return metric.replace("train/", "val/")
 
 
-def recommend(panels: Sequence[Panel], rows: Sequence[Row], study: Declared) -> list[Recommendation]:
+def recommend(panels: Sequence[Panel], rows: Sequence[Row], study: Study) -> list[Recommendation]:
     """Choose on the mean of the study's metric over replicates, for each dataset that has a usable cell.
 
     Panels of different data are not compared. Test metrics are read for the chosen cells alone.
@@ -92,7 +93,7 @@ def _data(panel: Panel) -> str:
     return canonical_json(lookup(panel.cells[0].rows[0].config, "dataset"))
 
 
-def _recommend(usable: list[tuple[Panel, NearOptimal]], study: Declared, whole: bool) -> Recommendation:
+def _recommend(usable: list[tuple[Panel, NearOptimal]], study: Study, whole: bool) -> Recommendation:
     usable.sort(key=lambda pair: pair[1].best.score)
     choices = tuple(
         Choice(panel, near, near.best.score - usable[0][1].best.score, _spans(panel, near)) for panel, near in usable
@@ -120,7 +121,7 @@ def _spans(panel: Panel, near: NearOptimal) -> tuple[tuple[str, Scalar, Scalar],
     return tuple(spans)
 
 
-def _bounds(chosen: Choice, study: Declared) -> tuple[Bound, ...]:
+def _bounds(chosen: Choice, study: Study) -> tuple[Bound, ...]:
     rate = next((each.lr for each in study.analyses), RATE)
     warmup = next((each.warmup for each in study.analyses if each.warmup), WARMUP)
     found = [_largest_rate(chosen, rate), _smallest_warmup(chosen, warmup)]

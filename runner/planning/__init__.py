@@ -1,5 +1,6 @@
 """What a study wants against what the store has. Pure: no torch, no SQL, no configuration language.
 
+compare     a study against a store: the plan
 plan        wanted, done, and what is left to train
 revision    trials whose code has changed since, and what stands in for them
 advice      what is worth knowing before anything trains

@@ -26,17 +26,17 @@ from pathlib import Path
 
 from thalweg.runner.base.errors import UsageError
 from thalweg.runner.report.page import page
-from thalweg.runner.report.source import Source, Trained
+from thalweg.runner.report.source import Source
 
-__all__ = ["Source", "Trained", "file_name", "page", "write"]
+__all__ = ["Source", "page", "path_of", "write"]
 
 
-def file_name(study: str) -> str:
+def path_of(study: str, folder: Path) -> Path:
     """Return the file of a study's report: its name where that is plain, else made plain and told apart by a hash."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", study).strip("-.")[:60]
     if plain == study:
-        return f"{plain}.html"
-    return f"{plain or 'study'}-{hashlib.sha256(study.encode()).hexdigest()[:6]}.html"
+        return folder / f"{plain}.html"
+    return folder / f"{plain or 'study'}-{hashlib.sha256(study.encode()).hexdigest()[:6]}.html"
 
 
 def write(source: Source, path: Path, now: datetime) -> int:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from thalweg.runner.facts.record import CohortRecord
 from thalweg.runner.report.markup import Markup, join, tag, text
 from thalweg.runner.report.source import Source
 from thalweg.runner.show.inert import clean_lines
@@ -66,7 +67,7 @@ def commands_of(source: Source) -> list[str]:
     words = source.study.document.get("overrides")
     typed = [str(word) for word in words] if isinstance(words, list | tuple) and words else [source.study.name]
     named = shlex.quote(source.study.name)
-    version = next((one.versions["thalweg"] for one in source.trained if "thalweg" in one.versions), None)
+    version = next((one.versions["thalweg"] for one in _cohorts(source) if "thalweg" in one.versions), None)
     with_version = f"   # thalweg {version}" if version else ""
     lines = [f"{shlex.join(['thalweg', 'sweep', *typed])}{with_version}", f"thalweg report {named}"]
     first = next((row.trial_id[:8] for row in source.rows if row.outcome is not None), None)
@@ -75,10 +76,10 @@ def commands_of(source: Source) -> list[str]:
 
 def environment(source: Source) -> list[tuple[str, str]]:
     """Return what trained the trials, as names and values; counts where they differ."""
-    trained = source.trained
+    trained, cohorts = source.trained, _cohorts(source)
     if not trained:
         return [("trained", "nothing yet")]
-    versions = Counter((package, version) for one in trained for package, version in one.versions.items())
+    versions = Counter((package, version) for one in cohorts for package, version in one.versions.items())
     packages = dict.fromkeys(package for package, _ in sorted(versions))
     facts = [
         (package, _tally(Counter({v: n for (p, v), n in versions.items() if p == package}), len(trained)))
@@ -88,13 +89,18 @@ def environment(source: Source) -> list[tuple[str, str]]:
     when = f"{_minute(ended[0])} to {_minute(ended[-1])} UTC" if ended else "not known"
     return [
         *facts,
-        ("device", _tally(Counter(one.device for one in trained), len(trained))),
-        ("executor", _tally(Counter(one.executor for one in trained), len(trained))),
-        ("batches", _tally(Counter(one.layout.replace("_", " ") for one in trained), len(trained))),
+        ("device", _tally(Counter(one.device for one in cohorts), len(trained))),
+        ("executor", _tally(Counter(one.executor for one in cohorts), len(trained))),
+        ("batches", _tally(Counter(one.layout.replace("_", " ") for one in cohorts), len(trained))),
         ("trained", f"{count(len(trained), 'trial')}, {when}"),
-        ("time in training", f"{duration(sum(one.seconds for one in trained))}, over all trials"),
+        ("time in training", f"{duration(sum(one.seconds or 0.0 for one in trained))}, over all trials"),
         ("declared", f"{_minute(source.study.declared)} UTC"),
     ]
+
+
+def _cohorts(source: Source) -> list[CohortRecord]:
+    """What each trial was trained in, trial by trial."""
+    return [one.cohort for one in source.trained if one.cohort]
 
 
 def _tally(counts: Counter[str], total: int) -> str:

@@ -10,19 +10,20 @@ import math
 from collections.abc import Mapping, Sequence
 
 from thalweg.runner.analysis import Answer, Coupling, RowFit, Warmup
-from thalweg.runner.cells.cells import Cell, Declared, Panel
+from thalweg.runner.cells.cells import Cell, Panel
 from thalweg.runner.report.chart import LEFT, TOP, Frame, Scores, cross, is_guess, path, svg
 from thalweg.runner.report.markup import Markup, join, px, tag
 from thalweg.runner.report.ruler import Ruler, numbers
 from thalweg.runner.report.words import Places, decay_key, metric_title, result, short_title, title
 from thalweg.runner.show.numbers import figure, short
+from thalweg.runner.study.study import Study
 
 WIDTH, HEIGHT = 400.0, 350.0
 AREA = (LEFT, WIDTH - 8, TOP, HEIGHT - 36)  # left, right, top, bottom
 Box = tuple[float, float, float, float]  # left, top, width, height
 
 
-def draw_map(panel: Panel, answers: Sequence[Answer], study: Declared, numbered: Mapping[int, int]) -> Markup:
+def draw_map(panel: Panel, answers: Sequence[Answer], study: Study, numbered: Mapping[int, int]) -> Markup:
     """Return the map. The panel must have two numeric axes; `numbered` gives a cell's number by its id()."""
     frame, key = frame_of(panel, study)
     scores = Scores.of(panel.cells)
@@ -48,7 +49,7 @@ def draw_map(panel: Panel, answers: Sequence[Answer], study: Declared, numbered:
     )
 
 
-def frame_of(panel: Panel, study: Declared) -> tuple[Frame, str]:
+def frame_of(panel: Panel, study: Study) -> tuple[Frame, str]:
     """Return the rulers of a panel's map and the key of the vertical one."""
     left, right, top, bottom = AREA
     key = decay_key(panel, study) or ""

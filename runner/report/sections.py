@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from thalweg.runner.analysis import Answer, Coupling, Sensitivity, Warmup
-from thalweg.runner.cells.cells import Declared, Panel, near_optimal
+from thalweg.runner.cells.cells import Panel, near_optimal
 from thalweg.runner.report.chart import is_guess
 from thalweg.runner.report.findings import draw_sensitivity, draw_warmup
 from thalweg.runner.report.maps import draw_map
@@ -13,6 +13,7 @@ from thalweg.runner.report.markup import Markup, name, tag
 from thalweg.runner.report.slices import draw_collapse, draw_dots, draw_lines, draw_slices
 from thalweg.runner.report.words import metric_title, place
 from thalweg.runner.show.numbers import figure, is_number
+from thalweg.runner.study.study import Study
 
 
 def draw_wide(answer: Answer) -> Markup:
@@ -29,7 +30,7 @@ def draw_wide(answer: Answer) -> Markup:
 
 
 def draw_panel(
-    panel: Panel, answers: Sequence[Answer], study: Declared, numbered: Mapping[int, int], anchor: str
+    panel: Panel, answers: Sequence[Answer], study: Study, numbered: Mapping[int, int], anchor: str
 ) -> Markup:
     """Return the section of one panel: what it says, its pictures, the curves of chosen cells."""
     coupling = next((answer for answer in answers if isinstance(answer, Coupling)), None)
@@ -62,7 +63,7 @@ def _curves(panel: Panel, numbered: Mapping[int, int]) -> Markup:
     )
 
 
-def _best(panel: Panel, study: Declared) -> str:
+def _best(panel: Panel, study: Study) -> str:
     found = near_optimal(panel.cells)
     if found is None or found.best.mean is None:
         return "No cell has a usable result yet."
@@ -77,7 +78,7 @@ def _best(panel: Panel, study: Declared) -> str:
 
 
 def _grid(
-    panel: Panel, answers: Sequence[Answer], study: Declared, numbered: Mapping[int, int]
+    panel: Panel, answers: Sequence[Answer], study: Study, numbered: Mapping[int, int]
 ) -> list[tuple[Markup, str]]:
     """The pictures of the cells themselves, each with its caption: a map and cuts, lines, or dots."""
     if panel.x and panel.y:
@@ -137,7 +138,7 @@ def _ridge_caption(answer: Coupling) -> list[str]:
     return [mark for mark, occurs in marks.items() if occurs]
 
 
-def _collapse(panel: Panel, study: Declared) -> Markup:
+def _collapse(panel: Panel, study: Study) -> Markup:
     pictures = [tag("figure", picture) for picture in draw_collapse(panel, study)]
     note = (
         "Each line is a learning rate, small ones dark. The picture in which the lines coincide shows what matters."

@@ -9,13 +9,14 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from thalweg.runner.base.canonical import Scalar
-from thalweg.runner.cells.cells import Cell, Declared, Panel
+from thalweg.runner.cells.cells import Cell, Panel
 from thalweg.runner.report.chart import LEFT, REACH, Frame, Scores, cross, dots, named_ends, path, runs, svg
 from thalweg.runner.report.markup import Markup, join, px, tag
 from thalweg.runner.report.ruler import Ruler, numbers
 from thalweg.runner.report.words import Places, decay_key, metric_title, named_values, result, short_title, title
 from thalweg.runner.show.numbers import figure
 from thalweg.runner.show.ramp import code, colour
+from thalweg.runner.study.study import Study
 
 WIDTH, HEIGHT = 400.0, 350.0
 HALF = HEIGHT / 2
@@ -51,7 +52,7 @@ class Measure:
         return self.low <= value <= self.high
 
 
-def draw_slices(panel: Panel, study: Declared) -> Markup:
+def draw_slices(panel: Panel, study: Study) -> Markup:
     """Two cuts through the best cell: along the decay at its rate, along the rate at its column; others faint."""
     assert panel.best is not None
     key = decay_key(panel, study) or ""
@@ -77,7 +78,7 @@ def draw_slices(panel: Panel, study: Declared) -> Markup:
     )
 
 
-def _line(panel: Panel, study: Declared, key: str, at: Sequence[tuple[Scalar, Scalar]]) -> list[tuple[float, Cell]]:
+def _line(panel: Panel, study: Study, key: str, at: Sequence[tuple[Scalar, Scalar]]) -> list[tuple[float, Cell]]:
     cells = [panel.grid[point] for point in at if point in panel.grid]
     return sorted(((float(cell.coordinate(key)), cell) for cell in cells), key=lambda pair: pair[0])
 
@@ -89,7 +90,7 @@ def _cut(
     top: float,
     bottom: float,
     x_title: str,
-    study: Declared,
+    study: Study,
 ) -> Markup:
     y = Measure(panel.cells, top, bottom)
     x = Ruler((value for line in lines for value, _ in line), LEFT, WIDTH - 12)
@@ -141,7 +142,7 @@ def measured(line: Sequence[tuple[float, Cell]], x: Ruler, y: Measure, class_: s
     )
 
 
-def draw_collapse(panel: Panel, study: Declared) -> list[Markup]:
+def draw_collapse(panel: Panel, study: Study) -> list[Markup]:
     """Return three pictures: every usable cell's metric against wd · lr^-s for s = -1, 0, +1."""
     key = decay_key(panel, study) or ""
     rates = [float(y) for y in panel.row_values if float(y) > 0]
@@ -156,7 +157,7 @@ def draw_collapse(panel: Panel, study: Declared) -> list[Markup]:
     return drawn
 
 
-def _collapse(panel: Panel, study: Declared, lines: Sequence[list[tuple[float, Cell]]], named: str) -> Markup:
+def _collapse(panel: Panel, study: Study, lines: Sequence[list[tuple[float, Cell]]], named: str) -> Markup:
     width, height = 320.0, 200.0
     y = Measure(panel.cells, 8.0, height - 36)
     x = Ruler((value for line in lines for value, _ in line), LEFT - 6, width - 10)
@@ -173,7 +174,7 @@ def _collapse(panel: Panel, study: Declared, lines: Sequence[list[tuple[float, C
     return svg(width, height, frame, *drawn, label=f"Collapse of {metric_title(study.metric)} against {named}")
 
 
-def draw_lines(panel: Panel, study: Declared, key: str, numbered: Mapping[int, int]) -> Markup:
+def draw_lines(panel: Panel, study: Study, key: str, numbered: Mapping[int, int]) -> Markup:
     """Return the metric along one numeric axis: a line for each combination of the panel's other axes."""
     lines: dict[str, list[tuple[float, Cell]]] = {}
     others = [other for other in panel.axes if other != key]
@@ -215,7 +216,7 @@ def _hit(cell: Cell, x: float, y: float, said: str, number: int) -> Markup:
     return join(tag("path", class_="glyph", d=cross(x, y, 3.5)), tag("circle", cx=x, cy=y, r=8.0, **shape))
 
 
-def draw_dots(panel: Panel, study: Declared, numbered: Mapping[int, int]) -> Markup:
+def draw_dots(panel: Panel, study: Study, numbered: Mapping[int, int]) -> Markup:
     """Return the cells of a panel without a numeric axis as dots with intervals, a line each, best first."""
     usable = sorted((cell for cell in panel.cells if cell.usable), key=lambda cell: cell.score)[:40]
     lows = [cell.interval[0] if cell.interval else cell.mean or 0.0 for cell in usable]

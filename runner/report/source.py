@@ -4,37 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from thalweg.runner.analysis import Answer
-from thalweg.runner.cells.cells import Declared
 from thalweg.runner.facts.observation import Series
+from thalweg.runner.facts.record import TrialRecord
 from thalweg.runner.facts.row import Row
-
-
-class Recorded(Declared, Protocol):
-    """A study as it was declared; the store's StudyRecord fits. `document` is the declaration as written down."""
-
-    @property
-    def question(self) -> str: ...
-    @property
-    def vars(self) -> tuple[str, ...]: ...
-    @property
-    def document(self) -> Mapping[str, Any]: ...
-    @property
-    def declared(self) -> str: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """How and when one trial was trained. `ended` is ISO 8601 in UTC."""
-
-    executor: str
-    device: str
-    layout: str
-    versions: Mapping[str, str]  # package or driver -> version
-    seconds: float
-    ended: str
+from thalweg.runner.study.study import Study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +17,11 @@ class Source:
     """A study with its rows and answers. `series` gives a trial's series by its id; it is asked once a trial.
 
     answers: those of the study's analysis, each naming its panel; none for a study that asks nothing.
+    trained: its trials that are done.
     """
 
-    study: Recorded
+    study: Study
     rows: Sequence[Row]
     answers: Sequence[Answer]
-    trained: Sequence[Trained]
+    trained: Sequence[TrialRecord]
     series: Callable[[str], Mapping[str, Series]]

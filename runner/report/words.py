@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from thalweg.runner.base.canonical import Scalar
-from thalweg.runner.cells.cells import Cell, Declared, Panel
+from thalweg.runner.cells.cells import Cell, Panel
 from thalweg.runner.show.numbers import count, figure, is_number, labels, short
+from thalweg.runner.study.study import Study
 
 TITLES = {
     "lr": "learning rate",
@@ -43,7 +44,7 @@ def metric_title(metric: str) -> str:
     return f"{SPLITS.get(split, split)} {what.replace('_', ' ')}" if slash else metric.replace("_", " ")
 
 
-def decay_key(panel: Panel, study: Declared) -> str | None:
+def decay_key(panel: Panel, study: Study) -> str | None:
     """The key that the vertical axis of a panel shows: the analysed one where it is a number everywhere."""
     key = (study.analysis and study.analysis.against) or panel.x
     known = key is not None and all(isinstance(cell.coordinate(key), int | float) for cell in panel.cells)
@@ -53,7 +54,7 @@ def decay_key(panel: Panel, study: Declared) -> str | None:
 class Places:
     """Says where each cell of one panel lies; the names of axis values are made once."""
 
-    def __init__(self, panel: Panel, study: Declared) -> None:
+    def __init__(self, panel: Panel, study: Study) -> None:
         wanted = [panel.y, decay_key(panel, study)] if panel.x else list(panel.axes)
         self._keys = [key for key in wanted if key is not None]
         self._named = {key: named_values(key, _coordinates(panel, key)) for key in self._keys if key in panel.axes}
@@ -75,7 +76,7 @@ def named_values(key: str, values: Iterable[Scalar]) -> dict[Scalar, str]:
     return labels(values, fractions=not key.endswith("weight_decay"))
 
 
-def place(cell: Cell, panel: Panel, study: Declared) -> str:
+def place(cell: Cell, panel: Panel, study: Study) -> str:
     """Return where one cell lies."""
     return Places(panel, study).of(cell)
 
@@ -85,7 +86,7 @@ def _coordinates(panel: Panel, key: str) -> list[Scalar]:
     return list(dict.fromkeys(value for value in found if value is not None))
 
 
-def result(cell: Cell, study: Declared) -> str:
+def result(cell: Cell, study: Study) -> str:
     """Return what became of a cell: .644 (95% .631 … .657, 3 seeds), or how it failed to have a result."""
     replicates = count(len(cell.rows), study.replicate or "trial")
     if cell.diverged:

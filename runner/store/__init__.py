@@ -3,7 +3,6 @@
 It knows neither torch nor hydra, and imports numpy only where a series is packed or unpacked.
 
     store           opened, asked, written to, closed
-    records         what goes in and comes out
     reading         every question, in SQL
     writing         every change, in SQL
     series          a series as compressed blobs
@@ -12,22 +11,6 @@ It knows neither torch nor hydra, and imports numpy only where a series is packe
     lock            one writer at a time
 """
 
-from thalweg.runner.store.records import (
-    BlockRecord,
-    CohortRecord,
-    Membership,
-    StudyRecord,
-    StudySummary,
-    TrialRecord,
-)
 from thalweg.runner.store.store import Store
 
-__all__ = [
-    "BlockRecord",
-    "CohortRecord",
-    "Membership",
-    "Store",
-    "StudyRecord",
-    "StudySummary",
-    "TrialRecord",
-]
+__all__ = ["Store"]

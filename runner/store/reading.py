@@ -13,17 +13,9 @@ from typing import Any
 from thalweg.runner.base.errors import UsageError
 from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.observation import Outcome, Series
+from thalweg.runner.facts.record import LEFT, CohortRecord, Membership, StudySummary, TrialRecord
 from thalweg.runner.facts.row import Row, TrialStatus
-from thalweg.runner.store.records import (
-    LEFT,
-    BlockRecord,
-    CohortRecord,
-    Membership,
-    StudyRecord,
-    StudySummary,
-    TrialRecord,
-)
-from thalweg.runner.study.study import Analysis, Axis, Expectation
+from thalweg.runner.study.study import Analysis, Axis, Block, Expectation, Study
 from thalweg.runner.study.trial import SHOWN
 
 OUTSIDE = "NOT (m.declared OR m.overridden)"
@@ -90,7 +82,7 @@ def studies(db: sqlite3.Connection) -> list[StudySummary]:
     return [StudySummary(**dict(zip(names, row, strict=True))) for row in found]
 
 
-def study(db: sqlite3.Connection, name: str) -> StudyRecord:
+def study(db: sqlite3.Connection, name: str) -> Study:
     """One study as declared. Raises UsageError, naming the nearest, if there is none of that name."""
     found = db.execute(
         "SELECT question, metric, direction, replicate, outline, document, declared,"
@@ -101,7 +93,7 @@ def study(db: sqlite3.Connection, name: str) -> StudyRecord:
         raise _no_study(db, name)
     question, metric, direction, replicate, outline, document, declared, refinements = found
     said = json.loads(outline)
-    return StudyRecord(
+    return Study(
         name=name,
         question=question,
         metric=metric,
@@ -131,13 +123,13 @@ def _analyses(said: Mapping[str, Any]) -> tuple[Analysis, ...]:
     return tuple(Analysis(**analysis) for analysis in found)
 
 
-def _block(said: Mapping[str, Any]) -> BlockRecord:
+def _block(said: Mapping[str, Any]) -> Block:
     axes, group_axes = (
         tuple(Axis(axis["key"], tuple(axis["values"]), axis["text"]) for axis in said[kind])
         for kind in ("axes", "group_axes")
     )
     expect = Expectation(**said["expect"]) if said["expect"] else None
-    return BlockRecord(said["name"], axes, group_axes, said["derive"], expect)
+    return Block(said["name"], axes=axes, group_axes=group_axes, derive=said["derive"], expect=expect)
 
 
 def _no_study(db: sqlite3.Connection, name: str) -> UsageError:

@@ -15,12 +15,12 @@ from thalweg.runner.base.errors import StoreError
 from thalweg.runner.base.version import __version__
 from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.observation import Observations, Series
+from thalweg.runner.facts.record import CohortRecord, Membership, StudySummary, TrialRecord
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.machine.device import network_file_system
 from thalweg.runner.store import reading, writing
 from thalweg.runner.store.connection import explained, is_store, open_reading, open_writing
 from thalweg.runner.store.lock import Lock
-from thalweg.runner.store.records import CohortRecord, Membership, StudyRecord, StudySummary, TrialRecord
 from thalweg.runner.store.schema import MIGRATIONS, Migration
 from thalweg.runner.study.study import Member, Study
 
@@ -129,18 +129,16 @@ class Store:
 
     # Writing
 
-    def declare(self, study: Study, members: Sequence[Member], document: Mapping[str, Any]) -> None:
+    def declare(self, study: Study, members: Sequence[Member]) -> None:
         """Write what a study declares: itself, its members, and those of their trials that are new.
 
         | study.overridden | members declared now | other members                                     |
         |------------------|----------------------|---------------------------------------------------|
         | no (the YAML)    | in                   | outside, unless a command line once declared them |
         | yes              | in                   | as they were                                      |
-
-        `document` (JSON values) is kept as it is; axes, expectations and analysis are taken from `study`.
         """
         with self._transaction() as db:
-            writing.declare(db, study, members, document, _text(self._clock))
+            writing.declare(db, study, members, _text(self._clock))
 
     def refine(self, name: str, members: Sequence[Member], moves: Sequence[Mapping[str, Any]]) -> int:
         """Add members to a stored study, keep why (JSON values), and return how often it was refined by now.
@@ -211,8 +209,12 @@ class Store:
         with self._snapshot() as db:
             return reading.studies(db)
 
-    def study(self, name: str) -> StudyRecord:
-        """One study as declared. Raises UsageError, naming the nearest, if there is none of that name."""
+    def study(self, name: str) -> Study:
+        """One study as last declared by its file, or, if only command lines ever declared it, by those.
+
+        Its blocks have no bases: it can be read, not expanded. Raises UsageError, naming the nearest, if there is
+        none of that name.
+        """
         with self._snapshot() as db:
             return reading.study(db, name)
 

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.observation import Observations, Outcome
-from thalweg.runner.store.records import LEFT, CohortRecord
+from thalweg.runner.facts.record import LEFT, CohortRecord
 from thalweg.runner.study.study import Member, Study
 
 Made = tuple[int, str, str]
 """What trained a trial and when: cohort, version of thalweg, time."""
 
 
-def declare(
-    db: sqlite3.Connection, study: Study, members: Sequence[Member], document: Mapping[str, Any], now: str
-) -> None:
+def declare(db: sqlite3.Connection, study: Study, members: Sequence[Member], now: str) -> None:
     """Write a study, the trials that are new, and which trials are its members."""
-    study_id = _put_study(db, study, document, now)
+    study_id = _put_study(db, study, now)
     _add_trials(db, members, now)
     if not study.overridden:
         db.execute("UPDATE members SET declared = 0 WHERE study = ?", (study_id,))
@@ -61,7 +59,7 @@ def refine(db: sqlite3.Connection, name: str, members: Sequence[Member], moves: 
     return int(number)
 
 
-def _put_study(db: sqlite3.Connection, study: Study, document: Mapping[str, Any], now: str) -> int:
+def _put_study(db: sqlite3.Connection, study: Study, now: str) -> int:
     """A declaration from the command line replaces only another such: it is a part, a file's is the whole."""
     said = {
         "question": study.question,
@@ -69,7 +67,7 @@ def _put_study(db: sqlite3.Connection, study: Study, document: Mapping[str, Any]
         "direction": study.direction,
         "replicate": study.replicate,
         "outline": _json(_outline(study)),
-        "document": _json(document),
+        "document": _json(study.document),
         "overridden": study.overridden,
     }
     replaced = ", ".join(

@@ -57,11 +57,14 @@ class Base:
 
 @dataclass(frozen=True)
 class Block:
-    """A grid: every base × the product of `axes`, with derived keys computed from them."""
+    """A grid: every base × the product of `axes`, with derived keys computed from them.
+
+    A block that was read from a store has no bases: what it held is its members.
+    """
 
     name: str
-    bases: tuple[Base, ...]
     axes: tuple[Axis, ...]  # value axes and vars, the replicate axis last
+    bases: tuple[Base, ...] = ()
     group_axes: tuple[Axis, ...] = ()  # their product gives `bases`, in order
     derive: Mapping[str, str] = field(default_factory=dict)
     expect: Expectation | None = None
@@ -108,7 +111,9 @@ class Study:
     """A declared set of trials and the question it answers.
 
     `overridden` says that the command line changed axes or base: such a declaration only adds members. `hypothesis`
-    is what its author expects, in a sentence, where a block's slope and tolerance cannot say it.
+    is what its author expects, in a sentence, where a block's slope and tolerance cannot say it. `document` is the
+    declaration as JSON values, for people. What only a store knows: `declared`, the time (ISO 8601, UTC), and
+    `refinements`, how often trials were added after a look at results.
     """
 
     name: str
@@ -121,7 +126,9 @@ class Study:
     analyses: tuple[Analysis, ...] = ()
     overridden: bool = False
     hypothesis: str = ""
-    refinements: int = 0  # how often trials were added after a look at results; only the store knows of any
+    document: Mapping[str, Any] = field(default_factory=dict)
+    declared: str = ""
+    refinements: int = 0
 
     @property
     def size(self) -> int:

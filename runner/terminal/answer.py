@@ -10,9 +10,10 @@ from rich.text import Text
 
 from thalweg.runner.analysis import Answer, Coupling
 from thalweg.runner.analysis.study import GetSeries, findings
-from thalweg.runner.cells.cells import Cell, Declared, Panel, panels
+from thalweg.runner.cells.cells import Cell, Panel, panels
 from thalweg.runner.facts.row import Row
 from thalweg.runner.show.numbers import brief, count, figure, labels, leaf, short
+from thalweg.runner.study.study import Study
 from thalweg.runner.terminal.map import draw
 from thalweg.runner.terminal.text import clean, row, table
 from thalweg.runner.terminal.verdict import looked_at, show_numbers, show_rows, show_verdicts
@@ -25,7 +26,7 @@ LOW, HIGH = "lowest", "highest"
 def show_answer(
     out: Console,
     rows: Iterable[Row],
-    study: Declared,
+    study: Study,
     series: GetSeries | None = None,
     *,
     maps: bool = False,
@@ -51,7 +52,7 @@ def show_answer(
         out.print(Text(note))
 
 
-def _show_panels(out: Console, cut: Sequence[Panel], answers: Sequence[Answer], study: Declared) -> None:
+def _show_panels(out: Console, cut: Sequence[Panel], answers: Sequence[Answer], study: Study) -> None:
     slopes = {each.panel: each for each in answers if isinstance(each, Coupling)}
     for panel in cut:
         _show_panel(out, panel, slopes.get(panel.name), study)
@@ -60,7 +61,7 @@ def _show_panels(out: Console, cut: Sequence[Panel], answers: Sequence[Answer], 
         show_verdicts(out, others)
 
 
-def _show_panel(out: Console, panel: Panel, found: Coupling | None, study: Declared) -> None:
+def _show_panel(out: Console, panel: Panel, found: Coupling | None, study: Study) -> None:
     drawn = panel.x is not None
     what = f"mean {study.metric} over {count(max(len(cell.rows) for cell in panel.cells), study.replicate or 'trial')}"
     out.print(Text.assemble((clean(panel.name), "bold"), f"   {clean(what)}" if drawn else ""))
@@ -76,14 +77,14 @@ def _show_panel(out: Console, panel: Panel, found: Coupling | None, study: Decla
     out.print()
 
 
-def _best(panel: Panel, study: Declared) -> str:
+def _best(panel: Panel, study: Study) -> str:
     assert panel.best is not None
     assert panel.best.mean is not None
     end = LOW if study.direction == "min" else HIGH
     return f"Best ({end} mean {study.metric}): {figure(panel.best.mean)} at {place(panel.best, panel, study)}."
 
 
-def _lines(cut: Sequence[Panel], study: Declared) -> Table:
+def _lines(cut: Sequence[Panel], study: Study) -> Table:
     """The best cell of each panel, for a study that asks nothing."""
     made = table("panel", study.metric.rpartition("/")[2], "at", right={study.metric.rpartition("/")[2]})
     for panel in cut:
@@ -98,7 +99,7 @@ def _lines(cut: Sequence[Panel], study: Declared) -> Table:
     return made
 
 
-def _notes(cut: Sequence[Panel], answers: Sequence[Answer], study: Declared) -> list[str]:
+def _notes(cut: Sequence[Panel], answers: Sequence[Answer], study: Study) -> list[str]:
     """What a reader should know before believing the answer."""
     notes = []
     trained, wanted = sum(panel.trained for panel in cut), sum(panel.wanted for panel in cut)
@@ -119,7 +120,7 @@ def looks(refinements: int) -> str:
     return f"Refined {times} after a look at the results: intervals are adaptive, and may be too narrow."
 
 
-def show_cells(out: Console, cut: Sequence[Panel], study: Declared) -> None:
+def show_cells(out: Console, cut: Sequence[Panel], study: Study) -> None:
     """Print every cell, panel by panel."""
     for panel in cut:
         if len(cut) > 1:
@@ -127,7 +128,7 @@ def show_cells(out: Console, cut: Sequence[Panel], study: Declared) -> None:
         out.print(cells_table(panel, study))
 
 
-def cells_table(panel: Panel, study: Declared) -> Table:
+def cells_table(panel: Panel, study: Study) -> Table:
     """A line a cell: its axes, replicates, mean, 95% t-interval, and how many diverged or failed."""
     candidates = dict.fromkeys([*panel.axes, *(study.analysis.keys.values() if study.analysis else ())])
     keys = [key for key in candidates if len({cell.coordinate(key) for cell in panel.cells}) > 1]
@@ -148,16 +149,16 @@ def interval(cell: Cell) -> str | None:
     return " … ".join(figure(bound, 4) for bound in cell.interval) if cell.interval else None
 
 
-def place(cell: Cell, panel: Panel, study: Declared) -> str:
+def place(cell: Cell, panel: Panel, study: Study) -> str:
     """Where a cell lies, in the analysis' words (lr 1/8, wd .04) or else by its axes."""
     return ", ".join(f"{brief(key)} {text}" for key, text in _named(cell, panel, study)) or "its only cell"
 
 
-def _coordinates(cell: Cell, panel: Panel, study: Declared) -> str:
+def _coordinates(cell: Cell, panel: Panel, study: Study) -> str:
     return ", ".join(text for _, text in _named(cell, panel, study))
 
 
-def _named(cell: Cell, panel: Panel, study: Declared) -> list[tuple[str, str]]:
+def _named(cell: Cell, panel: Panel, study: Study) -> list[tuple[str, str]]:
     """The keys that say where a cell lies, and its values of them as text."""
     analysed = tuple(study.analysis.keys.values()) if study.analysis and study.analysis.against else ()
     keys = analysed if all(cell.coordinate(key) is not None for key in analysed) and analysed else panel.axes

@@ -8,17 +8,18 @@ from rich.console import Console
 from rich.text import Text
 
 from thalweg.runner.base.canonical import Scalar
-from thalweg.runner.cells.cells import Cell, Declared, Panel
+from thalweg.runner.cells.cells import Cell, Panel
 from thalweg.runner.decide import Bound, Choice, Move, Recommendation, difference
 from thalweg.runner.facts.row import Row
 from thalweg.runner.show.numbers import count, duration, figure, labels, leaf
+from thalweg.runner.study.study import Study
 from thalweg.runner.terminal.answer import looks, place
 from thalweg.runner.terminal.text import clean, row, table
 
 LABEL = 8
 
 
-def show_recommendations(out: Console, found: Sequence[Recommendation], rows: Sequence[Row], study: Declared) -> None:
+def show_recommendations(out: Console, found: Sequence[Recommendation], rows: Sequence[Row], study: Study) -> None:
     """Print what to take on each dataset, how sure that is, and what would make it surer."""
     if not found:
         out.print(Text(clean(_nothing(rows, study))))
@@ -30,7 +31,7 @@ def show_recommendations(out: Console, found: Sequence[Recommendation], rows: Se
         out.print(Text(note))
 
 
-def _show_one(out: Console, found: Recommendation, study: Declared) -> None:
+def _show_one(out: Console, found: Recommendation, study: Study) -> None:
     chosen = found.chosen
     _line(out, "take", _taken(chosen, study), style="bold")
     _line(out, "as good", _as_good(chosen, study))
@@ -76,7 +77,7 @@ def _line(out: Console, label: str, text: str, style: str = "") -> None:
         out.print(Text.assemble((f"{label if number == 0 else '':<{LABEL}} ", "dim"), part))
 
 
-def _taken(chosen: Choice, study: Declared) -> str:
+def _taken(chosen: Choice, study: Study) -> str:
     best = chosen.near.best
     where = f"{chosen.panel.name}: " if len(study.blocks) > 1 else ""
     seeds = count(best.n, study.replicate or "trial")
@@ -91,7 +92,7 @@ def _mean(cell: Cell) -> str:
     return f"{figure(cell.mean)}{between}"
 
 
-def _as_good(chosen: Choice, study: Declared) -> str:
+def _as_good(chosen: Choice, study: Study) -> str:
     near = chosen.near
     if near.margin is None:
         return f"not known: {count(near.best.n, study.replicate or 'trial')} cannot say how much they differ"
@@ -120,7 +121,7 @@ def _bound(bound: Bound, panel: Panel) -> str:
     return f"safe {reach}, all else equal: {bound.why}{chance}"
 
 
-def _others(out: Console, choices: Sequence[Choice], study: Declared) -> None:
+def _others(out: Console, choices: Sequence[Choice], study: Study) -> None:
     made = table("panel", study.metric, "behind", "as good", "at", right={study.metric, "behind", "as good"})
     tied = choices[0].near.margin
     for each in choices[1:]:
@@ -134,14 +135,14 @@ def _others(out: Console, choices: Sequence[Choice], study: Declared) -> None:
     out.print(made)
 
 
-def _nothing(rows: Sequence[Row], study: Declared) -> str:
+def _nothing(rows: Sequence[Row], study: Study) -> str:
     trained = sum(row.outcome is not None for row in rows if not row.outside)
     if not trained:
         return "nothing is trained yet, so there is nothing to recommend"
     return f"nothing to recommend: none of {count(trained, 'trial')} ended with a usable {study.metric}"
 
 
-def _notes(found: Sequence[Recommendation], rows: Sequence[Row], study: Declared) -> list[str]:
+def _notes(found: Sequence[Recommendation], rows: Sequence[Row], study: Study) -> list[str]:
     notes = []
     untrained = sum(row.outcome is None for row in rows if not row.outside)
     if found and untrained:

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.text import Text
 
-from thalweg.runner.cells.cells import Cell, Declared, NearOptimal, Panel, near_optimal
+from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, near_optimal
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.planning.plan import Plan
 from thalweg.runner.show.numbers import count, figure
+from thalweg.runner.study.study import Study
 from thalweg.runner.terminal.answer import interval, place
 from thalweg.runner.terminal.text import clean, row, table
 
@@ -100,7 +101,7 @@ def show_studies(out: Console, studies: Sequence[Summary]) -> None:
     out.print(made)
 
 
-def show_best(out: Console, panels: Sequence[Panel], study: Declared) -> None:
+def show_best(out: Console, panels: Sequence[Panel], study: Study) -> None:
     """Print the near-optimal set: of each block, and overall with the test metrics of the chosen cell alone."""
     owner = {id(cell): panel for panel in panels for cell in panel.cells}
     overall = near_optimal(cell for panel in panels for cell in panel.cells)
@@ -119,7 +120,7 @@ def show_best(out: Console, panels: Sequence[Panel], study: Declared) -> None:
     _show_overall(out, overall, owner, study)
 
 
-def _add_best(made: Any, block: str, found: NearOptimal | None, owner: Mapping[int, Panel], study: Declared) -> None:
+def _add_best(made: Any, block: str, found: NearOptimal | None, owner: Mapping[int, Panel], study: Study) -> None:
     if found is None or found.best.mean is None:
         row(made, block, None, None, None, "no usable cell yet")
         return
@@ -128,7 +129,7 @@ def _add_best(made: Any, block: str, found: NearOptimal | None, owner: Mapping[i
     row(made, block, figure(best.mean or math.nan), interval(best), as_good, place(best, owner[id(best)], study))
 
 
-def _show_overall(out: Console, found: NearOptimal, owner: Mapping[int, Panel], study: Declared) -> None:
+def _show_overall(out: Console, found: NearOptimal, owner: Mapping[int, Panel], study: Study) -> None:
     best = found.best
     name = owner[id(best)].name if len({panel.block for panel in owner.values()}) > 1 else ""
     out.print(Text(clean(f"Best: {place(best, owner[id(best)], study)}{f' in {name}' if name else ''}"), "bold"))

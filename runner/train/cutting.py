@@ -17,7 +17,7 @@ SMALLEST_WORTH_CUTTING = 16
 def cut(trials: Sequence[Trial], choice: Choice, workers: int) -> list[tuple[Trial, ...]]:
     """Cut a group into cohorts: none wider than the choice allows, at least two a worker while they stay wide.
 
-    Under the shared layout each cohort has one seed. Declared order is kept.
+    Under the shared layout each cohort has one seed. Study order is kept.
     """
     width = min(choice.width, LOOP_WIDTH) if choice.executor == "loop" else choice.width
     cohorts = []

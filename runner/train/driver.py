@@ -15,9 +15,10 @@ from thalweg.runner.base.errors import SetupError
 from thalweg.runner.base.signals import Signals
 from thalweg.runner.facts.choice import LOOP_WIDTH, Choice
 from thalweg.runner.facts.observation import Outcome
+from thalweg.runner.facts.record import CohortRecord
 from thalweg.runner.planning.plan import Plan
 from thalweg.runner.project.code import code_of, to_record
-from thalweg.runner.store import CohortRecord, Store
+from thalweg.runner.store import Store
 from thalweg.runner.study.settings import Settings
 from thalweg.runner.train.checkpoints import Shelf, facts_of, folder_of, tidy
 from thalweg.runner.train.crew import DOCTOR, Crew
@@ -31,9 +32,15 @@ class Listener(Protocol):
 
     def note(self, text: str) -> None:
         """One line worth reading."""
+        return
 
     def progress(self, done: int, diverged: int, failed: int, fraction: float, best: float | None) -> None:
         """Trials ended so far (diverged and failed among them), share of the work done, best metric so far."""
+        return
+
+
+class Silent(Listener):
+    """Hears it all and shows nothing."""
 
 
 class Backend(Protocol):

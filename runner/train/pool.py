@@ -8,12 +8,15 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from socket import socket
+from types import ModuleType
 from typing import cast
 
 from thalweg.runner.train import messages, worker
@@ -75,7 +78,7 @@ class Pool:
     def _spawned(self) -> Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=worker.main, args=(theirs,), daemon=True)
-        with _sigint_ignored():  # a child inherits this, so that Ctrl-C cannot hit it while it still imports
+        with _sigint_ignored(), _no_main():  # a child inherits the first: Ctrl-C cannot hit it while it still imports
             process.start()
         theirs.close()
         return Worker(process, ours)
@@ -122,6 +125,17 @@ class Pool:
                 each.process.kill()
                 each.process.join()
         self.workers.clear()
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Hides the caller's script while a process is started, which would run it once more, sweep and all."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 class _sigint_ignored:  # noqa: N801

@@ -10,14 +10,12 @@ import json
 import sys
 import time
 
-from thalweg.runner.config import Request, declare
-from thalweg.runner.planning.plan import make_plan
+from thalweg.runner import page
 from thalweg.runner.store import Store
-from thalweg.runner.study.study import expand
-from thalweg.runner.train import driver
+from thalweg.runner.train.driver import Listener
 
 
-class Clock:
+class Clock(Listener):
     """Hears a sweep, and remembers when training began."""
 
     def __init__(self) -> None:
@@ -36,13 +34,9 @@ class Clock:
 
 def main(path: str, words: list[str]) -> None:
     """Sweep what the words declare into a new store."""
-    declaration = declare(Request((*words, "tracker=none")))
-    members = expand(declaration.study)
+    declared, clock = page.declare(*words, "tracker=none"), Clock()
     with Store.open(path, "write") as store:
-        plan = make_plan(declaration.study, members, {})
-        store.declare(declaration.study, members, declaration.document)
-        clock = Clock()
-        result = driver.sweep(plan, store, declaration.settings, clock)
+        result = page.sweep(page.plan(declared.study, store), store, declared.settings, clock)
         ended = time.perf_counter()
         rows = store.export_rows()
     shares = [row.diverged_step / row.config["budget"]["steps"] for row in rows if row.diverged_step is not None]

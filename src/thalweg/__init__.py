@@ -7,7 +7,8 @@
     conf        the configuration tree: YAML
 
 Here these are links to the folders at the root of the repository; where thalweg is installed, they are folders.
-Importing this costs nothing: what it exports is loaded when it is first named.
+What a notebook calls is exported here, and explained in docs/python.md; `runner.page` is where it lives. Importing
+this costs nothing: what it exports is loaded when it is first named.
 """
 
 from __future__ import annotations
@@ -16,12 +17,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from thalweg.runner.base.errors import ThalwegError
     from thalweg.runner.base.version import __version__
+    from thalweg.runner.page import curves, declare, findings, plan, report, sweep, trials
+    from thalweg.runner.store import Store
+    from thalweg.runner.train.driver import Listener
 
-__all__ = ["__version__"]
+__all__ = [
+    "Listener",
+    "Store",
+    "ThalwegError",
+    "__version__",
+    "curves",
+    "declare",
+    "findings",
+    "plan",
+    "report",
+    "sweep",
+    "trials",
+]
 
-
-_HOME = {"__version__": "runner.base.version"}
+_HOME = {
+    "__version__": "runner.base.version",
+    "Listener": "runner.train.driver",
+    "Store": "runner.store",
+    "ThalwegError": "runner.base.errors",
+    **dict.fromkeys(("curves", "declare", "findings", "plan", "report", "sweep", "trials"), "runner.page"),
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -135,7 +135,7 @@ def test_a_study_that_was_never_trained_is_sent_to_sweep(tmp_path: Path, capsys)
 
     study = declare(Request(TINY)).study
     with Store.open(tmp_path / "s.sqlite", "write") as store:
-        store.declare(study, expand(study), {})
+        store.declare(study, expand(study))
     where = ["--store", str(tmp_path / "s.sqlite")]
     assert main(["refine", "tiny", *where]) == 2
     assert "thalweg sweep tiny" in capsys.readouterr().err

@@ -39,7 +39,7 @@ def block(
     seeds: Sequence[int] = SEEDS,
 ) -> Block:
     axes = (Axis(LR, tuple(lrs), ""), Axis(PRODUCT, tuple(products), ""), Axis("seed", tuple(seeds), ""))
-    return Block(name, (), axes, derive={WD: f"{PRODUCT} / {LR}"}, expect=expect)
+    return Block(name, axes, derive={WD: f"{PRODUCT} / {LR}"}, expect=expect)
 
 
 def study(*blocks: Block, name: str = "planted", **changed: Any) -> Study:

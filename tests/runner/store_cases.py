@@ -11,7 +11,7 @@ from thalweg.data.schema import DigitsConfig
 from thalweg.models.schema import MLPConfig
 from thalweg.optim.schema import SGDConfig, WarmupCosineConfig
 from thalweg.runner.facts.observation import Observations, Outcome, Series
-from thalweg.runner.store import CohortRecord
+from thalweg.runner.facts.record import CohortRecord
 from thalweg.runner.study.study import Analysis, Axis, Block, Expectation, Member, Study
 from thalweg.runner.study.trial import Budget, Divergence, Trial, TrialConfig
 

@@ -23,6 +23,6 @@ def test_a_rooms_map_names_what_lives_there(room):
     assert sorted(named(room / "__init__.py")) == sorted(modules)
 
 
-def test_the_runners_map_names_its_rooms_and_no_module_lies_loose():
-    assert sorted(named(RUNNER / "__init__.py")) == [room.name for room in ROOMS]
-    assert [path.name for path in RUNNER.glob("*.py")] == ["__init__.py"]
+def test_the_runners_map_names_the_page_and_its_rooms_and_nothing_lies_loose():
+    assert sorted(named(RUNNER / "__init__.py")) == sorted(["page", *(room.name for room in ROOMS)])
+    assert sorted(path.name for path in RUNNER.glob("*.py")) == ["__init__.py", "page.py"]

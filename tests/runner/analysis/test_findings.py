@@ -42,7 +42,7 @@ def test_a_study_that_asks_nothing_is_told_nothing():
 def warmup_rows():
     """Rates × warmups × seeds, with batch losses that spike to 1.5 times the control's above lr = .1 without warmup."""
     axes = (Axis("optimizer.lr", (0.05, 0.1, 0.2, 0.4), ""), Axis(WARMUP, (0, 8), ""), Axis("seed", (0, 1), ""))
-    block, rows, series = Block("w", (), axes), [], {}
+    block, rows, series = Block("w", axes), [], {}
     for lr in axes[0].values:
         for length in axes[1].values:
             for seed in axes[2].values:

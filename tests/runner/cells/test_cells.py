@@ -123,7 +123,7 @@ def test_panels_have_rows_and_columns_ascending_whatever_the_order_of_rows():
 
 def test_further_axes_cut_a_block_into_panels():
     axes = (*BLOCK.axes[:2], Axis("optimizer.momentum", (0.0, 0.9), ""), BLOCK.axes[2])
-    block = Block("one", (), axes, derive=BLOCK.derive, expect=Expectation(-1, 0.3))
+    block = Block("one", axes, derive=BLOCK.derive, expect=Expectation(-1, 0.3))
     rows = [replace(row, axes={**row.axes, "optimizer.momentum": mu}) for mu in (0.0, 0.9) for row in ROWS]
     cut = panels(rows, planted.study(block))
     assert [panel.name for panel in cut] == ["one, momentum=0", "one, momentum=.9"]

@@ -18,7 +18,8 @@ from thalweg.runner.cli import main
 from thalweg.runner.cli.app import app
 from thalweg.runner.config import Request, declare
 from thalweg.runner.facts.observation import Observations, Outcome
-from thalweg.runner.store import CohortRecord, Store
+from thalweg.runner.facts.record import CohortRecord
+from thalweg.runner.store import Store
 from thalweg.runner.study.study import expand
 from thalweg.runner.train import driver
 from thalweg.runner.train.driver import SweepResult
@@ -382,7 +383,7 @@ def swept(desk):
     trials = list({member.trial.id: member.trial for member in members}.values())
     lost = [t for t in trials if t.config.optimizer.lr == 2 and t.config.seed == 0]
     with Store.open(desk / "results" / "thalweg.sqlite", "write") as store:
-        store.declare(declaration.study, members, declaration.document)
+        store.declare(declaration.study, members)
         commit(store, declaration.study, [t for t in trials if t not in lost])
         commit(store, declaration.study, lost, Outcome.DIVERGED)
     return trials

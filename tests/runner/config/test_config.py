@@ -236,11 +236,11 @@ def test_a_sweep_without_a_study_is_named_by_what_it_declares():
 
 
 def test_the_document_is_plain_json(coupling):
-    document = json.loads(json.dumps(coupling.document))
+    document = json.loads(json.dumps(coupling.study.document))
     assert document["blocks"][0]["axes"][1]["text"] == "0, 1.953125e-5..0.32:x4"
     assert document["blocks"][0]["expect"] == {"slope": -1, "tolerance": 0.3}
     assert document["analysis"] == {"coupling": {"lr": "optimizer.lr", "wd": "optimizer.weight_decay"}}
-    assert declare(Request(("smoke", "seed=0"))).document["overrides"] == ["smoke", "seed=0"]
+    assert declare(Request(("smoke", "seed=0"))).study.document["overrides"] == ["smoke", "seed=0"]
 
 
 # --- every way to compose agrees
@@ -457,7 +457,7 @@ def test_a_study_may_ask_several_questions_and_the_first_names_the_axes(folder):
         ("sensitivity", {"lr": "optimizer.lr"}),
     ]
     assert asked.study.analysis.against == "schedule.warmup"
-    assert list(asked.document["analysis"]) == ["warmup", "sensitivity"]
+    assert list(asked.study.document["analysis"]) == ["warmup", "sensitivity"]
 
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,8 +24,9 @@ from thalweg.runner.analysis import (
     WarmupNeed,
 )
 from thalweg.runner.facts.observation import Outcome, Series
+from thalweg.runner.facts.record import CohortRecord, TrialRecord
 from thalweg.runner.facts.row import Row
-from thalweg.runner.report import Source, Trained
+from thalweg.runner.report import Source
 from thalweg.runner.study.study import Axis, Block, Expectation, Study
 
 NOW = datetime(2026, 3, 5, 14, 7, tzinfo=UTC)
@@ -42,18 +43,10 @@ EVIL = (
 )
 
 
-@dataclass(frozen=True)
-class Declared(Study):
+def declared(study: Study, **changed: Any) -> Study:
     """A study with what the store adds to it."""
-
-    document: Mapping[str, Any] = None  # type: ignore[assignment]
-    declared: str = "2026-03-05T13:00:00Z"
-
-
-def declared(study: Study, **changed: Any) -> Declared:
-    fields = {name: getattr(study, name) for name in Study.__dataclass_fields__}
     document = {"question": study.question, "overrides": [study.name], "blocks": [block.name for block in study.blocks]}
-    return Declared(**{**fields, "document": document, **changed})
+    return replace(study, **{"document": document, "declared": "2026-03-05T13:00:00Z", **changed})
 
 
 def series_of(trial_id: str, steps: int = 600) -> dict[str, Series]:
@@ -68,12 +61,40 @@ def series_of(trial_id: str, steps: int = 600) -> dict[str, Series]:
     }
 
 
-def trained(rows: Sequence[Row]) -> list[Trained]:
-    versions = {"thalweg": "0.1.0", "torch": "2.15.0", "python": "3.11.7"}
-    one = Trained(
-        executor="vmap", device="cpu", layout="shared", versions=versions, seconds=0.5, ended="2026-03-05T13:30:00Z"
+VERSIONS = {"thalweg": "0.1.0", "torch": "2.15.0", "python": "3.11.7"}
+
+
+def trained(rows: Sequence[Row]) -> list[TrialRecord]:
+    return [_trained(row) for row in rows if row.outcome is not None]
+
+
+def _trained(row: Row) -> TrialRecord:
+    cohort = CohortRecord(
+        study="valley",
+        group_id="g",
+        executor="vmap",
+        layout="shared",
+        width=1,
+        device="cpu",
+        versions=VERSIONS,
+        trial_ids=(row.trial_id,),
     )
-    return [one for row in rows if row.outcome is not None]
+    return TrialRecord(
+        trial_id=row.trial_id,
+        group_id="g",
+        config=row.config,
+        outcome=row.outcome,
+        diverged_step=row.diverged_step,
+        weight_hash="w",
+        error=None,
+        seconds=0.5,
+        metrics=row.metrics,
+        memberships=(),
+        cohort=cohort,
+        version="0.1.0",
+        declared="2026-03-05T13:00:00Z",
+        ended="2026-03-05T13:30:00Z",
+    )
 
 
 def answer(panel: str, lrs: Sequence[float] = planted.LRS, **changed: Any) -> Coupling:
@@ -173,7 +194,7 @@ def warmup_source() -> Source:
         diverged=8,
         best=None,
     )
-    study = declared(planted.study(Block("warm", (), axes), analyses=(), vars=()))
+    study = declared(planted.study(Block("warm", axes), analyses=(), vars=()))
     return Source(study=study, rows=rows, answers=[answer], trained=trained(rows), series=series_of)
 
 

@@ -9,11 +9,12 @@ from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from sources import EVIL, NOW, answer, sensitivity_source, source, warmup_source
 
-from thalweg.runner.report import file_name, page
+from thalweg.runner.report import page, path_of
 from thalweg.runner.study.study import Axis
 
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -192,7 +193,8 @@ def test_what_users_type_is_inert(evil):
     said = answer(evil, [0.1, 0.2, 0.4, 0.8, 1.6], label=evil, verdict=evil)
     vars_ = {**made.study.document, evil: {evil: [evil]}, "overrides": [evil]}
     study = replace(made.study, document=vars_)
-    trained = [replace(made.trained[0], device=evil, versions={evil: evil}), *made.trained[1:]]
+    cohort = replace(made.trained[0].cohort, device=evil, versions={evil: evil})
+    trained = [replace(made.trained[0], cohort=cohort), *made.trained[1:]]
     text = page(replace(made, rows=rows, answers=[said], study=study, trained=trained), NOW)
     reader = Reader(text)
     assert set(reader.tags) <= KNOWN
@@ -263,15 +265,15 @@ def test_the_shared_configuration_leaves_out_what_varies():
     [("coupling", "coupling.html"), ("adhoc-3f2a1b", "adhoc-3f2a1b.html"), ("v1.2_x", "v1.2_x.html")],
 )
 def test_a_plain_name_is_the_file(study, file):
-    assert file_name(study) == file
+    assert path_of(study, Path()).name == file
 
 
 @pytest.mark.parametrize(
     "study", ["../../x", "/etc/x", "..", ".", "a\0b", "a\nb", "x" * 300, "\u202ex", "-rf", "a b", "a/b"]
 )
 def test_no_name_leads_out_of_the_folder_or_hides(study):
-    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,70}\.html", file_name(study))
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,70}\.html", path_of(study, Path()).name)
 
 
 def test_names_that_become_alike_get_files_of_their_own():
-    assert len({file_name(name) for name in ("a b", "a/b", "a-b", "a:b")}) == 4
+    assert len({path_of(name, Path()).name for name in ("a b", "a/b", "a-b", "a:b")}) == 4

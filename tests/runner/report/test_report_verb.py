@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import sys
+from dataclasses import replace
 
 import pytest
 from sources import NOW, source
@@ -35,7 +36,7 @@ def thalweg(tmp_path, monkeypatch, capsys):
 def fill(name="coupling", outcome=Outcome.FINISHED):
     with Store.open("results/thalweg.sqlite", "write") as store:
         members = make_members(lrs=(0.1, 0.2), seeds=(0, 1))
-        store.declare(make_study(name, lrs=(0.1, 0.2), seeds=(0, 1)), members, {"overrides": [name]})
+        store.declare(replace(make_study(name, lrs=(0.1, 0.2), seeds=(0, 1)), document={"overrides": [name]}), members)
         train(store, members, name, outcome=outcome)
 
 

@@ -36,7 +36,7 @@ def rows(store, name="coupling"):
 
 def test_declared_trials_are_members_without_an_outcome(store):
     members = make_members(LRS, (0, 1))
-    store.declare(make_study(), members, {})
+    store.declare(make_study(), members)
     found = store.study_rows("coupling")
     assert [(r.trial_id, dict(r.axes)) for r in found] == [(m.trial.id, dict(m.axes)) for m in members]
     assert [list(r.axes) for r in found] == [list(m.axes) for m in members]
@@ -46,7 +46,7 @@ def test_declared_trials_are_members_without_an_outcome(store):
 
 def test_what_is_committed_is_what_is_read(store):
     members = make_members(LRS)
-    store.declare(make_study(), members, {})
+    store.declare(make_study(), members)
     assert train(store, members, loss=0.1 + 0.2) == []
     observed = make_observations(members[0].trial.id)
     row = store.study_rows("coupling")[0]
@@ -61,16 +61,16 @@ def test_what_is_committed_is_what_is_read(store):
 
 def test_declaring_again_changes_nothing(store):
     members = make_members(LRS)
-    store.declare(make_study(), members, {})
+    store.declare(make_study(), members)
     train(store, members)
     before = store.study_rows("coupling")
-    store.declare(make_study(), members, {})
+    store.declare(make_study(), members)
     assert store.study_rows("coupling") == before
 
 
 def test_a_done_trial_never_changes(store):
     members = make_members((0.1, 0.2))
-    store.declare(make_study(), members, {})
+    store.declare(make_study(), members)
     train(store, members[:1], loss=0.5)
     train(store, members[1:], outcome=Outcome.DIVERGED)
     before = store.export_rows()
@@ -82,7 +82,7 @@ def test_a_done_trial_never_changes(store):
 
 def test_a_failed_trial_is_replaced_with_all_its_values(store):
     members = make_members()
-    store.declare(make_study(), members, {})
+    store.declare(make_study(), members)
     train(store, members, outcome=Outcome.FAILED)
     assert store.study_rows("coupling")[0].error == "Traceback: boom"
     train(store, members, outcome=Outcome.DIVERGED, points=7)
@@ -99,7 +99,7 @@ def test_a_failed_trial_is_replaced_with_all_its_values(store):
 def test_measuring_again_adds_what_was_missing_only_on_the_same_weights(store):
     members = make_members()
     trial_id = members[0].trial.id
-    store.declare(make_study(), members, {})
+    store.declare(make_study(), members)
     train(store, members, loss=0.5, weight_hash="ab" * 32)
 
     def again(weight_hash):
@@ -117,7 +117,7 @@ def test_measuring_again_adds_what_was_missing_only_on_the_same_weights(store):
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_a_final_metric_that_is_not_finite_is_refused_and_nothing_of_the_commit_stays(store, value):
     members = make_members((0.1, 0.2))
-    store.declare(make_study(), members, {})
+    store.declare(make_study(), members)
     number = store.open_cohort(cohort_of(members))
     good = make_observations(members[0].trial.id)
     bad = Observations(trial_id=members[1].trial.id, outcome=Outcome.FINISHED, metrics={"val/loss": value})
@@ -129,7 +129,7 @@ def test_a_final_metric_that_is_not_finite_is_refused_and_nothing_of_the_commit_
 
 def test_a_trial_of_another_cohort_is_refused(store):
     members = make_members((0.1, 0.2))
-    store.declare(make_study(), members, {})
+    store.declare(make_study(), members)
     number = store.open_cohort(cohort_of(members[:1]))
     with pytest.raises(ValueError, match=members[1].trial.id):
         store.commit(number, [make_observations(members[1].trial.id)])
@@ -137,7 +137,7 @@ def test_a_trial_of_another_cohort_is_refused(store):
 
 def test_a_cohort_is_finished_when_its_last_lane_is(store):
     members = make_members((0.1, 0.2))
-    store.declare(make_study(), members, {})
+    store.declare(make_study(), members)
     number = store.open_cohort(cohort_of(members))
     open_cohorts = "SELECT count(*) FROM cohorts WHERE finished IS NULL"
     with sqlite3.connect(store.path) as db:
@@ -150,7 +150,7 @@ def test_a_cohort_is_finished_when_its_last_lane_is(store):
 
 def test_text_that_is_not_unicode_does_not_stop_a_commit(store):
     members = make_members()
-    store.declare(make_study(), members, {})
+    store.declare(make_study(), members)
     number = store.open_cohort(cohort_of(members))
     odd = Observations(trial_id=members[0].trial.id, outcome=Outcome.FAILED, error="bad \udcff name\0")
     store.commit(number, [odd])
@@ -161,9 +161,9 @@ def test_text_that_is_not_unicode_does_not_stop_a_commit(store):
 
 
 def test_an_edited_file_puts_dropped_trials_outside_and_keeps_them(store):
-    store.declare(make_study(), make_members((0.1, 0.2)), {})
+    store.declare(make_study(), make_members((0.1, 0.2)))
     train(store, make_members((0.1, 0.2)))
-    store.declare(make_study(), make_members((0.2, 0.4)), {})
+    store.declare(make_study(), make_members((0.2, 0.4)))
     assert [(r.axes["optimizer.lr"], r.outside) for r in store.study_rows("coupling")] == [
         (0.2, False),
         (0.4, False),
@@ -171,18 +171,18 @@ def test_an_edited_file_puts_dropped_trials_outside_and_keeps_them(store):
     ]
     (summary,) = store.studies()
     assert (summary.wanted, summary.done, summary.outside) == (2, 1, 1)
-    store.declare(make_study(), make_members((0.1,)), {})
+    store.declare(make_study(), make_members((0.1,)))
     assert not rows(store)["plain", 0.1].outside
 
 
 def test_an_override_only_adds_and_what_it_added_stays_inside(store):
-    store.declare(make_study(), make_members((0.1,)), {})
-    store.declare(make_study(overridden=True), make_members((0.2,)), {})
+    store.declare(make_study(), make_members((0.1,)))
+    store.declare(make_study(overridden=True), make_members((0.2,)))
     assert {lr: (r.outside, r.overridden) for (_, lr), r in rows(store).items()} == {
         0.1: (False, False),
         0.2: (False, True),
     }
-    store.declare(make_study(), make_members((0.4,)), {})
+    store.declare(make_study(), make_members((0.4,)))
     assert {lr: r.outside for (_, lr), r in rows(store).items()} == {0.1: True, 0.2: False, 0.4: False}
 
 
@@ -190,7 +190,7 @@ def test_an_override_only_adds_and_what_it_added_stays_inside(store):
 def test_members_are_the_last_file_and_all_overrides(tmp_path_factory, declarations):
     with Store.open(tmp_path_factory.mktemp("s") / "s.sqlite", "write") as store:
         for overridden, lrs in declarations:
-            store.declare(make_study(overridden=overridden), make_members(sorted(lrs)), {})
+            store.declare(make_study(overridden=overridden), make_members(sorted(lrs)))
         inside = {lr for (_, lr), r in rows(store).items() if not r.outside}
         everything = {lr for _, lr in rows(store)}
     files = [lrs for overridden, lrs in declarations if not overridden]
@@ -200,8 +200,8 @@ def test_members_are_the_last_file_and_all_overrides(tmp_path_factory, declarati
 
 
 def test_a_renamed_block_leaves_no_copy_of_trials_that_are_still_declared(store):
-    store.declare(make_study(block="old"), make_members((0.1, 0.2), block="old"), {})
-    store.declare(make_study(block="new"), make_members((0.1,), block="new"), {})
+    store.declare(make_study(block="old"), make_members((0.1, 0.2), block="old"))
+    store.declare(make_study(block="new"), make_members((0.1,), block="new"))
     assert sorted((b, lr, r.outside) for (b, lr), r in rows(store).items()) == [
         ("new", 0.1, False),
         ("old", 0.2, True),
@@ -211,8 +211,8 @@ def test_a_renamed_block_leaves_no_copy_of_trials_that_are_still_declared(store)
 def test_one_trial_in_two_blocks_and_two_studies_is_stored_once(store):
     (member,) = make_members()
     twice = [member, Member(member.trial, "other", {"optimizer.lr": 0.1})]
-    store.declare(make_study("one"), twice, {})
-    store.declare(make_study("two"), [member], {})
+    store.declare(make_study("one"), twice)
+    store.declare(make_study("two"), [member])
     train(store, [member], "one")
     assert [r.outcome for r in store.study_rows("one")] == [Outcome.FINISHED] * 2
     assert [(s.name, s.wanted, s.done) for s in store.studies()] == [("two", 1, 1), ("one", 1, 1)]
@@ -228,8 +228,8 @@ def test_one_trial_in_two_blocks_and_two_studies_is_stored_once(store):
 
 
 def test_a_study_is_read_as_it_was_declared(store):
-    study = make_study(lrs=LRS, seeds=(0, 1))
-    store.declare(study, make_members(LRS), {"typed": "optimizer.lr=0.1"})
+    study = replace(make_study(lrs=LRS, seeds=(0, 1)), document={"typed": "optimizer.lr=0.1"})
+    store.declare(study, make_members(LRS))
     record, (block,) = store.study("coupling"), study.blocks
     assert (record.question, record.metric, record.direction) == (study.question, "val/loss", "min")
     assert (record.replicate, record.vars, record.document) == ("seed", (), {"typed": "optimizer.lr=0.1"})
@@ -242,7 +242,7 @@ def test_a_study_is_read_as_it_was_declared(store):
 
 def test_several_questions_are_kept_and_an_old_outline_is_read(store):
     asked = (Analysis("warmup", "optimizer.lr", warmup="schedule.warmup"), Analysis("sensitivity", "optimizer.lr"))
-    store.declare(replace(make_study(lrs=LRS), analyses=asked, hypothesis="Warmup pays."), [], {})
+    store.declare(replace(make_study(lrs=LRS), analyses=asked, hypothesis="Warmup pays."), [])
     assert store.study("coupling").analyses == asked
     assert store.study("coupling").hypothesis == "Warmup pays."
     for old, expected in (({"kind": "coupling", "lr": "a", "wd": "b"}, (Analysis("coupling", "a", "b"),)), (None, ())):
@@ -252,17 +252,17 @@ def test_several_questions_are_kept_and_an_old_outline_is_read(store):
 
 
 def test_an_override_does_not_replace_what_the_file_says(store):
-    store.declare(make_study(overridden=True, lrs=(0.1,)), [], {"n": 1})
-    store.declare(make_study(overridden=True, lrs=(0.2,)), [], {"n": 2})
+    store.declare(replace(make_study(overridden=True, lrs=(0.1,)), document={"n": 1}), [])
+    store.declare(replace(make_study(overridden=True, lrs=(0.2,)), document={"n": 2}), [])
     assert store.study("coupling").document == {"n": 2}
-    store.declare(make_study(lrs=(0.3,)), [], {"n": 3})
-    store.declare(make_study(overridden=True, lrs=(0.4,)), [], {"n": 4})
+    store.declare(replace(make_study(lrs=(0.3,)), document={"n": 3}), [])
+    store.declare(replace(make_study(overridden=True, lrs=(0.4,)), document={"n": 4}), [])
     assert store.study("coupling").document == {"n": 3}
     assert store.study("coupling").blocks[0].axes[0].values == (0.3,)
 
 
 def test_an_unknown_study_is_refused_naming_the_nearest(store):
-    store.declare(make_study(), [], {})
+    store.declare(make_study(), [])
     with pytest.raises(UsageError, match="no study 'couplng'") as refusal:
         store.study("couplng")
     assert refusal.value.hint == "did you mean coupling?"
@@ -273,13 +273,13 @@ def test_the_latest_study_comes_first_even_if_the_clock_is_set_back(tmp_path):
     times = iter([datetime(2030, 1, 2, tzinfo=UTC) - timedelta(days=n) for n in range(10)])
     with Store.open(tmp_path / "s.sqlite", "write", clock=lambda: next(times)) as store:
         for name in ("a", "b", "a", "c"):
-            store.declare(make_study(name), [], {})
+            store.declare(make_study(name), [])
         assert [s.name for s in store.studies()] == ["c", "a", "b"]
 
 
 def test_counts_are_of_distinct_trials_by_outcome(store):
     members = make_members((0.1, 0.2, 0.3, 0.4, 0.5))
-    store.declare(make_study(), members, {})
+    store.declare(make_study(), members)
     for member, outcome in zip(members, Outcome, strict=False):
         train(store, [member], outcome=outcome)
     (s,) = store.studies()
@@ -288,7 +288,7 @@ def test_counts_are_of_distinct_trials_by_outcome(store):
 
 def test_a_status_says_how_far_a_trial_is(store):
     members = make_members((0.1, 0.2, 0.3))
-    store.declare(make_study(), members, {})
+    store.declare(make_study(), members)
     train(store, members[:1])
     train(store, members[1:2], outcome=Outcome.DIVERGED)
     found = store.statuses([m.trial.id for m in members] + ["f" * 64])
@@ -302,7 +302,7 @@ def test_a_status_says_how_far_a_trial_is(store):
 
 def test_a_trial_is_found_by_any_unique_prefix(store):
     members = make_members(seeds=range(40))
-    store.declare(make_study(), members, {})
+    store.declare(make_study(), members)
     ids = [m.trial.id for m in members]
     for trial_id in ids:
         unique = next(n for n in range(1, 65) if sum(i.startswith(trial_id[:n]) for i in ids) == 1)
@@ -325,8 +325,8 @@ def test_an_id_that_is_not_there_is_refused(store):
 
 def test_a_record_holds_everything_an_export_needs(store):
     members = make_members((0.1, 0.2, 0.3))
-    store.declare(make_study("one"), members, {})
-    store.declare(make_study("two"), members[1:], {})
+    store.declare(make_study("one"), members)
+    store.declare(make_study("two"), members[1:])
     train(store, members[:2], "one")
     train(store, members[2:], "two", outcome=Outcome.FAILED)
     assert [r.trial_id for r in store.export_rows()] == [m.trial.id for m in members[:2]]
@@ -352,8 +352,8 @@ def test_the_first_choice_of_a_group_stays(store):
 
 def test_the_view_has_a_row_for_each_trial_of_each_study(store):
     members = make_members((0.1, 0.2))
-    store.declare(make_study("one"), members, {})
-    store.declare(make_study("two"), members[:1], {})
+    store.declare(make_study("one"), members)
+    store.declare(make_study("two"), members[:1])
     train(store, members[:1], "one", loss=0.1 + 0.2)
     db = sqlite3.connect(store.path)
     found = db.execute("SELECT study, trial, outcome, metric, value, outside FROM trial_results").fetchall()
@@ -372,7 +372,7 @@ def test_the_view_has_a_row_for_each_trial_of_each_study(store):
 
 def test_the_documents_name_every_column_of_the_view_and_their_queries_run(store):
     members = make_members((0.1, 0.2), (0, 1))
-    store.declare(make_study(), members, {})
+    store.declare(make_study(), members)
     train(store, members)
     text = (Path(__file__).parents[3] / "docs/store.md").read_text()
     (query,) = re.findall("```sql\n(.*?)```", text, re.DOTALL)
@@ -424,5 +424,5 @@ def test_a_series_that_makes_no_sense_is_refused(steps, values):
 
 
 def test_trials_of_equal_configuration_are_one_trial(store):
-    store.declare(make_study(), [Member(make_trial(), "plain", {"optimizer.lr": 0.1})] * 2, {})
+    store.declare(make_study(), [Member(make_trial(), "plain", {"optimizer.lr": 0.1})] * 2)
     assert len(store.study_rows("coupling")) == 1

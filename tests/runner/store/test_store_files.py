@@ -39,7 +39,7 @@ def public():
 def filled(path, n=3):
     with Store.open(path, "write") as store:
         members = make_members([0.1 * (i + 1) for i in range(n)])
-        store.declare(make_study(), members, {})
+        store.declare(make_study(), members)
         train(store, members)
     return path
 
@@ -100,7 +100,7 @@ def test_reading_leaves_no_file_behind(path):
 def test_a_reader_cannot_write(path):
     filled(path)
     with Store.open(path) as store, pytest.raises(StoreError):
-        store.declare(make_study(), make_members((7.0,)), {})
+        store.declare(make_study(), make_members((7.0,)))
 
 
 def test_the_file_carries_our_mark_and_version(path):
@@ -205,7 +205,7 @@ def test_commits_that_cannot_be_read_in_a_read_only_folder_are_said(public):
 
     def die():
         store = Store.open(path, "write")
-        store.declare(make_study(), make_members(), {})
+        store.declare(make_study(), make_members())
         os.kill(os.getpid(), signal.SIGKILL)
 
     assert wait(in_child(die)) == -signal.SIGKILL
@@ -230,22 +230,22 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, path.stat().st_size))
         members = make_members([1.0 + i for i in range(1000)])
         with pytest.raises(StoreError, match=r"s\.sqlite could not be"):
-            store.declare(make_study(), members, {})
+            store.declare(make_study(), members)
         assert len(store.study_rows("coupling")) == 3
 
     assert wait(in_child(work)) == 0
     with Store.open(path, "write") as store:
         assert {r.outcome for r in store.study_rows("coupling")} == {"finished"}
-        store.declare(make_study(), make_members([1.0]), {})
+        store.declare(make_study(), make_members([1.0]))
 
 
 def test_a_full_disk_is_named(path):
     with Store.open(path, "write") as store:
         store._db.execute("PRAGMA max_page_count = 30")
         with pytest.raises(StoreError, match=r"the disk is full: .*s\.sqlite could not be written"):
-            store.declare(make_study(), make_members([0.01 * (i + 1) for i in range(2000)]), {})
+            store.declare(make_study(), make_members([0.01 * (i + 1) for i in range(2000)]))
         assert store.studies() == []
-        store.declare(make_study(), make_members(), {})
+        store.declare(make_study(), make_members())
 
 
 # One writer
@@ -266,7 +266,7 @@ def test_a_link_to_a_store_is_the_same_store(path, tmp_path):
 
 def test_readers_see_commits_while_a_writer_writes(path):
     with Store.open(path, "write") as writer, Store.open(path) as reader:
-        writer.declare(make_study(), make_members(), {})
+        writer.declare(make_study(), make_members())
         assert len(reader.study_rows("coupling")) == 1
         number = writer.open_cohort(cohort_of(make_members()))
         writer.commit(number, [make_observations(make_members()[0].trial.id)])
@@ -306,7 +306,7 @@ def taken_away(path, take, before):
     with Store.open(path, "write") as store:
         if before:
             take(path.parent)
-        store.declare(make_study(), make_members([0.1]), {})
+        store.declare(make_study(), make_members([0.1]))
         take(path.parent)
 
 

@@ -33,7 +33,7 @@ def folder():
 
 def small_sweep(path):
     with Store.open(path, "write", clock=lambda: datetime(2030, 1, 1, tzinfo=UTC)) as store:
-        store.declare(make_study(), MEMBERS, {})
+        store.declare(make_study(), MEMBERS)
         store.record_choice(MEMBERS[0].trial.group_id, "cpu", Choice("vmap", "shared", 3, "fastest"))
         train(store, MEMBERS)
 
@@ -128,7 +128,7 @@ def test_a_store_whose_creation_lost_its_header_is_begun_anew(folder):
 
 def sweep_the_missing(path, members):
     with Store.open(path, "write") as store:
-        store.declare(make_study(), members, {})
+        store.declare(make_study(), members)
         known = store.statuses([m.trial.id for m in members])
         missing = [m for m in members if not known[m.trial.id].is_done("val/loss")]
         for start in range(0, len(missing), 3):

@@ -17,7 +17,7 @@ STUDY = make_study()
 def fill(path, n, points):
     members = make_members([0.001 * (i + 1) for i in range(n)])
     with Store.open(path, "write") as store:
-        store.declare(STUDY, members, {})
+        store.declare(STUDY, members)
         for start in range(0, n, 500):
             cohort = cohort_of(members[start : start + 500])
             seen = [make_observations(trial_id, points=points) for trial_id in cohort.trial_ids]
@@ -59,5 +59,5 @@ def test_ten_thousand_trials_are_looked_up_planned_and_listed_quickly(ten_thousa
 def test_declaring_ten_thousand_known_trials_is_quick(ten_thousand):
     path, members = ten_thousand
     with Store.open(path, "write") as store:
-        took, _ = seconds(lambda: store.declare(STUDY, members, {}))
+        took, _ = seconds(lambda: store.declare(STUDY, members))
     assert took < 1.5  # (0.1)

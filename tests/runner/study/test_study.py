@@ -49,7 +49,7 @@ ONE_BASE = (Base({}, at),)
 
 
 def study(*axes, derive=None, bases=ONE_BASE, group_axes=(), blocks=1):
-    block = Block("grid", tuple(bases), axes, group_axes, derive or {})
+    block = Block("grid", axes, tuple(bases), group_axes, derive or {})
     return Study(
         name="s",
         question="",

@@ -149,7 +149,7 @@ class Bench:
     def plan(self, *words: str) -> Plan:
         self.declaration = declare(Request(words or ("optimizer.lr=0.1..1.0:10lin", "seed=0,1", "study.name=mine")))
         members = expand(self.declaration.study)
-        self.store.declare(self.declaration.study, members, self.declaration.document)
+        self.store.declare(self.declaration.study, members)
         return make_plan(self.declaration.study, members, self.store.statuses(m.trial.id for m in members))
 
     def sweep(self, *words: str) -> driver.SweepResult:

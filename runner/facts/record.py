@@ -9,7 +9,6 @@ from typing import Any, Literal
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.facts.choice import Layout
 from thalweg.runner.facts.observation import Outcome
-from thalweg.runner.study.study import Analysis, Axis, Expectation
 
 LEFT = "left"
 """What a cohort keeps of a trial that was done before and ended otherwise now: it was left as it was."""
@@ -83,40 +82,3 @@ class StudySummary:
     def done(self) -> int:
         """Trials that need no more training."""
         return self.finished + self.diverged
-
-
-@dataclass(frozen=True)
-class BlockRecord:
-    """A block as declared, without the configurations it was expanded from."""
-
-    name: str
-    axes: tuple[Axis, ...]
-    group_axes: tuple[Axis, ...]
-    derive: Mapping[str, str]
-    expect: Expectation | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyRecord:
-    """A study as last declared by its file, or, if only the command line ever declared it, by that.
-
-    `document` is the declaration as the caller wrote it down, for people.
-    """
-
-    name: str
-    question: str
-    metric: str
-    direction: Literal["min", "max"]
-    replicate: str | None
-    vars: tuple[str, ...]
-    analyses: tuple[Analysis, ...]
-    blocks: tuple[BlockRecord, ...]
-    document: Mapping[str, Any]
-    declared: str
-    hypothesis: str = ""
-    refinements: int = 0  # how often trials were added after a look at the results
-
-    @property
-    def analysis(self) -> Analysis | None:
-        """The first question, whose keys name the axes of maps and tables."""
-        return self.analyses[0] if self.analyses else None

@@ -1,0 +1,147 @@
+"""The whole of thalweg on one page: a study is declared, planned, swept, and read.
+
+    declare   words                 -> a study, and how to run it
+    plan      a study and a store   -> what is wanted, done and missing
+    sweep     a plan                -> the store agrees with it
+    refine    moves                 -> a plan of what they add
+    trials    the store             -> a table: axes, outcome and final metrics of each trial
+    curves    the store             -> a table: what was observed while they trained
+    findings  the store             -> what they say, with intervals
+    report    the store             -> all of it as one HTML file
+
+The command line, the benchmarks and a notebook call these, and nothing else puts the rooms together. What is said
+on the way, and how it looks, is its callers' affair. No torch here: it is the workers who train.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from thalweg.runner.analysis import Answer
+    from thalweg.runner.config import Declaration
+    from thalweg.runner.decide import Move
+    from thalweg.runner.facts.row import Row
+    from thalweg.runner.planning.plan import Plan
+    from thalweg.runner.store import Store
+    from thalweg.runner.study.settings import Settings
+    from thalweg.runner.study.study import Study
+    from thalweg.runner.train.driver import Backend, Listener, SweepResult
+
+
+def declare(*words: str, config_dir: str | None = None, config_name: str | None = None) -> Declaration:
+    """Return the study that words declare, as they follow `thalweg sweep`: its file's name, overrides, ranges.
+
+    Raises ConfigError, with what to type instead, for what cannot mean anything.
+    """
+    from thalweg.runner.config import Request
+    from thalweg.runner.config import declare as declared
+
+    return declared(Request(words, config_dir, config_name))
+
+
+def plan(study: Study, store: Store | None = None, *, rerun_changed: bool = False) -> Plan:
+    """Return what of a study is done and what a sweep would train. Nothing is written.
+
+    rerun_changed: trials that earlier code of the user's trained are wanted anew.
+    """
+    from thalweg.runner.planning.compare import compare
+
+    return compare(study, store, rerun_changed)
+
+
+def sweep(
+    made: Plan, store: Store, settings: Settings, listener: Listener | None = None, backend: Backend | None = None
+) -> SweepResult:
+    """Write down what a plan declares, and train what it lacks; what was stored stays, whenever this is stopped.
+
+    store: open to write. listener: is told how it goes. backend: where it trains, else processes on this machine.
+    """
+    record(made, store)
+    return train(made, store, settings, listener, backend)
+
+
+def record(made: Plan, store: Store) -> None:
+    """Write down what a plan declares: the study and its members, each trial as untrained where it is new."""
+    store.declare(made.study, made.members)
+    if made.replaced:
+        store.replace(made.study.name, made.replaced)
+
+
+def refine(study: Study, moves: Sequence[Move], store: Store) -> Plan:
+    """Add what moves propose to a stored study, and return the plan that trains it.
+
+    That its results were looked at is kept with it, unless the moves only finish what was declared before.
+    """
+    from thalweg.runner.planning.plan import make_plan
+
+    members = [member for move in moves for member in move.members]
+    if any(move.kind != "finish" for move in moves):
+        store.refine(study.name, members, [move.document for move in moves])
+    statuses = store.statuses(member.trial.id for member in members)
+    return make_plan(replace(study, overridden=True), members, statuses, store.study_rows(study.name))
+
+
+def train(
+    made: Plan, store: Store, settings: Settings, listener: Listener | None = None, backend: Backend | None = None
+) -> SweepResult:
+    """Train what a recorded plan lacks; `sweep` is both."""
+    from thalweg.runner.train import driver
+
+    return driver.sweep(made, store, settings, listener or driver.Silent(), backend)
+
+
+def trials(store: Store, study: str, *, test: bool = False) -> Any:
+    """Return a tidy table, a line a trial: its id, block, axes, outcome and final metrics. See `facts.tidy`.
+
+    test: those of the test split too. They are for the cell that was chosen without them.
+    """
+    from thalweg.runner.facts import tidy
+
+    return tidy.table(tidy.trials(_rows(store, study), test))
+
+
+def curves(store: Store, study: str, *names: str) -> Any:
+    """Return a long table, a line a point of the series called `names`, or of all: trial, metric, step, value.
+
+    A value was observed before optimizer step `step`, counted from 0.
+    """
+    from thalweg.runner.facts import tidy
+
+    ids = (row.trial_id for row in _rows(store, study) if not row.outside)
+    return tidy.table(tidy.curves(ids, store.series, names))
+
+
+def findings(store: Store, study: str) -> list[Answer]:
+    """Return an answer for each question of a study and each panel that it can be asked of."""
+    from thalweg.runner.analysis.study import findings as answers
+
+    return answers(_rows(store, study), store.study(study), store.series)
+
+
+def report(store: Store, study: str, path: Path | None = None) -> Path:
+    """Write a study as one HTML file, beside the store unless `path`, a file or a folder, says otherwise; return it.
+
+    Raises UsageError where the file cannot be written or the store has no such study.
+    """
+    from thalweg.runner.report import Source, path_of, write
+
+    source = Source(
+        study=store.study(study),
+        rows=_rows(store, study),
+        answers=findings(store, study),
+        trained=store.export_rows(study),
+        series=store.series,
+    )
+    out = path or store.path.parent
+    out = path_of(study, out) if out.is_dir() else out
+    write(source, out, datetime.now(UTC))
+    return out
+
+
+def _rows(store: Store, study: str) -> list[Row]:
+    return store.study_rows(store.study(study).name)  # a name that is not there is refused with the nearest
