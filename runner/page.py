@@ -118,7 +118,7 @@ def curves(store: Store, study: str, *names: str) -> Any:
 
 def findings(store: Store, study: str) -> list[Answer]:
     """Return an answer for each question of a study and each panel that it can be asked of."""
-    from thalweg.runner.analysis.study import findings as answers
+    from thalweg.runner.analysis.findings import findings as answers
 
     return answers(_rows(store, study), store.study(study), store.series)
 

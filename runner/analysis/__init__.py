@@ -3,7 +3,7 @@
 Pure functions from a tidy table to answers. numpy only: no torch, no store, no screen; importing it is cheap. `study`,
 which needs the study's schema, is not imported here.
 
-    study               all answers that a study's file asks for
+    findings            all answers that a study's file asks for
     results             the table an analysis is given, and the same folded to a grid
     csv_table           a table of the user's own as results
     answers             findings, evidence and verdicts, as types
@@ -14,7 +14,7 @@ which needs the study's schema, is not imported here.
     warmup_need         what warmup buys
     lr_sensitivity      how much the choice of the rate matters
     noise               the noise between seeds, pooled over a grid
-    words               a coupling's verdict, to be quoted
+    sentences           a coupling's verdict, to be quoted
 """
 
 from thalweg.runner.analysis.answers import (

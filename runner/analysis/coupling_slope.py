@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from thalweg.runner.analysis import scattered, words
+from thalweg.runner.analysis import scattered, sentences
 from thalweg.runner.analysis.answers import LESS, MORE, Coupling, Edge, Expected, Finding, Place, RowFit, Side
 from thalweg.runner.analysis.noise import Noise, noise, roughness
 from thalweg.runner.analysis.results import Bools, Floats, Grid, Ints, Results, grid, place
@@ -155,7 +155,7 @@ def _answer(
 ) -> Coupling:
     best = place(results)
     edge = _edges(folded, rows, best)
-    said = words.say(slope, rows, edge, expect, FEWEST_ROWS, flips)
+    said = sentences.say(slope, rows, edge, expect, FEWEST_ROWS, flips)
     return Coupling(
         panel=panel,
         slope=slope,
@@ -179,9 +179,9 @@ def _edges(folded: Grid, rows: Sequence[RowFit], best: Place | None) -> tuple[Ed
     column_RC = folded.x_RC - (folded.exponent or 0.0) * np.log10(folded.lr_R)[:, None]
     below, above = (sum(row.reason == Drop.EDGE.phrase and row.side == side for row in rows) for side in (LESS, MORE))
     if below:
-        made.append(Edge("wd", "below", below, words.axis(folded.exponent), 10 ** float(np.nanmin(column_RC))))
+        made.append(Edge("wd", "below", below, sentences.axis(folded.exponent), 10 ** float(np.nanmin(column_RC))))
     if above:
-        made.append(Edge("wd", "above", above, words.axis(folded.exponent), 10 ** float(np.nanmax(column_RC))))
+        made.append(Edge("wd", "above", above, sentences.axis(folded.exponent), 10 ** float(np.nanmax(column_RC))))
     if best and len(folded.lr_R) > 1 and best.lr in (folded.lr_R[0], folded.lr_R[-1]):
         made.append(Edge("lr", "below" if best.lr == folded.lr_R[0] else "above", 1, "lr", best.lr))
     return tuple(made)

@@ -1,7 +1,7 @@
 """The command line: verbs, their options, and the one border where errors become sentences. The only door to Typer.
 
 app             the verbs, and the border
-words           words and options that all verbs have in common
+options         types and words that all verbs have in common
 output          data to stdout, all else to stderr
 as_json         what --json prints
 verbs_train     plan, sweep, run

@@ -26,8 +26,8 @@ from typer.core import TyperGroup
 from thalweg.runner.base.errors import ThalwegError
 from thalweg.runner.base.version import __version__
 from thalweg.runner.cli import verbs_about, verbs_analyze, verbs_decide, verbs_read, verbs_report, verbs_train
+from thalweg.runner.cli.options import take_info
 from thalweg.runner.cli.output import say
-from thalweg.runner.cli.words import take_info
 
 INTERNAL, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 UNWRITABLE = (errno.ENOSPC, errno.EBADF, errno.EIO, errno.EFBIG)

@@ -16,7 +16,7 @@ from thalweg.runner.study.study import Study
 
 if TYPE_CHECKING:
     from thalweg.runner.analysis import Answer, Coupling, Finding, Place, RowFit
-    from thalweg.runner.decide import Choice, Move, Recommendation
+    from thalweg.runner.decide import Candidate, Move, Recommendation
 
 
 def plan(made: Plan, path: Path) -> dict[str, Any]:
@@ -208,16 +208,16 @@ def recommendations(found: Sequence[Recommendation], rows: Sequence[Row], record
 def _recommendation(found: Recommendation) -> dict[str, Any]:
     return {
         "dataset": found.data,
-        **_choice(found.chosen),
+        **_candidate(found.chosen),
         "test": {name: {"mean": cell.mean, "n": cell.n} for name, cell in found.test},
         "bounds": [asdict(bound) for bound in found.bounds],
-        "others": [_choice(each) for each in found.choices[1:]],
+        "others": [_candidate(each) for each in found.candidates[1:]],
         "rivals": found.rivals,
         "moves": [each.document for each in found.moves],
     }
 
 
-def _choice(each: Choice) -> dict[str, Any]:
+def _candidate(each: Candidate) -> dict[str, Any]:
     spans = {key: {"low": low, "high": high} for key, low, high in each.spans}
     return {"panel": each.panel.name, "behind": each.behind, "spans": spans, **_near(each.near)}
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from thalweg.runner.cli import words as given
+from thalweg.runner.cli import options as given
 from thalweg.runner.cli.output import emit_json, err, out, say
 from thalweg.runner.terminal.text import clean, row, table
 

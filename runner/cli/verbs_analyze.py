@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from thalweg.runner.base.errors import UsageError
-from thalweg.runner.cli import words as given
+from thalweg.runner.cli import options as given
 from thalweg.runner.cli.output import emit_json, out
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from thalweg.runner.base.errors import UsageError
 from thalweg.runner.cli import as_json, verbs_train
-from thalweg.runner.cli import words as given
+from thalweg.runner.cli import options as given
 from thalweg.runner.cli.output import emit_json, out, say
 from thalweg.runner.store import Store
 from thalweg.runner.study.study import Study
@@ -252,7 +252,9 @@ def _next(name: str, found: Sequence[Recommendation]) -> str:
     wanted = [each.chosen.panel.name for each in found if each.moves]
     if not wanted:
         return f"thalweg show {name}"
-    panels = [word for panel in wanted for word in ("--panel", panel)] if sum(len(e.choices) for e in found) > 1 else []
+    panels = (
+        [word for panel in wanted for word in ("--panel", panel)] if sum(len(e.candidates) for e in found) > 1 else []
+    )
     return shlex.join(["thalweg", "refine", name, *panels])
 
 

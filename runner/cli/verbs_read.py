@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from thalweg.runner.cli import as_json
-from thalweg.runner.cli import words as given
+from thalweg.runner.cli import options as given
 from thalweg.runner.cli.output import emit_json, out, say
 from thalweg.runner.show.numbers import count
 from thalweg.runner.terminal.text import clean, clean_lines

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from thalweg.runner.base.errors import UsageError
-from thalweg.runner.cli import words as given
+from thalweg.runner.cli import options as given
 from thalweg.runner.cli.output import say
 from thalweg.runner.store import Store
 

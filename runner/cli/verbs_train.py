@@ -13,7 +13,7 @@ from rich.text import Text
 
 from thalweg.runner.base.errors import UsageError, last_line
 from thalweg.runner.cli import as_json
-from thalweg.runner.cli import words as given
+from thalweg.runner.cli import options as given
 from thalweg.runner.cli.output import emit_json, err, out, say
 from thalweg.runner.project.project import here
 from thalweg.runner.show.numbers import count, duration

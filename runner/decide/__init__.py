@@ -9,12 +9,12 @@ It knows no store, no torch and no screen, and starts nothing.
 """
 
 from thalweg.runner.decide.moves import KINDS, Kind, Move, difference, moves, unfinished
-from thalweg.runner.decide.recommend import Bound, Choice, Recommendation, on_validation, recommend
+from thalweg.runner.decide.recommend import Bound, Candidate, Recommendation, on_validation, recommend
 
 __all__ = [
     "KINDS",
     "Bound",
-    "Choice",
+    "Candidate",
     "Kind",
     "Move",
     "Recommendation",

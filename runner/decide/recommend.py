@@ -42,7 +42,7 @@ class Bound:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Candidate:
     """What one panel offers: its near-optimal set, and the span of each axis over it."""
 
     panel: Panel
@@ -53,22 +53,22 @@ class Choice:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What to take on one dataset, how sure that is, and what would make it surer. `choices`: best panel first.
+    """What to take on one dataset, how sure that is, and what would make it surer. `candidates`: best panel first.
 
     rivals: how many other panels cannot be told from the first. moves: of the first panel.
     """
 
     data: str
-    choices: tuple[Choice, ...]
+    candidates: tuple[Candidate, ...]
     bounds: tuple[Bound, ...]
     test: tuple[tuple[str, Cell], ...]  # of the chosen cell alone
     moves: tuple[Move, ...]
     rivals: int
 
     @property
-    def chosen(self) -> Choice:
+    def chosen(self) -> Candidate:
         """The panel with the best cell."""
-        return self.choices[0]
+        return self.candidates[0]
 
 
 def on_validation(metric: str) -> str:
@@ -95,18 +95,18 @@ def _data(panel: Panel) -> str:
 
 def _recommend(usable: list[tuple[Panel, NearOptimal]], study: Study, whole: bool) -> Recommendation:
     usable.sort(key=lambda pair: pair[1].best.score)
-    choices = tuple(
-        Choice(panel, near, near.best.score - usable[0][1].best.score, _spans(panel, near)) for panel, near in usable
+    candidates = tuple(
+        Candidate(panel, near, near.best.score - usable[0][1].best.score, _spans(panel, near)) for panel, near in usable
     )
-    chosen = choices[0]
+    chosen = candidates[0]
     best, noise = chosen.near.best, chosen.near.margin or 0.0
     return Recommendation(
         data=str(lookup(best.rows[0].config, "dataset.name")),
-        choices=choices,
+        candidates=candidates,
         bounds=_bounds(chosen, study),
         test=tuple((name, best.measuring(name)) for name in best.test_metrics),
         moves=tuple(moves([chosen.panel], study)) if whole else (),
-        rivals=sum(each.behind <= noise for each in choices[1:]),
+        rivals=sum(each.behind <= noise for each in candidates[1:]),
     )
 
 
@@ -121,14 +121,14 @@ def _spans(panel: Panel, near: NearOptimal) -> tuple[tuple[str, Scalar, Scalar],
     return tuple(spans)
 
 
-def _bounds(chosen: Choice, study: Study) -> tuple[Bound, ...]:
+def _bounds(chosen: Candidate, study: Study) -> tuple[Bound, ...]:
     rate = next((each.lr for each in study.analyses), RATE)
     warmup = next((each.warmup for each in study.analyses if each.warmup), WARMUP)
     found = [_largest_rate(chosen, rate), _smallest_warmup(chosen, warmup)]
     return tuple(bound for bound in found if bound is not None)
 
 
-def _through_best(chosen: Choice, key: str) -> Ladder | None:
+def _through_best(chosen: Candidate, key: str) -> Ladder | None:
     """The cells that differ from the chosen one in `key` alone; None if it is no numeric axis of the panel."""
     if key not in chosen.panel.axes:
         return None
@@ -140,7 +140,7 @@ def _through_best(chosen: Choice, key: str) -> Ladder | None:
     return None
 
 
-def _largest_rate(chosen: Choice, key: str) -> Bound | None:
+def _largest_rate(chosen: Candidate, key: str) -> Bound | None:
     """The largest rate such that at it, and at every one tested between, each seed trained."""
     line = _through_best(chosen, key)
     if line is None:
@@ -159,7 +159,7 @@ def _largest_rate(chosen: Choice, key: str) -> Bound | None:
     return Bound(key, "largest rate", last.axes[key], further, last.n, _chance(last.n), why)
 
 
-def _smallest_warmup(chosen: Choice, key: str) -> Bound | None:
+def _smallest_warmup(chosen: Candidate, key: str) -> Bound | None:
     """The smallest warmup from which on every longer one tested is as good as the best at this rate."""
     line = _through_best(chosen, key)
     best = line.best if line else None

@@ -1,10 +1,10 @@
 """The report of a study: one self-contained HTML file, from rows, answers and series. Knows no torch and no SQL.
 
-page        the page, from its source; page.css, page.js, picture.css, curves.js and table.js go into it
+html        the page, from its source; page.css, page.js, picture.css, curves.js and table.js go into it
 source      what a report is made of
 answer      the top: question, verdicts, slopes, caveats
 sections    a panel
-facts       the foot: the table of trials, and what to check it by
+provenance  the foot: the table of trials, and what to check it by
 maps        a panel as a map
 slices      cuts through a panel
 findings    estimates along an axis
@@ -13,7 +13,7 @@ ruler       one axis of a picture
 curves      series made small
 payload     what the page's script is given
 markup      HTML and SVG that escape by construction
-words       keys, metrics and cells, for a reader who never saw the tool
+titles      keys, metrics and cells, for a reader who never saw the tool
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from datetime import datetime
 from pathlib import Path
 
 from thalweg.runner.base.errors import UsageError
-from thalweg.runner.report.page import page
+from thalweg.runner.report.html import html_of
 from thalweg.runner.report.source import Source
 
-__all__ = ["Source", "page", "path_of", "write"]
+__all__ = ["Source", "html_of", "path_of", "write"]
 
 
 def path_of(study: str, folder: Path) -> Path:
@@ -41,7 +41,7 @@ def path_of(study: str, folder: Path) -> Path:
 
 def write(source: Source, path: Path, now: datetime) -> int:
     """Write the report to `path`, whole or not at all; return its size in bytes. Raises UsageError if it cannot."""
-    content = page(source, now).encode()
+    content = html_of(source, now).encode()
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

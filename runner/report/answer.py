@@ -14,7 +14,7 @@ from thalweg.runner.cells.cells import Panel, near_optimal
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.report.markup import Markup, join, name, tag
 from thalweg.runner.report.source import Source
-from thalweg.runner.report.words import metric_title, place
+from thalweg.runner.report.titles import metric_title, place
 from thalweg.runner.show.numbers import count, figure, short
 
 NAMED = ((-1.0, "only lr·wd"), (0.0, "separable"), (1.0, "only wd/lr"))

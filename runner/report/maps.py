@@ -14,7 +14,7 @@ from thalweg.runner.cells.cells import Cell, Panel
 from thalweg.runner.report.chart import LEFT, TOP, Frame, Scores, cross, is_guess, path, svg
 from thalweg.runner.report.markup import Markup, join, px, tag
 from thalweg.runner.report.ruler import Ruler, numbers
-from thalweg.runner.report.words import Places, decay_key, metric_title, result, short_title, title
+from thalweg.runner.report.titles import Positions, decay_key, metric_title, result, short_title, title
 from thalweg.runner.show.numbers import figure, short
 from thalweg.runner.study.study import Study
 
@@ -28,7 +28,7 @@ def draw_map(panel: Panel, answers: Sequence[Answer], study: Study, numbered: Ma
     frame, key = frame_of(panel, study)
     scores = Scores.of(panel.cells)
     boxes = _boxes(panel, frame, key)
-    places = Places(panel, study)
+    places = Positions(panel, study)
     cells = [
         _cell(cell, boxes[id(cell)], scores, numbered[id(cell)], f"{places.of(cell)}: {result(cell, study)}")
         for cell in panel.cells

@@ -12,7 +12,7 @@ from thalweg.runner.facts.observation import Series
 from thalweg.runner.facts.row import Row
 from thalweg.runner.report.curves import chosen_series, pack, points_for
 from thalweg.runner.report.source import Source
-from thalweg.runner.report.words import metric_title, named_values, short_title
+from thalweg.runner.report.titles import metric_title, named_values, short_title
 from thalweg.runner.show.inert import clean
 from thalweg.runner.show.numbers import is_number
 from thalweg.runner.study.trial import SHOWN

@@ -11,7 +11,7 @@ from thalweg.runner.report.findings import draw_sensitivity, draw_warmup
 from thalweg.runner.report.maps import draw_map
 from thalweg.runner.report.markup import Markup, name, tag
 from thalweg.runner.report.slices import draw_collapse, draw_dots, draw_lines, draw_slices
-from thalweg.runner.report.words import metric_title, place
+from thalweg.runner.report.titles import metric_title, place
 from thalweg.runner.show.numbers import figure, is_number
 from thalweg.runner.study.study import Study
 

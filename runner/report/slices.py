@@ -13,7 +13,7 @@ from thalweg.runner.cells.cells import Cell, Panel
 from thalweg.runner.report.chart import LEFT, REACH, Frame, Scores, cross, dots, named_ends, path, runs, svg
 from thalweg.runner.report.markup import Markup, join, px, tag
 from thalweg.runner.report.ruler import Ruler, numbers
-from thalweg.runner.report.words import Places, decay_key, metric_title, named_values, result, short_title, title
+from thalweg.runner.report.titles import Positions, decay_key, metric_title, named_values, result, short_title, title
 from thalweg.runner.show.numbers import figure
 from thalweg.runner.show.ramp import code, colour
 from thalweg.runner.study.study import Study
@@ -184,7 +184,7 @@ def draw_lines(panel: Panel, study: Study, key: str, numbered: Mapping[int, int]
         lines.setdefault(name, []).append((float(cell.axes[key]), cell))
     y = Measure(panel.cells, 16.0, HEIGHT - 36, math.inf)
     x = Ruler(numbers(cell.axes[key] for cell in panel.cells), LEFT, WIDTH - 12)
-    places = Places(panel, study)
+    places = Positions(panel, study)
     drawn, ends, hits = [], [], []
     for i, (name, line) in enumerate(lines.items()):
         line.sort(key=lambda pair: pair[0])
@@ -224,7 +224,7 @@ def draw_dots(panel: Panel, study: Study, numbered: Mapping[int, int]) -> Markup
     ends = (min(lows), max(highs))
     room = (ends[1] - ends[0]) * 0.05 or abs(ends[0]) * 0.05 or 0.5
     x = Ruler((ends[0] - room, ends[1] + room), 12.0, WIDTH - 12, pad=0, round_ticks=True)
-    places = Places(panel, study)
+    places = Positions(panel, study)
     height, drawn = 8.0, []
     for cell, low, high in zip(usable, lows, highs, strict=True):
         height += 30

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from thalweg.runner.analysis import Answer, Coupling
-from thalweg.runner.analysis.study import GetSeries, findings
+from thalweg.runner.analysis.findings import GetSeries, findings
 from thalweg.runner.cells.cells import Cell, Panel, panels
 from thalweg.runner.facts.row import Row
 from thalweg.runner.show.numbers import brief, count, figure, labels, leaf, short

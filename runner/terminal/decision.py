@@ -9,7 +9,7 @@ from rich.text import Text
 
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.cells.cells import Cell, Panel
-from thalweg.runner.decide import Bound, Choice, Move, Recommendation, difference
+from thalweg.runner.decide import Bound, Candidate, Move, Recommendation, difference
 from thalweg.runner.facts.row import Row
 from thalweg.runner.show.numbers import count, duration, figure, labels, leaf
 from thalweg.runner.study.study import Study
@@ -40,8 +40,8 @@ def _show_one(out: Console, found: Recommendation, study: Study) -> None:
     if found.test:
         values = ", ".join(f"{name.partition('/')[2].replace('_', ' ')} {_mean(cell)}" for name, cell in found.test)
         _line(out, "test", f"{values}: read once, for this cell")
-    if len(found.choices) > 1:
-        _others(out, found.choices, study)
+    if len(found.candidates) > 1:
+        _others(out, found.candidates, study)
     if found.moves:
         out.print()
         out.print(Text("What would make this surer:", "bold"))
@@ -77,7 +77,7 @@ def _line(out: Console, label: str, text: str, style: str = "") -> None:
         out.print(Text.assemble((f"{label if number == 0 else '':<{LABEL}} ", "dim"), part))
 
 
-def _taken(chosen: Choice, study: Study) -> str:
+def _taken(chosen: Candidate, study: Study) -> str:
     best = chosen.near.best
     where = f"{chosen.panel.name}: " if len(study.blocks) > 1 else ""
     seeds = count(best.n, study.replicate or "trial")
@@ -92,7 +92,7 @@ def _mean(cell: Cell) -> str:
     return f"{figure(cell.mean)}{between}"
 
 
-def _as_good(chosen: Choice, study: Study) -> str:
+def _as_good(chosen: Candidate, study: Study) -> str:
     near = chosen.near
     if near.margin is None:
         return f"not known: {count(near.best.n, study.replicate or 'trial')} cannot say how much they differ"
@@ -121,10 +121,10 @@ def _bound(bound: Bound, panel: Panel) -> str:
     return f"safe {reach}, all else equal: {bound.why}{chance}"
 
 
-def _others(out: Console, choices: Sequence[Choice], study: Study) -> None:
+def _others(out: Console, candidates: Sequence[Candidate], study: Study) -> None:
     made = table("panel", study.metric, "behind", "as good", "at", right={study.metric, "behind", "as good"})
-    tied = choices[0].near.margin
-    for each in choices[1:]:
+    tied = candidates[0].near.margin
+    for each in candidates[1:]:
         best = each.near.best
         behind = (
             f"{difference(each.behind, study.metric)}{' (noise)' if tied is not None and each.behind <= tied else ''}"

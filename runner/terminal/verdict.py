@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from thalweg.runner.analysis import Answer, Coupling, Finding, RowFit, Sensitivity, Warmup
-from thalweg.runner.analysis.words import signed
+from thalweg.runner.analysis.sentences import signed
 from thalweg.runner.show.numbers import count, figure, labels, short
 from thalweg.runner.terminal.text import clean, row, table
 

@@ -41,13 +41,13 @@ def folder_of(store: Path) -> Path:
     return store.with_suffix(".checkpoints")
 
 
-def facts_of(task: Train) -> dict[str, Any]:
+def facts_of(work: Train) -> dict[str, Any]:
     """What makes a cohort: the same as the engine's `Cohort.facts`."""
     return {
-        "trials": [trial.id for trial in task.trials],
-        "executor": task.executor,
-        "layout": task.layout,
-        "evaluations": task.evaluations,
+        "trials": [trial.id for trial in work.trials],
+        "executor": work.executor,
+        "layout": work.layout,
+        "evaluations": work.evaluations,
     }
 
 

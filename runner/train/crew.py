@@ -22,7 +22,7 @@ from thalweg.runner.base.errors import SetupError
 from thalweg.runner.base.signals import Signals
 from thalweg.runner.machine.device import nvidia_present, usable_cores
 from thalweg.runner.study.settings import Settings
-from thalweg.runner.train.messages import Event, Hello, Lost, Note, Ready, Said, Slot, Task
+from thalweg.runner.train.messages import Event, Hello, Lost, Note, Ready, Said, Slot, Work
 from thalweg.runner.train.pool import Pool, Worker
 
 DOCTOR = "see: thalweg doctor"
@@ -154,10 +154,10 @@ class Crew:
             yield speaker, Note(f"{other}: bits may differ")
         yield speaker, Ready()
 
-    def give(self, slot: Slot, task: Task) -> None:
-        """Start a task on a worker that has none. One that died meanwhile is found by the next `hear`."""
+    def give(self, slot: Slot, work: Work) -> None:
+        """Start a piece of work on a worker that has none. One that died meanwhile is found by the next `hear`."""
         assert isinstance(slot, Worker)
-        slot.give(task)
+        slot.give(work)
 
     def replace(self, slot: Slot) -> None:
         """Start another worker on the device of one that died."""

@@ -28,12 +28,12 @@ def cut(trials: Sequence[Trial], choice: Choice, workers: int) -> list[tuple[Tri
     return cohorts
 
 
-def narrowed(task: Train, width: int) -> list[Train]:
-    """The same trials in cohorts of at most `width`; the task itself if it is no wider."""
-    if len(task.trials) <= width:
-        return [task]
-    pieces = _even(task.trials, math.ceil(len(task.trials) / width))
-    return [replace(task, trials=trials, attempt=1) for trials in pieces]
+def narrowed(work: Train, width: int) -> list[Train]:
+    """The same trials in cohorts of at most `width`; the work itself if it is no wider."""
+    if len(work.trials) <= width:
+        return [work]
+    pieces = _even(work.trials, math.ceil(len(work.trials) / width))
+    return [replace(work, trials=trials, attempt=1) for trials in pieces]
 
 
 def _pools(trials: Sequence[Trial], layout: Layout) -> list[list[Trial]]:

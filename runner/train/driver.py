@@ -22,7 +22,7 @@ from thalweg.runner.store import Store
 from thalweg.runner.study.settings import Settings
 from thalweg.runner.train.checkpoints import Shelf, facts_of, folder_of, tidy
 from thalweg.runner.train.crew import DOCTOR, Crew
-from thalweg.runner.train.messages import Event, Hello, Progress, Slot, Task, Train, Trained
+from thalweg.runner.train.messages import Event, Hello, Progress, Slot, Train, Trained, Work
 from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Say, Settle, Settled
 from thalweg.runner.train.schedule import Schedule, Tally, Terms
 
@@ -44,7 +44,7 @@ class Silent(Listener):
 
 
 class Backend(Protocol):
-    """Slots on which tasks are done: worker processes here, or anything that keeps this promise.
+    """Slots on which pieces of work are done: worker processes here, or anything that keeps this promise.
 
     size: how many slots share the work. signals: what holds Ctrl-C back while a sweep hears them.
     """
@@ -62,8 +62,8 @@ class Backend(Protocol):
     def hear(self) -> Iterator[tuple[Slot, Event]]:
         """Wait until slots say something, and yield it. A slot says Ready first, Lost last, and no more after that."""
 
-    def give(self, slot: Slot, task: Task) -> None:
-        """Start a task on a slot that has none. It ends with Chosen, Trained, OutOfMemory or Lost."""
+    def give(self, slot: Slot, work: Work) -> None:
+        """Start a piece of work on a slot that has none. It ends with Chosen, Trained, OutOfMemory or Lost."""
 
     def replace(self, slot: Slot) -> None:
         """Open another slot in place of a lost one."""
@@ -167,14 +167,14 @@ class _Driver:
     def _done(self, order: Order) -> list[Order]:
         """Carry out one order, and return what the schedule orders on it."""
         match order:
-            case Give(slot, task):
-                if isinstance(task, Train):
-                    self.cohorts[slot] = self._open_cohort(task)
-                self.backend.give(slot, task)
+            case Give(slot, work):
+                if isinstance(work, Train):
+                    self.cohorts[slot] = self._open_cohort(work)
+                self.backend.give(slot, work)
             case Commit():
                 left = self.store.commit(self.cohorts.pop(order.slot), order.observations, order.peak_bytes)
                 self.peak_bytes = max(self.peak_bytes, order.peak_bytes or 0)
-                Shelf(self.folder, facts_of(order.task), {}).clear()
+                Shelf(self.folder, facts_of(order.work), {}).clear()
                 return self.schedule.committed(order, left)
             case Settle():
                 choice = order.choice
@@ -182,7 +182,7 @@ class _Driver:
                     choice = self.store.record_choice(order.group_id, self._choice_key(), choice)
                 return self.schedule.settled(order, self._settled(order.group_id, choice))
             case Discard():
-                Shelf(self.folder, facts_of(order.task), {}).clear()
+                Shelf(self.folder, facts_of(order.work), {}).clear()
             case Narrow():
                 self.store.narrow_choice(order.group_id, self._choice_key(), order.width)
             case Replace():
@@ -249,16 +249,16 @@ class _Driver:
                     del missing[trial_id]
         return Settled(choice, tuple(begun))
 
-    def _open_cohort(self, task: Train) -> int:
+    def _open_cohort(self, work: Train) -> int:
         return self.store.open_cohort(
             CohortRecord(
                 study=self.plan.study.name,
-                group_id=task.group_id,
-                executor=task.executor,
-                layout=task.layout,
-                width=len(task.trials),
+                group_id=work.group_id,
+                executor=work.executor,
+                layout=work.layout,
+                width=len(work.trials),
                 device=self.device,
-                versions={**self.hello.versions, **to_record(code_of(task.trials[0].config))},
-                trial_ids=tuple(trial.id for trial in task.trials),
+                versions={**self.hello.versions, **to_record(code_of(work.trials[0].config))},
+                trial_ids=tuple(trial.id for trial in work.trials),
             )
         )

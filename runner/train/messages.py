@@ -34,7 +34,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Train:
-    """Train a cohort. `attempt` counts from 1; a task whose worker died is tried once more.
+    """Train a cohort. `attempt` counts from 1; a piece of work whose worker died is tried once more.
 
     checkpoints: the folder for its checkpoints and the seconds of training between them; None for none.
     """
@@ -49,7 +49,7 @@ class Train:
     metrics: tuple[str, ...] = ()
 
 
-Task = Ask | Train
+Work = Ask | Train
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Note:
-    """Something about the present task that its user should know."""
+    """Something about the present work that its user should know."""
 
     text: str
 
@@ -109,12 +109,12 @@ Said = Hello | Chosen | Progress | Note | Trained | OutOfMemory
 
 
 Slot = Hashable
-"""Where one task at a time is done: whatever names such a place."""
+"""Where one piece of work at a time is done: whatever names such a place."""
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A slot can take its first task."""
+    """A slot can take its first work."""
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.observation import Observations
 from thalweg.runner.study.trial import Trial
-from thalweg.runner.train.messages import Slot, Task, Train
+from thalweg.runner.train.messages import Slot, Train, Work
 
 
 @dataclass(frozen=True)
 class Give:
-    """Start a task on a slot."""
+    """Start a piece of work on a slot."""
 
     slot: Slot
-    task: Task
+    work: Work
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Commit:
     """Write what was observed of the cohort that a slot was given last; `committed` is to be told when it is."""
 
     slot: Slot
-    task: Train
+    work: Train
     observations: tuple[Observations, ...]
     peak_bytes: int | None = None
 
@@ -45,7 +45,7 @@ class Commit:
 class Discard:
     """Remove what a cohort left on the way: it will not be trained as it was."""
 
-    task: Train
+    work: Train
 
 
 @dataclass(frozen=True)

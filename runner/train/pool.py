@@ -33,16 +33,16 @@ class Worker:
     wanted: str = ""  # the device it is to train on, once it has been told
     hello: messages.Hello | None = None
 
-    def give(self, task: messages.Task) -> None:
-        """Send it a task. One that died meanwhile is found by the next `hear`."""
-        self._send(task)
+    def give(self, work: messages.Work) -> None:
+        """Send it a piece of work. One that died meanwhile is found by the next `hear`."""
+        self._send(work)
 
     def begin(self, device: str) -> None:
         """Tell it which device to train on."""
         self.wanted = device
         self._send(device)
 
-    def _send(self, message: messages.Task | str) -> None:
+    def _send(self, message: messages.Work | str) -> None:
         try:
             self.pipe.send(message)
         except (BrokenPipeError, ConnectionResetError):

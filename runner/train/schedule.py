@@ -1,12 +1,12 @@
 """Decides what a sweep does next. Pure: it is told what happened, and answers with orders.
 
 It knows no clock, pipe, store or torch, so that whatever it decides is tested by telling it events. A slot is a place
-where one task at a time is done; none comes back once it is lost.
+where one piece of work at a time is done; none comes back once it is lost.
 
 | it is told                                | and orders, beside handing out what waits                   |
 |-------------------------------------------|-------------------------------------------------------------|
 | `wanted`: trials, and how, if that stands | nothing                                                     |
-| `heard` Ready: a slot can take a task     | nothing                                                     |
+| `heard` Ready: a slot can take a piece of work     | nothing                                                     |
 | `heard` Chosen: how a group would train   | Settle: keep that, unless another was kept before           |
 | `settled`: how the group does train       | nothing: its cohorts wait                                   |
 | `heard` Progress                          | nothing                                                     |
@@ -42,9 +42,9 @@ from thalweg.runner.train.messages import (
     Progress,
     Ready,
     Slot,
-    Task,
     Train,
     Trained,
+    Work,
 )
 from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Say, Settle, Settled
 
@@ -56,7 +56,7 @@ FAILED_ALIKE = 2
 
 @dataclass(frozen=True)
 class Terms:
-    """What the tasks of a sweep have in common.
+    """What the pieces of work of a sweep have in common.
 
     executor, width: as asked for, `auto` and None where the group's choice decides. workers: how many share the work.
     checkpoints: folder and seconds between them; None for none.
@@ -85,7 +85,7 @@ class Terms:
         )
 
     def train(self, group_id: str, trials: tuple[Trial, ...], choice: Choice) -> Train:
-        """The task to train a cohort."""
+        """The work to train a cohort."""
         return Train(
             group_id=group_id,
             trials=trials,
@@ -130,10 +130,10 @@ class Schedule:
         self._waiting: dict[str, list[Trial]] = {}  # group -> trials that are not cut into cohorts yet
         self._choices: dict[str, Choice] = {}
         self._asked: set[str] = set()  # groups whose choice is being made
-        self._queue: deque[Task] = deque()
+        self._queue: deque[Work] = deque()
         self._idle: list[Slot] = []
-        self._doing: dict[Slot, Task] = {}
-        self._reported: dict[Slot, int] = {}  # trial-steps that a slot has reported of its task
+        self._doing: dict[Slot, Work] = {}
+        self._reported: dict[Slot, int] = {}  # trial-steps that a slot has reported of its work
         self._ready: set[Slot] = set()
         self._uncommitted = 0
         self._failures: dict[str, list[str]] = {}
@@ -174,9 +174,9 @@ class Schedule:
                 self._ready.add(slot)
                 return self._free(slot)
             case Chosen():
-                task = self._doing.pop(slot)
-                assert isinstance(task, Ask)
-                return [self._settle(slot, task, event.choice)]
+                work = self._doing.pop(slot)
+                assert isinstance(work, Ask)
+                return [self._settle(slot, work, event.choice)]
             case Progress():
                 self._reported[slot] += event.steps
                 self.tally.steps += event.steps
@@ -184,10 +184,10 @@ class Schedule:
             case Note():
                 return [Say(event.text)]
             case Trained():
-                task, reported = self._doing.pop(slot), self._reported.pop(slot)
-                assert isinstance(task, Train)
-                self.tally.steps += _trial_steps(task) - reported
-                return [self._commit(slot, task, event.observations, event.peak_bytes)]
+                work, reported = self._doing.pop(slot), self._reported.pop(slot)
+                assert isinstance(work, Train)
+                self.tally.steps += _trial_steps(work) - reported
+                return [self._commit(slot, work, event.observations, event.peak_bytes)]
             case OutOfMemory():
                 failed = self._taken_back(slot)
                 assert isinstance(failed, Train)
@@ -210,7 +210,7 @@ class Schedule:
                 self.tally.best = value if self.tally.best is None else self.better(self.tally.best, value)
             if each.outcome is Outcome.FAILED and self.tally.first_error is None:
                 self.tally.first_error = each.error
-        said = [*self._said_of_left(order.task, left), *self._given_up(order.task, order.observations)]
+        said = [*self._said_of_left(order.work, left), *self._given_up(order.work, order.observations)]
         return [*said, *self._free(order.slot)]
 
     # what a slot does
@@ -223,47 +223,47 @@ class Schedule:
     def _handed_out(self) -> list[Order]:
         given: list[Order] = []
         while self._idle and self._queue:
-            slot, task = self._idle.pop(0), self._queue.popleft()
-            self._doing[slot], self._reported[slot] = task, 0
-            given.append(Give(slot, task))
+            slot, work = self._idle.pop(0), self._queue.popleft()
+            self._doing[slot], self._reported[slot] = work, 0
+            given.append(Give(slot, work))
         return given
 
-    def _taken_back(self, slot: Slot) -> Task | None:
-        """Forget what a slot had done of its task."""
+    def _taken_back(self, slot: Slot) -> Work | None:
+        """Forget what a slot had done of its work."""
         self.tally.steps -= self._reported.pop(slot, 0)
         return self._doing.pop(slot, None)
 
     def _lost(self, slot: Slot, lost: Lost) -> list[Order]:
-        """Give a lost slot's task to another, or after too many losses record its trials as failed.
+        """Give a lost slot's work to another, or after too many losses record its trials as failed.
 
         A cohort whose worker was killed each time, as the system does when memory runs out, is halved instead. A
         slot that was lost before it was ready is not replaced: another would end the same way.
         """
-        task = self._taken_back(slot)
+        work = self._taken_back(slot)
         self._idle = [each for each in self._idle if each != slot]
         orders: list[Order] = []
-        if task and task.attempt < ATTEMPTS:
-            self._queue.appendleft(replace(task, attempt=task.attempt + 1))
-        elif isinstance(task, Train):
+        if work and work.attempt < ATTEMPTS:
+            self._queue.appendleft(replace(work, attempt=work.attempt + 1))
+        elif isinstance(work, Train):
             reason = f"the worker process died {ATTEMPTS} times while it trained this cohort (exit code {lost.code})"
-            if lost.code == -signal.SIGKILL and len(task.trials) > 1:
-                orders = self._halved(task, f"{reason}: killed, perhaps since memory ran out")
+            if lost.code == -signal.SIGKILL and len(work.trials) > 1:
+                orders = self._halved(work, f"{reason}: killed, perhaps since memory ran out")
             else:
-                orders = [self._failed(slot, task, reason)]
-        elif task:
+                orders = [self._failed(slot, work, reason)]
+        elif work:
             reason = f"the worker process died {ATTEMPTS} times while probing (exit code {lost.code})"
-            orders = [self._settle(slot, task, Choice("loop", task.layout, LOOP_WIDTH, reason))]
+            orders = [self._settle(slot, work, Choice("loop", work.layout, LOOP_WIDTH, reason))]
         again = slot in self._ready and bool(self._queue or self._asked)
         orders.append(Say(f"a worker process died (exit code {lost.code}){'; starting another' * again}"))
         self._ready.discard(slot)
         return [*orders, *([Replace(slot)] if again else []), *self._handed_out()]
 
-    # what becomes of a task
+    # what becomes of a piece of work
 
-    def _settle(self, slot: Slot, task: Ask, choice: Choice) -> Settle:
-        return Settle(slot, task.group_id, choice, keep=len(self._waiting.get(task.group_id, ())) > 1)
+    def _settle(self, slot: Slot, work: Ask, choice: Choice) -> Settle:
+        return Settle(slot, work.group_id, choice, keep=len(self._waiting.get(work.group_id, ())) > 1)
 
-    def _cohorts(self, group_id: str, settled: Settled) -> list[Task]:
+    def _cohorts(self, group_id: str, settled: Settled) -> list[Work]:
         """Go on with what has checkpoints, and cut the rest of what waits.
 
         A width that was asked for holds for this sweep and is not kept.
@@ -276,51 +276,51 @@ class Schedule:
         return [self.terms.train(group_id, trials, choice) for trials in (*settled.begun, *pieces)]
 
     def _commit(
-        self, slot: Slot, task: Train, observations: Iterable[Observations], peak_bytes: int | None = None
+        self, slot: Slot, work: Train, observations: Iterable[Observations], peak_bytes: int | None = None
     ) -> Commit:
         self._uncommitted += 1
-        return Commit(slot, task, tuple(observations), peak_bytes)
+        return Commit(slot, work, tuple(observations), peak_bytes)
 
-    def _failed(self, slot: Slot, task: Train, reason: str) -> Commit:
-        self.tally.steps += _trial_steps(task)
-        failed = (Observations(trial_id=trial.id, outcome=Outcome.FAILED, error=reason) for trial in task.trials)
-        return self._commit(slot, task, failed)
+    def _failed(self, slot: Slot, work: Train, reason: str) -> Commit:
+        self.tally.steps += _trial_steps(work)
+        failed = (Observations(trial_id=trial.id, outcome=Outcome.FAILED, error=reason) for trial in work.trials)
+        return self._commit(slot, work, failed)
 
-    def _halved(self, task: Train, reason: str) -> list[Order]:
+    def _halved(self, work: Train, reason: str) -> list[Order]:
         """Halve a cohort that did not fit the memory, and all others of its group."""
-        width = (len(task.trials) + 1) // 2
-        choice = self._choices[task.group_id]
-        self._choices[task.group_id] = replace(choice, width=min(choice.width, width))
-        self._queue.appendleft(task)
+        width = (len(work.trials) + 1) // 2
+        choice = self._choices[work.group_id]
+        self._choices[work.group_id] = replace(choice, width=min(choice.width, width))
+        self._queue.appendleft(work)
         self._queue = deque(
             part
             for each in self._queue
             for part in (
-                narrowed(each, width) if isinstance(each, Train) and each.group_id == task.group_id else [each]
+                narrowed(each, width) if isinstance(each, Train) and each.group_id == work.group_id else [each]
             )
         )
-        what = f"{self._structure[task.group_id]}: {len(task.trials)} trials do not fit the memory"
+        what = f"{self._structure[work.group_id]}: {len(work.trials)} trials do not fit the memory"
         said = Say(f"{what}; going on with {width} at once ({last_line(reason)})")
-        return [Discard(task), Narrow(task.group_id, width), said]
+        return [Discard(work), Narrow(work.group_id, width), said]
 
-    def _said_of_left(self, task: Train, left: Sequence[str]) -> list[Order]:
+    def _said_of_left(self, work: Train, left: Sequence[str]) -> list[Order]:
         if not left:
             return []
-        what = f"{self._structure[task.group_id]}: {len(left):,} of {len(task.trials):,} trials were done before"
+        what = f"{self._structure[work.group_id]}: {len(left):,} of {len(work.trials):,} trials were done before"
         return [Say(f"{what} and end with other bits now, by another torch or machine; what is stored stays")]
 
-    def _given_up(self, task: Train, observations: Sequence[Observations]) -> list[Order]:
+    def _given_up(self, work: Train, observations: Sequence[Observations]) -> list[Order]:
         """Leave the rest of a group alone when its first cohorts failed, all with the same message."""
-        seen = self._failures.get(task.group_id)
+        seen = self._failures.get(work.group_id)
         if seen is None:
             return []
         messages = {last_line(each.error or "") for each in observations if each.outcome is Outcome.FAILED}
         alike = len(messages) == 1 and all(each.outcome is Outcome.FAILED for each in observations)
         if not alike or not messages.issuperset(seen):
-            del self._failures[task.group_id]  # something trains, or failures differ: each counts for itself
+            del self._failures[work.group_id]  # something trains, or failures differ: each counts for itself
             return []
         seen.extend(messages)
-        left = [each for each in self._queue if isinstance(each, Train) and each.group_id == task.group_id]
+        left = [each for each in self._queue if isinstance(each, Train) and each.group_id == work.group_id]
         if len(seen) < FAILED_ALIKE or not left:
             return []
         self._queue = deque(each for each in self._queue if each not in left)
@@ -329,7 +329,7 @@ class Schedule:
         self.tally.wanted_steps -= sum(map(_trial_steps, left))
         return [
             Say(
-                f"{self._structure[task.group_id]}: {len(seen)} cohorts all failed alike;"
+                f"{self._structure[work.group_id]}: {len(seen)} cohorts all failed alike;"
                 f" the other {untried:,} trials are not tried: {seen[0]}"
             )
         ]
@@ -342,5 +342,5 @@ def structure_of(trial: Trial) -> str:
     return f"{config.model.name}, {config.optimizer.name} ({decay}), {config.dataset.name}"
 
 
-def _trial_steps(task: Train) -> int:
-    return sum(trial.config.budget.steps for trial in task.trials)
+def _trial_steps(work: Train) -> int:
+    return sum(trial.config.budget.steps for trial in work.trials)

@@ -28,7 +28,7 @@ from thalweg.runner.facts.observation import Observations, Outcome
 from thalweg.runner.project.code import code_of, to_record
 from thalweg.runner.study.trial import Trial
 from thalweg.runner.train.checkpoints import Shelf, facts_of
-from thalweg.runner.train.messages import Ask, Chosen, Hello, Note, OutOfMemory, Progress, Task, Train, Trained
+from thalweg.runner.train.messages import Ask, Chosen, Hello, Note, OutOfMemory, Progress, Train, Trained, Work
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +41,7 @@ PROGRESS_SECONDS = 0.2
 
 
 def main(pipe: Connection) -> None:
-    """Serve tasks from `pipe` until it says None or closes. The first it says is the device, as `Pool.start` has it."""
+    """Do what `pipe` asks until it says None or closes. The first it says is the device, as `Pool.start` has it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.setdefault(
@@ -60,8 +60,8 @@ def main(pipe: Connection) -> None:
         if hello.complaint and wanted != "auto":
             return  # another device would give other bits: the driver decides
         bench = _Bench(pipe, device, hello.device_name)
-        while (task := pipe.recv()) is not None:
-            pipe.send(bench.do(task))
+        while (work := pipe.recv()) is not None:
+            pipe.send(bench.do(work))
     except (EOFError, BrokenPipeError):
         return
 
@@ -74,7 +74,7 @@ def _end_with_parent() -> None:
 
 
 class _Bench:
-    """Does tasks, keeping the last group's workload: its data stays on the device between cohorts."""
+    """Does pieces of work, keeping the last group's workload: its data stays on the device between cohorts."""
 
     def __init__(self, pipe: Connection, device: torch.device, device_name: str = "") -> None:
         self.pipe = pipe
@@ -83,10 +83,10 @@ class _Bench:
         self.group_id: str | None = None
         self.workload: Workload | None = None
 
-    def do(self, task: Task) -> Chosen | Trained | OutOfMemory:
-        if isinstance(task, Train):
-            return self._train(task)
-        return self._chosen(task)
+    def do(self, work: Work) -> Chosen | Trained | OutOfMemory:
+        if isinstance(work, Train):
+            return self._train(work)
+        return self._chosen(work)
 
     def _chosen(self, ask: Ask) -> Chosen:
         from thalweg.runner.engine.choose import Question, choose
@@ -103,13 +103,13 @@ class _Bench:
             return self._chosen(replace(ask, sample=ask.sample[:half], width=half))
         return Chosen(ask.group_id, Choice("loop", ask.layout, ask.width or LOOP_WIDTH, reason))
 
-    def _train(self, task: Train) -> Trained | OutOfMemory:
+    def _train(self, work: Train) -> Trained | OutOfMemory:
         from thalweg.runner.engine.cohort import Cohort, train
 
-        cohort = Cohort(task.trials, task.executor, task.layout, task.evaluations)
+        cohort = Cohort(work.trials, work.executor, work.layout, work.evaluations)
         try:
-            workload = self._workload_of(task, task.trials[0])
-            resume, keeping = self._checkpoints(task)
+            workload = self._workload_of(work, work.trials[0])
+            resume, keeping = self._checkpoints(work)
             observations = train(cohort, workload, self._ticker(), resume=resume, keeping=keeping)
             return Trained(tuple(observations), self._peak_bytes())
         except BaseException as error:  # a model may call sys.exit; recorded with each trial, and the sweep goes on
@@ -117,23 +117,23 @@ class _Bench:
         if too_large:  # not in the block above, as in `_chosen`
             self._forget()
             return OutOfMemory(reason)
-        failed = (Observations(trial_id=trial.id, outcome=Outcome.FAILED, error=reason) for trial in task.trials)
+        failed = (Observations(trial_id=trial.id, outcome=Outcome.FAILED, error=reason) for trial in work.trials)
         return Trained(tuple(failed), self._peak_bytes())
 
-    def _checkpoints(self, task: Train) -> tuple[Checkpoint | None, Keeping | None]:
+    def _checkpoints(self, work: Train) -> tuple[Checkpoint | None, Keeping | None]:
         """Where a cohort goes on from, and how its further checkpoints are kept."""
         from thalweg.runner.engine.checkpoint import FORMAT, Checkpoint
         from thalweg.runner.engine.cohort import Keeping
 
-        if task.checkpoints is None:
+        if work.checkpoints is None:
             return None, None
-        folder, seconds = task.checkpoints
+        folder, seconds = work.checkpoints
         made_by = {"device": self.device_name, "checkpoint format": str(FORMAT), **_versions()}
-        made_by |= {"metrics": ", ".join(task.metrics), **to_record(code_of(task.trials[0].config))}
-        shelf = Shelf(Path(folder), facts_of(task), made_by)
+        made_by |= {"metrics": ", ".join(work.metrics), **to_record(code_of(work.trials[0].config))}
+        shelf = Shelf(Path(folder), facts_of(work), made_by)
         found = shelf.newest(lambda text: self.pipe.send(Note(text)))
         if found:
-            self.pipe.send(Note(f"{len(task.trials)} trials go on from a checkpoint at step {found[1]['step']:,}"))
+            self.pipe.send(Note(f"{len(work.trials)} trials go on from a checkpoint at step {found[1]['step']:,}"))
         last = time.monotonic()
 
         def due() -> bool:
@@ -149,12 +149,12 @@ class _Bench:
 
         return (None if found is None else Checkpoint(*found)), Keeping(due, save)
 
-    def _workload_of(self, task: Task, trial: Trial) -> Workload:
+    def _workload_of(self, work: Work, trial: Trial) -> Workload:
         from thalweg.runner.engine.workload import Workload
 
-        if self.workload is None or self.group_id != task.group_id:
-            self.workload = Workload.of(trial.config, self.device, task.metrics)
-            self.group_id = task.group_id
+        if self.workload is None or self.group_id != work.group_id:
+            self.workload = Workload.of(trial.config, self.device, work.metrics)
+            self.group_id = work.group_id
         return self.workload
 
     def _forget(self) -> None:

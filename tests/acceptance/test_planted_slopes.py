@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from thalweg.runner.analysis.study import findings
+from thalweg.runner.analysis.findings import findings
 from thalweg.runner.cells.cells import panels
 from thalweg.runner.cli import main
 from thalweg.runner.store import Store

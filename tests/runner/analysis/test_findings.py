@@ -7,7 +7,7 @@ import numpy as np
 import planted_rows as planted
 import pytest
 
-from thalweg.runner.analysis.study import findings
+from thalweg.runner.analysis.findings import findings
 from thalweg.runner.facts.observation import Series
 from thalweg.runner.study.study import Analysis, Axis, Block, Expectation
 

@@ -3,7 +3,7 @@
 import pytest
 
 from thalweg.runner.analysis import Finding
-from thalweg.runner.analysis.words import say
+from thalweg.runner.analysis.sentences import say
 
 
 def said(estimate, low, high):

@@ -82,7 +82,7 @@ def test_panels_within_the_noise_are_rivals_and_the_others_are_not():
         return bowl()(axes) * {"sgd": 1.0, "adamw": 1.001, "adam_l2": 1.5}[axes["optimizer"]]
 
     found = recommended(declared("optimizer=sgd,adamw,adam_l2", *GRID[1:]), surface)
-    names = [each.panel.name.split("optimizer=")[1] for each in found.choices]
+    names = [each.panel.name.split("optimizer=")[1] for each in found.candidates]
     assert (names, found.rivals) == (["sgd", "adamw", "adam_l2"], 1)
     assert {move.panel for move in found.moves} == {found.chosen.panel.name}
 
@@ -91,7 +91,7 @@ def test_panels_of_different_data_are_not_compared():
     study = declared("dataset=digits,mnist1d", *GRID)
     one, two = all_recommended(study, rows_of(study, bowl()))
     assert (one.data, two.data) == ("digits", "mnist1d")
-    assert (len(one.choices), len(two.choices), one.rivals) == (1, 1, 0)
+    assert (len(one.candidates), len(two.candidates), one.rivals) == (1, 1, 0)
 
 
 def test_a_question_about_training_is_still_decided_on_validation():

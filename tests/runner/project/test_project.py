@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.cli.words import store_path
+from thalweg.runner.cli.options import store_path
 from thalweg.runner.config import Request, declare, groups
 from thalweg.runner.project.project import TRUSTED, check_name, here
 

@@ -24,7 +24,7 @@ from thalweg.runner.terminal.listing import plan_details
 from thalweg.runner.train import crew, driver
 from thalweg.runner.train.checkpoints import Shelf, facts_of
 from thalweg.runner.train.cutting import SMALLEST_WORTH_CUTTING, cut
-from thalweg.runner.train.messages import Ask, Chosen, Hello, OutOfMemory, Progress, Task, Train, Trained
+from thalweg.runner.train.messages import Ask, Chosen, Hello, OutOfMemory, Progress, Train, Trained, Work
 from thalweg.runner.train.pool import Worker
 
 CPU = Hello("cpu", "x86_64", {"torch": "2.0"})
@@ -36,7 +36,7 @@ class Process:
 
 
 class Pool:
-    """Workers that answer at once, in this process. `deaths` counts the tasks that kill whoever does them.
+    """Workers that answer at once, in this process. `deaths` counts the pieces of work that kill whoever does them.
 
     fits: trials that the pretended memory holds; broken: messages that cohorts fail with, one after another.
     """
@@ -62,8 +62,8 @@ class Pool:
     def start(self, device: str) -> Worker:
         type(self).started.append(device)
         worker = Worker(Process(self.exitcode), None, device)  # type: ignore[arg-type]
-        worker.task = None
-        worker.give = lambda task: setattr(worker, "task", task)  # type: ignore[method-assign]
+        worker.work = None
+        worker.give = lambda work: setattr(worker, "work", work)  # type: ignore[method-assign]
         self.workers.append(worker)
         return worker
 
@@ -83,43 +83,43 @@ class Pool:
                 if hello is None:
                     self.workers.remove(worker)
                 yield worker, hello
-            elif worker.task is None:
+            elif worker.work is None:
                 continue
             elif type(self).deaths:
                 type(self).deaths -= 1
                 self.workers.remove(worker)
                 yield worker, None
             else:
-                task, worker.task = worker.task, None
-                yield from ((worker, report) for report in self.reports_on(task))
+                work, worker.work = worker.work, None
+                yield from ((worker, report) for report in self.reports_on(work))
 
-    def reports_on(self, task: Task) -> Iterator[object]:
-        if isinstance(task, Train) and len(task.trials) > self.fits:
+    def reports_on(self, work: Work) -> Iterator[object]:
+        if isinstance(work, Train) and len(work.trials) > self.fits:
             yield Progress(10, 0)
             yield OutOfMemory("RuntimeError: not enough memory")
-        elif isinstance(task, Train) and self.broken:
+        elif isinstance(work, Train) and self.broken:
             message, *later = self.broken
             type(self).broken = tuple(later)
-            yield Trained(tuple(failure(trial.id, message) for trial in task.trials), peak_bytes=0)
+            yield Trained(tuple(failure(trial.id, message) for trial in work.trials), peak_bytes=0)
         else:
-            yield from reports_on(task)
+            yield from reports_on(work)
 
 
 def failure(trial_id: str, message: str) -> Observations:
     return Observations(trial_id=trial_id, outcome=Outcome.FAILED, error=f"Traceback …\n{message}\n")
 
 
-def reports_on(task: Task) -> Iterator[object]:
-    if isinstance(task, Ask):
-        yield Chosen(task.group_id, Choice("vmap", task.layout, task.width or 64, "pretended"))
+def reports_on(work: Work) -> Iterator[object]:
+    if isinstance(work, Ask):
+        yield Chosen(work.group_id, Choice("vmap", work.layout, work.width or 64, "pretended"))
         return
     yield Progress(10, 0)
     yield Trained(
         tuple(
             Observations(trial_id=trial.id, outcome=Outcome.FINISHED, metrics={"val/loss": 1.0}, weight_hash="ab" * 32)
-            for trial in task.trials
+            for trial in work.trials
         ),
-        peak_bytes=1000 * len(task.trials),
+        peak_bytes=1000 * len(work.trials),
     )
 
 
@@ -225,10 +225,10 @@ def test_a_choice_is_stored_once_and_used_again_when_the_grid_grows(bench: Bench
 def test_what_another_sweep_chose_meanwhile_is_in_force(bench: Bench, monkeypatch) -> None:
     """Two choices for one group would give trials bits that depend on who was first."""
 
-    def reports(pool: Pool, task: Task) -> Iterator[object]:
-        if isinstance(task, Ask):
-            bench.store.record_choice(task.group_id, "cpu x86_64 torch 2.0", Choice("loop", "shared", 3, "meanwhile"))
-        return reports_on(task)
+    def reports(pool: Pool, work: Work) -> Iterator[object]:
+        if isinstance(work, Ask):
+            bench.store.record_choice(work.group_id, "cpu x86_64 torch 2.0", Choice("loop", "shared", 3, "meanwhile"))
+        return reports_on(work)
 
     monkeypatch.setattr(bench.pool, "reports_on", reports)
     bench.sweep("optimizer.lr=0.1..1.0:9lin", "seed=0", "launcher.workers=1")
@@ -240,8 +240,8 @@ def test_a_finished_trial_that_ends_with_other_bits_stays_and_is_said(bench: Ben
     bench.sweep("optimizer.lr=0.1,0.2", "study.name=mine")
     before = dict(bench.store._db.execute("SELECT id, weight_hash FROM trials"))
 
-    def reports(pool: Pool, task: Task) -> Iterator[object]:
-        for report in reports_on(task):
+    def reports(pool: Pool, work: Work) -> Iterator[object]:
+        for report in reports_on(work):
             if isinstance(report, Trained):
                 report = replace(
                     report, observations=tuple(replace(o, weight_hash="cd" * 32) for o in report.observations)
@@ -366,14 +366,14 @@ def kill_and_keep(bench: Bench, count: int, *words: str) -> list[tuple[str, ...]
     (group,) = groups
     records = bench.store.unfinished_cohorts(group.group_id)[:count]
     for record in records:
-        task = Train(
+        work = Train(
             group.group_id,
             tuple(next(t for t in group.trials if t.id == trial_id) for trial_id in record.trial_ids),
             record.executor,
             record.layout,
             bench.declaration.settings.evaluation.points,
         )
-        facts = facts_of(task)
+        facts = facts_of(work)
         Shelf(bench.folder, facts, {}).save({"x": np.zeros(1)}, {**facts, "step": 50})
     return [record.trial_ids for record in records]
 

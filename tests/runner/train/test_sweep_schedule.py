@@ -16,7 +16,7 @@ from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.observation import Observations, Outcome
 from thalweg.runner.planning.plan import Group
 from thalweg.runner.study.trial import Trial
-from thalweg.runner.train.messages import Ask, Chosen, Lost, Note, OutOfMemory, Progress, Ready, Task, Train, Trained
+from thalweg.runner.train.messages import Ask, Chosen, Lost, Note, OutOfMemory, Progress, Ready, Train, Trained, Work
 from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Say, Settle, Settled
 from thalweg.runner.train.schedule import Schedule, Terms
 
@@ -35,16 +35,16 @@ def group(name: str, count: int, seed: int = 0) -> Group:
     return Group(name, trials(count, seed), count)
 
 
-def observed(task: Train, outcomes: Iterable[Outcome], error: str = "boom") -> Trained:
+def observed(work: Train, outcomes: Iterable[Outcome], error: str = "boom") -> Trained:
     ended = (
         Observations(trial_id=trial.id, outcome=outcome, error=error if outcome is Outcome.FAILED else None)
-        for trial, outcome in zip(task.trials, outcomes, strict=True)
+        for trial, outcome in zip(work.trials, outcomes, strict=True)
     )
     return Trained(tuple(ended), peak_bytes=1)
 
 
-def well(task: Train) -> Trained:
-    return observed(task, itertools.repeat(Outcome.FINISHED, len(task.trials)))
+def well(work: Train) -> Trained:
+    return observed(work, itertools.repeat(Outcome.FINISHED, len(work.trials)))
 
 
 class World:
@@ -53,7 +53,7 @@ class World:
     def __init__(self, terms: Terms = TERMS, choice: Choice = VMAP) -> None:
         self.schedule = Schedule(terms, "val/loss", "min")
         self.choice = choice
-        self.doing: dict[int, Task | None] = {}  # slots that are ready
+        self.doing: dict[int, Work | None] = {}  # slots that are ready
         self.coming: list[int] = []  # slots that are opened and not ready
         self.ended: dict[str, Outcome] = {}
         self.wanted: set[str] = set()
@@ -88,15 +88,15 @@ class World:
 
     def done(self, order: Order) -> list[Order]:
         match order:
-            case Give(slot, task):
-                assert self.doing[slot] is None, "a slot was given two tasks"
-                self.doing[slot] = task
+            case Give(slot, work):
+                assert self.doing[slot] is None, "a slot was given two pieces of work"
+                self.doing[slot] = work
                 busy = [trial.id for each in self.doing.values() if isinstance(each, Train) for trial in each.trials]
                 assert len(busy) == len(set(busy)), "a trial trains twice at once"
                 assert not self.ended.keys() & set(busy), "a trial that ended trains again"
             case Commit():
                 ids = [each.trial_id for each in order.observations]
-                assert ids == [trial.id for trial in order.task.trials]
+                assert ids == [trial.id for trial in order.work.trials]
                 assert not self.ended.keys() & set(ids), "a trial ended twice"
                 self.ended |= {each.trial_id: each.outcome for each in order.observations}
                 return self.schedule.committed(order, [each for each in ids if each in self.left])
@@ -109,7 +109,7 @@ class World:
         return []
 
     def busy(self) -> list[int]:
-        return [slot for slot, task in self.doing.items() if task is not None]
+        return [slot for slot, work in self.doing.items() if work is not None]
 
     def finish(self) -> None:
         """Let everything go well from here on."""
@@ -119,8 +119,8 @@ class World:
             if not self.doing:
                 self.ready()
             for slot in self.busy()[:1]:
-                task = self.doing[slot]
-                self.hear(slot, Chosen(task.group_id, VMAP) if isinstance(task, Ask) else well(task))
+                work = self.doing[slot]
+                self.hear(slot, Chosen(work.group_id, VMAP) if isinstance(work, Ask) else well(work))
         assert self.schedule.at_rest, "it never comes to rest"
         assert len(self.wanted) == len(self.ended) + self.schedule.tally.untried, "a trial was lost"
         assert sum(self.schedule.tally.ended.values()) + self.schedule.tally.left == len(self.ended)
@@ -148,7 +148,7 @@ def test_whatever_happens_each_trial_ends_once_and_none_is_lost(data: st.DataObj
             world.ready()
         busy = world.busy()
         slot = data.draw(st.sampled_from(busy)) if busy else None
-        task = world.doing[slot] if slot is not None else None
+        work = world.doing[slot] if slot is not None else None
         if what == "died":  # an idle one may die as well
             slot = data.draw(st.sampled_from(sorted(world.doing)))
             world.hear(slot, Lost(-11))
@@ -158,19 +158,19 @@ def test_whatever_happens_each_trial_ends_once_and_none_is_lost(data: st.DataObj
             world.hear(slot, Lost(-9))
         elif what == "note":
             world.hear(slot, Note("a word"))
-        elif isinstance(task, Ask):
-            world.hear(slot, Chosen(task.group_id, VMAP))
-        elif isinstance(task, Train) and what == "progress":
+        elif isinstance(work, Ask):
+            world.hear(slot, Chosen(work.group_id, VMAP))
+        elif isinstance(work, Train) and what == "progress":
             world.hear(slot, Progress(1, 0))
-        elif isinstance(task, Train) and what == "no memory":
+        elif isinstance(work, Train) and what == "no memory":
             world.hear(slot, OutOfMemory("not enough memory"))
-        elif isinstance(task, Train) and what in ("end", "left"):
-            world.left = (task.trials[0].id,) if what == "left" else ()
-            size = len(task.trials)
+        elif isinstance(work, Train) and what in ("end", "left"):
+            world.left = (work.trials[0].id,) if what == "left" else ()
+            size = len(work.trials)
             outcomes = data.draw(st.lists(st.sampled_from([*Outcome]), min_size=size, max_size=size))
-            world.hear(slot, observed(task, outcomes, data.draw(st.sampled_from(["boom", "bang"]))))
-        elif isinstance(task, Train) and what == "fail":
-            world.hear(slot, observed(task, itertools.repeat(Outcome.FAILED, len(task.trials))))
+            world.hear(slot, observed(work, outcomes, data.draw(st.sampled_from(["boom", "bang"]))))
+        elif isinstance(work, Train) and what == "fail":
+            world.hear(slot, observed(work, itertools.repeat(Outcome.FAILED, len(work.trials))))
     world.finish()
 
 
@@ -180,9 +180,9 @@ def test_cohorts_of_a_settled_group_come_before_the_questions_of_others() -> Non
     world.want(group("b", 3))
     slot = world.ready()
     world.hear(slot, Chosen("a", VMAP))
-    task = world.doing[slot]
-    assert isinstance(task, Train)
-    assert task.group_id == "a"
+    work = world.doing[slot]
+    assert isinstance(work, Train)
+    assert work.group_id == "a"
 
 
 def test_what_is_wanted_later_trains_as_its_group_does_and_no_wider_than_it_fits() -> None:
@@ -192,10 +192,10 @@ def test_what_is_wanted_later_trains_as_its_group_does_and_no_wider_than_it_fits
     world.hear(slot, OutOfMemory("not enough memory"))
     world.want(group("a", 8))
     widths = []
-    while (task := world.doing[slot]) is not None:
-        assert isinstance(task, Train), "its choice stands: nobody is asked again"
-        widths.append(len(task.trials))
-        world.hear(slot, well(task))
+    while (work := world.doing[slot]) is not None:
+        assert isinstance(work, Train), "its choice stands: nobody is asked again"
+        widths.append(len(work.trials))
+        world.hear(slot, well(work))
     assert widths == [4, 4, 4, 4]
     assert [(each.group_id, each.width) for each in world.orders if isinstance(each, Narrow)] == [("a", 4)]
 
@@ -206,11 +206,11 @@ def test_trials_wanted_while_a_choice_is_made_are_cut_with_the_others() -> None:
     world.want(group("a", 2))
     world.want(group("a", 3))
     world.hear(slot, Chosen("a", VMAP))
-    task = world.doing[slot]
-    assert isinstance(task, Train)
-    assert len(task.trials) == 5
+    work = world.doing[slot]
+    assert isinstance(work, Train)
+    assert len(work.trials) == 5
     world.finish()
-    assert sum(isinstance(each, Give) and isinstance(each.task, Ask) for each in world.orders) == 1
+    assert sum(isinstance(each, Give) and isinstance(each.work, Ask) for each in world.orders) == 1
 
 
 @pytest.mark.parametrize(("count", "kept"), [(1, False), (2, True)])
@@ -226,9 +226,9 @@ def test_the_stores_choice_is_in_force_whatever_was_measured() -> None:
     world.want(group("a", 4))
     slot = world.ready()
     world.hear(slot, Chosen("a", VMAP))
-    task = world.doing[slot]
-    assert isinstance(task, Train)
-    assert (task.executor, task.layout, len(task.trials)) == ("loop", "per_lane", 2)
+    work = world.doing[slot]
+    assert isinstance(work, Train)
+    assert (work.executor, work.layout, len(work.trials)) == ("loop", "per_lane", 2)
     assert "loop, chosen before" in world.said[-1]
 
 
@@ -237,8 +237,8 @@ def test_cohorts_with_checkpoints_go_on_as_they_were_and_the_rest_is_cut() -> No
     begun = (whole.trials[1], whole.trials[4])
     world.want(whole, Settled(VMAP, (begun,)))
     first, second = world.ready(), world.ready()
-    tasks = [world.doing[slot] for slot in (first, second)]
-    assert [[trial.id for trial in task.trials] for task in tasks if isinstance(task, Train)] == [
+    given = [world.doing[slot] for slot in (first, second)]
+    assert [[trial.id for trial in work.trials] for work in given if isinstance(work, Train)] == [
         [trial.id for trial in begun],
         [whole.trials[n].id for n in (0, 2, 3)],
     ]
@@ -250,9 +250,9 @@ def test_trials_that_end_with_other_bits_than_stored_are_counted_apart_and_said(
     world.want(whole, Settled(VMAP))
     world.left = (whole.trials[0].id, whole.trials[2].id)
     slot = world.ready()
-    task = world.doing[slot]
-    assert isinstance(task, Train)
-    world.hear(slot, well(task))
+    work = world.doing[slot]
+    assert isinstance(work, Train)
+    world.hear(slot, well(work))
     assert (world.schedule.tally.left, world.schedule.tally.ended[Outcome.FINISHED]) == (2, 1)
     assert "2 of 3 trials were done before and end with other bits now" in world.said[-1]
 
@@ -280,9 +280,9 @@ def test_a_cohort_that_does_not_fit_leaves_no_checkpoint_behind() -> None:
     world = World()
     world.want(group("a", 4), Settled(VMAP))
     slot = world.ready()
-    task = world.doing[slot]
+    work = world.doing[slot]
     world.hear(slot, OutOfMemory("not enough memory"))
-    assert [each.task for each in world.orders if isinstance(each, Discard)] == [task]
+    assert [each.work for each in world.orders if isinstance(each, Discard)] == [work]
 
 
 def test_the_sample_for_the_probe_comes_from_the_seed_with_the_most_trials() -> None:

@@ -1,4 +1,4 @@
-"""A worker's bench: what it reports of tasks that go well and of tasks that raise."""
+"""A worker's bench: what it reports of pieces of work that go well and of pieces of work that raise."""
 
 from __future__ import annotations
 

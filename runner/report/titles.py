@@ -51,7 +51,7 @@ def decay_key(panel: Panel, study: Study) -> str | None:
     return key if known else panel.x
 
 
-class Places:
+class Positions:
     """Says where each cell of one panel lies; the names of axis values are made once."""
 
     def __init__(self, panel: Panel, study: Study) -> None:
@@ -78,7 +78,7 @@ def named_values(key: str, values: Iterable[Scalar]) -> dict[Scalar, str]:
 
 def place(cell: Cell, panel: Panel, study: Study) -> str:
     """Return where one cell lies."""
-    return Places(panel, study).of(cell)
+    return Positions(panel, study).of(cell)
 
 
 def _coordinates(panel: Panel, key: str) -> list[Scalar]:

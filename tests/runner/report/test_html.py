@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sources import EVIL, NOW, answer, sensitivity_source, source, warmup_source
 
-from thalweg.runner.report import page, path_of
+from thalweg.runner.report import html_of, path_of
 from thalweg.runner.study.study import Axis
 
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -74,7 +74,7 @@ def data(text):
 
 
 def test_question_answer_and_interval_come_first():
-    said = Reader(page(source("one", "two"), NOW)).text
+    said = Reader(html_of(source("one", "two"), NOW)).text
     order = [
         "find the valley",
         "Only lr·wd matters: at twice the learning rate, half the weight decay in all 2 panels",
@@ -90,7 +90,7 @@ def test_question_answer_and_interval_come_first():
 def test_verdicts_that_differ_are_each_named_with_their_panels():
     made = source("one", "two")
     other = answer("two", label="separable", slope=replace(made.answers[0].slope, estimate=0.1, low=0.0, high=0.2))
-    said = Reader(page(replace(made, answers=[made.answers[0], other]), NOW)).text
+    said = Reader(html_of(replace(made, answers=[made.answers[0], other]), NOW)).text
     assert "It depends. Of 2 slopes expected beforehand, 1 came out as expected." in said
     assert "half the weight decay one Separable: the same weight decay" in said
 
@@ -98,19 +98,19 @@ def test_verdicts_that_differ_are_each_named_with_their_panels():
 def test_a_slope_that_is_not_identified_gets_no_number():
     unknown = replace(answer("plain").slope, estimate=None, low=None, high=None, n=2)
     made = answer("plain", slope=unknown, label="not identified", undetermined=True)
-    said = Reader(page(replace(source(), answers=[made]), NOW)).text
+    said = Reader(html_of(replace(source(), answers=[made]), NOW)).text
     assert "Not identified" in said
     assert "−1.00" not in said
 
 
 def test_a_study_that_asks_nothing_names_its_best_cell_and_one_test_figure():
-    said = Reader(page(source(answers=False), NOW)).text
+    said = Reader(html_of(source(answers=False), NOW)).text
     assert re.search(r"The lowest validation loss, \.6\d\d \(95% .* to .*\), is at learning rate", said)
     assert said.count("test loss") == 1
 
 
 def test_a_warmup_study_shows_what_each_length_allows_and_each_rate_needs():
-    reader = Reader(page(warmup_source(), NOW))
+    reader = Reader(html_of(warmup_source(), NOW))
     named = " ".join(value for name, value in reader.attributes if name == "aria-label")
     assert "With 32 steps of warmup the largest spike-free rate is 9 times larger." in reader.text
     for picture in ("largest learning rate against warmup", "warmup, steps against learning rate", "best loss against"):
@@ -120,7 +120,7 @@ def test_a_warmup_study_shows_what_each_length_allows_and_each_rate_needs():
 
 
 def test_a_sensitivity_study_shows_its_curves_side_by_side():
-    reader = Reader(page(sensitivity_source(), NOW))
+    reader = Reader(html_of(sensitivity_source(), NOW))
     assert "With warmup a wrong rate costs .1, without .4." in reader.text
     assert "All panels together" in reader.text
     assert "with: .100" in reader.text
@@ -129,7 +129,7 @@ def test_a_sensitivity_study_shows_its_curves_side_by_side():
 
 def test_categories_alone_are_dots_and_one_rate_axis_a_line():
     made = source(answers=False, lrs=[0.1, 0.2, 0.4], products=[0.005])
-    named = {value for name, value in Reader(page(made, NOW)).attributes if name == "aria-label"}
+    named = {value for name, value in Reader(html_of(made, NOW)).attributes if name == "aria-label"}
     assert "validation loss along learning rate, plain" in named
     kinds = (Axis("model", ("small", "large"), ""), Axis("seed", (0, 1, 2), ""))
     study = replace(made.study, blocks=(replace(made.study.blocks[0], axes=kinds, derive={}),))
@@ -138,14 +138,14 @@ def test_categories_alone_are_dots_and_one_rate_axis_a_line():
         for i, kind in enumerate(("small", "large"))
         for row in made.rows[:3]
     ]
-    reader = Reader(page(replace(made, study=study, rows=rows), NOW))
+    reader = Reader(html_of(replace(made, study=study, rows=rows), NOW))
     assert "validation loss of plain" in {value for name, value in reader.attributes if name == "aria-label"}
     assert "model small: ." in reader.text
 
 
 @pytest.mark.parametrize("outcome", ["diverged", "failed", "none"])
 def test_without_a_result_the_page_says_so(outcome):
-    text = page(source(outcome=outcome, answers=False), NOW)
+    text = html_of(source(outcome=outcome, answers=False), NOW)
     said = Reader(text).text
     assert ("No trial has ended yet" in said) == (outcome == "none")
     assert ("324 trials diverged" in said) == (outcome == "diverged")
@@ -155,13 +155,13 @@ def test_without_a_result_the_page_says_so(outcome):
 
 
 def test_trials_without_series_have_no_curves_and_a_page_all_the_same():
-    text = page(replace(source(), series=lambda trial_id: {}), NOW)
+    text = html_of(replace(source(), series=lambda trial_id: {}), NOW)
     assert data(text)["curves"] == []
 
 
 def test_equal_sources_give_equal_bytes_but_for_the_line_with_the_date():
-    one, again = page(source(), NOW).splitlines(), page(source(), NOW).splitlines()
-    later = page(source(), NOW + timedelta(days=1)).splitlines()
+    one, again = html_of(source(), NOW).splitlines(), html_of(source(), NOW).splitlines()
+    later = html_of(source(), NOW + timedelta(days=1)).splitlines()
     assert one == again
     assert [i for i, (a, b) in enumerate(zip(one, later, strict=True)) if a != b] == [
         i for i, line in enumerate(one) if "2026-03-05 14:07" in line
@@ -179,7 +179,7 @@ def test_three_thousand_trials_stay_below_two_megabytes(blocks, lrs, products, s
         seeds=range(seeds),
     )
     assert len(made.rows) == 3000
-    text = page(made, NOW)
+    text = html_of(made, NOW)
     assert len(text.encode()) < 2_000_000
     assert len(data(text)["curves"][0]["coded"]) == 3000
     assert sum(len(coded) > 50 for coded in data(text)["curves"][0]["coded"]) == 3000
@@ -195,7 +195,7 @@ def test_what_users_type_is_inert(evil):
     study = replace(made.study, document=vars_)
     cohort = replace(made.trained[0].cohort, device=evil, versions={evil: evil})
     trained = [replace(made.trained[0], cohort=cohort), *made.trained[1:]]
-    text = page(replace(made, rows=rows, answers=[said], study=study, trained=trained), NOW)
+    text = html_of(replace(made, rows=rows, answers=[said], study=study, trained=trained), NOW)
     reader = Reader(text)
     assert set(reader.tags) <= KNOWN
     assert reader.tags.count("script") == 2
@@ -211,13 +211,13 @@ def test_a_name_on_an_axis_is_shown_as_it_is():
     kinds = replace(made.study.blocks[0], axes=(*made.study.blocks[0].axes, Axis("model", ("a<b", "c&d"), "")))
     rows = [replace(row, axes={**row.axes, "model": kind}) for kind in ("a<b", "c&d") for row in made.rows]
     study = replace(made.study, blocks=(kinds,))
-    said = Reader(page(replace(made, rows=rows, study=study, answers=()), NOW)).text
+    said = Reader(html_of(replace(made, rows=rows, study=study, answers=()), NOW)).text
     assert "a<b" in said
     assert "c&d" in said
 
 
 def test_the_policy_allows_our_script_and_style_and_nothing_else():
-    text = page(source(), NOW)
+    text = html_of(source(), NOW)
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', text)
     parts = dict(part.split(" ", 1) for part in policy.replace("&#x27;", "'").split("; "))
     assert parts["default-src"] == parts["base-uri"] == parts["form-action"] == "'none'"
@@ -227,7 +227,7 @@ def test_the_policy_allows_our_script_and_style_and_nothing_else():
 
 
 def test_headings_descend_by_one_and_every_map_is_named():
-    reader = Reader(page(source("one", "two"), NOW))
+    reader = Reader(html_of(source("one", "two"), NOW))
     levels = [int(tag[1]) for tag in reader.tags if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
@@ -239,7 +239,7 @@ def test_headings_descend_by_one_and_every_map_is_named():
 
 
 def test_test_metrics_are_not_in_the_table():
-    titles = [column["title"] for column in data(page(source(), NOW))["table"]]
+    titles = [column["title"] for column in data(html_of(source(), NOW))["table"]]
     assert "validation loss" in titles
     assert not [title for title in titles if title.startswith("test")]
 
@@ -248,13 +248,13 @@ def test_the_commands_are_those_that_were_typed():
     made = source(name="it's mine")
     typed = ["coupling", "optimizer.lr=1/256..16:x2", "note=a b"]
     study = replace(made.study, document={**made.study.document, "overrides": typed})
-    said = Reader(page(replace(made, study=study), NOW)).text
+    said = Reader(html_of(replace(made, study=study), NOW)).text
     assert "thalweg sweep coupling optimizer.lr=1/256..16:x2 'note=a b' # thalweg 0.1.0" in said
     assert """thalweg report 'it'"'"'s mine'""" in said
 
 
 def test_the_shared_configuration_leaves_out_what_varies():
-    said = Reader(page(source(), NOW)).text
+    said = Reader(html_of(source(), NOW)).text
     shared = said[said.index("that all trials share") :]
     assert "name: digits" in shared
     assert "lr:" not in shared

@@ -14,9 +14,9 @@ from thalweg.runner.analysis import Answer
 from thalweg.runner.base.version import __version__
 from thalweg.runner.cells.cells import Panel, panels
 from thalweg.runner.report.answer import draw_answer
-from thalweg.runner.report.facts import draw_facts, draw_trials
 from thalweg.runner.report.markup import Markup, data, join, name, tag
 from thalweg.runner.report.payload import number_cells, payload
+from thalweg.runner.report.provenance import draw_facts, draw_trials
 from thalweg.runner.report.sections import draw_panel, draw_wide
 from thalweg.runner.report.source import Source
 from thalweg.runner.show.inert import clean
@@ -26,7 +26,7 @@ STYLE = ("page.css", "picture.css")
 SCRIPT = ("page.js", "curves.js", "table.js")
 
 
-def page(source: Source, now: datetime) -> str:
+def html_of(source: Source, now: datetime) -> str:
     """Return the report as HTML. Equal sources give equal pages but for the line that says `now`."""
     cut = panels(source.rows, source.study)
     numbered = number_cells(cut)
