@@ -6,44 +6,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from thalweg.optim.adam_l2 import AdamL2, AdamL2Rule
-    from thalweg.optim.adamw import AdamW, AdamWRule
-    from thalweg.optim.advice import decay_warning, suggest_warmup
-    from thalweg.optim.build import multipliers, rule_for
-    from thalweg.optim.decay import decay_lists
-    from thalweg.optim.lion import Lion, LionRule
-    from thalweg.optim.muon import Muon, MuonRule
-    from thalweg.optim.sam import SAM
-    from thalweg.optim.schedule import constant, inverse_sqrt, linear, one_cycle, warmup_cosine, wsd
-    from thalweg.optim.scheduler import ScheduledLR, WarmupCosine
-    from thalweg.optim.sgd import SGDMomentum, SGDRule
-
-__all__ = [
-    "SAM",
-    "AdamL2",
-    "AdamL2Rule",
-    "AdamW",
-    "AdamWRule",
-    "Lion",
-    "LionRule",
-    "Muon",
-    "MuonRule",
-    "SGDMomentum",
-    "SGDRule",
-    "ScheduledLR",
-    "WarmupCosine",
-    "constant",
-    "decay_lists",
-    "decay_warning",
-    "inverse_sqrt",
-    "linear",
-    "multipliers",
-    "one_cycle",
-    "rule_for",
-    "suggest_warmup",
-    "warmup_cosine",
-    "wsd",
-]
+    from thalweg.optim.adam_l2 import AdamL2 as AdamL2
+    from thalweg.optim.adam_l2 import AdamL2Rule as AdamL2Rule
+    from thalweg.optim.adamw import AdamW as AdamW
+    from thalweg.optim.adamw import AdamWRule as AdamWRule
+    from thalweg.optim.advice import decay_warning as decay_warning
+    from thalweg.optim.advice import suggest_warmup as suggest_warmup
+    from thalweg.optim.build import multipliers as multipliers
+    from thalweg.optim.build import rule_for as rule_for
+    from thalweg.optim.decay import decay_lists as decay_lists
+    from thalweg.optim.lion import Lion as Lion
+    from thalweg.optim.lion import LionRule as LionRule
+    from thalweg.optim.muon import Muon as Muon
+    from thalweg.optim.muon import MuonRule as MuonRule
+    from thalweg.optim.sam import SAM as SAM
+    from thalweg.optim.schedule import constant as constant
+    from thalweg.optim.schedule import inverse_sqrt as inverse_sqrt
+    from thalweg.optim.schedule import linear as linear
+    from thalweg.optim.schedule import one_cycle as one_cycle
+    from thalweg.optim.schedule import warmup_cosine as warmup_cosine
+    from thalweg.optim.schedule import wsd as wsd
+    from thalweg.optim.scheduler import ScheduledLR as ScheduledLR
+    from thalweg.optim.scheduler import WarmupCosine as WarmupCosine
+    from thalweg.optim.sgd import SGDMomentum as SGDMomentum
+    from thalweg.optim.sgd import SGDRule as SGDRule
 
 _HOME = {
     "AdamL2": "adam_l2",
@@ -71,6 +57,8 @@ _HOME = {
     "warmup_cosine": "schedule",
     "wsd": "schedule",
 }
+
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

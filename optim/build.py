@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from thalweg.optim import schedule
+from thalweg.optim.schedule import FORMS
 from thalweg.optim.schema import (
     AdamL2Config,
     AdamWConfig,
-    ConstantConfig,
-    InverseSqrtConfig,
-    LinearConfig,
     LionConfig,
     MuonConfig,
-    OneCycleConfig,
     OptimizerConfig,
     ScheduleConfig,
     SGDConfig,
-    WarmupCosineConfig,
-    WSDConfig,
 )
 
 if TYPE_CHECKING:
@@ -56,17 +51,5 @@ def rule_for(config: OptimizerConfig) -> Rule:
 
 def multipliers(config: ScheduleConfig, total_steps: int, steps: np.ndarray) -> np.ndarray:
     """Return m at `steps` (0-based, `[T]`), float64 `[T]`. ValueError if the warmup is longer than the run."""
-    c = config
-    match c:
-        case WarmupCosineConfig():
-            return schedule.warmup_cosine(steps, total_steps, c.warmup, c.floor, c.start, c.offset)
-        case LinearConfig():
-            return schedule.linear(steps, total_steps, c.warmup, c.floor, c.start, c.offset)
-        case ConstantConfig():
-            return schedule.constant(steps, total_steps, c.warmup, c.start, c.offset)
-        case InverseSqrtConfig():
-            return schedule.inverse_sqrt(steps, total_steps, c.warmup, c.start, c.offset)
-        case WSDConfig():
-            return schedule.wsd(steps, total_steps, c.warmup, c.cooldown, c.floor, c.root, c.start, c.offset)
-        case OneCycleConfig():
-            return schedule.one_cycle(steps, total_steps, c.warmup, c.start, c.floor)
+    shape = {field.name: getattr(config, field.name) for field in fields(config) if field.name != "name"}
+    return FORMS[config.name](steps, total_steps, **shape)

@@ -14,6 +14,8 @@ From step T on each stays where it ended.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -109,6 +111,17 @@ def one_cycle(step: ArrayLike, total: ArrayLike, warmup: ArrayLike, start: Array
     up = 1 + (first - 1) * 0.5 * (1 + np.cos(np.pi * _share(t, top)))
     down = low + (1 - low) * 0.5 * (1 + np.cos(np.pi * _share(t - top, T - 1 - top)))
     return np.where(t < top, up, np.where(t < T, down, low))
+
+
+FORMS: dict[str, Callable[..., np.ndarray]] = {
+    "warmup_cosine": warmup_cosine,
+    "linear": linear,
+    "constant": constant,
+    "inverse_sqrt": inverse_sqrt,
+    "wsd": wsd,
+    "one_cycle": one_cycle,
+}
+"""Name -> schedule; a configuration of that name has the arguments of the same names."""
 
 
 def _warmed(t: np.ndarray, W: np.ndarray, start: ArrayLike, offset: ArrayLike, then: np.ndarray) -> np.ndarray:

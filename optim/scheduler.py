@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from copy import deepcopy
 from inspect import Parameter, signature
 from numbers import Real
@@ -15,17 +14,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from thalweg.optim import schedule
 from thalweg.optim.duration import in_steps, unit_of
+from thalweg.optim.schedule import FORMS
 
-FORMS: dict[str, Callable[..., np.ndarray]] = {
-    "warmup_cosine": schedule.warmup_cosine,
-    "linear": schedule.linear,
-    "constant": schedule.constant,
-    "inverse_sqrt": schedule.inverse_sqrt,
-    "wsd": schedule.wsd,
-    "one_cycle": schedule.one_cycle,
-}
 DURATIONS = ("warmup", "cooldown")
 SCHEDULE = ("total", "form", "shape", "min_lr")  # what a loaded state does not change
 

@@ -17,25 +17,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from thalweg.runner.base.errors import ThalwegError
-    from thalweg.runner.base.version import __version__
-    from thalweg.runner.page import curves, declare, findings, plan, report, sweep, trials
-    from thalweg.runner.store import Store
-    from thalweg.runner.train.driver import Listener
-
-__all__ = [
-    "Listener",
-    "Store",
-    "ThalwegError",
-    "__version__",
-    "curves",
-    "declare",
-    "findings",
-    "plan",
-    "report",
-    "sweep",
-    "trials",
-]
+    from thalweg.runner.base.errors import ThalwegError as ThalwegError
+    from thalweg.runner.base.version import __version__ as __version__
+    from thalweg.runner.page import curves as curves
+    from thalweg.runner.page import declare as declare
+    from thalweg.runner.page import findings as findings
+    from thalweg.runner.page import plan as plan
+    from thalweg.runner.page import report as report
+    from thalweg.runner.page import sweep as sweep
+    from thalweg.runner.page import trials as trials
+    from thalweg.runner.store import Store as Store
+    from thalweg.runner.train.driver import Listener as Listener
 
 _HOME = {
     "__version__": "runner.base.version",
@@ -44,6 +36,8 @@ _HOME = {
     "ThalwegError": "runner.base.errors",
     **dict.fromkeys(("curves", "declare", "findings", "plan", "report", "sweep", "trials"), "runner.page"),
 }
+
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
