@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 def plan(made: Plan, path: Path) -> dict[str, Any]:
     """A plan against the store at `path`."""
-    keys = ("wanted", "done", "to_train", "diverged", "retry", "again", "repaired", "lacking", "outside")
+    keys = ("wanted", "done", "to_train", "diverged", "retry", "repaired", "lacking", "outside")
     groups = [{"id": each.group_id, "to_train": len(each.trials), "wanted": each.wanted} for each in made.groups]
     return {
         "store": str(path.absolute()),
         "study": made.study.name,
         "question": made.study.question,
         **{key: getattr(made, key) for key in keys},
+        "again": {f"finished without {made.study.metric}": made.unmeasured} if made.unmeasured else {},
         "kept_points": {key: {"kept": kept, "declared": n} for key, (kept, n) in made.kept_points.items()},
         "changed": [{"files": list(files), "trials": number} for files, number in made.changed.items()],
         "groups": groups,

@@ -184,23 +184,26 @@ def _train(
 ) -> int:
     """Declare what was shown and train it, whole or not at all: a killed refinement is finished by the next."""
     from thalweg.runner import page
+    from thalweg.runner.train.pool import Pool
 
-    with verbs_train.crew_of(settings) as crew, verbs_train.open_to_write(path) as opened:
-        record = opened.study(proposal.record.name)
-        now = _propose(opened, record, asked)
-        if _ids(now.moves) != _ids(proposal.moves):
-            raise UsageError(f"{record.name} changed while the plan was shown", "look again: thalweg refine")
-        made = page.refine(record, now.moves, opened)
-        result = verbs_train.train_missing(made, opened, settings, crew)
-        if not json:
-            verbs_train.show_answer(opened, record.name)
-            verbs_train.report(opened, record.name, result)
-        code = verbs_train.close(made, result, store, opened)
-        if not result.interrupted:
-            verbs_train.export(record.name, settings.tracker, opened, words)
-        if json:
-            after = _propose(opened, opened.study(record.name), asked)
-            emit_json(as_json.proposal(after.moves, after.record, after.seconds))
+    with Pool() as pool:
+        crew = verbs_train.crew_of(settings, pool)
+        with verbs_train.open_to_write(path) as opened:
+            record = opened.study(proposal.record.name)
+            now = _propose(opened, record, asked)
+            if _ids(now.moves) != _ids(proposal.moves):
+                raise UsageError(f"{record.name} changed while the plan was shown", "look again: thalweg refine")
+            made = page.refine(record, now.moves, opened)
+            result = verbs_train.train_missing(made, opened, settings, crew)
+            if not json:
+                verbs_train.show_answer(opened, record.name)
+                verbs_train.report(opened, record.name, result)
+            code = verbs_train.close(made, result, store, opened)
+            if not result.interrupted:
+                verbs_train.export(record.name, settings.tracker, opened, words)
+            if json:
+                after = _propose(opened, opened.study(record.name), asked)
+                emit_json(as_json.proposal(after.moves, after.record, after.seconds))
     return code
 
 

@@ -192,15 +192,16 @@ def _ready(request: Request, store: str | None, yes: bool, one: bool = False) ->
         if not given.store_path(store).exists():
             pool.ahead()
         declaration, path = _declared(request, store, yes, one)
-        with crew_of(declaration.settings, pool) as crew, open_to_write(path) as opened:
+        crew = crew_of(declaration.settings, pool)
+        with open_to_write(path) as opened:
             yield declaration, crew, opened
 
 
-def crew_of(settings: Settings, pool: Pool | None = None) -> Crew:
-    """The workers; entering it refuses a device that is not there, before anything is written."""
+def crew_of(settings: Settings, pool: Pool) -> Crew:
+    """The workers. Raises SetupError, before anything is written, for a device that is not there."""
     from thalweg.runner.train.crew import Crew
 
-    return Crew(settings, pool)
+    return Crew(settings, pool).require()
 
 
 def open_to_write(path: Path) -> Store:

@@ -27,9 +27,9 @@ class Group:
 class Plan:
     """The difference between a declaration and a store.
 
-    wanted counts distinct trials; done + to_train == wanted. `retry` counts those among to_train that failed
-    before; `again` maps a reason to the number of finished trials that must be measured again, and `lacking` counts
-    those of the done ones for which that was tried and gave other bits: they stay without the study's metric.
+    wanted counts distinct trials; done + to_train == wanted. Among to_train, `retry` counts those that failed before
+    and `unmeasured` those that finished without the study's metric; `lacking` counts those of the done ones for which
+    that was mended in vain, since it gave other bits: they stay without it.
     """
 
     study: Study
@@ -38,7 +38,7 @@ class Plan:
     done: int
     diverged: int
     retry: int
-    again: dict[str, int]
+    unmeasured: int
     groups: tuple[Group, ...]
     outside: int  # done members of the stored study that are, or would become, outside it
     kept_points: dict[str, tuple[int, int]]  # axis key -> (values that have done trials, values declared)
@@ -76,7 +76,6 @@ def make_plan(
     status = {trial_id: statuses.get(trial_id, UNTRAINED) for trial_id in trials}
     missing = [trials[trial_id] for trial_id in trials if not status[trial_id].is_done(study.metric)]
     outcomes = Counter(status[trial.id].outcome for trial in missing)
-    again = {f"finished without {study.metric}": outcomes[Outcome.FINISHED]}
     return Plan(
         study=study,
         members=tuple(members),
@@ -84,7 +83,7 @@ def make_plan(
         done=len(trials) - len(missing),
         diverged=sum(each.outcome is Outcome.DIVERGED for each in status.values()),
         retry=outcomes[Outcome.FAILED],
-        again={reason: count for reason, count in again.items() if count},
+        unmeasured=outcomes[Outcome.FINISHED],
         groups=_groups(trials.values(), missing),
         outside=_outside(study, trials, previous),
         kept_points=_kept_points(study, previous),

@@ -33,7 +33,8 @@ def plan_details(plan: Plan) -> list[str]:
         lines.append(f"{plan.diverged:,} of the done ones diverged")
     if plan.retry:
         lines.append(f"{count(plan.retry, 'trial')} failed before and will be tried again")
-    lines += [f"{count(number, 'trial')} to measure again: {reason}" for reason, number in plan.again.items()]
+    if plan.unmeasured:
+        lines.append(f"{count(plan.unmeasured, 'trial')} to measure again: finished without {plan.study.metric}")
     for what, number in plan.repaired.items():
         lines.append(f"{count(number, 'trial')} to train anew, trained before this was mended: {what}")
     if plan.lacking:

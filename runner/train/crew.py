@@ -7,7 +7,7 @@
 | cuda, mps                | one a GPU                              | first: refused; another: said aloud, fewer |
 | cuda:0,cuda:1 or cpu,cpu | one an entry                           | refused                                    |
 
-`launcher.workers` overrules the number; devices are then given in turn. What is refused is refused by `enter`, before
+`launcher.workers` overrules the number; devices are then given in turn. What is refused is refused by `require`, before
 anything is written. Knows neither trials nor store.
 """
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import cycle, islice
-from types import TracebackType
 from typing import Self
 
 from thalweg.runner.base.errors import SetupError
@@ -29,40 +28,31 @@ DOCTOR = "see: thalweg doctor"
 
 
 class Crew:
-    """Worker processes on the devices that the settings name. Use as a context: none outlives it.
+    """Processes of a pool on the devices that the settings name.
 
     `hello` is that of the first worker, whose device and versions stand for all; `size` the number of workers wanted.
     """
 
-    def __init__(self, settings: Settings, pool: Pool | None = None) -> None:
+    def __init__(self, settings: Settings, pool: Pool) -> None:
         self.devices = settings.engine.device
         self.asked = settings.launcher.workers
-        self.pool = pool or Pool()
+        self.pool = pool
         self.signals: Signals | None = None  # held back while a sweep hears the workers
         self.hello: Hello | None = None
         self.size = 1
         self._welcome: list[Worker] = []  # said hello, and are not announced as ready yet
 
-    def __enter__(self) -> Self:
+    def require(self) -> Self:
         """Start, and wait for, the workers on devices that were asked for by name. Raises SetupError without them."""
         named = [device for device in self.devices if device not in ("auto", "cpu")]
         if any(device.startswith("cuda") for device in named) and not nvidia_present():
             raise _refusal(self.devices, "this machine shows no NVIDIA device")
-        try:
-            for worker in [self.pool.start(device) for device in list(dict.fromkeys(named))[: self.asked]]:
-                hello = self._wait_for(worker)
-                if hello.complaint:
-                    raise _refusal(self.devices, hello.complaint)
-                self.hello = self.hello or hello
-        except BaseException:
-            self.pool.close()
-            raise
+        for worker in [self.pool.start(device) for device in list(dict.fromkeys(named))[: self.asked]]:
+            hello = self._wait_for(worker)
+            if hello.complaint:
+                raise _refusal(self.devices, hello.complaint)
+            self.hello = self.hello or hello
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.pool.close()
 
     @property
     def open(self) -> bool:
@@ -98,7 +88,7 @@ class Crew:
         """Start workers on the devices in turn until there are as many as asked for, or as find work."""
         self.size = self.asked or max(1, min(len(devices), busy))
         wanted = list(islice(cycle(devices), self.size))
-        for there in self.pool.workers:  # started by `__enter__`, or the first one
+        for there in self.pool.workers:  # started by `require`, or the first one
             device = there.hello.device if there.hello and there.wanted in ("auto", "cuda") else there.wanted
             if device in wanted:
                 wanted.remove(device)
@@ -110,8 +100,10 @@ class Crew:
 
         Raises SetupError when the last one ended before it was ready: another would end the same way.
         """
-        while self._welcome:
-            yield self._welcome.pop(0), Ready()
+        if self._welcome:
+            while self._welcome:
+                yield self._welcome.pop(0), Ready()
+            return
         for speaker, said in self._heard():
             if said is None:
                 yield speaker, self._lost(speaker)

@@ -24,6 +24,7 @@ from thalweg.runner.train.checkpoints import Shelf, facts_of, folder_of, tidy
 from thalweg.runner.train.crew import DOCTOR, Crew
 from thalweg.runner.train.messages import Event, Hello, Progress, Slot, Train, Trained, Work
 from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Say, Settle, Settled
+from thalweg.runner.train.pool import Pool
 from thalweg.runner.train.schedule import Schedule, Tally, Terms
 
 
@@ -97,12 +98,12 @@ def sweep(
 ) -> SweepResult:
     """Train what the plan says is missing. Ctrl-C ends it early; what was committed stays.
 
-    `backend`, entered, may be given by a caller who wants a missing device refused before the store is opened.
+    `backend` may be given by a caller who wants a missing device refused before the store is opened; it is closed.
     Raises SetupError when a device that was asked for by name cannot be used.
     """
     if backend is None:
-        with Crew(settings) as own:
-            return sweep(plan, store, settings, listener, own)
+        with Pool() as pool:
+            return sweep(plan, store, settings, listener, Crew(settings, pool).require())
     started, interrupted = time.monotonic(), False
     driver = _Driver(plan, store, settings, listener, backend)
     if plan.groups:

@@ -25,7 +25,6 @@ class Ask:
     sample: tuple[Trial, ...]
     layout: Layout
     requested: str
-    width: int | None = None
     attempt: int = 1
     trials: int = 0
     workers: int = 1

@@ -59,7 +59,7 @@ def main(pipe: Connection) -> None:
         pipe.send(hello)
         if hello.complaint and wanted != "auto":
             return  # another device would give other bits: the driver decides
-        bench = _Bench(pipe, device, hello.device_name)
+        bench = Bench(pipe, device, hello.device_name)
         while (work := pipe.recv()) is not None:
             pipe.send(bench.do(work))
     except (EOFError, BrokenPipeError):
@@ -73,7 +73,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-class _Bench:
+class Bench:
     """Does pieces of work, keeping the last group's workload: its data stays on the device between cohorts."""
 
     def __init__(self, pipe: Connection, device: torch.device, device_name: str = "") -> None:
@@ -88,10 +88,11 @@ class _Bench:
             return self._train(work)
         return self._chosen(work)
 
-    def _chosen(self, ask: Ask) -> Chosen:
+    def _chosen(self, ask: Ask, width: int | None = None) -> Chosen:
+        """What is best. width: of the sample, half of the one before, which did not fit; None at first."""
         from thalweg.runner.engine.choose import Question, choose
 
-        question = Question(ask.sample, ask.layout, ask.requested, ask.width, ask.trials, ask.workers)
+        question = Question(ask.sample, ask.layout, ask.requested, width, ask.trials, ask.workers)
         try:
             return Chosen(ask.group_id, choose(self._workload_of(ask, ask.sample[0]), question))
         except BaseException as error:  # training will meet the same error and record it with each trial
@@ -100,8 +101,8 @@ class _Bench:
         if narrower:  # not in the block above: as long as it lasts, the error's frames hold what was too much
             self._forget()
             half = (len(ask.sample) + 1) // 2
-            return self._chosen(replace(ask, sample=ask.sample[:half], width=half))
-        return Chosen(ask.group_id, Choice("loop", ask.layout, ask.width or LOOP_WIDTH, reason))
+            return self._chosen(replace(ask, sample=ask.sample[:half]), half)
+        return Chosen(ask.group_id, Choice("loop", ask.layout, width or LOOP_WIDTH, reason))
 
     def _train(self, work: Train) -> Trained | OutOfMemory:
         from thalweg.runner.engine.cohort import Cohort, train

@@ -36,7 +36,7 @@ from thalweg.runner.engine.workload import Workload
 from thalweg.runner.facts.observation import Observations, Outcome
 from thalweg.runner.study.trial import Trial
 from thalweg.runner.train.messages import Ask, Chosen, OutOfMemory, Train, Trained
-from thalweg.runner.train.worker import _Bench
+from thalweg.runner.train.worker import Bench
 
 GPU, CPU = torch.device("cuda:0"), torch.device("cpu")
 FUSED = ("vmap", "traced", "graphed", "compiled")
@@ -233,7 +233,7 @@ def memory_runs_out() -> Verdict:
     """A probe that does not fit narrows, and does not end in the loop; a cohort that does not fit trains in halves."""
     words = MLP.replace("[32,32]", "[64,64]").replace("batch_size=32", "batch_size=64")
     with little_memory(SPARE_BYTES):
-        bench = _Bench(Deaf(), GPU, "x")
+        bench = Bench(Deaf(), GPU, "x")
         sample = tuple(trials(words, 32, steps=3000))
         answer = bench.do(Ask(group_id="g", sample=sample, layout="shared", requested="auto", trials=9000))
         assert isinstance(answer, Chosen)
@@ -244,7 +244,7 @@ def memory_runs_out() -> Verdict:
     return Verdict(choice.executor != "loop" and len(seen) > 1 and trained, f"{chosen}; cohorts {seen}")
 
 
-def halved(bench: _Bench, words: str) -> tuple[list[tuple[int, str]], object]:
+def halved(bench: Bench, words: str) -> tuple[list[tuple[int, str]], object]:
     """Train ever narrower cohorts until one fits: (width, answer) of each, and the last answer itself."""
     seen, width = [], WIDEST
     while True:

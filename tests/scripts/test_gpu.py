@@ -95,9 +95,9 @@ def test_what_a_module_takes_from_us_is_there(path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("from thalweg.runner.train.worker import _Bench\n_Bench(1, 2, 3)", []),
+        ("from thalweg.runner.train.worker import Bench\nBench(1, 2, 3)", []),
         ("from thalweg.runner.train.worker import _Bank", ["_Bank of thalweg.runner.train.worker"]),
-        ("from thalweg.runner.worker import _Bench", ["_Bench of thalweg.runner.worker"]),
+        ("from thalweg.runner.worker import Bench", ["Bench of thalweg.runner.worker"]),
         ("import benchmarks.nosuch", ["benchmarks.nosuch of benchmarks.nosuch"]),
         (
             "from thalweg.runner.engine import workload as w\nw.load_data = 1",

@@ -1,117 +1,65 @@
-"""A sweep by pretended workers: what is cut, asked, stored, tried again and given up."""
+"""A sweep on a backend in this process: what is cut, asked, stored, tried again and given up."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from backends import CPU, Died, InProcess
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_cases import make_trial
 
+from thalweg.runner import page
 from thalweg.runner.base.errors import SetupError
-from thalweg.runner.config import Request, declare
 from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.observation import Observations, Outcome
-from thalweg.runner.planning.plan import Plan, make_plan
+from thalweg.runner.planning.plan import Plan
 from thalweg.runner.store import Store
-from thalweg.runner.study.study import expand
 from thalweg.runner.terminal.listing import plan_details
-from thalweg.runner.train import crew, driver
 from thalweg.runner.train.checkpoints import Shelf, facts_of
 from thalweg.runner.train.cutting import SMALLEST_WORTH_CUTTING, cut
-from thalweg.runner.train.messages import Ask, Chosen, Hello, OutOfMemory, Progress, Train, Trained, Work
-from thalweg.runner.train.pool import Worker
-
-CPU = Hello("cpu", "x86_64", {"torch": "2.0"})
+from thalweg.runner.train.driver import SweepResult
+from thalweg.runner.train.messages import Ask, Chosen, Event, OutOfMemory, Progress, Train, Trained, Work
 
 
-class Process:
-    def __init__(self, exitcode: int) -> None:
-        self.exitcode = exitcode
-
-
-class Pool:
-    """Workers that answer at once, in this process. `deaths` counts the pieces of work that kill whoever does them.
+class Pretended:
+    """Says what a worker would. `deaths` counts the pieces of work that kill whoever does them, with `code`.
 
     fits: trials that the pretended memory holds; broken: messages that cohorts fail with, one after another.
     """
 
-    deaths = 0
-    exitcode = -11
-    fits = 10**9
-    broken: tuple[str, ...] = ()
-    hellos: tuple[Hello | None, ...] = (CPU,)
-    interrupt_after = 10**9
-    started: list[str]
-
     def __init__(self) -> None:
-        self.workers: list[Worker] = []
-        self.said = 0
+        self.deaths, self.code, self.fits = 0, -11, 10**9
+        self.broken: tuple[str, ...] = ()
+        self.also: Callable[[Work], Iterator[Event]] = said_of
 
-    def __enter__(self) -> Pool:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.workers.clear()
-
-    def start(self, device: str) -> Worker:
-        type(self).started.append(device)
-        worker = Worker(Process(self.exitcode), None, device)  # type: ignore[arg-type]
-        worker.work = None
-        worker.give = lambda work: setattr(worker, "work", work)  # type: ignore[method-assign]
-        self.workers.append(worker)
-        return worker
-
-    def dismiss(self, leaving: Worker) -> None:
-        self.workers.remove(leaving)
-
-    def close(self) -> None:
-        self.workers.clear()
-
-    def hear(self, waker: object = None) -> Iterator[tuple[Worker, object]]:
-        for worker in list(self.workers):
-            self.said += 1
-            if self.said > self.interrupt_after:
-                raise KeyboardInterrupt
-            if worker.hello is None:
-                hello = self.hellos[min(len(self.started), len(self.hellos)) - 1]
-                if hello is None:
-                    self.workers.remove(worker)
-                yield worker, hello
-            elif worker.work is None:
-                continue
-            elif type(self).deaths:
-                type(self).deaths -= 1
-                self.workers.remove(worker)
-                yield worker, None
-            else:
-                work, worker.work = worker.work, None
-                yield from ((worker, report) for report in self.reports_on(work))
-
-    def reports_on(self, work: Work) -> Iterator[object]:
+    def do(self, work: Work) -> Iterator[Event]:
+        if self.deaths:
+            self.deaths -= 1
+            raise Died(self.code)
         if isinstance(work, Train) and len(work.trials) > self.fits:
             yield Progress(10, 0)
             yield OutOfMemory("RuntimeError: not enough memory")
         elif isinstance(work, Train) and self.broken:
             message, *later = self.broken
-            type(self).broken = tuple(later)
+            self.broken = tuple(later)
             yield Trained(tuple(failure(trial.id, message) for trial in work.trials), peak_bytes=0)
         else:
-            yield from reports_on(work)
+            yield from self.also(work)
 
 
 def failure(trial_id: str, message: str) -> Observations:
     return Observations(trial_id=trial_id, outcome=Outcome.FAILED, error=f"Traceback …\n{message}\n")
 
 
-def reports_on(work: Work) -> Iterator[object]:
+def said_of(work: Work) -> Iterator[Event]:
     if isinstance(work, Ask):
-        yield Chosen(work.group_id, Choice("vmap", work.layout, work.width or 64, "pretended"))
+        yield Chosen(work.group_id, Choice("vmap", work.layout, 64, "pretended"))
         return
     yield Progress(10, 0)
     yield Trained(
@@ -123,7 +71,7 @@ def reports_on(work: Work) -> Iterator[object]:
     )
 
 
-class Report:
+class Heard:
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.fractions: list[float] = []
@@ -136,24 +84,27 @@ class Report:
 
 
 class Bench:
-    """A store, a small study, and sweeps of it by pretended workers."""
+    """A store, a small study, and sweeps of it. interrupt_after: rounds of the backend before a Ctrl-C."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.pool = type("Workers", (Pool,), {"started": []})
-        monkeypatch.setattr(crew, "Pool", self.pool)
-        monkeypatch.setattr(crew, "nvidia_present", lambda: False)
+    def __init__(self, folder: Path) -> None:
+        self.workers, self.heard = Pretended(), Heard()
         self.store = Store.open(folder / "s.sqlite", "write")
         self.folder = folder / "s.checkpoints"
-        self.report = Report()
+        self.interrupt_after = 10**9
 
     def plan(self, *words: str) -> Plan:
-        self.declaration = declare(Request(words or ("optimizer.lr=0.1..1.0:10lin", "seed=0,1", "study.name=mine")))
-        members = expand(self.declaration.study)
-        self.store.declare(self.declaration.study, members)
-        return make_plan(self.declaration.study, members, self.store.statuses(m.trial.id for m in members))
+        words = words or ("optimizer.lr=0.1..1.0:10lin", "seed=0,1", "study.name=mine")
+        self.declared = page.declare(*words)
+        return page.plan(self.declared.study, self.store)
 
-    def sweep(self, *words: str) -> driver.SweepResult:
-        return driver.sweep(self.plan(*words), self.store, self.declaration.settings, self.report)
+    def sweep(self, *words: str) -> SweepResult:
+        made, settings = self.plan(*words), self.declared.settings
+        backend = InProcess(self.workers.do, settings.launcher.workers or 2, before_round=self._interrupt)
+        return page.sweep(made, self.store, settings, self.heard, backend)
+
+    def _interrupt(self, number: int) -> None:
+        if number > self.interrupt_after:
+            raise KeyboardInterrupt
 
     def cohorts(self) -> list[tuple]:
         return self.store._db.execute("SELECT executor, width FROM cohorts ORDER BY id").fetchall()
@@ -174,8 +125,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    made = Bench(tmp_path, monkeypatch)
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
     yield made
     made.store.close()
 
@@ -209,60 +160,51 @@ def test_a_sweep_commits_every_trial_and_its_progress_only_grows(bench: Bench) -
     result = bench.sweep()
     assert (result.finished, result.failed, result.interrupted) == (20, 0, False)
     assert bench.plan().to_train == 0
-    assert bench.report.fractions == sorted(bench.report.fractions)
-    assert bench.report.fractions[-1] == 1.0
+    assert bench.heard.fractions == sorted(bench.heard.fractions)
+    assert bench.heard.fractions[-1] == 1.0
 
 
 def test_a_choice_is_stored_once_and_used_again_when_the_grid_grows(bench: Bench) -> None:
     bench.sweep()
     assert bench.choices() == [("vmap", 64)]
-    asked = len(bench.report.notes)
+    asked = len(bench.heard.notes)
     bench.sweep("optimizer.lr=0.1..1.0:10lin", "seed=0..3", "study.name=mine")
-    assert len(bench.report.notes) == asked
+    assert len(bench.heard.notes) == asked
     assert {executor for executor, _ in bench.cohorts()} == {"vmap"}
 
 
-def test_what_another_sweep_chose_meanwhile_is_in_force(bench: Bench, monkeypatch) -> None:
+def test_what_another_sweep_chose_meanwhile_is_in_force(bench: Bench) -> None:
     """Two choices for one group would give trials bits that depend on who was first."""
 
-    def reports(pool: Pool, work: Work) -> Iterator[object]:
+    def says(work: Work) -> Iterator[Event]:
         if isinstance(work, Ask):
             bench.store.record_choice(work.group_id, "cpu x86_64 torch 2.0", Choice("loop", "shared", 3, "meanwhile"))
-        return reports_on(work)
+        return said_of(work)
 
-    monkeypatch.setattr(bench.pool, "reports_on", reports)
+    bench.workers.also = says
     bench.sweep("optimizer.lr=0.1..1.0:9lin", "seed=0", "launcher.workers=1")
     assert bench.choices() == [("loop", 3)]
     assert bench.cohorts() == [("loop", 3)] * 3
 
 
-def test_a_finished_trial_that_ends_with_other_bits_stays_and_is_said(bench: Bench, monkeypatch) -> None:
+def test_a_finished_trial_that_ends_with_other_bits_stays_and_is_said(bench: Bench) -> None:
     bench.sweep("optimizer.lr=0.1,0.2", "study.name=mine")
     before = dict(bench.store._db.execute("SELECT id, weight_hash FROM trials"))
 
-    def reports(pool: Pool, work: Work) -> Iterator[object]:
-        for report in reports_on(work):
-            if isinstance(report, Trained):
-                report = replace(
-                    report, observations=tuple(replace(o, weight_hash="cd" * 32) for o in report.observations)
-                )
-            yield report
+    def says(work: Work) -> Iterator[Event]:
+        for said in said_of(work):
+            if isinstance(said, Trained):
+                said = replace(said, observations=tuple(replace(o, weight_hash="cd" * 32) for o in said.observations))
+            yield said
 
-    monkeypatch.setattr(bench.pool, "reports_on", reports)
+    bench.workers.also = says
     result = bench.sweep("optimizer.lr=0.1,0.2", "study.name=mine", "study.metric=val/accuracy")
     assert (result.left, result.finished, result.failed) == (2, 0, 0)
     assert dict(bench.store._db.execute("SELECT id, weight_hash FROM trials")) == before
-    assert any("2 of 2 trials were done before and end with other bits now" in note for note in bench.report.notes)
+    assert any("2 of 2 trials were done before and end with other bits now" in note for note in bench.heard.notes)
     plan = bench.plan("optimizer.lr=0.1,0.2", "study.name=mine", "study.metric=val/accuracy")
     assert (plan.wanted, plan.to_train, plan.lacking) == (2, 0, 2)  # or every sweep would train them, for ever
     assert any("2 trials of the done ones without val/accuracy" in line for line in plan_details(plan))
-
-
-def test_one_worker_asked_for_is_one_worker_whatever_devices_are_named(bench: Bench, monkeypatch) -> None:
-    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
-    bench.pool.hellos = (replace(GPU, device="cuda:1"),)
-    bench.sweep("optimizer.lr=0.1..1.0:20lin", "engine.device=cuda:1,cuda:0", "launcher.workers=1")
-    assert bench.pool.started == ["cuda:1"]
 
 
 def test_a_single_trial_decides_nothing_for_the_grids_to_come(bench: Bench) -> None:
@@ -284,9 +226,9 @@ def test_an_executor_asked_for_by_name_leaves_auto_its_own_choice(bench: Bench) 
 
 def test_an_executor_asked_for_by_name_keeps_its_layout_after_a_kill_that_left_few_trials(bench: Bench) -> None:
     words = ("optimizer.lr=0.1..1.0:10lin", "seed=0,1", "study.name=mine", "engine=vmap", "launcher.workers=1")
-    bench.pool.interrupt_after = 9
+    bench.interrupt_after = 9
     assert bench.sweep(*words, "engine.width=2").interrupted
-    bench.pool.interrupt_after = 10**9
+    bench.interrupt_after = 10**9
     left = bench.plan(*words).groups[0].trials
     assert 0 < len(left) < 16
     bench.sweep(*words)
@@ -295,14 +237,14 @@ def test_an_executor_asked_for_by_name_keeps_its_layout_after_a_kill_that_left_f
 
 @pytest.mark.parametrize("deaths", [1, 2])
 def test_a_task_whose_worker_died_is_done_by_another(bench: Bench, deaths: int) -> None:
-    bench.pool.deaths = deaths
+    bench.workers.deaths = deaths
     result = bench.sweep("optimizer.lr=0.1,0.2", "launcher.workers=2")
     assert (result.finished, result.failed) == (2, 0)
-    assert sum("starting another" in note for note in bench.report.notes) == deaths
+    assert sum("starting another" in note for note in bench.heard.notes) == deaths
 
 
 def test_a_cohort_that_kills_every_worker_fails_with_the_reason_and_is_retried_later(bench: Bench) -> None:
-    bench.pool.deaths = 4  # the probe twice, then the cohort twice
+    bench.workers.deaths = 4  # the probe twice, then the cohort twice
     result = bench.sweep("optimizer.lr=0.1,0.2", "launcher.workers=1")
     assert (result.finished, result.failed) == (0, 2)
     assert "died 2 times" in (result.first_error or "")
@@ -310,24 +252,24 @@ def test_a_cohort_that_kills_every_worker_fails_with_the_reason_and_is_retried_l
 
 
 def test_a_cohort_whose_workers_the_system_kills_is_halved(bench: Bench) -> None:
-    bench.pool.deaths, bench.pool.exitcode = 4, -9
+    bench.workers.deaths, bench.workers.code = 4, -9
     assert bench.sweep("optimizer.lr=0.1,0.2", "launcher.workers=1").finished == 2
     assert [width for _, width in bench.cohorts()] == [2, 2, 1, 1]
 
 
 def test_a_cohort_out_of_memory_is_halved_until_it_fits_and_no_other_meets_the_same_end(bench: Bench) -> None:
-    bench.pool.fits = 5
+    bench.workers.fits = 5
     result = bench.sweep("optimizer.lr=0.1..1.0:20lin", "seed=0..2", "launcher.workers=1")
     assert (result.finished, result.failed) == (60, 0)
     assert [width for _, width in bench.cohorts() if width > 5] == [20, 10]
     assert bench.choices() == [("vmap", 5)]
-    assert bench.report.fractions == sorted(bench.report.fractions)
+    assert bench.heard.fractions == sorted(bench.heard.fractions)
     assert result.peak_bytes == 5000
     assert bench.store._db.execute("SELECT max(peak_bytes) FROM cohorts").fetchone() == (5000,)
 
 
 def test_what_did_not_fit_is_remembered_by_the_next_sweep(bench: Bench) -> None:
-    bench.pool.fits = 5
+    bench.workers.fits = 5
     bench.sweep("optimizer.lr=0.1..1.0:10lin", "launcher.workers=1")
     before = len(bench.cohorts())
     bench.sweep("optimizer.lr=0.1..1.0:10lin", "seed=1", "launcher.workers=1")
@@ -335,33 +277,33 @@ def test_what_did_not_fit_is_remembered_by_the_next_sweep(bench: Bench) -> None:
 
 
 def test_a_trial_that_does_not_fit_alone_fails_with_the_reason(bench: Bench) -> None:
-    bench.pool.fits = 0
+    bench.workers.fits = 0
     result = bench.sweep("optimizer.lr=0.1..1.0:4lin", "launcher.workers=1")
     assert (result.finished, result.failed, result.untried) == (0, 2, 2)
     assert "not enough memory" in (result.first_error or "")
 
 
 def test_a_group_whose_first_cohorts_fail_alike_is_left_alone(bench: Bench) -> None:
-    bench.pool.broken = ("ImportError: their nets.py",) * 9
+    bench.workers.broken = ("ImportError: their nets.py",) * 9
     result = bench.sweep("optimizer.lr=0.1..1.0:20lin", "engine.width=4", "launcher.workers=1")
     assert (result.failed, result.untried, result.finished) == (8, 12, 0)
-    assert any("12 trials are not tried: ImportError: their nets.py" in note for note in bench.report.notes)
-    bench.pool.broken = ()
+    assert any("12 trials are not tried: ImportError: their nets.py" in note for note in bench.heard.notes)
+    bench.workers.broken = ()
     assert bench.sweep("optimizer.lr=0.1..1.0:20lin").finished == 20
 
 
 @pytest.mark.parametrize("broken", [("one", "another", "another", "another"), ("one",)])
 def test_failures_that_differ_or_beside_what_trains_stop_nothing(bench: Bench, broken: tuple[str, ...]) -> None:
-    bench.pool.broken = broken
+    bench.workers.broken = broken
     result = bench.sweep("optimizer.lr=0.1..1.0:20lin", "engine.width=4", "launcher.workers=1")
     assert (result.failed, result.untried) == (4 * len(broken), 0)
 
 
 def kill_and_keep(bench: Bench, count: int, *words: str) -> list[tuple[str, ...]]:
     """Sweep until a kill that leaves cohorts open, and give the last `count` of them a checkpoint each."""
-    bench.pool.interrupt_after = 5
+    bench.interrupt_after = 2  # both slots have their first cohort
     assert bench.sweep(*words).interrupted
-    bench.pool.interrupt_after = 10**9
+    bench.interrupt_after = 10**9
     groups = bench.plan(*words).groups
     (group,) = groups
     records = bench.store.unfinished_cohorts(group.group_id)[:count]
@@ -371,7 +313,7 @@ def kill_and_keep(bench: Bench, count: int, *words: str) -> list[tuple[str, ...]
             tuple(next(t for t in group.trials if t.id == trial_id) for trial_id in record.trial_ids),
             record.executor,
             record.layout,
-            bench.declaration.settings.evaluation.points,
+            bench.declared.settings.evaluation.points,
         )
         facts = facts_of(work)
         Shelf(bench.folder, facts, {}).save({"x": np.zeros(1)}, {**facts, "step": 50})
@@ -404,104 +346,24 @@ def test_a_cohort_of_which_a_trial_is_no_longer_wanted_starts_afresh(bench: Benc
 
 def test_no_trial_is_in_two_cohorts_that_go_on(bench: Bench) -> None:
     kill_and_keep(bench, 2, *WORDS, "engine.width=7")
-    bench.pool.interrupt_after = 3  # now the same cohorts are open twice
+    bench.interrupt_after = 1  # now the same cohorts are open twice
     assert bench.sweep(*WORDS).interrupted
-    bench.pool.interrupt_after = 10**9
+    bench.interrupt_after = 10**9
     before = len(bench.cohorts())
     bench.sweep(*WORDS)
     trained = [trial for lane in bench.lanes()[before:] for trial in lane]
     assert len(trained) == len(set(trained))
 
 
-def test_workers_that_never_get_ready_end_the_sweep_with_one_sentence(bench: Bench) -> None:
-    bench.pool.hellos = (None,)
-    with pytest.raises(SetupError, match="before it was ready"):
-        bench.sweep()
-
-
 def test_an_interruption_keeps_what_was_heard(bench: Bench) -> None:
-    bench.pool.interrupt_after = 4
+    bench.interrupt_after = 4
     result = bench.sweep("optimizer.lr=0.1..1.0:10lin", "seed=0,1", "launcher.workers=1", "engine.width=2")
     assert result.interrupted
     assert 0 < result.finished < 20
 
 
-def test_one_worker_a_core_only_where_there_is_work_for_it(bench: Bench, monkeypatch) -> None:
-    monkeypatch.setattr(crew, "usable_cores", lambda: 8)
-    bench.sweep("optimizer.lr=0.1,0.2")
-    assert bench.pool.started == ["cpu"]
-    bench.sweep()
-    assert bench.pool.started == ["cpu", "cpu", "cpu"]  # 20 trials are work for two
-
-
-def test_a_gpu_that_cannot_be_used_is_said_loudly_and_the_cpu_takes_over(bench: Bench, monkeypatch) -> None:
-    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
-    monkeypatch.setattr(crew, "usable_cores", lambda: 2)
-    bench.pool.hellos = (replace(CPU, complaint="the driver is too old"), CPU)
-    assert bench.sweep().device == "cpu"
-    assert bench.pool.started == ["auto", "cpu"]
-    assert bench.report.notes[0] == "NOT USING THE GPU: the driver is too old"
-
-
-def test_a_gpu_asked_for_by_name_is_not_replaced(bench: Bench, monkeypatch) -> None:
-    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
-    bench.pool.hellos = (replace(CPU, complaint="there is none"),)
-    with pytest.raises(SetupError, match=r"engine\.device=cuda: there is none"):
-        bench.sweep("optimizer.lr=0.1,0.2", "engine.device=cuda")
-
-
-def test_without_an_nvidia_device_cuda_is_refused_before_a_worker_starts(bench: Bench) -> None:
-    with pytest.raises(SetupError, match=r"engine\.device=cuda:1: this machine shows no NVIDIA device"):
-        bench.sweep("optimizer.lr=0.1,0.2", "engine.device=cuda:1")
-    assert bench.pool.started == []
-
-
-GPU = Hello("cuda:0", "NVIDIA X", {"torch": "2.0"}, devices=2)
-
-
-def test_each_gpu_gets_a_worker_of_its_own(bench: Bench, monkeypatch) -> None:
-    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
-    bench.pool.hellos = (GPU, replace(GPU, device="cuda:1"))
-    assert bench.sweep().device == "NVIDIA X"
-    assert bench.pool.started == ["auto", "cuda:1"]
-
-
-def test_a_second_gpu_that_fails_is_said_aloud_and_no_cpu_takes_its_place(bench: Bench, monkeypatch) -> None:
-    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
-    bench.pool.hellos = (GPU, Hello("cpu", "x86_64", {}, complaint="it fell off the bus"))
-    assert bench.sweep().finished == 20
-    assert "NOT USING cuda:1: it fell off the bus" in bench.report.notes
-    assert bench.pool.started == ["auto", "cuda:1"]
-
-
-@pytest.mark.parametrize("typed", ["engine.device=cuda:2,cuda:0", "engine.device=[cuda:2,cuda:0]"])
-def test_a_list_of_devices_gets_a_worker_each(bench: Bench, monkeypatch, typed: str) -> None:
-    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
-    bench.pool.hellos = (replace(GPU, device="cuda:2"), GPU)
-    assert bench.sweep("optimizer.lr=0.1..1.0:20lin", typed).finished == 20
-    assert bench.pool.started == ["cuda:2", "cuda:0"]
-
-
-def test_a_listed_device_that_fails_refuses_the_sweep(bench: Bench, monkeypatch) -> None:
-    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
-    bench.pool.hellos = (GPU, Hello("cpu", "x86_64", {}, complaint="there is no cuda:7"))
-    with pytest.raises(SetupError, match="there is no cuda:7"):
-        bench.sweep("optimizer.lr=0.1,0.2", "engine.device=cuda:0,cuda:7")
-
-
-def test_a_dead_worker_is_replaced_on_its_own_device(bench: Bench, monkeypatch) -> None:
-    monkeypatch.setattr(crew, "nvidia_present", lambda: True)
-    bench.pool.hellos, bench.pool.deaths = (replace(GPU, device="cuda:1"),), 1
-    assert bench.sweep("optimizer.lr=0.1,0.2", "engine.device=cuda:1").finished == 2
-    assert bench.pool.started == ["cuda:1", "cuda:1"]
-
-
-def test_the_cpu_listed_twice_is_two_workers(bench: Bench) -> None:
-    bench.sweep("optimizer.lr=0.1..1.0:20lin", "engine.device=cpu,cpu")
-    assert bench.pool.started == ["cpu", "cpu"]
-
-
 def test_mps_has_no_float64(bench: Bench) -> None:
-    bench.pool.hellos = (replace(CPU, device="mps"),)
+    made = bench.plan("optimizer.lr=0.1,0.2", "engine.device=mps", "precision=float64")
+    backend = InProcess(bench.workers.do, hello=replace(CPU, device="mps"))
     with pytest.raises(SetupError, match="float64"):
-        bench.sweep("optimizer.lr=0.1,0.2", "engine.device=mps", "precision=float64")
+        page.sweep(made, bench.store, bench.declared.settings, bench.heard, backend)

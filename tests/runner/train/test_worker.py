@@ -19,7 +19,7 @@ from thalweg.runner.train.messages import Ask, Note, OutOfMemory, Progress, Trai
 
 @pytest.fixture
 def bench():
-    return worker._Bench(SimpleNamespace(send=lambda message: None), torch.device("cpu"))
+    return worker.Bench(SimpleNamespace(send=lambda message: None), torch.device("cpu"))
 
 
 def broken(*args: object) -> None:
@@ -155,7 +155,7 @@ def test_what_one_group_left_on_the_bench_is_not_used_for_the_next(bench) -> Non
 def test_progress_is_said_a_few_times_a_second_and_adds_up(monkeypatch) -> None:
     now, said = [0.0], []
     monkeypatch.setattr(worker.time, "monotonic", lambda: now[0])
-    bench = worker._Bench(SimpleNamespace(send=said.append), torch.device("cpu"))
+    bench = worker.Bench(SimpleNamespace(send=said.append), torch.device("cpu"))
     tick = bench._ticker()
     for _ in range(100):
         now[0] += 0.01
