@@ -10,6 +10,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -57,6 +58,8 @@ class Signals:
             return  # raised again by `release`
 
     def release(self) -> None:
-        """Raise KeyboardInterrupt if a signal came."""
+        """Raise KeyboardInterrupt if one came; another signal woke whoever waited, and that is all."""
         if self.came:
             raise KeyboardInterrupt
+        with suppress(BlockingIOError):
+            self.waker.recv(4096, socket.MSG_DONTWAIT)

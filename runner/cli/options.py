@@ -48,6 +48,9 @@ RerunChanged = Annotated[
     bool,
     typer.Option("--rerun-changed", help="Train anew, beside the old ones, trials that earlier code of yours trained."),
 ]
+Log = Annotated[
+    Path | None, typer.Option("--log", metavar="FILE", help="Append what happens to a file, a JSON object a line.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Go on with more than 10,000 trials.")]
 
 

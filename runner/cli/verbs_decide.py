@@ -80,6 +80,7 @@ def refine(
     json: given.Json = False,
     config_dir: given.ConfigDir = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Train what is proposed, without asking.")] = False,
+    log: given.Log = None,
 ) -> int:
     """Add the few trials that tell most.
 
@@ -107,7 +108,7 @@ def refine(
             say(f"train them: {given.as_typed()} --yes")
         return 0
     settings = _settings(record.name, settings_words, config_dir)
-    return _train(path, proposal, asked, settings, settings_words, store, json)
+    return _train(path, proposal, asked, settings, settings_words, store, log, json)
 
 
 @dataclass(frozen=True)
@@ -180,13 +181,13 @@ def _train(
     settings: Settings,
     words: Sequence[str],
     store: str | None,
+    log: Path | None,
     json: bool,
 ) -> int:
     """Declare what was shown and train it, whole or not at all: a killed refinement is finished by the next."""
     from thalweg.runner import page
-    from thalweg.runner.train.pool import Pool
 
-    with Pool() as pool:
+    with verbs_train.open_pool(log) as pool:
         crew = verbs_train.crew_of(settings, pool)
         with verbs_train.open_to_write(path) as opened:
             record = opened.study(proposal.record.name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -12,6 +14,7 @@ import typer
 from rich.text import Text
 
 from thalweg.runner.base.errors import UsageError, last_line
+from thalweg.runner.base.version import __version__
 from thalweg.runner.cli import as_json
 from thalweg.runner.cli import options as given
 from thalweg.runner.cli.output import emit_json, err, out, say
@@ -84,6 +87,7 @@ def sweep(
     multirun: given.Multirun = False,
     yes: given.Yes = False,
     rerun_changed: given.RerunChanged = False,
+    log: given.Log = None,
 ) -> int:
     """Train what is missing and show the answer.
 
@@ -92,7 +96,7 @@ def sweep(
     request = _request(_about_a_study(words or ()), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
-    with _ready(request, store, yes) as (declared, crew, opened):
+    with _ready(request, store, log, yes) as (declared, crew, opened):
         made, result = _train(declared, opened, crew, rerun_changed)
         show_answer(opened, declared.study.name)
         report(opened, declared.study.name, result)
@@ -111,12 +115,13 @@ def run(
     resolve: given.Resolve = False,
     info: given.Info = None,
     rerun_changed: given.RerunChanged = False,
+    log: given.Log = None,
 ) -> int:
     """Train one trial and print its metrics."""
     request = _request(words, config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
-    with _ready(request, store, yes=False, one=True) as (declared, crew, opened):
+    with _ready(request, store, log, one=True) as (declared, crew, opened):
         made, result = _train(declared, opened, crew, rerun_changed)
         if result and result.interrupted:
             return close(made, result, store, opened)
@@ -181,20 +186,32 @@ def _product(block: object) -> str:
 
 
 @contextmanager
-def _ready(request: Request, store: str | None, yes: bool, one: bool = False) -> Iterator[Ready]:
+def _ready(
+    request: Request, store: str | None, log: Path | None, yes: bool = False, one: bool = False
+) -> Iterator[Ready]:
     """What is declared, the workers, and the store open to write.
 
     Where no store is yet something will train: the first worker starts while the words are read.
     """
-    from thalweg.runner.train.pool import Pool
-
-    with Pool() as pool:
+    with open_pool(log) as pool:
         if not given.store_path(store).exists():
             pool.ahead()
         declaration, path = _declared(request, store, yes, one)
         crew = crew_of(declaration.settings, pool)
         with open_to_write(path) as opened:
             yield declaration, crew, opened
+
+
+@contextmanager
+def open_pool(log_file: Path | None) -> Iterator[Pool]:
+    """A pool whose processes show where they are on a signal; what happens is logged to a file, if there is one."""
+    from thalweg.runner.base import log, stacks
+    from thalweg.runner.train.pool import Pool
+
+    with log.to_file(log_file), stacks.shown_and_passed_on(), Pool() as pool:
+        log.write("command", words=sys.argv[1:], folder=os.getcwd(), version=__version__)
+        yield pool
+        log.write("done")
 
 
 def crew_of(settings: Settings, pool: Pool) -> Crew:

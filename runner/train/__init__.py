@@ -2,6 +2,7 @@
 
 schedule        decides, and does nothing: told what happened, it answers with orders
 orders          what it orders
+described       events and orders, for the log
 driver          carries the orders out: asks the store, commits
 crew            the slots: how many workers, on which devices
 pool            the worker processes, as the driver sees them

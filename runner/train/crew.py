@@ -13,6 +13,8 @@ anything is written. Knows neither trials nor store.
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterator
 from itertools import cycle, islice
 from typing import Self
@@ -22,7 +24,7 @@ from thalweg.runner.base.signals import Signals
 from thalweg.runner.machine.device import nvidia_present, usable_cores
 from thalweg.runner.study.settings import Settings
 from thalweg.runner.train.messages import Event, Hello, Lost, Note, Ready, Said, Slot, Work
-from thalweg.runner.train.pool import Pool, Worker
+from thalweg.runner.train.pool import SILENT_SECONDS, Pool, Worker
 
 DOCTOR = "see: thalweg doctor"
 
@@ -104,13 +106,17 @@ class Crew:
             while self._welcome:
                 yield self._welcome.pop(0), Ready()
             return
+        began, heard = time.monotonic(), False
         for speaker, said in self._heard():
+            heard = True
             if said is None:
                 yield speaker, self._lost(speaker)
             elif isinstance(said, Hello):
                 yield from self._greeted(speaker, said)
             else:
                 yield speaker, said
+        if not heard and time.monotonic() - began >= SILENT_SECONDS:
+            yield self.pool.workers[0], Note(_silence())
 
     def _heard(self) -> Iterator[tuple[Worker, Said | None]]:
         yield from self.pool.hear(self.signals.waker if self.signals else None)
@@ -118,10 +124,13 @@ class Crew:
             self.signals.release()
 
     def _wait_for(self, worker: Worker) -> Hello:
+        began = time.monotonic()
         while worker.hello is None:
             if worker not in self.pool.workers:
                 code = worker.process.exitcode
                 raise SetupError(f"a worker process ended with code {code} before it was ready", DOCTOR)
+            if time.monotonic() - began >= SILENT_SECONDS:
+                raise SetupError(f"a worker process was not ready after {SILENT_SECONDS:.0f} s", DOCTOR)
             for speaker, said in self._heard():
                 if isinstance(said, Hello):
                     speaker.hello = said
@@ -159,6 +168,10 @@ class Crew:
     def close(self) -> None:
         """End every worker, at once."""
         self.pool.close()
+
+
+def _silence() -> str:
+    return f"no worker has said anything for {SILENT_SECONDS / 60:.0f} minutes; where each is: kill -USR1 {os.getpid()}"
 
 
 def _refusal(devices: tuple[str, ...], complaint: str) -> SetupError:

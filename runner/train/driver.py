@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from thalweg.runner.base import log
 from thalweg.runner.base.errors import SetupError
 from thalweg.runner.base.signals import Signals
 from thalweg.runner.facts.choice import LOOP_WIDTH, Choice
@@ -22,6 +23,7 @@ from thalweg.runner.store import Store
 from thalweg.runner.study.settings import Settings
 from thalweg.runner.train.checkpoints import Shelf, facts_of, folder_of, tidy
 from thalweg.runner.train.crew import DOCTOR, Crew
+from thalweg.runner.train.described import described
 from thalweg.runner.train.messages import Event, Hello, Progress, Slot, Train, Trained, Work
 from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Say, Settle, Settled
 from thalweg.runner.train.pool import Pool
@@ -154,6 +156,7 @@ class _Driver:
             if not self.backend.open:
                 raise SetupError("no worker process is left", DOCTOR)
             for slot, event in self.backend.hear():
+                log.write("heard", slot=slot, **described(event))
                 self._carry_out(self.schedule.heard(slot, event))
                 if isinstance(event, Progress | Trained):  # what is taken back shows with the next of these
                     self._show()
@@ -167,6 +170,7 @@ class _Driver:
 
     def _done(self, order: Order) -> list[Order]:
         """Carry out one order, and return what the schedule orders on it."""
+        log.write("order", **described(order))
         match order:
             case Give(slot, work):
                 if isinstance(work, Train):

@@ -19,9 +19,12 @@ from socket import socket
 from types import ModuleType
 from typing import cast
 
+from thalweg.runner.base import log, stacks
 from thalweg.runner.train import messages, worker
 
 STOP_SECONDS = 1.0
+SILENT_SECONDS = 600.0
+"""A worker speaks several times a second while it trains; compiling and loading data take minutes at worst."""
 
 
 @dataclass(eq=False)
@@ -32,6 +35,9 @@ class Worker:
     pipe: Connection
     wanted: str = ""  # the device it is to train on, once it has been told
     hello: messages.Hello | None = None
+
+    def __str__(self) -> str:
+        return f"{self.process.pid}"
 
     def give(self, work: messages.Work) -> None:
         """Send it a piece of work. One that died meanwhile is found by the next `hear`."""
@@ -78,23 +84,24 @@ class Pool:
     def _spawned(self) -> Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=worker.main, args=(theirs,), daemon=True)
-        with _sigint_ignored(), _no_main():  # a child inherits the first: Ctrl-C cannot hit it while it still imports
+        with _sigint_ignored(), stacks.held_back(), _no_main():  # a child inherits both, until it can handle them
             process.start()
         theirs.close()
+        log.write("worker started", worker=process.pid)
         return Worker(process, ours)
 
     def hear(self, waker: socket | None = None) -> Iterator[tuple[Worker, messages.Said | None]]:
-        """Wait for reports and yield them. None in place of a report: that worker died and was removed.
+        """Wait for what workers say and yield it. None in place of it: that worker died and was removed.
 
-        Something to read on `waker` ends the wait as well.
+        Something to read on `waker` ends the wait as well, and so does a silence of SILENT_SECONDS.
         """
         by_pipe: dict[object, Worker] = {each.pipe: each for each in self.workers}
-        for ready in wait([*(each.pipe for each in self.workers), *([waker] if waker else [])]):
+        for ready in wait([*(each.pipe for each in self.workers), *([waker] if waker else [])], SILENT_SECONDS):
             speaker = by_pipe.get(ready)
             if speaker is not None and speaker in self.workers:
-                yield speaker, self._report_of(speaker)
+                yield speaker, self._said_by(speaker)
 
-    def _report_of(self, speaker: Worker) -> messages.Said | None:
+    def _said_by(self, speaker: Worker) -> messages.Said | None:
         """What it says. A message cut short by its death is its death: recv then raises a plain OSError."""
         try:
             return cast("messages.Said", speaker.pipe.recv())
@@ -109,7 +116,7 @@ class Pool:
         leaving.process.join(STOP_SECONDS)  # one that died already keeps its own exit code
         if leaving.process.is_alive():
             leaving.process.kill()
-            leaving.process.join()
+            leaving.process.join(STOP_SECONDS)
 
     def close(self) -> None:
         """End every worker, at once: what they have not sent is trained again."""
@@ -123,7 +130,7 @@ class Pool:
             each.process.join(STOP_SECONDS)
             if each.process.is_alive():
                 each.process.kill()
-                each.process.join()
+                each.process.join(STOP_SECONDS)
         self.workers.clear()
 
 
@@ -138,14 +145,14 @@ def _no_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-class _sigint_ignored:  # noqa: N801
+@contextmanager
+def _sigint_ignored() -> Iterator[None]:
     """Ignores SIGINT for a moment; only the main thread may, and elsewhere there is nothing to do."""
-
-    def __enter__(self) -> None:
-        self.main = threading.current_thread() is threading.main_thread()
-        if self.main:
-            self.before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def __exit__(self, *exception: object) -> None:
-        if self.main:
-            signal.signal(signal.SIGINT, self.before)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

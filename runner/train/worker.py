@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thalweg.runner.base import stacks
 from thalweg.runner.base.errors import ThalwegError, last_line
 from thalweg.runner.facts.choice import LOOP_WIDTH, Choice
 from thalweg.runner.facts.observation import Observations, Outcome
@@ -43,6 +44,7 @@ PROGRESS_SECONDS = 0.2
 def main(pipe: Connection) -> None:
     """Do what `pipe` asks until it says None or closes. The first it says is the device, as `Pool.start` has it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stacks.shown_on_signal()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.setdefault(
         "KINETO_LOG_LEVEL", "99"
@@ -69,7 +71,7 @@ def main(pipe: Connection) -> None:
 def _end_with_parent() -> None:
     parent = parent_process()
     assert parent is not None
-    wait([parent.sentinel])
+    wait([parent.sentinel])  # the one wait without a limit: it ends with the driver, which is what it waits for
     os._exit(1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -164,3 +165,16 @@ def test_the_cpu_listed_twice_is_two_workers() -> None:
 @pytest.mark.parametrize("typed", ["engine.device=cuda:2,cuda:0", "engine.device=[cuda:2,cuda:0]"])
 def test_a_list_of_devices_is_typed_either_way(typed: str) -> None:
     assert page.declare(typed).settings.engine.device == ("cuda:2", "cuda:0")
+
+
+def test_silence_is_said_and_a_worker_that_never_gets_ready_refused(monkeypatch) -> None:
+    monkeypatch.setattr(crew, "SILENT_SECONDS", 0.0)
+    with pytest.raises(SetupError, match="not ready after 0 s"):
+        filled(of(CPU))
+    monkeypatch.setattr(crew, "SILENT_SECONDS", 600.0)
+    made = of(CPU)
+    filled(made)
+    assert list(made.hear()) == []
+    monkeypatch.setattr(crew, "SILENT_SECONDS", 0.0)
+    ((_, note),) = made.hear()
+    assert re.search(r"no worker has said anything .* kill -USR1 \d+", note.text)
