@@ -66,9 +66,9 @@ def cutout(x_BCHW: Tensor, u_B2: Tensor) -> Tensor:
     inside = []
     for axis, u_B in ((2, u_B2[:, :1]), (3, u_B2[:, 1:])):
         length = x_BCHW.shape[axis]
-        start_B = (u_B * length).long() - side // 2
+        start = (u_B * length).long() - side // 2
         place = torch.arange(length, device=x_BCHW.device)
-        inside.append((place >= start_B) & (place < start_B + side))
+        inside.append((place >= start) & (place < start + side))
     return x_BCHW.masked_fill((inside[0][:, None, :, None] & inside[1][:, None, None]), 0)
 
 

@@ -72,7 +72,9 @@ def trials_of(words: Sequence[str]) -> Sequence[Trial]:
     return groups[0].trials
 
 
-def steps_of(trials: Sequence[Trial], executor: str, steps: int, device: torch.device) -> tuple[Callable[[], None], int]:
+def steps_of(
+    trials: Sequence[Trial], executor: str, steps: int, device: torch.device
+) -> tuple[Callable[[], None], int]:
     """Steps after the first few, ready to be done, and how many they are."""
     workload = Workload.of(trials[0].config, device)
     inputs, lanes = Inputs(list(trials), layout_for(trials), workload), np.arange(len(trials))

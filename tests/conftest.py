@@ -3,7 +3,10 @@
 import os
 
 import pytest
+import shapes
 from hypothesis import settings
+
+shapes.hold()  # before anything imports ours
 
 # A busy machine is not a failure: no property here is about time.
 settings.register_profile("patient", deadline=None)

@@ -6,7 +6,8 @@ times as long as for the same turned round. A convolution is a grouped one eithe
 gain. Which layers have a form is the table at the end; a call that a form does not cover goes to torch.
 Gradients, a trial's, K = 8 to 64: perceptrons .7 to .8 of the time, convolutional networks .75 to .9.
 
-Shapes: K trials, B examples, I inputs, O outputs, C channels. Knows neither models nor training.
+Shapes: K trials, B examples, I inputs, O outputs, C channels; xs: x of K trials, with what places it has. Knows neither
+models nor training.
 """
 
 from __future__ import annotations
@@ -72,17 +73,17 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
     weight_KOI, bias_KO = _stack(weight), _stack(bias)
     if weight_KOI is None or (bias_KO is None) != (bias is None):
         return NotImplemented
-    x_KBI = _stack(x)
-    if x_KBI is None and _is_plain(x):
-        x_KBI = x.expand(len(weight_KOI), *x.shape)
-    if x_KBI is None or x_KBI.dim() < 3:
+    xs = _stack(x)
+    if xs is None and _is_plain(x):
+        xs = x.expand(len(weight_KOI), *x.shape)
+    if xs is None or xs.dim() < 3:
         return NotImplemented
-    operands: tuple[Tensor | None, ...] = (x_KBI.flatten(1, -2), weight_KOI, bias_KO)
+    operands: tuple[Tensor | None, ...] = (xs.flatten(1, -2), weight_KOI, bias_KO)
     device = x.device.type
     if torch.is_autocast_enabled(device):  # which does not reach into the backward pass
         operands = tuple(None if each is None else each.to(torch.get_autocast_dtype(device)) for each in operands)
     out_KBO: Tensor = _Linear.apply(*operands)
-    return _unstack(out_KBO.view(*x_KBI.shape[:-1], -1), 0)
+    return _unstack(out_KBO.view(*xs.shape[:-1], -1), 0)
 
 
 def _group_norm(
@@ -91,10 +92,10 @@ def _group_norm(
     stacks = _stacks(x, weight, bias)
     if stacks is None:
         return NotImplemented
-    x_KBC, weight_KC, bias_KC = stacks
-    groups = len(x_KBC) * num_groups
-    out = functional.group_norm(_as_channels(x_KBC), groups, weight_KC.reshape(-1), bias_KC.reshape(-1), eps)
-    return _of_channels(out, len(x_KBC))
+    xs, weight_KC, bias_KC = stacks
+    groups = len(xs) * num_groups
+    out = functional.group_norm(_as_channels(xs), groups, weight_KC.reshape(-1), bias_KC.reshape(-1), eps)
+    return _of_channels(out, len(xs))
 
 
 def _batch_norm(
@@ -111,15 +112,15 @@ def _batch_norm(
     stacks = _stacks(x, running_mean, running_var, weight, bias)
     if stacks is None:
         return NotImplemented
-    x_KBC, mean_KC, var_KC, weight_KC, bias_KC = stacks
+    xs, mean_KC, var_KC, weight_KC, bias_KC = stacks
     running, affine = (mean_KC.view(-1), var_KC.view(-1)), (weight_KC.reshape(-1), bias_KC.reshape(-1))
-    out = functional.batch_norm(_as_channels(x_KBC), *running, *affine, training, momentum, eps)
-    return _of_channels(out, len(x_KBC))
+    out = functional.batch_norm(_as_channels(xs), *running, *affine, training, momentum, eps)
+    return _of_channels(out, len(xs))
 
 
-def _as_channels(x_KBC: Tensor) -> Tensor:
+def _as_channels(xs: Tensor) -> Tensor:
     """`[K, B, C, …]` as `[B, K·C, …]`: K trials' channels are those of one wide layer."""
-    return x_KBC.transpose(0, 1).flatten(1, 2)
+    return xs.transpose(0, 1).flatten(1, 2)
 
 
 def _of_channels(out: Tensor, trials: int) -> Tensor:
