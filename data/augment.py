@@ -64,11 +64,11 @@ def cutout(x_BCHW: Tensor, u_B2: Tensor) -> Tensor:
     """Blank a square of half the height around a uniform centre (DeVries & Taylor 2017, arXiv 1708.04552)."""
     side = x_BCHW.shape[2] // 2
     inside = []
-    for axis, u_B in ((2, u_B2[:, :1]), (3, u_B2[:, 1:])):
+    for axis, u_B1 in ((2, u_B2[:, :1]), (3, u_B2[:, 1:])):
         length = x_BCHW.shape[axis]
-        start = (u_B * length).long() - side // 2
+        start_B1 = (u_B1 * length).long() - side // 2
         place = torch.arange(length, device=x_BCHW.device)
-        inside.append((place >= start) & (place < start + side))
+        inside.append((place >= start_B1) & (place < start_B1 + side))
     return x_BCHW.masked_fill((inside[0][:, None, :, None] & inside[1][:, None, None]), 0)
 
 

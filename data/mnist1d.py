@@ -57,11 +57,11 @@ def mnist1d() -> tuple[Floats, Labels]:
     """
     rng = np.random.RandomState(SEED)
     y_N = np.repeat(np.arange(len(TEMPLATES)), EXAMPLES // len(TEMPLATES)).astype(np.int64)
-    x_N = _signals(y_N, rng)
+    x_NP = _signals(y_N, rng)
     order_N = rng.permutation(EXAMPLES)
-    x_N -= math.fsum(x_N.flat) / x_N.size
-    x_N /= math.sqrt(math.fsum((x_N * x_N).flat) / x_N.size)
-    return x_N[order_N], y_N[order_N]
+    x_NP -= math.fsum(x_NP.flat) / x_NP.size
+    x_NP /= math.sqrt(math.fsum((x_NP * x_NP).flat) / x_NP.size)
+    return x_NP[order_N], y_N[order_N]
 
 
 def _signals(y_N: Labels, rng: np.random.RandomState) -> Floats:

@@ -15,7 +15,7 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, ModuleType
 from typing import Any
 
-SUFFIX = re.compile(r"[a-z0-9]_([A-Z]{1,4})$")
+SUFFIX = re.compile(r"[a-z0-9]_([A-Z][A-Z1-9]{0,3})$")
 CHECKED = ("thalweg.runner.engine", "thalweg.runner.analysis", "thalweg.optim", "thalweg.models", "thalweg.data")
 
 
@@ -24,13 +24,15 @@ class WrongShape(AssertionError):  # noqa: N818
 
 
 def check(name: str, value: Any, sizes: dict[str, tuple[int, str]] | None = None) -> None:
-    """Raise WrongShape unless an array has a dimension a letter, each of the size that the letter has in `sizes`."""
+    """Raise WrongShape unless an array has a dimension a letter, of the letter's size in `sizes`; a digit is a size."""
     letters, shape = SUFFIX.search(name)[1], getattr(value, "shape", None)  # type: ignore[index]
     if not isinstance(shape, tuple):
         return
     if len(shape) != len(letters):
         raise WrongShape(f"{name} has the shape {tuple(shape)}")
     for letter, size in zip(letters, shape, strict=True):
+        if letter.isdigit() and size != int(letter):
+            raise WrongShape(f"{name} has the shape {tuple(shape)}")
         if sizes is not None:
             known, first = sizes.setdefault(letter, (size, name))
             if known != size:

@@ -15,7 +15,8 @@ TEXT = '''
 def first(theta_KP, loss_K, c=None):
     """Sums."""
     sum_K = theta_KP.sum(1)
-    other_P: object = loss_K
+    other_K1: object = loss_K[:, None] if loss_K is not None else loss_K
+    check_K2 = other_K1 if c else None
     return sum_K
 def second(x_RC):
     (mean_R, none_C), both_RC = (x_RC.mean(1), None), x_RC
@@ -46,6 +47,7 @@ def test_shapes_that_fit_their_names_pass(module):
         ((np.ones(2), np.ones(2)), r"theta_KP has the shape \(2,\)"),
         ((np.ones((2, 3)), np.ones(3)), "K is 2 in theta_KP and 3 in loss_K"),
         ((np.ones((2, 3)), np.ones((2, 1))), r"loss_K has the shape \(2, 1\)"),
+        ((np.ones((2, 3)), np.ones(2), True), r"check_K2 has the shape \(2, 1\)"),
     ],
 )
 def test_an_argument_of_another_shape_is_found(module, arguments, said):
@@ -56,7 +58,7 @@ def test_an_argument_of_another_shape_is_found(module, arguments, said):
 def test_an_assignment_of_another_shape_is_found_where_it_stands(module):
     with pytest.raises(shapes.WrongShape, match=r"wrong_R has the shape \(2, 3\)") as found:
         module.second(np.ones((2, 3)))
-    assert found.traceback[-2].lineno + 1 == 10
+    assert found.traceback[-2].lineno + 1 == 11
 
 
 def test_the_engine_is_held_to_its_names():
