@@ -83,7 +83,7 @@ def _structure(value: Any) -> Any:
 def _config_value(value: Any) -> Any:
     if is_dataclass(value):
         return as_dict(value)
-    return list(value) if isinstance(value, tuple) else value
+    return [_config_value(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _plain(value: Any) -> Any:

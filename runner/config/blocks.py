@@ -246,6 +246,8 @@ def argument_values(key: str, items: Sequence[Any], config: Mapping[str, Any]) -
 def read_number(word: Word) -> Word:
     """Return a word for a number with that number as its text; a range makes it a sweep. Others stay as they are."""
     leaf, value = leaf_of(word.key), word.value
+    if may_be_argument(word.key) and isinstance(value, bool | list | None):
+        return word  # for a target; if it is not for one, the check of types says so
     if may_be_argument(word.key) and isinstance(value, str) and not word.is_sweep and "${" not in value:
         if looks_like_range(value):
             return replace(word, items=(value,), value=None)

@@ -22,7 +22,7 @@ from thalweg.runner.config.words import one_sentence, override_text
 from thalweg.runner.project.yaml import refuse_bombs
 from thalweg.runner.study.keys import TRIAL_SECTIONS, flatten, leaf_of, unknown_key
 from thalweg.runner.study.study import Base
-from thalweg.runner.study.target import fitted, is_argument, is_target, may_be_argument, no_argument
+from thalweg.runner.study.target import SECTIONS, fitted, is_argument, is_target, may_be_argument, no_argument
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -125,12 +125,13 @@ class Composer:
 
 
 def _fill_target(node: DictConfig) -> None:
-    """Put the defaults of our own keys under those of a dataset that is a target."""
+    """Put the defaults of our own keys under those of sections that are targets."""
     from omegaconf import OmegaConf
 
-    if node.get("dataset") is not None and is_target(node.dataset):
-        ours = OmegaConf.load(CONF / "dataset" / "target.yaml")
-        node["dataset"] = OmegaConf.merge(ours, node.dataset)
+    for section in SECTIONS:
+        if node.get(section) is not None and is_target(node[section]):
+            ours = OmegaConf.load(CONF / section / "target.yaml")
+            node[section] = OmegaConf.merge(ours, node[section])
 
 
 def check_folders(config_dir: str | None, config_name: str | None) -> None:
@@ -186,14 +187,15 @@ def _plain(node: DictConfig, resolve: bool) -> dict[str, Any]:
 def _apply(node: DictConfig, text: str) -> None:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
 
     with one_sentence(f"{text[:60]!r} cannot be applied"):
         word = OverridesParser.create().parse_override(text)
         key, adds = word.key_or_group, word.is_add() or word.is_force_add()
         written = OmegaConf.select(node, key, throw_on_resolution_failure=False)
-        section, _, name = key.partition(".")
-        has = written is not None or (name and name in (node.get(section) or {}).keys())  # noqa: SIM118 (null and ???)
+        section, (above, _, name) = key.partition(".")[0], key.rpartition(".")
+        inside = OmegaConf.select(node, above) if above else None
+        has = written is not None or (isinstance(inside, DictConfig) and name in inside.keys())  # noqa: SIM118 (null, ???)
         if not has and not adds and may_be_argument(key) and is_target(node.get(section)):
             raise no_argument(key, node)
         if not has and not adds and leaf_of(key):
@@ -239,9 +241,9 @@ def decoded(key: str, value: Scalar) -> Any:
 
 def plain_value(value: Any) -> Any:
     """A value of a node as Python has it."""
-    from omegaconf import ListConfig, OmegaConf
+    from omegaconf import OmegaConf
 
-    return OmegaConf.to_container(value) if isinstance(value, ListConfig) else value
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 
 def _copied(value: Any) -> Any:

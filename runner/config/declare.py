@@ -8,12 +8,13 @@ nothing. What the words mean is in `words`, how they compose in `compose`, what 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
 from thalweg.data.schema import MEASURES
+from thalweg.models.extent import FILLED
 from thalweg.runner.base.canonical import as_dict, canonical_json, tagged_hash
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.config.blocks import Overrides, build, check_option, read_number
@@ -34,7 +35,7 @@ from thalweg.runner.study.keys import (
 )
 from thalweg.runner.study.settings import Settings
 from thalweg.runner.study.study import Axis, Base, Block, Study, updates_at
-from thalweg.runner.study.target import FILLED, KEY, SECTIONS, given_arguments, is_target, may_be_argument
+from thalweg.runner.study.target import KEY, SECTIONS, given_arguments, is_target, may_be_argument, targets_in
 
 NAME = re.compile(r"(?![-.])[A-Za-z0-9_.-]{1,64}")
 """What a study may be called."""
@@ -168,8 +169,18 @@ def _check_names(study: Study, settings: Settings, project: Project | None) -> N
             for path in swept.get(key) or dict.fromkeys(config[key] for config in composed if key in config):
                 if path != "auto":
                     check_name(key, role, str(path), project)
+        for base in block.bases:
+            for key, path, _ in _parts(base.at({})["model"]):
+                for named in swept.get(key, (path,)):
+                    check_name(key, "part", str(named), project)
         if project is not None:
             _refuse_wrong_calls(block, project)
+
+
+def _parts(model: Mapping[str, Any]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """The targets within the arguments of a model that is one."""
+    for name, value in model.items() if is_target(model) else ():
+        yield from targets_in(f"model.{name}", value)
 
 
 def _refuse_wrong_calls(block: Block, project: Project) -> None:
@@ -181,6 +192,9 @@ def _refuse_wrong_calls(block: Block, project: Project) -> None:
             filled = FILLED if section == "model" else ()
             for path in swept.get(key, (plain[KEY],)):
                 refuse_wrong(key, str(path), given_arguments(section, plain), filled, project)
+            for key, path, given in _parts(plain) if section == "model" else ():
+                for named in swept.get(key, (path,)):
+                    refuse_wrong(key, str(named), given, FILLED, project)
 
 
 def _groups(request: Request) -> dict[str, list[str]]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -19,21 +16,11 @@ from thalweg.data.schema import Kind, TaskConfig
 from thalweg.data.splits import Splits
 from thalweg.models.extent import Extent
 from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.engine.assembly import assembled, fills_of, other_generators, refuse_more_inputs, thawed
 from thalweg.runner.engine.task import TASKS, Measure, Own, Task
-from thalweg.runner.engine.user import called, resolved, takes, users_error
+from thalweg.runner.engine.user import called, resolved, users_error
 from thalweg.runner.project.project import Role
 from thalweg.runner.study.target import DatasetTarget, ModelTarget, refuse_changed
-
-SIZES: dict[str, Callable[[Extent], int]] = {
-    "inputs": lambda extent: extent.features,
-    "in_features": lambda extent: extent.features,
-    "in_channels": lambda extent: extent.inputs[0],
-    "image_size": lambda extent: extent.inputs[-1],
-    "outputs": lambda extent: extent.outputs,
-    "out_features": lambda extent: extent.outputs,
-    "num_classes": lambda extent: extent.outputs,
-}
-"""What the arguments of `thalweg.runner.study.target.FILLED` are filled in with."""
 
 
 def own_model(target: ModelTarget, extent: Extent) -> nn.Module:
@@ -42,14 +29,9 @@ def own_model(target: ModelTarget, extent: Extent) -> nn.Module:
     Initial weights come from torch's global generator: seed it before, restore it after. For those who ask numpy's
     or Python's instead, these are seeded alike, and put back. Raises ConfigError, naming key and fix.
     """
-    build = resolved("model._target_", "model", target._target_)
-    named, rest = takes(build)
-    wanted = named | ({"num_classes"} if rest and target._target_.startswith("torchvision.") else set())
-    filled = {name: fill(extent) for name, fill in SIZES.items() if name in wanted}
-    with _other_generators(torch.initial_seed() % 2**31):
-        module = called("model", build, {**filled, **_arguments(target)})
-    if not isinstance(module, nn.Module):
-        raise ConfigError(f"{target.name} returns {type(module).__name__}; expected a torch.nn.Module")
+    fills = fills_of(target, extent)
+    with other_generators(torch.initial_seed() % 2**31):
+        module = assembled(target, fills)
     return _trainable(target.name, module)
 
 
@@ -58,9 +40,9 @@ def own_splits(target: DatasetTarget) -> Splits:
     """Return the splits of the data that a target gives. If it draws random numbers, they are the same each time."""
     refuse_changed(target)
     build = resolved("dataset._target_", "dataset", target._target_)
-    with torch.random.fork_rng(devices=[]), _other_generators(0):
+    with torch.random.fork_rng(devices=[]), other_generators(0):
         torch.manual_seed(0)
-        given = called("dataset", build, _arguments(target))
+        given = called("dataset._target_", build, {name: thawed(value) for name, value in target.arguments})
         with users_error(f"{target.name} failed"):
             x, y = _arrays(target.name, given)
     return split_arrays(
@@ -98,15 +80,9 @@ def _measure(key: str, role: Role, path: str) -> Measure:
     return measure
 
 
-def _arguments(target: ModelTarget | DatasetTarget) -> dict[str, Any]:
-    return {name: _thawed(value) for name, value in target.arguments}
-
-
-def _thawed(value: Any) -> Any:
-    return [_thawed(item) for item in value] if isinstance(value, tuple) else value
-
-
 def _trainable(name: str, module: nn.Module) -> nn.Module:
+    if not module._forward_pre_hooks:  # one may bring what is missing
+        refuse_more_inputs(name, module.forward)
     parameters = dict(module.named_parameters())
     if not parameters:
         raise ConfigError(f"{name} has no parameters, so there is nothing to train")
@@ -141,16 +117,3 @@ def _features(value: Any) -> np.ndarray:
     if isinstance(value, torch.Tensor | np.ndarray) or array.dtype != np.uint8:
         return array
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-
-
-@contextmanager
-def _other_generators(seed: int) -> Iterator[None]:
-    """Seed numpy's and Python's global generators for a moment."""
-    kept = np.random.get_state(), random.getstate()
-    np.random.seed(seed)
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        np.random.set_state(kept[0])
-        random.setstate(kept[1])

@@ -2,7 +2,8 @@
 
 The one place that imports a user's code. A name says little about what it leads to (`logging.os.system`), so every
 step of the way must stay in a package that may be named, and what is called must be of the kind that is expected:
-a torch.nn.Module or Dataset class, or a plain function.
+a torch.nn.Module or Dataset class, a plain function, or a classmethod. What is to be an argument of a model may be any
+class of a declared package.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -18,20 +20,23 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+import thalweg
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.project.imports import homes, spec_in
+from thalweg.runner.project.outline import Signature, refuse_call
 from thalweg.runner.project.project import FILE, TRUSTED, Project, Role, check_name, here
 
-CLASSES: dict[Role, type] = {"model": nn.Module, "dataset": Dataset}
+CLASSES: dict[Role, type] = {"model": nn.Module, "part": nn.Module, "dataset": Dataset}
 FUNCTIONS: dict[Role, tuple[str, ...]] = {
     "model": ("torchvision.models",),
+    "part": (),
     "dataset": (),
     "loss": ("torch.nn.functional",),
     "metric": ("torch.nn.functional",),
@@ -39,9 +44,17 @@ FUNCTIONS: dict[Role, tuple[str, ...]] = {
 """Packages of others whose plain functions may be called; those of a declared package always may."""
 
 
+REFUSED = re.compile(r"unexpected keyword argument '(\w+)'")
+"""What Python says of an argument that was handed on to what does not know it."""
+
+
 def resolved(key: str, role: Role, path: str) -> Callable[..., Any]:
     """Return what `path` names. Raises ConfigError, having called nothing, for what `role` must not be."""
-    project = here()
+    found: Callable[..., Any] = _admitted(key, role, path, here())
+    return found
+
+
+def _admitted(key: str, role: Role, path: str, project: Project | None) -> Any:
     check_name(key, role, path, project)
     declared = project.code if project else ()
     found, home = _walked(key, path, project), (*declared, *TRUSTED[role])
@@ -51,9 +64,18 @@ def resolved(key: str, role: Role, path: str) -> Callable[..., Any]:
         raise ConfigError(f"{key} is {path}, which comes from {made_in or 'nowhere'}, a package not declared", hint)
     if isinstance(found, type) and role in CLASSES and issubclass(found, CLASSES[role]):
         return found
+    if isinstance(found, type) and role == "part" and _inside(made_in, declared):
+        return found
     if isinstance(found, FunctionType) and _inside(made_in, (*declared, *FUNCTIONS[role])):
         return found
-    kinds = f"a subclass of torch's {CLASSES[role].__name__} or a function" if role in CLASSES else "a function"
+    owner = found.__self__ if isinstance(found, MethodType) and role in CLASSES else None
+    if isinstance(owner, type) and all(
+        _inside(name, (*declared, *FUNCTIONS[role])) for name in (made_in, owner.__module__)
+    ):
+        return found
+    kinds = "a function"
+    if role in CLASSES:
+        kinds = f"a subclass of torch's {CLASSES[role].__name__}, a function or a classmethod"
     raise ConfigError(f"{key} is {path}, {_what(found)}; expected {kinds}")
 
 
@@ -61,10 +83,25 @@ def called(key: str, target: Callable[..., Any], arguments: Mapping[str, Any]) -
     """Return what a target gives for keyword arguments. Raises ConfigError for arguments that do not fit, and for
     what it raises itself, with the user's file and line.
     """
-    section, name = key.partition(".")[0], f"{target.__module__}.{target.__qualname__}"
-    _check_arguments(section, name, target, arguments)
-    with users_error(f"{name} failed"):
-        return target(**arguments)
+    name = named(target)
+    refuse_call(key.removesuffix("._target_"), name, takes(target), arguments)
+    try:
+        with users_error(f"{name} failed"):
+            return target(**arguments)
+    except ConfigError as error:
+        refused = REFUSED.search(str(error.__cause__))
+        if (
+            refused
+            and refused[1] in arguments
+            and (close := difflib.get_close_matches(refused[1], takes(target).names))
+        ):
+            error.hint = f"did you mean {key.removesuffix('._target_')}.{close[0]}?"
+        raise
+
+
+def named(target: Callable[..., Any]) -> str:
+    """A target by the whole path of where it is defined."""
+    return f"{target.__module__}.{target.__qualname__}"
 
 
 @contextmanager
@@ -75,17 +112,29 @@ def users_error(about: str) -> Iterator[None]:
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:
-        said = " ".join(str(error).split())[:200]
-        raise ConfigError(f"{about}: {_where(error)}{type(error).__name__}: {said}".rstrip(": ")) from error
+        raise ConfigError(f"{about}: {said_by(error)}") from error
 
 
 @cache
-def takes(target: Callable[..., Any]) -> tuple[frozenset[str], bool]:
-    """The names of a target's parameters, and whether it takes any others."""
-    parameters = inspect.signature(target).parameters.values()
-    rest = any(each.kind is each.VAR_KEYWORD for each in parameters)
-    named = (each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY))
-    return frozenset(named), rest
+def takes(target: Callable[..., Any]) -> Signature:
+    """What a target may, and must, be called with by name. One that does not say so may be called with anything."""
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except ValueError:  # written in C
+        return Signature((), (), open=True)
+    named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+    return Signature(
+        names=tuple(each.name for each in named),
+        required=tuple(each.name for each in named if each.default is each.empty),
+        open=any(each.kind is each.VAR_KEYWORD for each in parameters) or _passes_on(target),
+    )
+
+
+def _passes_on(target: Callable[..., Any]) -> bool:
+    """Whether a target is wrapped in what takes any argument, and may know more of them than it shows."""
+    outer = target.__init__ if isinstance(target, type) else target  # type: ignore[misc]
+    shown = inspect.signature(outer, follow_wrapped=False).parameters.values() if hasattr(outer, "__wrapped__") else ()
+    return any(each.kind is each.VAR_KEYWORD for each in shown)
 
 
 def _walked(key: str, path: str, project: Project | None) -> Any:
@@ -101,6 +150,10 @@ def _walked(key: str, path: str, project: Project | None) -> Any:
                 close = difflib.get_close_matches(name, dir(found), n=1)
                 hint = f"did you mean {at.rpartition('.')[0]}.{close[0]}?" if close else None
                 raise ConfigError(f"{key} is {path}, but {_file_of(found, project)} has no {name}", hint)
+        if isinstance(found, type) and not hasattr(found, name):
+            close = difflib.get_close_matches(name, vars(found), n=1)
+            hint = f"did you mean {at.rpartition('.')[0]}.{close[0]}?" if close else None
+            raise ConfigError(f"{key} is {path}, but the class {found.__name__} has no {name}", hint)
         found = getattr(found, name, None)
         if isinstance(found, ModuleType) and not _inside(found.__name__, (root,)):
             raise ConfigError(f"{key} is {path}, whose {at} is the module {found.__name__}, from elsewhere")
@@ -124,19 +177,6 @@ def _is_submodule(package: ModuleType, name: str) -> bool:
     return hasattr(package, "__path__") and find_spec(f"{package.__name__}.{name}") is not None
 
 
-def _check_arguments(section: str, name: str, target: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
-    named, rest = takes(target)
-    for given in arguments:
-        if given not in named and not rest:
-            close = difflib.get_close_matches(given, named, n=1)
-            hint = f"did you mean {section}.{close[0]}?" if close else f"it has: {', '.join(sorted(named)) or 'none'}"
-            raise ConfigError(f"{section}.{given} is given, but {name} has no argument {given}", hint)
-    for each in inspect.signature(target).parameters.values():
-        if each.default is each.empty and each.name in named and each.name not in arguments:
-            hint = f"write {section}.{each.name}, in the YAML that has {section}._target_"
-            raise ConfigError(f"{name} needs the argument {each.name}, which {section} does not give", hint)
-
-
 def _inside(module: str, packages: tuple[str, ...]) -> bool:
     return any(module == package or module.startswith(f"{package}.") for package in packages)
 
@@ -151,11 +191,11 @@ def _file_of(module: ModuleType, project: Project | None) -> str:
     return module.__name__ if file is None else _shown(file)
 
 
-def _where(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """The last line of the user's own in a traceback, as `nets.py, line 3: `; empty if there is none."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_shown(error.filename)}, line {error.lineno}: "
-    inside = [os.path.dirname(os.path.abspath(module.__file__ or "")) for module in (torch, sys.modules[__name__])]
+    inside = [os.path.dirname(os.path.abspath(module.__file__ or "")) + os.sep for module in (torch, thalweg)]
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -163,6 +203,12 @@ def _where(error: BaseException) -> str:
     ]
     own = [frame for frame in frames if os.path.abspath(frame.filename).startswith(os.getcwd() + os.sep)] or frames
     return f"{_shown(own[-1].filename)}, line {own[-1].lineno}: " if own else ""
+
+
+def said_by(error: BaseException) -> str:
+    """What an error of the user's code says, in one line: its file and line, its type and its own words."""
+    said = " ".join(str(error).split())[:200]
+    return f"{place_of(error)}{type(error).__name__}: {said}".rstrip(": ")
 
 
 def _shown(file: str) -> str:

@@ -19,10 +19,12 @@ from torch.utils._pytree import tree_leaves
 
 from thalweg.data.augment import Augment
 from thalweg.data.load import load_splits
+from thalweg.data.splits import Splits
 from thalweg.models.build import build_model
 from thalweg.models.extent import Extent
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.examples import Examples, on_device, settled
+from thalweg.runner.engine.outputs import refuse_parts, refuse_unlike
 from thalweg.runner.engine.own import own_model, own_splits, own_task
 from thalweg.runner.engine.recipe import Recipe
 from thalweg.runner.engine.state import ParameterLayout, State
@@ -59,8 +61,8 @@ class Workload:
         device, dtype = settled(device), DTYPES[config.precision]
         data = config.dataset
         arrays = own_splits(data) if isinstance(data, DatasetTarget) else load_splits(data)
-        extent = Extent(arrays.features, arrays.outputs)
         task, splits = own_task(config.task, arrays.kind, metrics), on_device(arrays, device, dtype)
+        extent = extent_of(arrays)
         module = initialised(config, extent).to(device=device, dtype=dtype)
         with users_error(f"model={config.model.name} fails on examples of shape {list(extent.inputs)}"):
             refuse_misfit(module, task, splits["train"], extent)
@@ -169,6 +171,7 @@ class Workload:
         with self._autocast():
             # functional_call puts buffers that the module replaced back into `tensors`
             outputs = functional_call(self.module, tensors, (x,))
+        refuse_parts(outputs)
         if self.precision == "bf16":
             outputs = outputs.to(self.dtype)
         return outputs, {name: tensors[name] for name in buffers}
@@ -207,6 +210,12 @@ def initialised(config: TrialConfig, extent: Extent) -> nn.Module:
         return build_model(config.model, extent)
 
 
+def extent_of(arrays: Splits) -> Extent:
+    """What a model is to be built for on these data."""
+    integers = arrays.pixels is None and arrays.train.x.dtype.kind in "iub"
+    return Extent(arrays.features, arrays.outputs, tokens=arrays.kind == "tokens", integers=integers)
+
+
 @torch.no_grad()
 def refuse_misfit(module: nn.Module, task: Task, train: Examples, extent: Extent) -> None:
     """Raise ConfigError where a model's outputs for two examples are not what the task reads."""
@@ -215,13 +224,7 @@ def refuse_misfit(module: nn.Module, task: Task, train: Examples, extent: Extent
     outputs = module.eval()(x)
     module.train(was_training)
     expected = task.expected(len(x), extent.outputs, extent.inputs)
-    if not isinstance(outputs, Tensor) or tuple(outputs.shape) != expected:
-        got = f"outputs of shape {list(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise ConfigError(
-            f"the model returns {got} for {len(x)} examples of shape {list(extent.inputs)}; "
-            f"expected one tensor of shape {list(expected)}",
-            "build it for `extent.outputs`, the number of classes, values or tokens of the dataset",
-        )
+    refuse_unlike(outputs, expected, f"{len(x)} examples of shape {list(extent.inputs)}")
 
 
 @torch.no_grad()

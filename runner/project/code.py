@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from thalweg.runner.base.canonical import tagged_hash
+from thalweg.runner.base.canonical import as_dict, tagged_hash
 from thalweg.runner.project.project import Project, here
-from thalweg.runner.study.target import DatasetTarget, ModelTarget
+from thalweg.runner.study.target import DatasetTarget, ModelTarget, targets_in
 from thalweg.runner.study.trial import TrialConfig
 
 PREFIX = "code "
@@ -25,7 +25,8 @@ Code = dict[str, str]
 
 def code_of(config: TrialConfig) -> Code:
     """Return the files that the targets of a trial are made of: their own, and those of the project they import."""
-    paths = [part._target_ for part in (config.model, config.dataset) if isinstance(part, ModelTarget | DatasetTarget)]
+    targets = [part for part in (config.model, config.dataset) if isinstance(part, ModelTarget | DatasetTarget)]
+    paths = [path for target in targets for _, path, _ in targets_in("", as_dict(target))]
     paths += [config.task.loss] if config.task.loss != "auto" else []
     project = here() if paths else None
     return _read(project, paths) if project else {}

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.project.project import Project
+from thalweg.runner.study.target import KEY
 
 Callable = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -35,17 +36,39 @@ def refuse_wrong(key: str, path: str, given: Collection[str], filled: Collection
     signature = _signature(key, path, project)
     if signature is None:
         return
-    section = key.partition(".")[0]
-    for name in given:
-        if name not in signature.names and not signature.open:
-            close = difflib.get_close_matches(name, signature.names, n=1)
-            listed = f"it has: {', '.join(signature.names) or 'none'}"
-            hint = f"did you mean {section}.{close[0]}?" if close else listed
-            raise ConfigError(f"{section}.{name} is given, but {path} has no argument {name}", hint)
-    for name in signature.required:
-        if name not in given and name not in filled:
-            hint = f"write {section}.{name}, in the YAML that has {section}._target_"
-            raise ConfigError(f"{path} needs the argument {name}, which {section} does not give", hint)
+    refuse_call(key.removesuffix(f".{KEY}"), path, signature, given, filled)
+
+
+def refuse_call(
+    section: str, path: str, signature: Signature, given: Collection[str], filled: Collection[str] = ()
+) -> None:
+    """Raise ConfigError, naming all at once, for arguments that `path` has not and for those that it lacks.
+
+    section: the key under which the arguments stand. given, filled: as of `refuse_wrong`.
+    """
+    wrong = [name for name in given if name not in signature.names and not signature.open]
+    missing = [name for name in signature.required if name not in given and name not in filled]
+    said, hints = [], []
+    for name in wrong:
+        said.append(f"{section}.{name} is given, but {path} has no argument {name}")
+        close = difflib.get_close_matches(name, signature.names, n=1)
+        hints += [f"did you mean {section}.{close[0]}?"] if close else []
+    if wrong and not hints:
+        hints.append(f"it has: {', '.join(signature.names) or 'none'}")
+    if missing:
+        several = "arguments" if len(missing) > 1 else "argument"
+        said.append(f"{path} needs the {several} {_listed(missing)}, which {section} does not give")
+        keys = [f"{section}.{name}" for name in missing]
+        typed = " ".join(f"+{each}=…" for each in keys)
+        hints.append(f"write {_listed(keys)}, in the YAML that has {section}.{KEY}, or type {typed}")
+    if said:
+        raise ConfigError("; ".join(said), " ".join(hints))
+
+
+def _listed(names: Sequence[str]) -> str:
+    """a, b and c."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _signature(key: str, path: str, project: Project) -> Signature | None:

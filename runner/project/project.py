@@ -20,9 +20,10 @@ from thalweg.runner.project.imports import admit
 FILE = "thalweg.yaml"
 KEYS = ("config", "code", "store", "study")
 
-Role = Literal["model", "dataset", "loss", "metric"]
+Role = Literal["model", "part", "dataset", "loss", "metric"]
 TRUSTED: dict[Role, tuple[str, ...]] = {
     "model": ("torch.nn", "torchvision.models"),
+    "part": ("torch.nn", "torchvision.models"),
     "dataset": ("torchvision.datasets",),
     "loss": ("torch.nn.functional",),
     "metric": ("torch.nn.functional",),

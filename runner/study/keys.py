@@ -38,7 +38,10 @@ ALIASES = {
 }
 """What people type -> the key they mean. Only ever suggested, never taken."""
 
-SAID = {"engine.device": "auto, cpu, cuda, mps, or several such as cuda:0,cuda:1"}
+SAID = {
+    "engine.device": "auto, cpu, cuda, mps, or several such as cuda:0,cuda:1",
+    "model.output": "the name or the place of what is trained in what the model returns, such as logits or 0, or null",
+}
 """What is expected of keys whose type does not say it in a person's words."""
 
 Kind = Literal["int", "float", "bool", "text", "list", "any"]

@@ -8,13 +8,14 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from thalweg.data.schema import Augmentation, Kind, Noise, Seed
+from thalweg.optim.schema import introduced
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.study.fingerprint import fingerprint, named_in
 
@@ -22,20 +23,32 @@ KEY = "_target_"
 SECTIONS = ("model", "dataset")
 """The sections that may be a target, with arguments of their own choosing."""
 
-FILLED = ("inputs", "in_features", "in_channels", "image_size", "outputs", "out_features", "num_classes")
-"""Arguments that a model is given from its data, where its signature has them and the YAML does not."""
-
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Path = Annotated[str, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)+$")]
 _ARGUMENT = re.compile(r"[^\W\d_]\w*")
+_INNER = re.compile(r"_target_|(?!_\w*_$)[^\W\d]\w*")
 _HOLDS = "arguments are numbers, texts, true, false, null and lists of these"
+_DEEP = 10
+"""How deeply lists and sections may be nested."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section among a model's arguments; what its `_target_` gives for the others, where it has one."""
+
+    arguments: tuple[tuple[str, Any], ...] = field(metadata={"spread": True})
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelTarget:
-    """A torch.nn.Module class, or a function that returns a module. Its arguments are structure."""
+    """A torch.nn.Module class, or a function that returns a module. Its arguments are structure.
+
+    output: which part of what the module returns is trained, by name or place; None where it returns a tensor. It is
+    an argument like the others where the target has one of that name.
+    """
 
     _target_: Path
+    output: str | StrictInt | None = introduced(None)
     arguments: tuple[tuple[str, Any], ...] = field(metadata={"spread": True})
 
     @property
@@ -78,9 +91,14 @@ def is_target(section: Any) -> bool:
 
 
 def may_be_argument(key: str) -> bool:
-    """Whether a dotted key is spelled like an argument of a target: `model.width`."""
-    section, _, name = key.partition(".")
-    return section in SECTIONS and _ARGUMENT.fullmatch(name) is not None and name not in ("name", "arguments")
+    """Whether a dotted key is spelled like an argument of a target: `model.width`, or within one: `model.config.width`.
+
+    Of datasets, only the former.
+    """
+    section, _, names = key.partition(".")
+    first, *inner = names.split(".")
+    spelled = section in SECTIONS and _ARGUMENT.fullmatch(first) is not None and first not in ("name", "arguments")
+    return spelled and (not inner or section == "model") and all(_INNER.fullmatch(name) for name in inner)
 
 
 def is_argument(key: str, config: Mapping[str, Any]) -> bool:
@@ -99,18 +117,23 @@ def gathered(section: str, plain: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"{section} has {KEY} {plain[KEY]!r} beside the keys of {section}={plain['name']}", hint)
     if plain[KEY] in (None, "???"):
         raise ConfigError(f"{section}.{KEY} is missing", f"write {section}.{KEY}=package.Class")
-    ours = _ours(section)
+    ours = {name for name in _ours(section) if (section, name) != ("model", "output") or _picks(plain.get(name))}
     arguments = []
     for name, value in sorted(plain.items()):
         if name in ours:
             continue
         if not may_be_argument(f"{section}.{name}"):
             raise ConfigError(f"{section}.{name} cannot be an argument", "its name must begin with a letter")
-        arguments.append((name, _frozen(f"{section}.{name}", value)))
+        arguments.append((name, _frozen(f"{section}.{name}", value, nested=section == "model")))
     made = {**{name: plain[name] for name in ours if name in plain}, "arguments": tuple(arguments)}
     if section == "dataset" and made.get("fingerprint") is None:
         made["fingerprint"] = fingerprint(_files(made.get("files"), arguments))
     return made
+
+
+def _picks(output: Any) -> bool:
+    """Whether a value may name a part of a model's outputs; another can only be an argument."""
+    return output is None or type(output) in (int, str)
 
 
 def _files(given: Any, arguments: Iterable[tuple[str, Any]]) -> list[str]:
@@ -133,13 +156,32 @@ def given_arguments(section: str, plain: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name in plain if name not in _ours(section))
 
 
+def targets_in(key: str, value: Any) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Yield the key, path and argument names of each target within the plain arguments of another, the outer first."""
+    if isinstance(value, Mapping):
+        if KEY in value:
+            yield f"{key}.{KEY}", str(value[KEY]), tuple(str(name) for name in value if name != KEY)
+        for name, inner in value.items():
+            yield from targets_in(f"{key}.{name}", inner)
+    elif isinstance(value, list | tuple):
+        for place, inner in enumerate(value):
+            yield from targets_in(f"{key}[{place}]", inner)
+
+
 def no_argument(key: str, config: Mapping[str, Any]) -> ConfigError:
     """The refusal of a value for an argument that the target's YAML does not have."""
     section, _, name = key.partition(".")
-    close = difflib.get_close_matches(name, [str(each) for each in config[section]], n=1)
+    close = difflib.get_close_matches(name, list(_names(config[section])), n=1)
     added = f"+{key}=… adds an argument"
     hint = f"did you mean {section}.{close[0]}? {added}" if close else added
     return ConfigError(f"{key} is not in the YAML of {config[section][KEY]}", hint)
+
+
+def _names(plain: Mapping[Any, Any]) -> Iterator[str]:
+    for name, value in plain.items():
+        yield str(name)
+        if isinstance(value, Mapping):
+            yield from (f"{name}.{inner}" for inner in _names(value))
 
 
 def _ours(section: str) -> set[str]:
@@ -160,15 +202,21 @@ def fitted(key: str, value: Any, written: Any) -> Any:
         return float(value)
     if type(written) is int and isinstance(value, float) and value.is_integer():
         return int(value)
-    kinds = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
+    kinds = {bool: "true or false", int: "an integer", float: "a number", str: "text", dict: "a section"}
     expected = kinds.get(type(written), "a list")
     hint = f"write {float(written)} there if it may be a fraction" if type(written) is int else None
     raise ConfigError(f"{key} is {value!r}; expected {expected}, as its YAML has {written!r}", hint)
 
 
-def _frozen(key: str, value: Any, depth: int = 0) -> Any:
-    if isinstance(value, list | tuple) and depth < 10:
-        return tuple(_frozen(key, item, depth + 1) for item in value)
+def _frozen(key: str, value: Any, nested: bool, depth: int = 0) -> Any:
+    if isinstance(value, list | tuple) and depth < _DEEP:
+        return tuple(_frozen(f"{key}[{place}]", item, nested, depth + 1) for place, item in enumerate(value))
+    if isinstance(value, Mapping) and nested and depth < _DEEP:
+        for name in value:
+            if not isinstance(name, str) or not _INNER.fullmatch(name):
+                raise ConfigError(f"{key} has the name {str(name)[:60]!r}; expected letters, digits and _")
+        inner = ((name, _frozen(f"{key}.{name}", value[name], nested, depth + 1)) for name in sorted(value))
+        return Section(tuple(inner))
     if value is None or isinstance(value, bool | int | float | str):
         if isinstance(value, float) and value - value != 0:
             raise ConfigError(f"{key} is {value}; expected a finite number")

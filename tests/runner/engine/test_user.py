@@ -218,7 +218,7 @@ def test_initial_weights_follow_the_seed_whatever_generator_they_are_drawn_from(
     [
         ("usernets.Net", {"widht": 3}, "usernets.Net has no argument widht | did you mean model.width?"),
         ("usernets.make", {"dept": 3}, "did you mean model.depth?"),
-        ("torchvision.models.VisionTransformer", {}, "needs the argument patch_size | write model.patch_size"),
+        ("torchvision.models.VisionTransformer", {}, "needs the arguments patch_size, | write model.patch_size"),
         ("usernets.Empty", {}, "usernets.Empty has no parameters, so there is nothing to train"),
         ("usernets.Frozen", {}, "has w with requires_grad=False | register it as a buffer"),
         ("usernets.Lazy", {}, "leaves the shape of a.weight open"),

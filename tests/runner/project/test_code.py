@@ -17,9 +17,9 @@ FILES = {
     "nets/cousin.py": "y = 2",
     "nets/unused.py": "",
     "points/__init__.py": "",
-    "points/extra.py": "import undeclared",
+    "points/extra.py": "import undeclared\nfrom undeclared import *",
     "undeclared.py": "",
-    "losses.py": "def hinge(outputs, y): ...",
+    "losses.py": "def hinge(outputs, y): ...\nNet = hinge",
 }
 
 
@@ -47,6 +47,18 @@ def test_the_files_of_a_trial_are_those_its_target_imports_however_it_does():
     assert set(code()) == made
     assert set(code("model._target_=nets.small.Net")) == made
     assert set(code("task.loss=losses.hinge")) == made | {"losses.py"}
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "+model.config={_target_: points.extra.Config}",
+        "+model.config={a: [{_target_: points.extra.Config.from_dict}]}",
+        "+model.blocks=[{_target_: points.extra.Block}]",
+    ],
+)
+def test_the_files_of_the_parts_of_a_model_are_among_them(word):
+    assert set(code("model._target_=losses.Net", word)) == {"losses.py", "points/__init__.py", "points/extra.py"}
 
 
 def test_trials_without_code_of_the_users_have_none(folder):

@@ -83,6 +83,18 @@ def test_what_may_be_right_is_left_to_who_imports_it(path, words):
         ("nets.small.Open", ["+model.anything=3"], "needs the argument width"),
         ("nets.small.make", ["+model.size=3", "+model.actt=tanh"], "did you mean model.act?"),
         ("nets.small.Net,nets.small.Ned", ["+model.width=3"], "has no Ned"),
+        (
+            "nets.small.Net",
+            ["+model.widht=3", "+model.dept=3"],
+            "model.widht is given, but nets.small.Net has no argument widht; model.dept is given | "
+            "; nets.small.Net needs the argument width, which | did you mean model.width? did you mean model.depth? write",
+        ),
+        ("nets.small.Net", ["+model.width={_target_: nets.small.Ned}"], "model.width._target_ is nets.small.Ned, but"),
+        (
+            "nets.small.Net",
+            ["+model.width=[{_target_: nets.small.make, sise: 3}]"],
+            "model.width[0].sise is given | did you mean model.width[0].size?",
+        ),
     ],
 )
 def test_what_is_certainly_wrong_is_one_sentence_with_file_key_and_fix(path, words, said):
@@ -90,10 +102,3 @@ def test_what_is_certainly_wrong_is_one_sentence_with_file_key_and_fix(path, wor
         plan(path, *words)
     for part in said.split(" | "):
         assert part in f"{caught.value.message} | {caught.value.hint}"
-
-
-def test_every_argument_that_is_filled_in_has_a_size():
-    from thalweg.runner.engine.own import SIZES
-    from thalweg.runner.study.target import FILLED
-
-    assert tuple(SIZES) == FILLED

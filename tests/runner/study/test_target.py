@@ -47,7 +47,7 @@ def refusal(*words):
 
 def test_a_model_of_ones_own_keeps_its_yaml_as_its_configuration():
     written = {"_target_": "nets.Net", "width": 32, "dropout": 0.5, "act": "relu", "deep": False}
-    assert models() == [{**written, "channels": [16, 32], "extra": None}]
+    assert models() == [{**written, "channels": [16, 32], "extra": None, "output": None}]
 
 
 @pytest.mark.parametrize(
@@ -116,6 +116,120 @@ def test_a_stored_configuration_read_again_is_the_same_trial():
         assert hash(again.config) == hash(member.trial.config)
 
 
+NESTED = """\
+_target_: nets.Net
+config: {_target_: nets.Config, hidden: 32, drop: 0.0, sizes: [4, 8]}
+blocks: [{_target_: torch.nn.Linear, in_features: 4, out_features: 4}]
+extra: {a: {b: null}}
+output: logits
+"""
+
+
+@pytest.fixture
+def _nested(tmp_path):
+    (tmp_path / "conf/model/nested.yaml").write_text(NESTED)
+
+
+def nested(*words):
+    return [json.loads(member.trial.config_json)["model"] for member in members("model=nested", *words)]
+
+
+@pytest.mark.usefixtures("_nested")
+def test_a_section_among_the_arguments_is_kept_as_it_is_written_and_read_again():
+    (member,) = members("model=nested")
+    stored = json.loads(member.trial.config_json)
+    assert stored["model"] == {
+        "_target_": "nets.Net",
+        "config": {"_target_": "nets.Config", "hidden": 32, "drop": 0.0, "sizes": [4, 8]},
+        "blocks": [{"_target_": "torch.nn.Linear", "in_features": 4, "out_features": 4}],
+        "extra": {"a": {"b": None}},
+        "output": "logits",
+    }
+    again = Trial(trial_config(stored))
+    assert (again.id, again.config, hash(again.config)) == (member.trial.id, member.trial.config, hash(again.config))
+
+
+@pytest.mark.usefixtures("_nested")
+@pytest.mark.parametrize(
+    ("word", "seen"),
+    [
+        ("model.config.hidden=16,64", [16, 64]),
+        ("model.config.hidden=16..64:x2", [16, 32, 64]),
+        ("model.config.hidden=8.0", [8]),
+        ("+model.config.new=1,2.5", [1.0, 2.5]),
+        ("model.config.sizes=[1],[2,3]", [[1], [2, 3]]),
+        ("model.config.sizes=[1,2,3]", [[1, 2, 3]]),
+        ("model.config._target_=nets.Config,nets.Other", ["nets.Config", "nets.Other"]),
+        ("model.extra.a.b=3,4", [3, 4]),
+    ],
+)
+def test_what_is_within_a_section_is_an_axis_too(word, seen):
+    models, key = nested(word), word.lstrip("+").partition("=")[0].split(".")[1:]
+    for name in key:
+        models = [each[name] for each in models]
+    assert models == seen
+    assert [type(each) for each in models] == [type(each) for each in seen]
+    assert len({member.trial.id for member in members("model=nested", word)}) == len(seen)
+
+
+def test_a_section_is_typed_on_the_line_as_in_a_file(tmp_path):
+    words = ("model=target", "model._target_=nets.Net", "model.output=0")
+    typed = members(*words, "+model.config={_target_: nets.Config, hidden: 3}")
+    (tmp_path / "conf/model/same.yaml").write_text(
+        "{_target_: nets.Net, config: {_target_: nets.Config, hidden: 3}, output: 0}"
+    )
+    assert [member.trial.id for member in typed] == [members("model=same")[0].trial.id]
+
+
+@pytest.mark.parametrize("value", ["[30,5,2]", "[]", "[[1],[2]]", "true", "null", "[a,b]", "text", "[0.5]"])
+@pytest.mark.parametrize("name", ["width", "hidden", "depth", "dropout", "norm", "init_gain", "mine"])
+def test_an_argument_called_as_one_of_our_keys_may_be_anything(name, value):
+    (member,) = members("model=target", "model._target_=nets.Net", f"+model.{name}={value}")
+    expected = {"text": "text", "[a,b]": ["a", "b"]}
+    expected = expected[value] if value in expected else json.loads(value)
+    assert json.loads(member.trial.config_json)["model"][name] == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("model=vit", "dataset=cifar10", "model.width=[30,5]"), "model.width is [30, 5]; expected an integer"),
+        (("model=mlp", "model.init_gain=[1,2]"), "model.init_gain is [1, 2]; expected a number"),
+        (("model=mlp", "model.init_gain=true"), "model.init_gain is True; expected a number"),
+        (("model=mlp", "model.init_gain=null"), "model.init_gain is None; expected a number"),
+        (("model=mlp", "+model.config.hidden=3"), "no key 'model.config.hidden'"),
+        (("model=mlp", "model.output=0"), "model.output belongs to model=target"),
+        (("model=net", "dataset=target", "dataset._target_=points.make", "+dataset.x.y=3"), "no key 'dataset.x.y'"),
+        (("model=nested", "model.config.hiden=3"), "did you mean model.config.hidden? +model.config.hiden=… adds"),
+        (("model=nested", "model.config=3"), "model.config is 3; expected a section"),
+        (("model=nested", "model.config.hidden={a: 3}"), "model.config.hidden"),
+        (("model=nested", "model.config._target_=os.system"), "model.config._target_ is os.system; expected a part"),
+        (("model=nested", "model.config._target_=nets.A,os.system"), "is os.system; expected a part from nets, points"),
+        (("model=net", "+model.x={_target_: os.system}"), "model.x._target_ is os.system; expected a part"),
+        (("model=net", "+model.x=[{_target_: os.system}]"), "model.x[0]._target_ is os.system; expected a part"),
+    ],
+)
+@pytest.mark.usefixtures("_nested")
+def test_what_is_wrong_within_a_section_or_with_our_own_keys_is_still_refused(words, said):
+    with pytest.raises(ConfigError) as caught:
+        members(*words)
+    assert said in f"{caught.value.message} | {caught.value.hint}"
+
+
+IDS = {
+    ("model=net",): "93070154",
+    ("model=net", "+model.output=[1,2]"): "a40d0248",
+    ("model=net", "+model.output=gelu"): "a6d07e17",
+    ("model=target", "model._target_=torchvision.models.resnet18", "+model.num_classes=10"): "7815308d",
+}
+
+
+@pytest.mark.parametrize(("words", "short"), IDS.items())
+def test_ids_of_models_of_ones_own_hold(words, short):
+    """Taken before models had parts and outputs."""
+    assert members(*words)[0].trial.short == short
+
+
 def test_the_order_of_keys_does_not_matter(tmp_path):
     lines = NET.splitlines(keepends=True)
     (tmp_path / "conf/model/other.yaml").write_text("".join(reversed(lines)))
@@ -144,7 +258,7 @@ def test_a_dataset_of_ones_own_has_our_defaults_beneath_its_own_keys(tmp_path):
         (("model.width=1..0:x2",), "0 values"),
         (("+model.width=3",), "already there"),
         (("+model._partial_=true",), "no key 'model._partial_'"),
-        (("+model.x={a: 1}",), "model.x.a"),
+        (("+model.x={_a_: 1}",), "no key 'model.x._a_'"),
         (("model._target_=nets",), "expected a class or function by its whole path"),
         (("model._target_=eval",), "expected a class or function by its whole path"),
         (("model._target_=nets.Net()",), "model._target_"),
