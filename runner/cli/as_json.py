@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, near_optimal, panels
 from thalweg.runner.facts.observation import Series
 from thalweg.runner.facts.record import StudySummary, TrialRecord
+from thalweg.runner.facts.remark import Remark
 from thalweg.runner.facts.row import Row
 from thalweg.runner.planning.plan import Plan
 from thalweg.runner.study.study import Study
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from thalweg.runner.decide import Candidate, Move, Recommendation
 
 
-def plan(made: Plan, path: Path) -> dict[str, Any]:
-    """A plan against the store at `path`."""
+def plan(made: Plan, path: Path, remarks: Sequence[Remark] = ()) -> dict[str, Any]:
+    """A plan against the store at `path`, and what is to be said of its models."""
     keys = ("wanted", "done", "to_train", "diverged", "retry", "repaired", "lacking", "outside")
     groups = [{"id": each.group_id, "to_train": len(each.trials), "wanted": each.wanted} for each in made.groups]
     return {
@@ -33,6 +34,7 @@ def plan(made: Plan, path: Path) -> dict[str, Any]:
         "changed": [{"files": list(files), "trials": number} for files, number in made.changed.items()],
         "groups": groups,
         "advice": made.advice,
+        "models": [asdict(remark) for remark in remarks],
     }
 
 

@@ -51,6 +51,14 @@ RerunChanged = Annotated[
 Log = Annotated[
     Path | None, typer.Option("--log", metavar="FILE", help="Append what happens to a file, a JSON object a line.")
 ]
+Probe = Annotated[
+    bool | None,
+    typer.Option(
+        "--probe/--no-probe",
+        help="Build each model once, in a process of its own, and say what is wrong [models of your own only].",
+        show_default=False,
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Go on with more than 10,000 trials.")]
 
 

@@ -21,10 +21,12 @@ from thalweg.runner.cli.output import emit_json, err, out, say
 from thalweg.runner.project.project import here
 from thalweg.runner.show.numbers import count, duration
 from thalweg.runner.store import Store
+from thalweg.runner.study.trial import SHOWN
 from thalweg.runner.terminal.text import clean
 
 if TYPE_CHECKING:
     from thalweg.runner.config import Declaration, Request
+    from thalweg.runner.facts.remark import Remark
     from thalweg.runner.planning.plan import Plan
     from thalweg.runner.study.settings import Settings, TrackerSettings
     from thalweg.runner.train.crew import Crew
@@ -56,10 +58,12 @@ def plan(
     info: given.Info = None,
     multirun: given.Multirun = False,
     yes: given.Yes = False,
+    probe: given.Probe = None,
 ) -> int:
     """Say what a sweep would train.
 
-    What is wanted, what is done and what is missing. Nothing is trained or written.
+    What is wanted, what is done and what is missing, and what is wrong with models of your own. Nothing is trained or
+    written.
     """
     request = _request(_about_a_study(words or ()), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
@@ -69,10 +73,13 @@ def plan(
     declaration, path = _declared(request, store, yes)
     with Store.open_if_present(path) or nullcontext() as opened:
         made = page.plan(declaration.study, opened)
+    remarks = _rehearsed(made, probe)
     if json:
-        emit_json(as_json.plan(made, path))
+        emit_json(as_json.plan(made, path, remarks))
     else:
-        _show_plan(made)
+        _show_plan(made, remarks)
+    if any(remark.wrong for remark in remarks):
+        return UsageError.exit_code
     return WORK_LEFT if exit_code and made.to_train else 0
 
 
@@ -229,7 +236,16 @@ def open_to_write(path: Path) -> Store:
     return opened
 
 
-def _show_plan(made: Plan) -> None:
+def _rehearsed(made: Plan, probe: bool | None) -> list[Remark]:
+    """What is to be said of the models that a sweep would train. probe: of all, of none, or None: of the user's own."""
+    from thalweg.runner.train.rehearsal import rehearsed
+
+    if probe is False:
+        return []
+    return rehearsed([group.trials[0] for group in made.groups], every=probe is True)
+
+
+def _show_plan(made: Plan, remarks: Sequence[Remark]) -> None:
     from thalweg.runner.terminal.listing import plan_details, plan_line, show_groups
 
     screen = out()
@@ -238,6 +254,9 @@ def _show_plan(made: Plan) -> None:
         screen.print(Text(clean(line)))
     if made.groups:
         show_groups(screen, made)
+    for remark in remarks:
+        about = "" if remark.model in remark.text else f"{remark.model}: "
+        say(f"{'would fail: ' if remark.wrong else ''}{about}{remark.text}")
 
 
 def _train(declared: Declaration, opened: Store, crew: Crew, rerun: bool) -> tuple[Plan, SweepResult | None]:
@@ -327,13 +346,26 @@ def close(made: Plan, result: SweepResult | None, store: str | None, opened: Sto
     many = len(panels(opened.study_rows(made.study.name), made.study)) >= A_LINE_EACH
     asks = any(each.kind == "coupling" for each in made.study.analyses)
     looks = [f"show {name} --rows"] * asks + [f"show {name} --maps"] * many
-    for verb in (*looks, f"recommend {name}", f"refine {name}"):
+    verbs = [*looks, f"recommend {name}", f"refine {name}"]
+    if result and not made.done + result.finished + result.diverged:
+        verbs = []  # nothing was measured
+    if result and result.first_failed:
+        verbs.append(f"show {result.first_failed[:SHOWN]}")
+    for verb in verbs:
         say(f"next: {given.with_store(f'thalweg {verb}', store)}")
     if result and result.failed:
-        say(f"{count(result.failed, 'trial')} failed, the first with: {last_line(result.first_error or 'no message')}")
+        first = f"the first, {_named(made, result.first_failed)}, with" if result.first_failed else "the first with"
+        say(f"{count(result.failed, 'trial')} failed, {first}: {last_line(result.first_error or 'no message')}")
         say(f"tried again by: {given.as_typed()}")
         return FAILED
     return 0
+
+
+def _named(made: Plan, trial_id: str) -> str:
+    """A trial by its id and its place in the study."""
+    axes = next((member.axes for member in made.members if member.trial.id == trial_id), {})
+    place = ", ".join(f"{key}={value}" for key, value in axes.items())
+    return f"trial {trial_id[:SHOWN]} ({place})" if place else f"trial {trial_id[:SHOWN]}"
 
 
 def export(name: str, settings: TrackerSettings, opened: Store, words: Sequence[str]) -> None:

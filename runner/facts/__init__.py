@@ -3,6 +3,7 @@
 choice          how the trials of a group are trained
 observation     what training a trial yields
 record          what the store holds of a trial, a cohort, a study's progress
+remark          what is said of a model before it trains
 tidy            rows and series as tables for a notebook
 row             one line of the tidy table that every reader is given
 """

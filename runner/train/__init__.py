@@ -8,6 +8,7 @@ crew            the slots: how many workers, on which devices
 pool            the worker processes, as the driver sees them
 messages        what driver and workers say to each other
 worker          a worker process; it alone imports the engine
+rehearsal       a child process that builds a plan's models once and says what is wrong with them
 cutting         a group of trials cut into cohorts
 checkpoints     cohorts in the middle of training, as files
 """

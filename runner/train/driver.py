@@ -80,7 +80,8 @@ class SweepResult:
     """How a sweep ended. `interrupted` means that trials are left; a next sweep goes on with them.
 
     peak_bytes: the most memory that one worker held. untried: trials left alone since those before them all failed.
-    left: trials that were trained anew to other bits than are stored, and so stay as they were.
+    left: trials that were trained anew to other bits than are stored, and so stay as they were. first_failed: the id of
+    the trial that first_error is of.
     """
 
     finished: int = 0
@@ -93,6 +94,7 @@ class SweepResult:
     peak_bytes: int = 0
     interrupted: bool = False
     first_error: str | None = None
+    first_failed: str | None = None
 
 
 def sweep(
@@ -128,6 +130,7 @@ def sweep(
         peak_bytes=driver.peak_bytes,
         interrupted=interrupted,
         first_error=tally.first_error,
+        first_failed=tally.first_failed,
     )
 
 

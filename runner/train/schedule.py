@@ -102,7 +102,7 @@ class Tally:
     """How far a sweep is, in trials and trial-steps.
 
     left: trials that were trained to other bits than are stored, which stay. untried: left alone since those before
-    them all failed. best: the best value so far of the study's metric.
+    them all failed. best: the best value so far of the study's metric. first_failed: the trial of first_error.
     """
 
     ended: Counter[Outcome] = field(default_factory=Counter)
@@ -112,6 +112,7 @@ class Tally:
     wanted_steps: int = 0
     best: float | None = None
     first_error: str | None = None
+    first_failed: str | None = None
 
     @property
     def fraction(self) -> float:
@@ -209,7 +210,7 @@ class Schedule:
             if value is not None:
                 self.tally.best = value if self.tally.best is None else self.better(self.tally.best, value)
             if each.outcome is Outcome.FAILED and self.tally.first_error is None:
-                self.tally.first_error = each.error
+                self.tally.first_error, self.tally.first_failed = each.error, each.trial_id
         said = [*self._said_of_left(order.work, left), *self._given_up(order.work, order.observations)]
         return [*said, *self._free(order.slot)]
 

@@ -45,7 +45,7 @@ def main(pipe: Connection) -> None:
     """Do what `pipe` asks until it says None or closes. The first it says is the device, as `Pool.start` has it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     stacks.shown_on_signal()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     os.environ.setdefault(
         "KINETO_LOG_LEVEL", "99"
     )  # or torch's profiler, in a probe, writes to stderr: no GPU, it says
@@ -68,7 +68,8 @@ def main(pipe: Connection) -> None:
         return
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Wait until the driver ends, and end with it."""
     parent = parent_process()
     assert parent is not None
     wait([parent.sentinel])  # the one wait without a limit: it ends with the driver, which is what it waits for
@@ -192,10 +193,16 @@ class Bench:
 
 
 def told(error: BaseException) -> str:
-    """What is recorded of an error: a sentence of ours, or else the traceback, which is somebody's to read."""
+    """What is recorded of an error: a sentence of ours, or else the traceback, which is somebody's to read.
+
+    Its last line, which is shown first, has the file and line of the user's code that it came through, if it did.
+    """
     if isinstance(error, ThalwegError) and not os.environ.get("THALWEG_TRACEBACK"):
         return f"{error.message}; {error.hint}" if error.hint else error.message
-    return "".join(traceback.format_exception(error))
+    from thalweg.runner.engine.user import place_of, said_by
+
+    whole = "".join(traceback.format_exception(error))
+    return f"{whole}{said_by(error)}" if place_of(error) else whole
 
 
 def is_out_of_memory(error: BaseException) -> bool:

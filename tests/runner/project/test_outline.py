@@ -87,7 +87,7 @@ def test_what_may_be_right_is_left_to_who_imports_it(path, words):
             "nets.small.Net",
             ["+model.widht=3", "+model.dept=3"],
             "model.widht is given, but nets.small.Net has no argument widht; model.dept is given | "
-            "; nets.small.Net needs the argument width, which | did you mean model.width? did you mean model.depth? write",
+            "; nets.small.Net needs the argument width | did you mean model.width? did you mean model.depth? write",
         ),
         ("nets.small.Net", ["+model.width={_target_: nets.small.Ned}"], "model.width._target_ is nets.small.Ned, but"),
         (

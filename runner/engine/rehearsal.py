@@ -1,0 +1,85 @@
+"""A model is built once and shown two examples, without its weights where it can be: what would keep it from training.
+
+Nothing is trained, and nothing is fetched. Modules are made on torch's meta device, which has shapes and no numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from thalweg.data.load import load_splits
+from thalweg.data.vision import VisionConfig
+from thalweg.models.extent import Extent
+from thalweg.runner.base.errors import ConfigError, ThalwegError
+from thalweg.runner.engine.assembly import expected_shape, fills_of, misnamed, tried
+from thalweg.runner.engine.outputs import refuse_unlike
+from thalweg.runner.engine.own import own_splits
+from thalweg.runner.engine.workload import extent_of, initialised
+from thalweg.runner.facts.remark import Remark
+from thalweg.runner.study.target import DatasetTarget, ModelTarget
+from thalweg.runner.study.trial import TrialConfig
+
+SHAPES = {"MNISTConfig": (1, 28, 28), "FashionMNISTConfig": (1, 28, 28)}
+"""Of an example of datasets that may have to be downloaded; of the others (3, 32, 32)."""
+
+
+def remarks(config: TrialConfig) -> Iterator[Remark]:
+    """Yield what is known against a trial's model before it trains; nothing if all is well."""
+    try:
+        extent = _extent(config)
+        wrong = misnamed(config.model, extent) if isinstance(config.model, ModelTarget) else []
+        for error in wrong:
+            yield _remark(config, error)
+        if wrong:
+            return
+        if isinstance(config.model, ModelTarget):
+            yield from _said_of_sizes(config.model, extent)
+        yield from _shown_examples(config, extent)
+    except ThalwegError as error:
+        yield _remark(config, error)
+
+
+def _extent(config: TrialConfig) -> Extent:
+    data = config.dataset
+    if isinstance(data, VisionConfig):
+        return Extent(SHAPES.get(type(data).__name__, (3, 32, 32)), data.classes)
+    return extent_of(own_splits(data) if isinstance(data, DatasetTarget) else load_splits(data))
+
+
+def _said_of_sizes(target: ModelTarget, extent: Extent) -> Iterator[Remark]:
+    with torch.device("meta"):
+        fills = fills_of(target, extent)
+    sizes = [f"{key}.{name}={size}" for key, names in fills.items() for name, size in names.items()]
+    if sizes:
+        yield Remark(target.name, f"given from the data: {' '.join(sizes)}", wrong=False)
+
+
+def _shown_examples(config: TrialConfig, extent: Extent) -> Iterator[Remark]:
+    """Build on the meta device; what fails there must fail on the CPU as well to count."""
+    try:
+        with torch.device("meta"):
+            _show(config, extent)
+        return
+    except ConfigError as error:
+        if error.__cause__ is None:
+            raise
+        if "meta" in str(error.__cause__).lower():
+            why = f"it cannot be built without its weights: {error.__cause__}"
+            yield Remark(config.model.name, f"not looked at, as {' '.join(why.split())[:200]}", wrong=False)
+            return
+    _show(config, extent)
+
+
+def _show(config: TrialConfig, extent: Extent) -> None:
+    """Raise ConfigError unless a model can be built for such data, and returns what it should in both modes."""
+    module = initialised(config, extent)
+    for training in (False, True):
+        outputs = tried(module, extent, training)
+        mode = " in training" if training else ""
+        refuse_unlike(outputs, expected_shape(2, extent), f"2 examples of shape {list(extent.inputs)}{mode}")
+
+
+def _remark(config: TrialConfig, error: ThalwegError) -> Remark:
+    return Remark(config.model.name, f"{error.message}; {error.hint}" if error.hint else error.message, wrong=True)

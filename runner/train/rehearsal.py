@@ -1,0 +1,77 @@
+"""A child process builds the models of a plan once, and says what is wrong with them. Here is the parent's side.
+
+The child imports torch and the user's code, so that nobody else does; whatever it does, the plan is shown.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+
+from thalweg.runner.facts.remark import Remark
+from thalweg.runner.study.target import ModelTarget
+from thalweg.runner.study.trial import Trial, TrialConfig
+from thalweg.runner.train.worker import end_with_parent
+
+SECONDS = 60.0
+"""How long the child may take, importing torch included."""
+
+MODELS = 20
+"""How many different models are built."""
+
+
+def rehearsed(trials: Sequence[Trial], every: bool, seconds: float = SECONDS) -> list[Remark]:
+    """Return what is to be said of the models of `trials`, one of each structure; the user's own, or every one."""
+    wanted = [trial.config for trial in trials if every or isinstance(trial.config.model, ModelTarget)]
+    configs = list({(config.model, config.dataset): config for config in wanted}.values())
+    remarks = _heard(configs[:MODELS], seconds) if configs else []
+    if left := len(configs) - MODELS if len(configs) > MODELS else 0:
+        remarks.append(Remark(configs[MODELS].model.name, f"and {left} more are not looked at", wrong=False))
+    return remarks
+
+
+def _heard(configs: Sequence[TrialConfig], seconds: float) -> list[Remark]:
+    """Have a child look at them in order, until it is done, ends, or has had its time."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    child = context.Process(target=_child, args=(theirs, list(configs)), daemon=True)
+    child.start()
+    theirs.close()
+    remarks: list[Remark] = []
+    deadline, looked_at = time.monotonic() + seconds, 0
+    try:
+        while looked_at < len(configs):
+            name = configs[looked_at].model.name
+            if not ours.poll(max(0.0, deadline - time.monotonic())):
+                remarks.append(Remark(name, f"not looked at: building it took more than {seconds:g} s", wrong=False))
+                break
+            try:
+                remarks += ours.recv()
+            except (EOFError, OSError):
+                child.join()
+                ended = f"building it ends the process, with code {child.exitcode}"
+                remarks.append(Remark(name, ended, wrong=True))
+                break
+            looked_at += 1
+    finally:
+        child.kill()
+        child.join()
+    return remarks
+
+
+def _child(pipe: Connection, configs: Sequence[TrialConfig]) -> None:
+    """Send the remarks on one configuration after another. What the user's code prints goes nowhere."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for standard in (1, 2):
+        os.dup2(nowhere, standard)
+    from thalweg.runner.engine.rehearsal import remarks
+
+    for config in configs:
+        pipe.send(list(remarks(config)))
