@@ -177,7 +177,7 @@ def _check_names(study: Study, settings: Settings, project: Project | None) -> N
             _refuse_wrong_calls(block, project)
 
 
-def _parts(model: Mapping[str, Any]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+def _parts(model: Mapping[str, Any]) -> Iterator[tuple[str, str, tuple[str, ...] | None]]:
     """The targets within the arguments of a model that is one."""
     for name, value in model.items() if is_target(model) else ():
         yield from targets_in(f"model.{name}", value)
@@ -193,8 +193,9 @@ def _refuse_wrong_calls(block: Block, project: Project) -> None:
             for path in swept.get(key, (plain[KEY],)):
                 refuse_wrong(key, str(path), given_arguments(section, plain), filled, project)
             for key, path, given in _parts(plain) if section == "model" else ():
-                for named in swept.get(key, (path,)):
-                    refuse_wrong(key, str(named), given, FILLED, project)
+                if given is not None:
+                    for named in swept.get(key, (path,)):
+                        refuse_wrong(key, str(named), given, FILLED, project)
 
 
 def _groups(request: Request) -> dict[str, list[str]]:
@@ -247,8 +248,9 @@ def _typed(
 def _sort(words: Sequence[Word], typed: _Typed, groups: Mapping[str, list[str]], free: Sequence[str]) -> None:
     """Check each word, and file it under what it is about; the last one of a key counts."""
     for word in words:
-        for known in (typed.choices, typed.values, typed.axes):
-            known.pop(word.key, None)
+        earlier = [known.pop(word.key, None) for known in (typed.choices, typed.values, typed.axes)]
+        if word.prefix == "" and any(each and each.prefix == "+" for each in earlier):
+            word = replace(word, prefix="+", text=f"+{word.text}")  # what is added is still to be added
         if word.key.split(".")[0] == "study":
             typed.about.update(_about(word))
         elif word.key in groups or "/" in word.key or word.package is not None:

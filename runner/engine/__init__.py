@@ -7,7 +7,8 @@
     task         the loss that is minimised and what is measured
     user         what a `_target_` names, found and looked at; the one place that imports a user's code
     own          the user's model, data, loss and metrics, built
-    assembly     a model from its target: the parts among its arguments, sizes filled in from the data
+    assembly     a model from its target: the parts among its arguments first
+    fitting      which arguments of a model are filled in from the data, and what is wrong with their names
     outputs      what a model returns that is no tensor, and the part of it that is trained
     rehearsal    a model built once before anything trains, to say what is wrong with it
     recipe       what a step does with a gradient: SAM, clipping, the decay's mask, the rule

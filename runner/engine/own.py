@@ -16,7 +16,8 @@ from thalweg.data.schema import Kind, TaskConfig
 from thalweg.data.splits import Splits
 from thalweg.models.extent import Extent
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.engine.assembly import assembled, fills_of, other_generators, refuse_more_inputs, thawed
+from thalweg.runner.engine.assembly import assembled, other_generators, refuse_more_inputs, thawed
+from thalweg.runner.engine.fitting import fills_of
 from thalweg.runner.engine.task import TASKS, Measure, Own, Task
 from thalweg.runner.engine.user import called, resolved, users_error
 from thalweg.runner.project.project import Role

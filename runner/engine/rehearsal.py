@@ -13,7 +13,8 @@ from thalweg.data.load import load_splits
 from thalweg.data.vision import VisionConfig
 from thalweg.models.extent import Extent
 from thalweg.runner.base.errors import ConfigError, ThalwegError
-from thalweg.runner.engine.assembly import expected_shape, fills_of, misnamed, tried
+from thalweg.runner.engine.assembly import expected_shape, tried
+from thalweg.runner.engine.fitting import fills_of, misnamed
 from thalweg.runner.engine.outputs import refuse_unlike
 from thalweg.runner.engine.own import own_splits
 from thalweg.runner.engine.workload import extent_of, initialised

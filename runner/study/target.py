@@ -20,13 +20,16 @@ from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.study.fingerprint import fingerprint, named_in
 
 KEY = "_target_"
+PARTIAL = "_partial_"
+"""Beside a `_target_` among a model's arguments: true gives the model the target itself, to call when it likes."""
+
 SECTIONS = ("model", "dataset")
 """The sections that may be a target, with arguments of their own choosing."""
 
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Path = Annotated[str, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)+$")]
 _ARGUMENT = re.compile(r"[^\W\d_]\w*")
-_INNER = re.compile(r"_target_|(?!_\w*_$)[^\W\d]\w*")
+_INNER = re.compile(r"_target_|_partial_|(?!_\w*_$)[^\W\d]\w*")
 _HOLDS = "arguments are numbers, texts, true, false, null and lists of these"
 _DEEP = 10
 """How deeply lists and sections may be nested."""
@@ -34,7 +37,10 @@ _DEEP = 10
 
 @dataclass(frozen=True)
 class Section:
-    """A section among a model's arguments; what its `_target_` gives for the others, where it has one."""
+    """A section among a model's arguments; what its `_target_` gives for the others, where it has one.
+
+    With `_partial_` the target itself, with the others given.
+    """
 
     arguments: tuple[tuple[str, Any], ...] = field(metadata={"spread": True})
 
@@ -156,11 +162,15 @@ def given_arguments(section: str, plain: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name in plain if name not in _ours(section))
 
 
-def targets_in(key: str, value: Any) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Yield the key, path and argument names of each target within the plain arguments of another, the outer first."""
+def targets_in(key: str, value: Any) -> Iterator[tuple[str, str, tuple[str, ...] | None]]:
+    """Yield the key, path and argument names of each target within the plain arguments of another, the outer first.
+
+    No names of one whose call is left to the model: it may give more.
+    """
     if isinstance(value, Mapping):
         if KEY in value:
-            yield f"{key}.{KEY}", str(value[KEY]), tuple(str(name) for name in value if name != KEY)
+            names = tuple(str(name) for name in value if name not in (KEY, PARTIAL))
+            yield f"{key}.{KEY}", str(value[KEY]), None if value.get(PARTIAL) else names
         for name, inner in value.items():
             yield from targets_in(f"{key}.{name}", inner)
     elif isinstance(value, list | tuple):
@@ -215,6 +225,8 @@ def _frozen(key: str, value: Any, nested: bool, depth: int = 0) -> Any:
         for name in value:
             if not isinstance(name, str) or not _INNER.fullmatch(name):
                 raise ConfigError(f"{key} has the name {str(name)[:60]!r}; expected letters, digits and _")
+        if PARTIAL in value and not (KEY in value and isinstance(value[PARTIAL], bool)):
+            raise ConfigError(f"{key}.{PARTIAL} is {value[PARTIAL]}; expected true or false, beside a {KEY}")
         inner = ((name, _frozen(f"{key}.{name}", value[name], nested, depth + 1)) for name in sorted(value))
         return Section(tuple(inner))
     if value is None or isinstance(value, bool | int | float | str):

@@ -9,7 +9,7 @@ import torch
 
 from thalweg.models.extent import MEANINGS, Extent
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.engine.assembly import fills_of, misnamed
+from thalweg.runner.engine.fitting import fills_of, misnamed
 from thalweg.runner.engine.outputs import refuse_unlike
 from thalweg.runner.engine.own import own_model
 from thalweg.runner.engine.user import resolved
@@ -314,7 +314,9 @@ def test_what_the_outer_call_gives_must_be_a_module():
 @pytest.mark.parametrize(
     ("section", "said"),
     [
-        ({"_target_": "zoo.ViTConfig", "_partial_": True}, "has the name '_partial_'"),
+        ({"_target_": "zoo.ViTConfig", "_args_": [1]}, "has the name '_args_'"),
+        ({"_target_": "zoo.ViTConfig", "_partial_": 3}, "model.x._partial_ is 3; expected true or false"),
+        ({"_partial_": True}, "model.x._partial_ is True; expected true or false, beside a _target_"),
         ({"_target_": "zoo.ViTConfig", 3: True}, "has the name '3'"),
         ({"a": {"b": {"c": float("inf")}}}, "model.x.a.b.c is inf; expected a finite number"),
         ({"a": [object()]}, r"model.x.a[0] is a object"),
@@ -322,6 +324,17 @@ def test_what_the_outer_call_gives_must_be_a_module():
 )
 def test_a_section_that_no_argument_can_be_is_refused(section, said):
     assert said in sentence(gathered, "model", {"_target_": "zoo.Mlp", "x": section})
+
+
+def test_a_class_or_function_may_be_an_argument_to_be_called_later():
+    act = {"_target_": "torch.nn.LeakyReLU", "_partial_": True, "negative_slope": 0.5}
+    module = model("zoo.ResNet", IMAGES, act=act)
+    assert module.act().negative_slope == 0.5
+    later = {"_target_": "zoo.Mlp", "_partial_": True}
+    assert model("zoo.ResNet", IMAGES, act=later).act(3, 4).net[0].in_features == 3
+    assert "has no argument slope" in sentence(model, "zoo.ResNet", IMAGES, act={**act, "slope": 3})
+    assert "expected a part" in sentence(model, "zoo.ResNet", IMAGES, act={**act, "_target_": "os.system"})
+    assert misnamed(target("zoo.ResNet", act=later), IMAGES) == []
 
 
 # --- sizes: filled in from the data, and never where a default would do

@@ -55,6 +55,7 @@ def plan(path, *words):
         ("nets.small.Net", ["+model.width=3", "+model.depth=1,2", "+model.outputs=2"]),
         ("nets.small.Open", ["+model.width=3", "+model.anything=3"]),
         ("nets.small.make", ["+model.size=3"]),
+        ("nets.small.make", ["+model.size={_target_: nets.small.Net, _partial_: true}"]),
         ("nets.small.Inherited", ["+model.anything=3"]),  # not read: what it inherits may be anybody's
         ("nets.small.Decorated", []),
         ("nets.small.Other", []),

@@ -172,6 +172,16 @@ def test_what_is_within_a_section_is_an_axis_too(word, seen):
     assert len({member.trial.id for member in members("model=nested", word)}) == len(seen)
 
 
+def test_what_was_added_on_the_line_may_be_changed_and_swept_there():
+    words = ("model=target", "model._target_=nets.Net", "+model.config={_target_: nets.Config, hidden: 3}")
+    assert nested_of(*words, "model.config.hidden=4") == [4]
+    assert nested_of(*words, "model.config.hidden=4,5") == [4, 5]
+
+
+def nested_of(*words):
+    return [json.loads(member.trial.config_json)["model"]["config"]["hidden"] for member in members(*words)]
+
+
 def test_a_section_is_typed_on_the_line_as_in_a_file(tmp_path):
     words = ("model=target", "model._target_=nets.Net", "model.output=0")
     typed = members(*words, "+model.config={_target_: nets.Config, hidden: 3}")
