@@ -57,6 +57,8 @@ def refuse_unlike(outputs: Any, shape: tuple[int, ...], examples: str) -> None:
     expected = f"expected one tensor of shape {list(shape)}"
     if isinstance(outputs, Tensor):
         hint = f"build it for {shape[-1]} outputs: the classes, values or tokens of the dataset"
+        if outputs.shape[-1:] == shape[-1:]:
+            hint = "return a row for each example, and of a text one for each place"
         got = f"outputs of shape {list(outputs.shape)}"
         raise ConfigError(f"the model returns {got} for {examples}; {expected}", hint)
     raise ConfigError(f"the model returns {_described(outputs)} for {examples}; {expected}", _advice(outputs, shape))

@@ -430,6 +430,15 @@ def test_an_output_that_is_no_tensor_is_named_with_the_word_to_type(kind, said):
         assert outputs(model("zoo.Returns", kind=kind, output=int(typed) if typed.isdigit() else typed)).shape == (2, 3)
 
 
+def test_a_tensor_of_another_shape_is_refused_with_what_is_wrong_about_it():
+    assert "outputs of shape [2, 5] for x; expected one tensor of shape [2, 3] | build it for 3 outputs" in (
+        sentence(refuse_unlike, torch.zeros(2, 5), (2, 3), "x")
+    )
+    for shape in ((2, 1, 3), (3,), (1, 3)):
+        assert "a row for each example" in sentence(refuse_unlike, torch.zeros(shape), (2, 3), "x")
+    refuse_unlike(torch.zeros(2, 3), (2, 3), "x")
+
+
 def test_a_part_that_is_not_there_is_refused_with_the_nearest():
     said = sentence(outputs, model("zoo.Returns", kind="named", output="logit"))
     assert "model.output is logit, but the model returns a Pair of logits [2, 3], aux [2, 4]" in said
