@@ -86,14 +86,22 @@ MEANINGS: tuple[Meaning, ...] = (
     Meaning((), ("input_size", "in_size"), (), lambda extent: extent.features if len(extent.inputs) == 1 else None),
     Meaning(
         ("in_channels",),
-        ("in_chans", "num_channels", "input_channels", "n_channels", "img_channels", "image_channels"),
-        ("in_chans",),
+        (
+            "in_chans",
+            "num_channels",
+            "input_channels",
+            "n_channels",
+            "img_channels",
+            "image_channels",
+            "n_input_channels",
+        ),
+        ("in_chans", "in_channels", "n_input_channels"),
         lambda extent: extent.inputs[0],
         rare=("channels",),
     ),
     Meaning(("image_size",), (), (), lambda extent: extent.inputs[-1]),
     Meaning((), ("img_size", "im_size"), ("img_size",), lambda extent: extent.side if extent.is_image else None),
-    Meaning((), ("spatial_dims",), (), lambda extent: 2 if extent.is_image else None),
+    Meaning((), ("spatial_dims",), ("spatial_dims",), lambda extent: 2 if extent.is_image else None),
     Meaning(
         ("outputs", "out_features", "num_classes"),
         (

@@ -7,6 +7,7 @@ takes any, are filled in only where the model does not fit the data without: wha
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -110,6 +111,15 @@ def misnamed(target: ModelTarget, extent: Extent) -> list[ConfigError]:
             continue
         errors += [said for check in (_refuse_names, _refuse_forward) if (said := _raised(check, call, extent))]
     return errors
+
+
+def lookalikes(target: ModelTarget) -> Iterator[str]:
+    """Yield a sentence for each argument that a constructor takes under any name, and has under nearly this one."""
+    for call in _calls(target):
+        signature = takes(call.build)
+        for name in sorted(call.given - {*signature.names}) if signature.open else ():
+            if close := difflib.get_close_matches(name, signature.names, n=1, cutoff=0.85):
+                yield f"{named(call.build)} takes {call.key}.{name}, as any name; did you mean {call.key}.{close[0]}?"
 
 
 def _raised(check: Callable[[_Call, Extent], None], call: _Call, extent: Extent) -> ConfigError | None:

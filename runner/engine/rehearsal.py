@@ -14,7 +14,7 @@ from thalweg.data.vision import VisionConfig
 from thalweg.models.extent import Extent
 from thalweg.runner.base.errors import ConfigError, ThalwegError
 from thalweg.runner.engine.assembly import expected_shape, tried
-from thalweg.runner.engine.fitting import fills_of, misnamed
+from thalweg.runner.engine.fitting import fills_of, lookalikes, misnamed
 from thalweg.runner.engine.outputs import refuse_unlike
 from thalweg.runner.engine.own import own_splits
 from thalweg.runner.engine.workload import extent_of, initialised
@@ -37,6 +37,7 @@ def remarks(config: TrialConfig) -> Iterator[Remark]:
             return
         if isinstance(config.model, ModelTarget):
             yield from _said_of_sizes(config.model, extent)
+            yield from (Remark(config.model.name, said, wrong=False) for said in lookalikes(config.model))
         yield from _shown_examples(config, extent)
     except ThalwegError as error:
         yield _remark(config, error)

@@ -32,7 +32,7 @@ def rehearsed(trials: Sequence[Trial], every: bool, seconds: float = SECONDS) ->
     remarks = _heard(configs[:MODELS], seconds) if configs else []
     if left := len(configs) - MODELS if len(configs) > MODELS else 0:
         remarks.append(Remark(configs[MODELS].model.name, f"and {left} more are not looked at", wrong=False))
-    return remarks
+    return list(dict.fromkeys(remarks))
 
 
 def _heard(configs: Sequence[TrialConfig], seconds: float) -> list[Remark]:

@@ -132,6 +132,17 @@ class Simple(nn.Module):
     def forward(self, x):
         return self.head(self.stem(x).mean((2, 3)))
 
+class Volumes(nn.Module):
+    def __init__(self, spatial_dims=3, n_input_channels=3, num_classes=400):
+        super().__init__()
+        self.stem = {2: nn.Conv2d, 3: nn.Conv3d}[spatial_dims](n_input_channels, 4, 3)
+        self.head = nn.Linear(4, num_classes)
+    def forward(self, x):
+        return self.head(self.stem(x).flatten(2).mean(2))
+
+def resnet18(pretrained=False, progress=True, **kwargs):
+    return Volumes(**kwargs)
+
 class Wide(nn.Module):
     def __init__(self, channels, num_classes):
         super().__init__()
@@ -358,6 +369,7 @@ def test_a_class_or_function_may_be_an_argument_to_be_called_later():
         ("zoo.Defaults", Extent((5,), 3), {"input_dim": 5}, {}),
         ("zoo.Simple", WIDE, {}, {"image_size": 6, "num_classes": 10, "channels": 1}),
         ("zoo.Simple", IMAGES, {}, {"image_size": 8, "num_classes": 10}),
+        ("zoo.resnet18", WIDE, {}, {"num_classes": 10, "n_input_channels": 1, "spatial_dims": 2}),
         ("zoo.Graph", ROWS, {}, {"in_channels": 4, "out_channels": 3}),
     ],
 )

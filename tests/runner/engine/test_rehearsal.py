@@ -57,6 +57,10 @@ class Narrow(nn.Linear):
     def __init__(self, width=30):
         super().__init__(width, 10)
 
+class Swallows(Net):
+    def __init__(self, in_features, num_classes, hidden=8, **kwargs):
+        super().__init__(in_features, num_classes, hidden)
+
 class Images(Net):
     def __init__(self, in_chans=3, n_classes=1000):
         super().__init__(in_chans, n_classes)
@@ -100,7 +104,7 @@ def test_nothing_is_wrong_with_a_model_that_trains_and_none_of_it_is_held_in_mem
         ("Two", (), "returns a tuple of 0 [2, 10], 1 [2, 1, 8, 8] | expected one tensor | pick one: model.output=0"),
         ("Trains", (), "examples of shape [1, 8, 8] in training | pick one: model.output=0"),
         ("Narrow", (), "the model fails on examples of shape [1, 8, 8]"),
-        ("Net", ("dataset=target", "dataset._target_=rehearsed.data"), "rehearsed.py, line 55: OSError: no such table"),
+        ("Net", ("dataset=target", "dataset._target_=rehearsed.data"), "rehearsed.py, line 59: OSError: no such table"),
         ("Net", ("+model.width=0.5",), "TypeError"),
     ],
 )
@@ -121,6 +125,11 @@ def test_all_that_is_missing_is_said_at_once():
                  "+model.hidden=… +model.heads=…"):  # fmt: skip
         assert part in texts[0]
     assert "is called with x, edge_index" in texts[1]
+
+
+def test_a_name_that_is_swallowed_though_it_nearly_is_an_argument_is_said():
+    texts = [remark.text for remark in said_of("Swallows", "+model.hiden=3", "+model.other=3")]
+    assert texts[1:] == ["rehearsed.Swallows takes model.hiden, as any name; did you mean model.hidden?"]
 
 
 def test_a_constructor_that_needs_numbers_is_said_and_not_refused():
