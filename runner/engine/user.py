@@ -69,9 +69,7 @@ def _admitted(key: str, role: Role, path: str, project: Project | None) -> Any:
     if isinstance(found, FunctionType) and _inside(made_in, (*declared, *FUNCTIONS[role])):
         return found
     owner = found.__self__ if isinstance(found, MethodType) and role in CLASSES else None
-    if isinstance(owner, type) and all(
-        _inside(name, (*declared, *FUNCTIONS[role])) for name in (made_in, owner.__module__)
-    ):
+    if isinstance(owner, type) and _inside(owner.__module__, (*declared, *FUNCTIONS[role])):
         return found
     kinds = "a function"
     if role in CLASSES:
