@@ -160,10 +160,10 @@ def _names(call: _Call, meaning: Meaning, usual: bool) -> list[str]:
     there += [name for name in meaning.rare if name in signature.names and name not in signature.required]
     if not there:
         return [name for name in meaning.through if signature.open and usual and not call.given & {*meaning.names}]
-    named = [name for name in meaning.sure if name in there]
-    if not named and (usual or there[0] in signature.required):
-        named = there[:1]
-    return named
+    chosen = [name for name in meaning.sure if name in there]
+    if not chosen and not call.given & {*there} and (usual or there[0] in signature.required):
+        chosen = there[:1]
+    return chosen
 
 
 def _fits(target: ModelTarget, extent: Extent, fills: Fills) -> bool:

@@ -27,7 +27,8 @@ SECTIONS = ("model", "dataset")
 """The sections that may be a target, with arguments of their own choosing."""
 
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
-Path = Annotated[str, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)+$")]
+_PATH = r"^[^\W\d]\w*(\.[^\W\d]\w*)+$"
+Path = Annotated[str, Field(pattern=_PATH)]
 _ARGUMENT = re.compile(r"[^\W\d_]\w*")
 _INNER = re.compile(r"_target_|_partial_|(?!_\w*_$)[^\W\d]\w*")
 _HOLDS = "arguments are numbers, texts, true, false, null and lists of these"
@@ -225,6 +226,9 @@ def _frozen(key: str, value: Any, nested: bool, depth: int = 0) -> Any:
         for name in value:
             if not isinstance(name, str) or not _INNER.fullmatch(name):
                 raise ConfigError(f"{key} has the name {str(name)[:60]!r}; expected letters, digits and _")
+        if KEY in value and not (isinstance(value[KEY], str) and re.fullmatch(_PATH, value[KEY])):
+            expected = "a class or function by its whole path, such as package.Class"
+            raise ConfigError(f"{key}.{KEY} is {str(value[KEY])[:60]}; expected {expected}")
         if PARTIAL in value and not (KEY in value and isinstance(value[PARTIAL], bool)):
             raise ConfigError(f"{key}.{PARTIAL} is {value[PARTIAL]}; expected true or false, beside a {KEY}")
         inner = ((name, _frozen(f"{key}.{name}", value[name], nested, depth + 1)) for name in sorted(value))

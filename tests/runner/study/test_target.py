@@ -215,6 +215,7 @@ def test_an_argument_called_as_one_of_our_keys_may_be_anything(name, value):
         (("model=nested", "model.config.hidden={a: 3}"), "model.config.hidden"),
         (("model=nested", "model.config._target_=os.system"), "model.config._target_ is os.system; expected a part"),
         (("model=nested", "model.config._target_=nets.A,os.system"), "is os.system; expected a part from nets, points"),
+        (("model=net", "+model.x={_target_: null}"), "model.x._target_ is"),
         (("model=net", "+model.x={_target_: os.system}"), "model.x._target_ is os.system; expected a part"),
         (("model=net", "+model.x=[{_target_: os.system}]"), "model.x[0]._target_ is os.system; expected a part"),
     ],
