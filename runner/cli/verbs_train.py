@@ -343,11 +343,12 @@ def close(made: Plan, result: SweepResult | None, store: str | None, opened: Sto
         ended += [f"{result.left:,} left as they were"] if result.left else []
         memory = f", {result.peak_bytes / 2**20:,.0f} MiB a worker at most" if result.peak_bytes else ""
         say(f"{', '.join(ended)}; {duration(result.seconds)} on {result.device}{memory}")
-    many = len(panels(opened.study_rows(made.study.name), made.study)) >= A_LINE_EACH
+    rows = opened.study_rows(made.study.name)
+    many = len(panels(rows, made.study)) >= A_LINE_EACH
     asks = any(each.kind == "coupling" for each in made.study.analyses)
     looks = [f"show {name} --rows"] * asks + [f"show {name} --maps"] * many
     verbs = [*looks, f"recommend {name}", f"refine {name}"]
-    if result and not made.done + result.finished + result.diverged:
+    if not any(row.outcome is not None and row.outcome.is_done for row in rows):
         verbs = []  # nothing was measured
     if result and result.first_failed:
         verbs.append(f"show {result.first_failed[:SHOWN]}")
