@@ -154,3 +154,12 @@ def test_data_that_would_be_downloaded_are_not(dataset, channels, monkeypatch, t
 def test_our_own_models_are_looked_at_too():
     config = expand(declare(Request(("model=cnn", "dataset=digits"))).study)[0].trial.config
     assert list(rehearsal.remarks(config)) == []
+
+
+def test_what_is_wrong_about_names_and_outputs_is_found_without_weights():
+    said_of("Net")
+    import rehearsed
+
+    rehearsed.made.clear()
+    assert [remark.wrong for remark in said_of("Two")] == [False, True]
+    assert set(rehearsed.made) == {"meta"}
