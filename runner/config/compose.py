@@ -9,7 +9,8 @@ import copy
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -38,21 +39,22 @@ class Composition:
     study: dict[str, Any]
     choices: Mapping[str, str]
     sources: tuple[str, ...]
+    files: tuple[Path, ...] = ()  # what it was read from
 
     @cached_property
     def unresolved(self) -> dict[str, Any]:
         """The sections as plain dicts, interpolations as text."""
-        return _plain(self.node, resolve=False)
+        return _plain(self.node, resolve=False, files=self.files)
 
     @cached_property
     def resolved(self) -> dict[str, Any]:
         """The sections as plain dicts, interpolations resolved."""
-        return _plain(self.node, resolve=True)
+        return _plain(self.node, resolve=True, files=self.files)
 
     def base(self) -> Base:
         """Return the trial part as a Base; plain dicts if it holds no interpolation (about 100 times as fast)."""
         if any("${" in str(value) for _, value in flatten(self.unresolved)):
-            return Base(self.choices, lambda updates: _at_interpolated(self.node, updates))
+            return Base(self.choices, lambda updates: _at_interpolated(self.node, updates, self.files))
         trial = {name: self.unresolved[name] for name in TRIAL_SECTIONS if name in self.unresolved}
         return Base(self.choices, lambda updates: _at_plain(trial, updates))
 
@@ -64,22 +66,27 @@ class Composer:
     config_dir: str | None = None
     config_name: str | None = None
     _cache: dict[tuple[str, ...], Composition] = field(default_factory=dict)
+    _files: list[Path] = field(default_factory=list)
+    _entered: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Composer:
         check_folders(self.config_dir, self.config_name)
         with one_sentence("the configuration folder cannot be opened"):
             from hydra import initialize_config_dir
 
+            from thalweg.runner.config.source import strict_files
+
             name = f"{self.config_name or DEFAULT_NAME}.yaml"  # Hydra wants it in the folder it starts from
             first, *self._others = sorted(roots(self.config_dir), key=lambda root: not (root / name).is_file())
-            self._hydra = initialize_config_dir(str(first.resolve()), job_name="thalweg", version_base="1.3")
-            self._hydra.__enter__()
+            self._files = self._entered.enter_context(strict_files())
+            start = initialize_config_dir(str(first.resolve()), job_name="thalweg", version_base="1.3")
+            self._entered.enter_context(start)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._hydra.__exit__(kind, error, traceback)
+        self._entered.close()
 
     def compose(self, choices: Sequence[str], values: Sequence[str] = ()) -> Composition:
         """Compose group choices, then apply value overrides. Raises ConfigError, naming the key at fault."""
@@ -91,7 +98,7 @@ class Composer:
             node = copy.deepcopy(found.node)
             for value in values:
                 _apply(node, value)
-            found = Composition(node, found.study, found.choices, found.sources)
+            found = replace(found, node=node)
         _refuse_resolvers(found.unresolved)
         return found
 
@@ -99,10 +106,13 @@ class Composer:
         from hydra import compose
         from omegaconf import OmegaConf, open_dict
 
+        from thalweg.runner.config.source import placed
+
+        self._files.clear()
         words = list(choices)
         if self._others:
             words.append(override_text("", "hydra.searchpath", [f"file://{root.resolve()}" for root in self._others]))
-        with one_sentence("the configuration cannot be composed"):
+        with placed(self._files), one_sentence("the configuration cannot be composed"):
             node = compose(self.config_name or DEFAULT_NAME, words, return_hydra_config=True)
             runtime = node.hydra.runtime
             chosen = {g: str(o) for g, o in runtime.choices.items() if o and not g.startswith("hydra/")}
@@ -121,7 +131,7 @@ class Composer:
                     del node["study"]
         if not isinstance(study, dict):
             raise ConfigError(f"study is {study!r}; expected a section with its keys")
-        return Composition(node, study, chosen, sources)
+        return Composition(node, study, chosen, sources, tuple(self._files))
 
 
 def _fill_target(node: DictConfig) -> None:
@@ -172,15 +182,17 @@ def options(config_dir: str | None) -> dict[str, dict[str, Path]]:
     for root in roots(config_dir):
         for file in sorted(root.rglob("*.yaml")):
             relative = file.relative_to(root)
-            if relative.parts[0] != "hydra" and len(relative.parts) > 1:
+            if relative.parts[0] != "hydra" and len(relative.parts) > 1 and file.is_file():
                 found.setdefault(relative.parent.as_posix(), {})[relative.stem] = file
     return dict(sorted(found.items()))
 
 
-def _plain(node: DictConfig, resolve: bool) -> dict[str, Any]:
+def _plain(node: DictConfig, resolve: bool, files: Sequence[Path]) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
-    with one_sentence("the configuration cannot be resolved"):
+    from thalweg.runner.config.source import placed
+
+    with placed(files), one_sentence("the configuration cannot be resolved"):
         return OmegaConf.to_container(node, resolve=resolve)  # type: ignore[return-value]
 
 
@@ -219,7 +231,7 @@ def _at_plain(trial: Mapping[str, Any], updates: Mapping[str, Scalar]) -> dict[s
     return config
 
 
-def _at_interpolated(node: DictConfig, updates: Mapping[str, Scalar]) -> dict[str, Any]:
+def _at_interpolated(node: DictConfig, updates: Mapping[str, Scalar], files: Sequence[Path] = ()) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
     with one_sentence("the configuration cannot be resolved"):
@@ -229,7 +241,7 @@ def _at_interpolated(node: DictConfig, updates: Mapping[str, Scalar]) -> dict[st
             written = plain_value(OmegaConf.select(changed, key)) if own else None
             new = fitted(key, value, written) if own else decoded(key, value)
             OmegaConf.update(changed, key, new, merge=False)
-        config = _plain(changed, resolve=True)
+        config = _plain(changed, resolve=True, files=files)
     return {name: config[name] for name in TRIAL_SECTIONS if name in config}
 
 

@@ -186,5 +186,9 @@ def _first_sentence(error: BaseException) -> str:
         for line in lines
         if line and set(line) != {"^"} and not line.startswith(("See ", "full_key", "object_type"))
     ]
+    if len(said) > 1 and said[0].endswith("raised while composing config:"):
+        said = [f"{said[0].partition(':')[0]}: {said[1]}"]
     text = re.sub(r" expecting [{'<].*", "", said[0] if said else type(error).__name__)
+    key = getattr(error, "full_key", None)
+    text = f"{key}: {text}" if key and key not in text else text
     return text if len(text) <= 200 else f"{text[:197]}..."

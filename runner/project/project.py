@@ -7,6 +7,7 @@ picked up.
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.base.errors import ConfigError, UsageError
 from thalweg.runner.project.imports import admit
 
 FILE = "thalweg.yaml"
@@ -51,10 +52,13 @@ class Project:
 
 def here() -> Project | None:
     """Return the project of the current folder, whose code can be imported from now on; None without a file."""
-    file = Path.cwd() / FILE
-    if not file.is_file():
+    try:
+        file = Path.cwd() / FILE
+    except FileNotFoundError:
+        raise UsageError("the current folder was removed", "cd to a folder that is there") from None
+    if not os.path.lexists(file):
         return None
-    project = _read(file, file.stat().st_mtime_ns)
+    project = _read(file, file.stat().st_mtime_ns if file.exists() else 0)
     admit(project.folder, project.code)
     return project
 

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from thalweg.runner.base.errors import SetupError, StoreError, ThalwegError
+from thalweg.runner.base.files import open_regular
 from thalweg.runner.store.schema import APPLICATION_ID, Migration, migrate
 
 MAGIC = b"SQLite format 3\0"
@@ -71,7 +72,7 @@ def is_store(path: Path) -> bool:
     """
     with explained(path):
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 header = file.read(100)
         except FileNotFoundError:
             return False

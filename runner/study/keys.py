@@ -108,6 +108,8 @@ def nearest(key: str, names: Iterable[str]) -> str | None:
     section, _, last = key.rpartition(".")
     if ALIASES.get(key) in known or ALIASES.get(last) in known:
         return ALIASES.get(key) or ALIASES.get(last)
+    if other_case := [name for name in known if name.lower() == key.lower()]:
+        return other_case[0]
     by_leaf = {name.rpartition(".")[2]: name for name in reversed(known)}
     if last in by_leaf:
         return by_leaf[last]
@@ -158,8 +160,11 @@ def refuse_unknown_keys(config: Mapping[str, Any]) -> None:
                         f"did you mean {nearest(key, ours)}?",
                     )
                 )
-        elif section not in leaves() and not (options and value is None):
-            raise unknown_key(key)
+        elif options:
+            raise ConfigError(f"{section} is {shown(value)}; expected a section with its keys")
+        elif key not in leaves():
+            is_value = section in leaves()
+            raise ConfigError(f"{section} is a section here; expected a value") if is_value else unknown_key(key)
         leaf = leaf_of(key)
         if leaf and leaf.is_number and isinstance(value, bool):
             raise wrong_value(leaf, value)

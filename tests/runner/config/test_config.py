@@ -1,10 +1,12 @@
 """Configuration: the grammar, what overrides a study, what is refused, and that every way to compose agrees."""
 
 import json
+import re
 import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +16,7 @@ from thalweg.data.files import fingerprint
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.config import Request, declare, groups, info, job
 from thalweg.runner.config.compose import Composer, _at_interpolated, _at_plain
-from thalweg.runner.study.keys import leaves, option_of, sections, trial_config
+from thalweg.runner.study.keys import flatten, leaves, option_of, sections, trial_config
 from thalweg.runner.study.study import expand
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -480,7 +482,7 @@ WRONG_FILES = [
     (HEADER + "study: {axes: {optimizer.lr: [-1]}}\n", "optimizer.lr is -1.0; expected a number ≥ 0"),
     (HEADER + "study: {axes: {seed: 0..1}, replicate: {seed: 0..2}}\n", "the replicate axis and an axis"),
     (HEADER + "study: {vars: [lambda]}\n", "study.vars holds 'lambda'"),
-    (HEADER + "study: {vars: [x], axes: {x: [1, nan]}}\n", "not finite"),
+    (HEADER + "study: {vars: [x], axes: {x: [1, nan]}}\n", "write a finite number"),
     (HEADER + "study: {derive: {optimizer.lr: foo * 2}}\n", "reads 'foo'"),
     (HEADER + "study: {derive: {optimizer.lr: 'import os'}}\n", "not an expression"),
     (HEADER + "study: {derive: {optimizer.wd: 1}}\n", "did you mean optimizer.weight_decay?"),
@@ -504,8 +506,37 @@ WRONG_FILES = [
     (HEADER + "budget: {steps: true}\n", "budget.steps is True; expected an integer ≥ 1"),
     (HEADER + "budget: {steps: '${oc.env:HOME}'}\n", "calls a resolver"),
     (HEADER + "study: {question: '${oc.env:HOME}'}\n", "calls a resolver"),
-    (HEADER + "seed: !!python/object/apply:os.getcwd []\n", "could not determine a constructor"),
+    (HEADER + "seed: !!python/object/apply:os.getcwd []\n", "the tag !!python/object/apply:os.getcwd means"),
     (HEADER + "seed: [\n", "cannot be read as YAML"),
+    (HEADER + "optimizer: {lr: '???'}\n", "mine.yaml, line 3: lr is ???"),
+    (HEADER + "optimizer.lr: ???\n", "mine.yaml, line 3: lr is ???"),
+    (HEADER + "seed.x: 3\n", "seed is a section here; expected a value"),
+    (HEADER + "precision: {x: 3}\n", "precision is a section here; expected a value"),
+    (HEADER + "model.hidden.x: 8\n", "In 'study/mine'"),
+    (HEADER + "model.depth: 8\n", "belongs to"),
+    (HEADER + "optimizer.lrr: 8\n", "did you mean optimizer.lr?"),
+    (HEADER + "optimizer.LR: 8\n", "did you mean optimizer.lr?"),
+    (HEADER + "Optimizer: {lr: 8}\n", "did you mean optimizer.lr?"),
+    (HEADER + "Study: {axes: {seed: 0..1}}\n", "there is no key 'Study.axes.seed'"),
+    (HEADER + "budget:\n", "budget is None; expected a section with its keys"),
+    (HEADER + "optimizer: null\n", "optimizer is None; expected a section with its keys"),
+    (HEADER + "evaluation: 3\n", "evaluation is 3; expected a section with its keys"),
+    (HEADER + "budget: [1]\n", "mine.yaml, line 3: budget is [1]; expected a section with its keys"),
+    (HEADER + "optimizer: sgd\n", "defaults: [override /optimizer: sgd]"),
+    (HEADER + "budget: {steps: }\n", "budget.steps is None; expected an integer"),
+    (HEADER + "hydra: {run: {dir: x}}\n", "line 3: hydra is Hydra's own section"),
+    (HEADER + "hydra.run.dir: x\n", "hydra is Hydra's own section"),
+    (HEADER, "mine.yaml holds nothing; expected keys"),
+    ("", "mine.yaml holds nothing; expected keys"),
+    (HEADER + "- seed\n", "mine.yaml holds a list; expected keys"),
+    (HEADER + "seed\n", "mine.yaml holds a value without a key; expected keys"),
+    (HEADER + "seed: 1\n---\nseed: 2\n", "line 4: expected a single document"),
+    (HEADER + "seed: 1\nseed: 2\n", "mine.yaml, line 4: the key seed is given twice"),
+    (HEADER + "optimizer: {lr: 1}\noptimizer.lr: 2\n", "mine.yaml, line 4: the key optimizer.lr is given twice"),
+    (HEADER + "optimizer: {lr: '${nope}'}\n", "mine.yaml, line 3: the configuration cannot be resolved: optimizer.lr:"),
+    (HEADER + "optimizer.lr: '${seed'\n", "mine.yaml, line 3: the configuration cannot be composed: optimizer.lr:"),
+    (HEADER + "defaults: [override /optimizer: no]\n", "line 3: override /optimizer is no"),
+    (HEADER + "defaults:\n  - override /optimizer: nope\n", "mine.yaml, line 4: the configuration cannot be composed"),
     (HEADER + "defaults: [override /model: nothing]\n", "nothing"),
     (BOMB, "too large"),
     ("a: " + "[" * 5000 + "]" * 5000 + "\n", "too deeply nested"),
@@ -516,6 +547,47 @@ WRONG_FILES = [
 @pytest.mark.parametrize(("text", "expected"), WRONG_FILES, ids=range(len(WRONG_FILES)))
 def test_a_wrong_study_file_is_one_sentence(folder, text, expected):
     assert expected in refusal("mine", config_dir=folder(text))
+
+
+def test_a_dotted_key_in_a_file_is_the_word_of_the_command_line(folder):
+    """Every key of the default configuration, as a file and as a word."""
+    usual = dict(flatten(declare(Request(())).base_config))
+    lines = [f"{key}: {json.dumps(value)}" for key, value in usual.items() if not key.endswith(".name")]
+    text = HEADER + "\n".join(lines) + "\n"
+    text = text.replace("budget.batch_size: 32\n", "budget.batch_size: 33\n")
+    (one,), (other,) = expand(study("mine", config_dir=folder(text))), expand(study("budget.batch_size=33"))
+    assert one.trial.id == other.trial.id
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_a_key_that_a_hint_suggests_is_accepted_where_the_wrong_one_stood(data):
+    usual = dict(flatten(declare(Request(())).base_config))
+    key = data.draw(st.sampled_from(sorted(key for key in usual if not key.endswith(".name"))))
+    place = data.draw(st.integers(0, len(key) - 1))
+    wrong = data.draw(st.sampled_from([key[:place] + key[place + 1 :], key.upper(), key.rpartition(".")[2]]))
+    with TemporaryDirectory() as where:
+        file = Path(where, "study", "mine.yaml")
+        file.parent.mkdir()
+        file.write_text(f"{HEADER}{json.dumps(wrong)}: {json.dumps(usual[key])}\n")
+        try:
+            declare(Request(("mine",), where))
+            return  # a key of its own, or the same one
+        except ConfigError as error:
+            meant = re.search(r"did you mean (.*)\?", error.hint or "")
+        if meant and meant[1] in usual:
+            file.write_text(f"{HEADER}{meant[1]}: {json.dumps(usual[meant[1]])}\n")
+            declare(Request(("mine",), where))
+
+
+def test_a_study_file_may_begin_with_the_mark_of_its_encoding(folder):
+    assert len(expand(study("mine", config_dir=folder("\ufeff" + GRID)))) == 4
+
+
+def test_a_value_to_be_given_later_may_stand_where_it_is_first_set(folder):
+    where = folder("# Wide.\nname: mlp\nhidden: ???\ninit_gain: 1\n", "model/wide.yaml")
+    assert "model.hidden is '???'" in refusal("model=wide", config_dir=where)
+    assert len(expand(study("model=wide", "model.hidden=[8]", config_dir=where))) == 1
 
 
 def test_a_file_that_ours_would_hide_is_named(folder):
