@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-Scalar = bool | int | float | str
-"""What a configuration leaf or an axis value can be (besides None and lists of these)."""
+Scalar = bool | int | float | str | None
+"""What a configuration leaf or an axis value can be (besides lists of these)."""
 
 
 def canonical_json(value: Any) -> str:

@@ -258,8 +258,9 @@ def _by_point(rows: Sequence[Row], keys: Sequence[str]) -> dict[str, list[Row]]:
 
 
 def _point(row: Row, keys: Sequence[str]) -> dict[str, Any]:
-    values = ((key, row.axes[key] if key in row.axes else lookup(row.config, key)) for key in keys)
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values if value is not None}
+    found = {key: row.axes[key] if key in row.axes else lookup(row.config, key) for key in keys}
+    said = {key: value for key, value in found.items() if value is not None or key in row.axes}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in said.items()}
 
 
 def _telling_apart(rows: Sequence[Row], replicate: str | None) -> set[str]:

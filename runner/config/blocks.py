@@ -19,8 +19,9 @@ from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.config.section import GRID, AnalysisSection, BlockSection, StudySection
 from thalweg.runner.config.words import Word, axis_word, flattened, override_text, parse_word
 from thalweg.runner.study.derive import parse_expression
-from thalweg.runner.study.durations import DURATIONS, is_duration, steps_from_durations
+from thalweg.runner.study.durations import DURATIONS, steps_from_durations
 from thalweg.runner.study.keys import (
+    beside_numbers,
     check_types,
     coerced,
     flatten,
@@ -33,7 +34,7 @@ from thalweg.runner.study.keys import (
     unknown_key,
     wrong_value,
 )
-from thalweg.runner.study.ranges import Points, check_count, looks_like_range, numeric_values, parse_number
+from thalweg.runner.study.ranges import Points, as_number, check_count, looks_like_range, numeric_values
 from thalweg.runner.study.study import Analysis, Axis, Base, Block, Expectation, Study, updates_at
 from thalweg.runner.study.target import fitted, is_argument, may_be_argument, no_argument
 from thalweg.runner.study.trial import TrialConfig
@@ -186,8 +187,9 @@ class _Builder:
     def _axis(self, word: Word, config: Mapping[str, Any]) -> Axis:
         if word.glob or word.items is None:
             raise ConfigError(f"{word.text} is a glob, but {word.key} is not a group", "list the values")
-        of = partial(argument_values, config=config) if is_argument(word.key, config) else axis_values
-        return Axis(word.key, tuple(word.in_order(of(word.key, word.items))), word.typed)
+        own = is_argument(word.key, config)
+        values = argument_values(word, config) if own else axis_values(word.key, word.items)
+        return Axis(word.key, tuple(word.in_order(values)), word.typed)
 
     def _bases(
         self, used: Sequence[Word], group_axes: Sequence[Axis], free: Sequence[Word]
@@ -219,28 +221,32 @@ def axis_values(key: str, items: Sequence[Any]) -> list[Scalar]:
         return list(dict.fromkeys(numbers))
     values: Sequence[Any] = items
     if leaf.is_number:
-        values = numeric_values(key, items, also=partial(is_duration, key))
+        values = numeric_values(key, items, also=partial(beside_numbers, key))
     check_count(key, len(values))
     return list(dict.fromkeys(coerced(key, value) for value in values))
 
 
-def argument_values(key: str, items: Sequence[Any], config: Mapping[str, Any]) -> list[Scalar]:
-    """Return the values of an axis over a target's argument, in the type that its YAML has in `config`."""
-    values: list[Any] = []
-    for item in items:
-        if isinstance(item, Points) or (isinstance(item, str) and looks_like_range(item)):
+def argument_values(word: Word, config: Mapping[str, Any]) -> list[Scalar]:
+    """Return the values of an axis over a target's argument, in the type that its YAML has in `config`.
+
+    A text is a number or a range where it looks so, is not in quotes, and the YAML has no text.
+    """
+    key, values, all_written = word.key, [], dict(flatten(config))
+    if key not in all_written:
+        raise no_argument(key, config)
+    written = all_written[key]
+    for place, item in enumerate(word.items or ()):
+        may_be_number = place not in word.quoted and not isinstance(written, str)
+        if isinstance(item, Points) or (may_be_number and isinstance(item, str) and looks_like_range(item)):
             values += numeric_values(key, [item])
-        elif item is None or isinstance(item, Mapping):
+        elif isinstance(item, Mapping):
             raise ConfigError(f"axis {key} holds {shown(item)}; expected numbers, texts, true, false or lists")
         else:
-            values.append(item)
+            values.append(as_number(item) if may_be_number else item)
     check_count(key, len(values))
-    if {type(value) for value in values} == {int, float}:
-        values = [float(value) for value in values]
-    written = dict(flatten(config))
-    if key not in written:
-        raise no_argument(key, config)
-    return list(dict.fromkeys(coerced(key, fitted(key, value, written[key])) for value in values))
+    if {type(value) for value in values} - {type(None)} == {int, float}:
+        values = [value if value is None else float(value) for value in values]
+    return list(dict.fromkeys(coerced(key, fitted(key, value, written)) for value in values))
 
 
 def read_number(word: Word) -> Word:
@@ -249,23 +255,22 @@ def read_number(word: Word) -> Word:
     if may_be_argument(word.key) and isinstance(value, bool | list | None):
         return word  # for a target; if it is not for one, the check of types says so
     if may_be_argument(word.key) and isinstance(value, str) and not word.is_sweep and "${" not in value:
-        if looks_like_range(value):
+        if looks_like_range(value) and 0 not in word.quoted:
             return replace(word, items=(value,), value=None)
-        if parse_number(value) is None:
-            return word  # text, and so for a target; if not, the check of types says so
+        return word  # what the YAML has says whether a text is a number
     if leaf is None or not leaf.is_number or word.is_sweep or word.prefix == "~":
         return word
     if value == "" or value == []:
         check_count(word.key, 0)
     if value is None or isinstance(value, bool | list):
-        if value is None and leaf.expected.endswith("null"):
+        if value is None and beside_numbers(word.key, None):
             return word
         raise wrong_value(leaf, value)
     if isinstance(value, str) and "${" in value:
         return word
-    if isinstance(value, str) and looks_like_range(value):
+    if isinstance(value, str) and ".." in value:
         return replace(word, items=(value,), value=None)
-    number = coerced(word.key, numeric_values(word.key, [value], also=lambda text: is_duration(word.key, text))[0])
+    number = coerced(word.key, numeric_values(word.key, [value], also=partial(beside_numbers, word.key))[0])
     return replace(word, value=number, text=override_text(word.prefix, word.key, number))
 
 

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 from thalweg.conf import CONF
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.config.words import one_sentence, override_text
+from thalweg.runner.config.words import one_sentence, override_text, plain
 from thalweg.runner.project.yaml import refuse_bombs
 from thalweg.runner.study.keys import TRIAL_SECTIONS, flatten, leaf_of, unknown_key
+from thalweg.runner.study.ranges import as_number
 from thalweg.runner.study.study import Base
 from thalweg.runner.study.target import SECTIONS, fitted, is_argument, is_target, may_be_argument, no_argument
 
@@ -215,9 +216,13 @@ def _apply(node: DictConfig, text: str) -> None:
         if written is not None and word.is_add():
             raise ConfigError(f"{key} is already there", f"write {text.lstrip('+')}")
         ConfigLoaderImpl._apply_overrides_to_config([word], node)
-        if is_argument(key, node) and written is not None and not word.is_delete():
-            value = OmegaConf.select(node, key)
-            OmegaConf.update(node, key, fitted(key, plain_value(value), plain_value(written)), merge=False)
+        own, leaf = is_argument(key, node), leaf_of(key)
+        if not word.is_delete() and (own or (leaf and leaf.is_number)):
+            value = plain(word._value)
+            if isinstance(word._value, str) and not isinstance(written, str):
+                value = as_number(value)
+            value = fitted(key, value, plain_value(written)) if own else value
+            OmegaConf.update(node, key, value, merge=False)
 
 
 def _at_plain(trial: Mapping[str, Any], updates: Mapping[str, Scalar]) -> dict[str, Any]:

@@ -328,7 +328,7 @@ def _name(typed: _Typed, study: Study) -> str:
 def _content(block: Block) -> dict[str, Any]:
     """Return what a block without a file declares, whatever the order of words and values."""
     axes = {
-        axis.key: sorted(axis.values, key=lambda v: (isinstance(v, str), v))
+        axis.key: sorted(axis.values, key=lambda v: (v is None, isinstance(v, str), 0 if v is None else v))
         for axis in (*block.group_axes, *block.axes)
     }
     first = {axis.key: axes[axis.key][0] for axis in block.axes}

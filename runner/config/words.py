@@ -1,13 +1,14 @@
 """Words of Hydra's override grammar, read by Hydra's own parser into plain values.
 
-Knows the grammar and nothing of studies or schemas. Ranges stay texts here; only Hydra's own `range()` is turned
-into exact points.
+Knows the grammar, and of schemas only which keys hold text. Ranges stay texts here; only Hydra's own `range()` is
+turned into exact points.
 """
 
 from __future__ import annotations
 
 import random
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,10 +16,15 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.study.ranges import FORMS, check_count, half_open, looks_like_range, parse_range
+from thalweg.runner.study.keys import leaf_of
+from thalweg.runner.study.ranges import FORMS, as_number, check_count, half_open, looks_like_range, parse_range
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.overrides_parser import OverridesParser
+
+_BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_/.-]*|\$\{[^}]*\}")
+_RESERVED = ("true", "false", "null", "inf", "nan")
+"""Texts that need no quotes to stay what they are, and words among them that do."""
 
 _MAX_LENGTH = 20_000
 _MAX_DEPTH = 20
@@ -41,7 +47,7 @@ class Word:
     """One override as typed. `items` are the values of a sweep; `value` is that of a word without one.
 
     prefix: "", "+", "++" or "~". shuffled: the values of a sweep come in an order of their own. glob: a filter of
-    option names, for groups.
+    option names, for groups. quoted: the places among the items, 0 for the value, of what is text, whatever it says.
     """
 
     text: str
@@ -52,6 +58,7 @@ class Word:
     items: tuple[Any, ...] | None = None
     shuffled: bool = False
     glob: Callable[[list[str]], list[str]] | None = None
+    quoted: frozenset[int] = frozenset()
 
     @property
     def is_sweep(self) -> bool:
@@ -90,8 +97,12 @@ def parse_word(text: str) -> Word:
     for item in text.partition("=")[2].split(","):
         if "^" in item and looks_like_range(item):
             parse_range(item)  # 2^-8: a lexer error to Hydra, a near miss here
-    with one_sentence(f"{text[:60]!r} cannot be read", "an override is key=value, e.g. optimizer.lr=0.1,0.3"):
-        override = _parser().parse_override(text)
+    try:
+        with one_sentence(f"{text[:60]!r} cannot be read", "an override is key=value, e.g. optimizer.lr=0.1,0.3"):
+            override = _parser().parse_override(text)
+    except ConfigError as error:
+        raise ConfigError(error.message, _in_quotes(text) or error.hint) from error.__cause__
+    with one_sentence(f"{text[:60]!r} cannot be read"):
         prefix = {"CHANGE": "", "ADD": "+", "FORCE_ADD": "++", "DEL": "~"}[override.type.name]
         word = Word(text, prefix, override.key_or_group, override.package)
         if override.is_hydra_override() or word.key == "hydra":
@@ -127,23 +138,43 @@ def axis_word(key: str, declared: Any) -> Word:
     return Word(f"{key}={','.join(_spelled(item) for item in items)}", "", key, items=items)
 
 
+def plain(value: Any, inside: bool = False) -> Any:
+    """Return a value of the grammar as Python has it. Inside a list or dict, a text without quotes may be a number.
+
+    Elsewhere whoever knows the key says whether it is one.
+    """
+    from hydra.core.override_parser.types import QuotedString
+
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, list):
+        return [plain(item, inside=True) for item in value]
+    if isinstance(value, dict):
+        return {plain(key): plain(item, inside=True) for key, item in value.items()}
+    if value == "None":
+        raise ConfigError("None is text here, not Python's", "write null, or 'None' in quotes")
+    return as_number(value) if inside else value
+
+
 def _with_value(word: Word, value: Any) -> Word:
-    from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, RangeSweep
+    from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, QuotedString, RangeSweep
 
     if isinstance(value, IntervalSweep):
         raise ConfigError(f"{word.text} is a continuous interval, but a study is a set of values", f"write {FORMS}")
     if isinstance(value, Glob):
         return replace(word, glob=value.filter)
     if isinstance(value, ChoiceSweep):
-        items = tuple(Override._convert_value(item) for item in value.list)
+        items = tuple(plain(item) for item in value.list)
         if any(isinstance(item, ChoiceSweep | RangeSweep | IntervalSweep | Glob) for item in items):
             raise ConfigError(f"{word.text} nests one sweep in another", "write one list of values and ranges")
-        return replace(word, items=items, shuffled=value.shuffle)
+        quoted = frozenset(i for i, item in enumerate(value.list) if isinstance(item, QuotedString))
+        return replace(word, items=items, shuffled=value.shuffle, quoted=quoted)
     if isinstance(value, RangeSweep):
         points = half_open(value.start or 0, value.stop or 0, value.step)
         check_count(word.key, points.count)
         return replace(word, items=(points,), shuffled=value.shuffle)
-    return replace(word, value=Override._convert_value(value))
+    quoted = frozenset({0} if isinstance(value, QuotedString) else ())
+    return replace(word, value=plain(value), quoted=quoted)
 
 
 @cache
@@ -151,6 +182,22 @@ def _parser() -> OverridesParser:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     return OverridesParser.create()
+
+
+def _in_quotes(text: str) -> str | None:
+    """How to type a word whose value is a text with characters of the grammar in it; None where it can be no text."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    key, _, value = text.partition("=")
+    leaf = leaf_of(key.lstrip("+"))
+    if leaf is None or leaf.kind not in ("text", "any") or value[:1] in ("[", "{", "'", '"'):
+        return None
+    quoted = f"{key}={QuotedString(value, Quote.double).with_quotes()}"
+    try:
+        read = _parser().parse_override(quoted).value()
+    except Exception:
+        return None
+    return f"put the text in quotes: {shlex.quote(quoted)}" if read == value else None
 
 
 def _refuse_garbage(text: str) -> None:
@@ -167,7 +214,7 @@ def _refuse_garbage(text: str) -> None:
 def _spelled(value: Any) -> str:
     from hydra.core.override_parser.types import Override, Quote, QuotedString
 
-    if isinstance(value, str) and not re.fullmatch(r"[A-Za-z_][\w/.-]*|\$\{[^}]*\}", value):
+    if isinstance(value, str) and (not _BARE.fullmatch(value) or value.lower() in _RESERVED):
         return QuotedString(value, Quote.single).with_quotes()
     if isinstance(value, list | tuple):
         return f"[{','.join(_spelled(item) for item in value)}]"

@@ -73,10 +73,10 @@ def _boxes(panel: Panel, frame: Frame, key: str) -> dict[int, Box]:
     """id of a cell -> where it is drawn."""
     across = frame.x.spans(numbers(panel.row_values))
     boxes = {}
-    for rate in panel.row_values:
+    for rate in numbers(panel.row_values):
         column = [panel.grid[rate, x] for x in panel.column_values if (rate, x) in panel.grid]
         upward = frame.y.spans(numbers(cell.coordinate(key) for cell in column))
-        left, right = across[float(rate)]
+        left, right = across[rate]
         for cell in column:
             low, high = upward[float(cell.coordinate(key))]
             boxes[id(cell)] = (left, high, right - left, low - high)

@@ -145,7 +145,7 @@ def measured(line: Sequence[tuple[float, Cell]], x: Ruler, y: Measure, class_: s
 def draw_collapse(panel: Panel, study: Study) -> list[Markup]:
     """Return three pictures: every usable cell's metric against wd · lr^-s for s = -1, 0, +1."""
     key = decay_key(panel, study) or ""
-    rates = [float(y) for y in panel.row_values if float(y) > 0]
+    rates = [y for y in numbers(panel.row_values) if y > 0]
     drawn = []
     for s, named in COLLAPSES:
         lines = []
@@ -181,7 +181,8 @@ def draw_lines(panel: Panel, study: Study, key: str, numbered: Mapping[int, int]
     named = {other: named_values(other, (c.axes[other] for c in panel.cells if other in c.axes)) for other in others}
     for cell in panel.cells:
         name = ", ".join(f"{short_title(o)} {named[o][cell.axes[o]]}" for o in others if o in cell.axes)
-        lines.setdefault(name, []).append((float(cell.axes[key]), cell))
+        (at,) = numbers([cell.axes[key]])
+        lines.setdefault(name, []).append((at, cell))
     y = Measure(panel.cells, 16.0, HEIGHT - 36, math.inf)
     x = Ruler(numbers(cell.axes[key] for cell in panel.cells), LEFT, WIDTH - 12)
     places = Positions(panel, study)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import TypeGuard
 
 from thalweg.runner.base.canonical import Scalar
 
@@ -45,7 +46,7 @@ def rate(value: float) -> str:
     return short(value)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Whether a configuration value can lie on a numeric axis."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -58,7 +59,8 @@ def labels(values: Iterable[Scalar], *, fractions: bool = True, width: int = 99)
     named = {}
     for value in values:
         if not is_number(value):
-            named[value] = str(value).lower() if isinstance(value, bool) else str(value)
+            written = "null" if value is None else str(value)
+            named[value] = written.lower() if isinstance(value, bool) else written
         elif binary:
             named[value] = rate(float(value))
         else:

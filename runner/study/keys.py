@@ -97,6 +97,15 @@ def leaf_of(key: str, option: str | None = None) -> Leaf | None:
     return next((leaf for leaf in variants if leaf.option == option), variants[0] if variants else None)
 
 
+def beside_numbers(key: str, item: Any) -> bool:
+    """Whether a key that holds numbers takes an item that is none: a duration, or null where an option of it does."""
+    if item is None:
+        return any(
+            leaf.kind == "any" or " or null" in leaf.expected for leaf in (leaf_of(key), *leaves().get(key, ())) if leaf
+        )
+    return isinstance(item, str) and is_duration(key, item)
+
+
 def is_setting(key: str) -> bool:
     """Whether a key or group says how trials are run rather than what they are."""
     return re.split(r"[./]", key)[0] in SETTINGS_SECTIONS

@@ -30,6 +30,7 @@ FORMS = "a..b:x2, a..b:2/dec, a..b:+0.1, a..b:9log, a..b:9lin, or a..b for integ
 _DECIMAL = r"[+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?"
 _NUMBER = rf"{_DECIMAL}(?:/{_DECIMAL})?"
 _RANGE = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})(?:\s*:\s*(\S.*))?")
+_NEAR = re.compile(r"[+-]?\.?\d[^\s:]*\s*\.\.\s*[+-]?\.*\d.*", re.DOTALL)
 _POWER = re.compile(r"(\d{1,3})\s*(?:\^|\*\*)\s*([+-]?\d{1,3})")
 _WORK = Context(prec=80)  # accumulated over a million factors the error stays below 1e-70 ...
 _KEEP = Context(prec=40)  # ... so that 40 digits are right, and points with few digits are met exactly
@@ -60,6 +61,12 @@ def parse_number(text: str) -> Fraction | None:
     return Fraction(top) / divisor if divisor else None
 
 
+def as_number(text: Any) -> Any:
+    """Return the number that a text is; anything else as it is."""
+    number = parse_number(text) if isinstance(text, str) else None
+    return text if number is None else rounded(_finite(text, number))
+
+
 def exact(value: float | int | str) -> Fraction:
     """Return a number as people write it: the fraction its shortest repr stands for, so 0.1 is 1/10."""
     return Fraction(value) if isinstance(value, int) else Fraction(str(value))
@@ -71,8 +78,8 @@ def rounded(value: Fraction) -> int | float:
 
 
 def looks_like_range(text: str) -> bool:
-    """Whether a text can only have been meant as a range or a power, well spelled or not."""
-    return ".." in text or _POWER.fullmatch(text.strip()) is not None
+    """Whether a text was meant as a range or a power, well spelled or not: `..` between numbers, not in a path."""
+    return _NEAR.fullmatch(text.strip()) is not None or _POWER.fullmatch(text.strip()) is not None
 
 
 def parse_range(text: str) -> Points:
@@ -100,18 +107,16 @@ def half_open(start: float, stop: float, step: float) -> Points:
     return Points(text, count, lambda: _linear(low, by, count))
 
 
-def numeric_values(
-    key: str, items: Sequence[Any], also: Callable[[str], bool] = lambda text: False
-) -> list[int | float | str]:
+def numeric_values(key: str, items: Sequence[Any], also: Callable[[Any], bool] = lambda item: False) -> list[Any]:
     """Return the values of a numeric axis, in order, equal ones once.
 
-    items: numbers, texts (a number, a range, or what `also` accepts and returns untouched) and Points. Raises
+    items: numbers, texts (a number or a range), Points, and what `also` accepts, which stays as it is. Raises
     ConfigError for anything else, for no values, and, before making any, for more than MAX_VALUES.
     """
     parts = [_part(key, item, also) for item in items]
     count = sum(part.count if isinstance(part, Points) else 1 for part in parts)
     check_count(key, count)
-    made: dict[int | float | str, None] = {}
+    made: dict[Any, None] = {}
     for part in parts:
         made.update(dict.fromkeys(part.values() if isinstance(part, Points) else [part]))
     return list(made)
@@ -127,8 +132,8 @@ def check_count(key: str, count: int) -> None:
         )
 
 
-def _part(key: str, item: Any, also: Callable[[str], bool]) -> int | float | str | Points:
-    if isinstance(item, Points):
+def _part(key: str, item: Any, also: Callable[[Any], bool]) -> Any:
+    if isinstance(item, Points) or (item is None and also(item)):
         return item
     if isinstance(item, str):
         value = parse_number(item)
@@ -138,7 +143,7 @@ def _part(key: str, item: Any, also: Callable[[str], bool]) -> int | float | str
             return float(item)  # left to the schema, which says what it expects
         if also(item):
             return item
-        if looks_like_range(item):
+        if ".." in item or looks_like_range(item):
             try:
                 return parse_range(item)
             except ConfigError as error:

@@ -95,7 +95,7 @@ def _layout(panel: Panel, found: Coupling | None, width: int) -> _Layout:
 
 def _header(panel: Panel, found: Coupling | None, layout: _Layout, band: Sequence[Scalar], last: bool) -> list[Text]:
     named = labels(panel.column_values, fractions=False, width=layout.cell - 1)
-    tight = {x: text if len(text) < layout.cell else figure(float(x), 1) for x, text in named.items()}
+    tight = {x: figure(x, 1) if len(text) >= layout.cell and is_number(x) else text for x, text in named.items()}
     top = Text(" " * (layout.label + 1) + f" {clean(leaf(panel.x or ''))}", "dim")
     line = Text(f"{clean(leaf(panel.y or '')):>{layout.label}} ", "dim")
     for x in band:

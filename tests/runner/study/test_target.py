@@ -45,6 +45,12 @@ def refusal(*words):
     return f"{caught.value.message} | {caught.value.hint}"
 
 
+@pytest.mark.parametrize("text", ["1..3", "../x", "010", "1/3", "1e3x", "'1'"])
+def test_an_argument_that_is_text_in_the_yaml_stays_text(text):
+    assert [model["act"] for model in models(f"model.act={text}")] == [text.strip("'")]
+    assert [model["act"] for model in models(f"model.act={text},b")] == [text.strip("'"), "b"]
+
+
 def test_a_model_of_ones_own_keeps_its_yaml_as_its_configuration():
     written = {"_target_": "nets.Net", "width": 32, "dropout": 0.5, "act": "relu", "deep": False}
     assert models() == [{**written, "channels": [16, 32], "extra": None, "output": None}]
@@ -265,7 +271,7 @@ def test_a_dataset_of_ones_own_has_our_defaults_beneath_its_own_keys(tmp_path):
         (("model.width=16.5",), "model.width is 16.5; expected an integer, as its YAML has 32 | write 32.0 there"),
         (("model.width=1,16.5",), "expected an integer"),
         (("model.act=3",), "model.act is 3; expected text"),
-        (("model.width=null,3",), "axis model.width holds None"),
+        (("model.act=null,3",), "model.act is 3; expected text"),
         (("model.width=1..0:x2",), "0 values"),
         (("+model.width=3",), "already there"),
         (("+model._partial_=true",), "no key 'model._partial_'"),
