@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from thalweg.runner.base.errors import SetupError, StoreError, ThalwegError
+from thalweg.runner.base.errors import SetupError, StoreError, ThalwegError, UsageError
 from thalweg.runner.base.files import open_regular
 from thalweg.runner.store.schema import APPLICATION_ID, Migration, migrate
 
@@ -37,9 +38,13 @@ def explained(path: Path) -> Iterator[None]:
         raise ThalwegError(f"{path} was asked to hold what it must not: {error}") from error
     except sqlite3.Error as error:
         name = getattr(error, "sqlite_errorname", None)
+        if name is None and "decode to UTF-8" in str(error):
+            raise damaged(path, "a text in it is no text") from error
         if name is None:
             raise
         raise _sentence(path, name, str(error)) from error
+    except UnicodeDecodeError as error:  # SQLite quotes what it found in the message
+        raise damaged(path, "a text in it is no text") from error
     except (OSError, ValueError) as error:
         if isinstance(error, ValueError) and "null byte" not in str(error):
             raise
@@ -56,12 +61,29 @@ def _sentence(path: Path, name: str, detail: str) -> StoreError:
         "SQLITE_CANTOPEN": (f"{path} cannot be opened", f"look at its folder's permissions, or {ELSEWHERE}"),
         "SQLITE_BUSY": (f"another program holds {path} locked", "close it there and try again"),
         "SQLITE_NOTADB": (f"{path} is not a SQLite file", ELSEWHERE),
-        "SQLITE_CORRUPT": (f"{path} is damaged: {detail}", f"restore a copy of it, or {ELSEWHERE}"),
     }
+    if name.startswith("SQLITE_CORRUPT"):
+        return damaged(path, detail)
     for prefix, (message, hint) in table.items():
         if name.startswith(prefix):
             return StoreError(message, hint)
     return StoreError(f"{path}: {detail} ({name})")
+
+
+def damaged(path: Path, detail: str) -> StoreError:
+    """The refusal of a file that was a store once."""
+    return StoreError(f"{path} is damaged: {detail}", f"restore a copy of it, or {ELSEWHERE}")
+
+
+@contextmanager
+def decoded(path: Path) -> Iterator[None]:
+    """Turn what is raised while rows become values into one sentence: bits of the file have changed."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{error.object[:60]!r} holds characters that are no text", "type it anew") from error
+    except (ValueError, KeyError, TypeError, zlib.error) as error:
+        raise damaged(path, f"it holds what no sweep wrote ({type(error).__name__}: {error})") from error
 
 
 def is_store(path: Path) -> bool:
@@ -90,6 +112,9 @@ def open_writing(path: Path, migrations: Sequence[Migration], now: str) -> sqlit
     """Open `path` for its one writer, created or upgraded as needed. The caller holds the lock."""
     with _connected(path, "rwc") as db:
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # no effect on a file that has pages
+        (found,) = db.execute("PRAGMA quick_check(1)").fetchone()  # 0.3 s a GB: writing would damage more
+        if found != "ok":
+            raise damaged(path, str(found).replace("\n", " "))
         version = _version(db, path, migrations)
         if 0 < version < len(migrations):
             _back_up(db, Path(f"{path}.v{version}"))

@@ -19,7 +19,7 @@ from thalweg.runner.facts.record import CohortRecord, Membership, StudySummary, 
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.machine.device import network_file_system
 from thalweg.runner.store import reading, writing
-from thalweg.runner.store.connection import explained, is_store, open_reading, open_writing
+from thalweg.runner.store.connection import decoded, explained, is_store, open_reading, open_writing
 from thalweg.runner.store.lock import Lock
 from thalweg.runner.store.schema import MIGRATIONS, Migration
 from thalweg.runner.study.study import Member, Study
@@ -269,7 +269,7 @@ class Store:
     @contextmanager
     def _snapshot(self) -> Iterator[sqlite3.Connection]:
         """Several questions, one state of the store, whatever is committed meanwhile."""
-        with explained(self.path), self._between("BEGIN") as db:
+        with explained(self.path), self._between("BEGIN") as db, decoded(self.path):
             yield db
 
     @contextmanager
