@@ -22,6 +22,9 @@ from thalweg.runner.study.trial import Trial
 CONFIRM_ABOVE = 10_000
 """A declaration of more trials than this is built only after `--yes`."""
 
+MOST = 5_000_000
+"""A declaration of more trials than this is not built at all: at 3.2 KB each these take 16 GB, and 10 minutes."""
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -156,8 +159,12 @@ class Member:
 def expand(study: Study) -> list[Member]:
     """Return the members of a study, block by block, the last axis fastest. Pure; 10,000 take about a second.
 
-    Raises ConfigError for a combination of values that no trial can have, naming the block.
+    Raises ConfigError for more than MOST, before any is made, and for a combination of values that no trial can
+    have, naming the block.
     """
+    if study.size > MOST:
+        hint = "take fewer values, or make several studies of it, with a store each"
+        raise ConfigError(f"this declares {study.size:,} trials; expected {MOST:,} at most", hint)
     members: list[Member] = []
     for block in study.blocks:
         try:

@@ -50,6 +50,13 @@ UNDERSTOOD = (
 """Variables that the writing of files may see. Everything else, the API key first, is withheld from it."""
 
 
+UNASKED = {"WANDB_ERROR_REPORTING": "false"}
+"""Variables that keep wandb from sending what nobody asked for, unless the user set them: reports about itself.
+
+They are sent in every mode, offline too, and a server that does not answer holds the end of the process for 38 s.
+"""
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What the environment decides. `mode_given`: WANDB_MODE was set, so nobody is asked again."""
@@ -106,6 +113,12 @@ def has_account(environ: Mapping[str, str]) -> bool:
     return bool(configured.get("api_key")) or _netrc_knows(environ, urlsplit(url).netloc)
 
 
+def say_nothing_unasked() -> None:
+    """Keep wandb in this process from reporting about itself. For good: it asks when imported, started and ended."""
+    for name, value in UNASKED.items():
+        os.environ.setdefault(name, value)
+
+
 @contextmanager
 def quiet_environment(cache: Path) -> Iterator[None]:
     """Withhold every WANDB_* variable that is not understood, and keep W&B's cache out of the home folder."""
@@ -123,7 +136,7 @@ def quiet_environment(cache: Path) -> Iterator[None]:
 
 def upload_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment for W&B's own `wandb sync`: account and server as they are, no identity, no mode."""
-    return {name: value for name, value in environ.items() if name not in (*IDENTITY, "WANDB_MODE")}
+    return {**UNASKED, **{name: value for name, value in environ.items() if name not in (*IDENTITY, "WANDB_MODE")}}
 
 
 def _settings_file(environ: Mapping[str, str]) -> Mapping[str, str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from thalweg.runner.tracker.environment import Surroundings, quiet_environment
+from thalweg.runner.tracker.environment import Surroundings, quiet_environment, say_nothing_unasked
 from thalweg.runner.tracker.history import RunContent
 
 SETTINGS: dict[str, Any] = {
@@ -94,6 +94,7 @@ def imported_within(seconds: float) -> bool:
     An import that takes longer goes on in a daemon thread. Raises ImportError without wandb.
     """
     failures: list[ImportError] = []
+    say_nothing_unasked()
 
     def load() -> None:
         try:

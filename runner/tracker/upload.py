@@ -74,7 +74,7 @@ def _sync(folders: Sequence[Path], said: IO[str], until: float | None, report: C
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(timeout=2)
+        process.wait(timeout=0.5)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -1,0 +1,121 @@
+"""What leaves the machine: nothing offline, and what W&B's API is asked online; and no server holds a command up."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+KEY = "0123456789abcdef0123456789abcdef01234567"
+SCRIPT = """
+import sys, time
+sys.path[:0] = {paths!r}
+from pathlib import Path
+from test_tracker import SETTINGS, export, make_trials
+begun = time.monotonic()
+result = export(make_trials(2), Path(sys.argv[1]), SETTINGS, deadline_seconds=4.0)
+print(result.written, result.uploaded, time.time() - (time.monotonic() - begun), flush=True)
+"""
+HELD = 8.0
+"""Seconds: the promise is 5, on a machine that does nothing else; a report that was not answered held it for 38."""
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+
+Answer = Callable[[socket.socket], None]
+
+
+def hole(connection: socket.socket) -> None:
+    time.sleep(60)
+
+
+def slow(connection: socket.socket) -> None:
+    for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" * 9:
+        connection.sendall(bytes([byte]))
+        time.sleep(0.3)
+
+
+def broken(connection: socket.socket) -> None:
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 500 no\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@contextmanager
+def listener(answer: Answer) -> Iterator[tuple[int, list[bytes]]]:
+    """A port, and the first line of every request that came; b"" for a connection that asked nothing."""
+    asked: list[bytes] = []
+
+    def attend(connection: socket.socket) -> None:
+        with suppress(OSError), connection:
+            connection.settimeout(5)
+            asked.append(connection.recv(65536, socket.MSG_PEEK).partition(b"\r\n")[0])
+            answer(connection)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                Thread(target=attend, args=(connection,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        Thread(target=accept, daemon=True).start()
+        yield server.getsockname()[1], asked
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def exported(folder: Path, port: int, **variables: str) -> tuple[int, int, float]:
+    """Export in a process of its own that can reach nothing but the port: runs written, uploaded, and its seconds."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    url = f"http://127.0.0.1:{port}"
+    environment |= {
+        **dict.fromkeys(PROXIES, url),
+        "no_proxy": "",
+        "HOME": str(folder),
+        "WANDB_BASE_URL": url,
+        **variables,
+    }
+    script = SCRIPT.format(paths=[str(ROOT / "src"), str(Path(__file__).parent)])
+    command = [sys.executable, "-P", "-c", script, str(folder / "a.sqlite")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=100)
+    ended = time.time()
+    written, uploaded, begun = done.stdout.split()
+    return int(written), int(uploaded), ended - float(begun)
+
+
+@pytest.mark.parametrize(
+    "variables", [{}, {"WANDB_API_KEY": KEY}, {"WANDB_API_KEY": KEY, "WANDB_MODE": "offline"}, {"WANDB_MODE": "online"}]
+)
+def test_offline_nothing_connects_to_anything(tmp_path, variables):
+    with listener(hole) as (port, asked):
+        written, _, seconds = exported(tmp_path, port, **variables)
+    assert (written, asked) == (2, [])
+    assert seconds < HELD
+
+
+@pytest.mark.parametrize("answer", [hole, slow, broken, reset])
+def test_online_only_the_api_is_asked_and_no_server_holds_the_command(tmp_path, answer):
+    with listener(answer) as (port, asked):
+        written, uploaded, seconds = exported(tmp_path, port, WANDB_API_KEY=KEY, WANDB_MODE="online")
+    assert (written, uploaded) == (2, 0)
+    assert asked
+    assert {line for line in asked if line} <= {b"POST /graphql HTTP/1.1"}
+    assert seconds < HELD
+
+
+def test_what_the_user_said_about_reports_counts(tmp_path):
+    with listener(broken) as (port, asked):
+        exported(tmp_path, port, WANDB_ERROR_REPORTING="true")
+    assert any(b"otel" in line for line in asked)
