@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thalweg.runner.facts.observation import Outcome
@@ -36,6 +38,14 @@ def export_stored(
         asked_to_upload=asked_to_upload,
         report=report,
     )
+
+
+def check_names(settings: TrackerSettings, words: Sequence[str], store: Path) -> None:
+    """Refuse what variables name and W&B would not take, before anything is trained."""
+    if settings.name != "none" and any(name in os.environ for name in ("WANDB_PROJECT", "WANDB_ENTITY")):
+        from thalweg.runner.tracker import surroundings
+
+        surroundings(os.environ, settings, _given(words), store.parent)
 
 
 def _given(words: Sequence[str]) -> list[str]:

@@ -200,10 +200,13 @@ def _ready(
 
     Where no store is yet something will train: the first worker starts while the words are read.
     """
+    from thalweg.runner.cli.export import check_names
+
     with open_pool(log) as pool:
         if not given.store_path(store).exists():
             pool.ahead()
         declaration, path = _declared(request, store, yes, one)
+        check_names(declaration.settings.tracker, request.words, path)
         crew = crew_of(declaration.settings, pool)
         with open_to_write(path) as opened:
             yield declaration, crew, opened

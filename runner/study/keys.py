@@ -38,9 +38,12 @@ ALIASES = {
 }
 """What people type -> the key they mean. Only ever suggested, never taken."""
 
+_WANDB = "up to 128 characters without / \\ # ? % :"
 SAID = {
     "engine.device": "auto, cpu, cuda, mps, or several such as cuda:0,cuda:1",
     "model.output": "the name or the place of what is trained in what the model returns, such as logits or 0, or null",
+    "tracker.project": f"a name for W&B, {_WANDB}",
+    "tracker.entity": f"a name for W&B, {_WANDB}, or null",
 }
 """What is expected of keys whose type does not say it in a person's words."""
 

@@ -57,13 +57,18 @@ class LauncherSettings:
     checkpoint_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
 
 
+WANDB_NAME = r"[^/\\#?%:\x00-\x1f\x7f]{1,128}"
+WandbName = Annotated[str, Field(pattern=rf"^{WANDB_NAME}$")]
+"""What W&B takes as the name of a project, found out before anything is trained."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrackerSettings:
     """Whether and how results are written as Weights & Biases runs."""
 
     name: Literal["wandb", "none"]
-    project: str
-    entity: str | None
+    project: WandbName
+    entity: WandbName | None
     history_points: Annotated[int, Field(ge=2)]
 
 

@@ -11,7 +11,8 @@ and knows neither the store nor the engine.
     environment     WANDB_* variables, settings, account
 """
 
+from thalweg.runner.tracker.environment import surroundings
 from thalweg.runner.tracker.exporter import ExportResult, export
 from thalweg.runner.tracker.history import ExportTrial
 
-__all__ = ["ExportResult", "ExportTrial", "export"]
+__all__ = ["ExportResult", "ExportTrial", "export", "surroundings"]

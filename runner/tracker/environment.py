@@ -8,6 +8,7 @@ from __future__ import annotations
 import configparser
 import netrc
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from thalweg.runner.study.settings import TrackerSettings
+from thalweg.runner.base.errors import SetupError
+from thalweg.runner.study.settings import WANDB_NAME, TrackerSettings
 
 Mode = Literal["offline", "online", "disabled"]
 MODES: dict[str, Mode] = {
@@ -82,7 +84,10 @@ class Surroundings:
 def surroundings(
     environ: Mapping[str, str], settings: TrackerSettings, given: Collection[str], beside: Path
 ) -> Surroundings:
-    """Read the environment. `given` names the tracker settings of the command line: they beat variables."""
+    """Read the environment. `given` names the tracker settings of the command line: they beat variables.
+
+    Raises SetupError for a name that W&B would refuse.
+    """
     mode = environ.get("WANDB_MODE", "")
     warnings = []
     if mode and mode not in MODES:
@@ -90,10 +95,10 @@ def surroundings(
     if cleared := [name for name in IDENTITY if name in environ]:
         warnings.append(f"{', '.join(cleared)} ignored: every trial is a W&B run of its own")
     project, entity = settings.project, settings.entity
-    if "project" not in given:
-        project = environ.get("WANDB_PROJECT") or project
-    if "entity" not in given:
-        entity = environ.get("WANDB_ENTITY") or entity
+    if mode != "disabled" and "project" not in given:
+        project = _name(environ, "WANDB_PROJECT") or project
+    if mode != "disabled" and "entity" not in given:
+        entity = _name(environ, "WANDB_ENTITY") or entity
     return Surroundings(
         mode=MODES.get(mode, "offline"),
         mode_given=bool(mode),
@@ -102,6 +107,16 @@ def surroundings(
         entity=entity,
         warnings=tuple(warnings),
     )
+
+
+def _name(environ: Mapping[str, str], variable: str) -> str | None:
+    name = environ.get(variable)
+    if name and not re.fullmatch(WANDB_NAME, name):
+        raise SetupError(
+            f"{variable} is {name[:60]!r}; expected up to 128 characters without / \\ # ? % :",
+            f"set it to another name, or: unset {variable}",
+        )
+    return name
 
 
 def has_account(environ: Mapping[str, str]) -> bool:

@@ -22,6 +22,10 @@ from hypothesis import given as forall
 from hypothesis import settings as effort
 from hypothesis import strategies as some
 
+from thalweg.runner.base.errors import ConfigError, SetupError
+from thalweg.runner.cli.export import check_names
+from thalweg.runner.config import Request, declare
+from thalweg.runner.config.words import override_text
 from thalweg.runner.facts.observation import Outcome, Series
 from thalweg.runner.study.settings import TrackerSettings
 from thalweg.runner.tracker import ExportTrial, export, exporter
@@ -255,6 +259,19 @@ def test_an_unusable_project_is_one_line(tmp_path):
     assert result.written == 0
     assert "a/b" in result.problem
     assert "\n" not in result.line
+
+
+@pytest.mark.parametrize("variable", ["WANDB_PROJECT", "WANDB_ENTITY"])
+@pytest.mark.parametrize("name", ["a/b", "a:b", "50%", "why?", "a#b", "a\\b", "x" * 129, "a\nb"])
+def test_a_name_that_wandb_would_refuse_is_refused_before_anything_is_trained(tmp_path, monkeypatch, variable, name):
+    monkeypatch.setenv(variable, name)
+    with pytest.raises(SetupError, match=f"{variable} is "):
+        check_names(SETTINGS, (), tmp_path / "a.sqlite")
+    key = f"tracker.{variable.partition('_')[2].lower()}"
+    check_names(SETTINGS, (f"{key}=mine",), tmp_path / "a.sqlite")
+    if name.isprintable():
+        with pytest.raises(ConfigError, match=f"{key} is .*expected a name for W&B"):
+            declare(Request((override_text("", key, name),)))
 
 
 SCRIPT = """
