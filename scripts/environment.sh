@@ -34,14 +34,15 @@ if [ -n "${THALWEG_PYTHON:-}" ]; then
         say "THALWEG_PYTHON=$THALWEG_PYTHON is not a program; give the path of a Python interpreter"
         exit 2
     }
-    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
+    ${hold-} "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
         say "needs Python 3.11 or later, found $(version_of "$python") in THALWEG_PYTHON=$THALWEG_PYTHON"
         exit 2
     }
-    "$python" -P "$root/scripts/setup.py" check "$need" || exit $?
+    ${hold-} "$python" -P "$root/scripts/setup.py" check "$need" || exit $?
 else
     python=$root/.venv/bin/python
     if ! cat "$root/requirements.lock" "$root/pyproject.toml" | cmp -s - "$root/.venv/made-from" || ! [ -x "$python" ]; then
+        trap - INT TERM # making it says itself that it was interrupted
         find_python
         "$base" -I "$root/scripts/setup.py" make || exit $?
     fi

@@ -14,9 +14,11 @@ this costs nothing: what it exports is loaded when it is first named.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as in typing, whose import the command would wait for
 if TYPE_CHECKING:
+    from typing import Any
+
     from thalweg.runner.base.errors import ThalwegError as ThalwegError
     from thalweg.runner.base.version import __version__ as __version__
     from thalweg.runner.page import curves as curves

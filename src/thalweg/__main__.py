@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
-from types import FrameType
+
+TYPE_CHECKING = False  # as in typing, which takes 10 ms to import: no signal is ours in that time
+if TYPE_CHECKING:
+    from types import FrameType
 
 
 def main() -> int:
@@ -12,6 +15,7 @@ def main() -> int:
     for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
         if signal.getsignal(number) is usual:
             signal.signal(number, _leave)  # importing takes half a second, in which nothing can be lost
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))  # held back by scripts/thalweg
     try:
         from thalweg.runner.cli import main as command_line
     except ModuleNotFoundError as error:
