@@ -2,6 +2,7 @@
 
 declare     from what was typed after a verb to the study it declares
 compose     Hydra's compose API over our tree and the user's
+source      how Hydra is made to read files: strictly, through our reader
 words       Hydra's override grammar into plain values
 section     the `study:` section of a file
 blocks      what that section and the command line declare together

@@ -5,5 +5,6 @@ imports     what the project declares can be imported from its folder
 outline     what a source says of a class or function, without importing it
 code        fingerprints of the sources that a trial is made by
 yaml        YAML read without composing it
+values      what YAML means: its nodes as plain values, strictly
 template    the project that `thalweg init` writes; its files lie in template/
 """

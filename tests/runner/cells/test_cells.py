@@ -130,6 +130,16 @@ def test_further_axes_cut_a_block_into_panels():
     assert all(panel.expect == Expectation(-1, 0.3) and len(panel.cells) == 6 for panel in cut)
 
 
+def test_a_panel_at_null_says_null():
+    key, sized = "dataset.train_size", []
+    for row in ROWS:
+        for size in (None, 100):
+            config = {**row.config, "dataset": {"train_size": size}}
+            sized.append(replace(row, axes={**row.axes, key: size}, config=config))
+    names = [panel.name for panel in panels(sized, STUDY)]
+    assert names == ["one, train_size=null", "one, train_size=100"]
+
+
 def test_a_study_of_one_axis_has_a_panel_without_a_grid():
     block = planted.block("one", lrs=(0.25, 0.5), products=(0.01,))
     (panel,) = panels(planted.rows(block, planted.valley_of(-1)), planted.study(block))

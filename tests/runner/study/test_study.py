@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.study.study import Axis, Base, Block, Study, expand
+from thalweg.runner.study.study import MOST, Axis, Base, Block, Study, expand
 
 PLAIN = {
     "model": {"name": "mlp", "hidden": [8], "init_gain": 1.0},
@@ -59,6 +59,19 @@ def study(*axes, derive=None, bases=ONE_BASE, group_axes=(), blocks=1):
         vars=("lr_x_wd",),
         blocks=(block,) * blocks,
     )
+
+
+def test_more_trials_than_fit_are_refused_before_one_is_made():
+    tracemalloc.start()
+    try:
+        with pytest.raises(ConfigError, match=r"this declares 5,000,001 trials; expected 5,000,000 at most"):
+            expand(study(Axis("seed", (0,) * (MOST + 1), "many")))
+        many = tuple(range(1000))
+        with pytest.raises(ConfigError, match=r"this declares 1,000,000,000 trials"):
+            expand(study(*(Axis(key, many, "many") for key in ("seed", "optimizer.lr", "optimizer.weight_decay"))))
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_members_are_the_product_of_the_axes_with_the_last_one_fastest():
