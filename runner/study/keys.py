@@ -103,9 +103,7 @@ def leaf_of(key: str, option: str | None = None) -> Leaf | None:
 def beside_numbers(key: str, item: Any) -> bool:
     """Whether a key that holds numbers takes an item that is none: a duration, or null where an option of it does."""
     if item is None:
-        return any(
-            leaf.kind == "any" or " or null" in leaf.expected for leaf in (leaf_of(key), *leaves().get(key, ())) if leaf
-        )
+        return any(" or null" in leaf.expected for leaf in leaves().get(key, ()))
     return isinstance(item, str) and is_duration(key, item)
 
 

@@ -14,11 +14,11 @@ ROOT = Path(__file__).parents[2]
 HOLDS = subprocess.run(["env", "--block-signal=INT", "true"], capture_output=True, check=False).returncode == 0
 
 
-def signalled(number: int, seconds: float) -> tuple[int, str]:
+def signalled(number: int, seconds: float, **variables: str) -> tuple[int, str]:
     """The exit code and output of a command that gets a signal after some seconds: Ctrl-C goes to its whole group."""
     process = subprocess.Popen(
         [ROOT / "scripts/thalweg", "plan", "smoke"],
-        env={**os.environ, "THALWEG_PYTHON": sys.executable},
+        env={**os.environ, "THALWEG_PYTHON": sys.executable, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -38,13 +38,22 @@ def test_an_early_signal_is_one_line(number, code, milliseconds):
     assert (ended, said) in ((code, "interrupted\n"), (-number, ""))  # the latter where the shell had not begun
 
 
-def test_a_signal_is_answered_where_nothing_holds_it_back(tmp_path):
-    """An env that knows no --block-signal, as on a Mac."""
-    env = shutil.which("env")
-    (tmp_path / "env").write_text(f'#!/bin/sh\ncase $1 in --*) exit 125 ;; esac\nexec {env} "$@"\n')
-    (tmp_path / "env").chmod(0o755)
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    command = [ROOT / "scripts/thalweg", "--version"]
+def path_with_env(folder: Path, script: str) -> str:
+    """A PATH on which `env` is a script of ours; $usual in it is the usual one."""
+    (folder / "env").write_text(f"#!/bin/sh\nusual={shutil.which('env')}\n{script}\n")
+    (folder / "env").chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_shell_answers_a_signal_while_it_is_there(tmp_path, number, code):
+    path = path_with_env(tmp_path, 'sleep 1; exec $usual "$@"')
+    assert signalled(number, 0.5, PATH=path) == (code, "interrupted\n")
+
+
+def test_an_env_that_cannot_hold_signals_back_is_done_without(tmp_path):
+    path = path_with_env(tmp_path, 'case $1 in --*) exit 125 ;; esac; exec $usual "$@"')
     variables = {**os.environ, "PATH": path, "THALWEG_PYTHON": sys.executable}
+    command = [ROOT / "scripts/thalweg", "--version"]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("thalweg ")

@@ -534,6 +534,7 @@ WRONG_FILES = [
     (HEADER + "seed: 1\nseed: 2\n", "mine.yaml, line 4: the key seed is given twice"),
     (HEADER + "optimizer: {lr: 1}\noptimizer.lr: 2\n", "mine.yaml, line 4: the key optimizer.lr is given twice"),
     (HEADER + "optimizer: {lr: '${nope}'}\n", "mine.yaml, line 3: the configuration cannot be resolved: optimizer.lr:"),
+    (HEADER + "budget: {steps: '${nope}'}\n", "mine.yaml, line 3: the configuration cannot be resolved: budget.steps:"),
     (HEADER + "optimizer.lr: '${seed'\n", "mine.yaml, line 3: the configuration cannot be composed: optimizer.lr:"),
     (HEADER + "defaults: [override /optimizer: no]\n", "line 3: override /optimizer is no"),
     (HEADER + "defaults:\n  - override /optimizer: nope\n", "mine.yaml, line 4: the configuration cannot be composed"),

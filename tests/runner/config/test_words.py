@@ -1,5 +1,6 @@
 """Words of the command line: what is spelled is read back, quotes keep texts, and hints can be typed as they stand."""
 
+import json
 import shlex
 import string
 
@@ -14,7 +15,25 @@ from thalweg.runner.study.ranges import looks_like_range
 from thalweg.runner.study.study import expand
 
 TEXTS = st.text(st.characters(blacklist_categories=["C", "Z"]) | st.just(" "), max_size=12) | st.sampled_from(
-    ["False", "true", "null", "NULL", "nan", "-inf", "010", "1/3", "1e-3", "..", "a..b", "é", "", " x ", "a'b", 'a"b']
+    [
+        "False",
+        "true",
+        "null",
+        "NULL",
+        "nan",
+        "-inf",
+        "010",
+        "1/3",
+        "1e-3",
+        "..",
+        "a..b",
+        "é",
+        "aé",
+        "",
+        " x ",
+        "a'b",
+        'a"b',
+    ]
 )
 SCALARS = TEXTS | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | st.booleans()
 VALUES = st.recursive(SCALARS | st.none(), lambda inner: st.lists(inner, max_size=4), max_leaves=8)
@@ -122,12 +141,13 @@ def test_a_swept_argument_is_what_was_typed(word, values):
     assert repr(arguments(word)) == repr(values)
 
 
-def test_use_takes_a_path_with_dots(tmp_path):
+@pytest.mark.parametrize(("typed", "text"), [("../a", "../a"), ("'1..3'", "1..3")])
+def test_use_takes_a_text_with_dots(tmp_path, typed, text):
     (tmp_path / "study").mkdir()
-    use = "[dataset=target, dataset._target_=torchvision.datasets.FakeData, dataset.kind=classes, '+dataset.tag=../a']"
+    use = json.dumps([*TARGET, f"+dataset.tag={typed}"])
     (tmp_path / "study/mine.yaml").write_text(f"# @package _global_\nstudy: {{blocks: [{{name: a, use: {use}}}]}}\n")
     (member,) = expand(declare(Request(("mine",), str(tmp_path))).study)
-    assert dict(member.trial.config.dataset.arguments)["tag"] == "../a"
+    assert dict(member.trial.config.dataset.arguments)["tag"] == text
 
 
 class TestNull:
