@@ -2,7 +2,7 @@
 
 errors      every error a user can meet
 canonical   canonical JSON and tagged hashes, of which ids are made
-files       opening files that somebody named, regular ones only
+regular     how a file that a user names is opened: regular files only
 signals     Ctrl-C and SIGTERM held back until it is safe to leave
 log         what a sweep does, as JSON lines
 stacks      where every process is, on a signal

@@ -172,16 +172,18 @@ def _shown(request: Request, cfg: str | None, resolve: bool, info: str | None) -
 def _declared(request: Request, store: str | None, yes: bool, one: bool = False) -> tuple[Declaration, Path]:
     """Declare, check the size before anything is built, and say where the store is."""
     from thalweg.runner import page
-    from thalweg.runner.study.study import CONFIRM_ABOVE, MOST
+    from thalweg.runner.study.study import CONFIRM_ABOVE, FEW_ENOUGH, FEWER, MOST
 
     declaration = page.declare(*request.words, config_dir=request.config_dir, config_name=request.config_name)
     size, path = declaration.study.size, given.store_path(store)
     if one and size != 1:
         raise UsageError(f"run trains one trial; this declares {size:,}", "use thalweg sweep")
-    if CONFIRM_ABOVE < size <= MOST and not yes:
+    if size > MOST or (size > CONFIRM_ABOVE and not yes):
         blocks = " + ".join(_product(block) for block in declaration.study.blocks[:4])
         more = " + …" if len(declaration.study.blocks) > 4 else ""
         declared = f"this declares {size:,} trials ({blocks}{more})"
+        if size > MOST:
+            raise UsageError(f"{declared}; {FEW_ENOUGH}", FEWER)
         raise UsageError(f"{declared}; more than {CONFIRM_ABOVE:,} need --yes", "add --yes if that is meant")
     say(f"store: {path.absolute()}{'' if path.exists() else ' (not made yet)'}")
     return declaration, path

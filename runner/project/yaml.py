@@ -15,7 +15,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.base.files import open_regular
+from thalweg.runner.base.regular import open_regular
 from thalweg.runner.project.values import Loader, plain
 
 _MAX_NODES = 100_000

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from thalweg.runner.base.errors import SetupError, StoreError, ThalwegError, UsageError
-from thalweg.runner.base.files import open_regular
+from thalweg.runner.base.regular import open_regular
 from thalweg.runner.store.schema import APPLICATION_ID, Migration, migrate
 
 MAGIC = b"SQLite format 3\0"

@@ -24,6 +24,7 @@ CONFIRM_ABOVE = 10_000
 
 MOST = 5_000_000
 """A declaration of more trials than this is not built at all: at 3.2 KB each these take 16 GB, and 10 minutes."""
+FEW_ENOUGH, FEWER = f"expected {MOST:,} at most", "take fewer values, or make several studies of it, with a store each"
 
 
 @dataclass(frozen=True)
@@ -163,8 +164,7 @@ def expand(study: Study) -> list[Member]:
     have, naming the block.
     """
     if study.size > MOST:
-        hint = "take fewer values, or make several studies of it, with a store each"
-        raise ConfigError(f"this declares {study.size:,} trials; expected {MOST:,} at most", hint)
+        raise ConfigError(f"this declares {study.size:,} trials; {FEW_ENOUGH}", FEWER)
     members: list[Member] = []
     for block in study.blocks:
         try:

@@ -5,14 +5,14 @@ import os
 import pytest
 
 from thalweg.runner.base.errors import ThalwegError
-from thalweg.runner.base.files import open_regular
+from thalweg.runner.base.regular import open_regular
 from thalweg.runner.config import Request, declare, groups
 from thalweg.runner.project.project import here
 from thalweg.runner.store import Store
 
 KINDS = {
-    "pipe": (os.mkfifo, "a pipe"),
-    "link to a pipe": (lambda path: (os.mkfifo(f"{path}.pipe"), path.symlink_to(f"{path}.pipe")), "a pipe"),
+    "pipe": (os.mkfifo, "a named pipe"),
+    "link to a pipe": (lambda path: (os.mkfifo(f"{path}.pipe"), path.symlink_to(f"{path}.pipe")), "a named pipe"),
     "link to zeros": (lambda path: path.symlink_to("/dev/zero"), "a device"),
     "link to a terminal": (lambda path: path.symlink_to("/dev/tty"), "device"),
     "link to nothing": (lambda path: path.symlink_to("/nowhere/at/all"), "No such file"),
