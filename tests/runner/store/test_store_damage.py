@@ -32,7 +32,7 @@ READS = [
 def whole(tmp_path_factory):
     path = tmp_path_factory.mktemp("whole") / "s.sqlite"
     with Store.open(path, "write") as store:
-        store.declare(make_study(), MEMBERS, {})
+        store.declare(make_study(), MEMBERS)
         train(store, MEMBERS)
     return path.read_bytes()
 
