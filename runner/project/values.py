@@ -30,16 +30,13 @@ KEYED = ("axes", "derive", "replicate")
 _TAG = "tag:yaml.org,2002:"
 _DIGITS = r"[0-9]+(?:_[0-9]+)*"
 _EXPONENT = r"(?:[eE][-+]?[0-9]+)"
+_INTEGER = rf"[-+]?{_DIGITS}"
+_FLOAT = rf"[-+]?(?:{_DIGITS}(?:\.(?:{_DIGITS})?{_EXPONENT}?|{_EXPONENT})|\.{_DIGITS}{_EXPONENT}?)"
 _FORMS = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", rf"[-+]?{_DIGITS}", list("-+0123456789")),
-    (
-        "float",
-        rf"[-+]?(?:{_DIGITS}(?:\.(?:{_DIGITS})?{_EXPONENT}?|{_EXPONENT})|\.{_DIGITS}{_EXPONENT}?|\.(?:inf|Inf|INF))"
-        r"|\.(?:nan|NaN|NAN)",
-        list("-+0123456789."),
-    ),
+    ("int", _INTEGER, list("-+0123456789")),
+    ("float", rf"{_FLOAT}|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", list("-+0123456789.")),
     ("merge", "<<", ["<"]),
 )
 _TWO_WAYS = (
@@ -48,6 +45,10 @@ _TWO_WAYS = (
     (r"(?-i:None)", "null, or quote it"),
     (r"[-+]?(?:\.?inf|\.?nan|infinity)", "a finite number, or quote it"),
     (r"[-+]?0[0-9_]+", "the number without zeros in front, or quote it"),
+    (
+        rf"(?!(?:{_INTEGER}|{_FLOAT})\Z)[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:e[-+]?[0-9]+)?",
+        "each _ between two digits, or quote it",
+    ),
     (r"[-+]?0[xob][0-9a-f_]+", "the number in decimals, or quote it"),
     (r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?", "the number in decimals, or quote it"),
 )
