@@ -84,7 +84,7 @@ def test_the_other_examples_of_the_study_page_are_whole(tmp_path: Path) -> None:
 
 
 def test_the_configuration_reference_is_fresh() -> None:
-    made = runpy.run_path(str(ROOT / "scripts" / "reference.py"))["page"]()
+    made = runpy.run_path(str(ROOT / "scripts" / "config_page.py"))["page"]()
     assert (ROOT / "docs" / "config.md").read_text(encoding="utf-8") == made, "run scripts/reference"
 
 
