@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from thalweg.data.delimited import MalformedError, Row, guessed, rows_of
+from thalweg.data.number import number
 from thalweg.runner.analysis.results import Floats, Results, Scale
 from thalweg.runner.base.errors import UsageError
 from thalweg.runner.show.numbers import count
 
-DIVERGED = ("", "nan", "na", "n/a", "none", "null", "inf", "+inf", "-inf", "infinity", "-infinity", "diverged")
+DIVERGED = (
+    *("", "nan", "+nan", "-nan", "na", "n/a", "none", "null", "diverged"),
+    *("inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"),
+)
 """What a loss may say, in any case, of a trial that diverged."""
 NUMBERS = ("lr", "wd", "warmup", "loss", "initial", "spike")
 TEXTS = ("seed", "panel", "curve")
@@ -35,7 +38,7 @@ def read(text: str, columns: Mapping[str, str], *, classes: int | None, maximize
 
     Roles: lr, loss and what the question needs (wd, or warmup); seed, without which trials of one cell are
     replicates; initial (loss before the first step), spike (largest loss over its control's); panel and curve, which
-    tell grids and curves apart. Other columns are ignored. Raises UsageError naming row and column.
+    tell grids and curves apart. Other columns are ignored. Raises UsageError naming line and column.
     """
     lines = _lines(text, columns)
     if not lines:
@@ -48,27 +51,22 @@ def read(text: str, columns: Mapping[str, str], *, classes: int | None, maximize
 
 @dataclass(frozen=True)
 class _Line:
-    number: int  # of the row in the file, the header being 1
+    number: int  # of the file, where the row begins
     numbers: Mapping[str, float]
     texts: Mapping[str, str]
 
 
 def _lines(text: str, columns: Mapping[str, str]) -> list[_Line]:
-    rows = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), delimiter=_delimiter(text)))
+    text = text.removeprefix("\ufeff")
+    try:
+        rows = rows_of(text, guessed(text))
+    except MalformedError as error:
+        raise UsageError(f"the table cannot be read as CSV, {error}", "mend the quotes of the row") from None
     if not rows:
         raise UsageError("the table is empty", "its first line names the columns")
-    header = [name.strip() for name in rows[0]]
+    header = [name.strip() for name in rows[0].cells]
     place = {role: _place(column, header) for role, column in columns.items()}
-    return [
-        _line(number, row, place, header)
-        for number, row in enumerate(rows[1:], start=2)
-        if any(cell.strip() for cell in row)
-    ]
-
-
-def _delimiter(text: str) -> str:
-    first = text.partition("\n")[0]
-    return max(",;\t", key=first.count)
+    return [_line(row, place, header) for row in rows[1:] if any(cell.strip() for cell in row.cells)]
 
 
 def _place(column: str, header: Sequence[str]) -> int:
@@ -81,14 +79,16 @@ def _place(column: str, header: Sequence[str]) -> int:
     raise UsageError(f"the table has no column {column!r}", hint)
 
 
-def _line(number: int, row: Sequence[str], place: Mapping[str, int], header: Sequence[str]) -> _Line:
-    cells = {role: row[at].strip() if at < len(row) else "" for role, at in place.items()}
+def _line(row: Row, place: Mapping[str, int], header: Sequence[str]) -> _Line:
+    if len(row.cells) != len(header):
+        raise UsageError(f"line {row.line} has {len(row.cells)} cells; expected {len(header)}", "mend the row")
+    cells = {role: row.cells[at].strip() for role, at in place.items()}
     numbers = {
-        role: _number(cells[role], role, f"row {number}, column {header[place[role]]!r}")
+        role: _number(cells[role], role, f"line {row.line}, column {header[place[role]]!r}")
         for role in NUMBERS
         if role in cells
     }
-    return _Line(number, numbers, {role: cells[role] for role in TEXTS if role in cells})
+    return _Line(row.line, numbers, {role: cells[role] for role in TEXTS if role in cells})
 
 
 def _number(cell: str, role: str, where: str) -> float:
@@ -97,10 +97,9 @@ def _number(cell: str, role: str, where: str) -> float:
     asked = {"lr": "a rate above 0", "wd": "a decay of 0 or more", "warmup": "a number of steps"}.get(role, "a number")
     if role == "loss":
         asked = "a number, or nan, inf or nothing where the trial diverged"
-    try:
-        value = float(cell)
-    except ValueError:
-        raise UsageError(f"{where} holds {cell!r}; expected {asked}") from None
+    value = number(cell)
+    if value is None:
+        raise UsageError(f"{where} holds {cell!r}; expected {asked}")
     least = {"lr": math.nextafter(0, 1), "wd": 0.0, "warmup": 0.0}.get(role, -math.inf)
     if role in ("lr", "wd", "warmup") and not (math.isfinite(value) and value >= least):
         raise UsageError(f"{where} holds {cell!r}; expected {asked}")
@@ -136,7 +135,7 @@ def _seeds(lines: Sequence[_Line]) -> Iterator[int]:
                 f"{role} {value:g}" for role, value in line.numbers.items() if role in ("lr", "wd", "warmup")
             )
             raise UsageError(
-                f"rows {seen[place]} and {line.number} are the same trial: {what}, seed {line.texts['seed']}",
+                f"lines {seen[place]} and {line.number} are the same trial: {what}, seed {line.texts['seed']}",
                 "name the column that tells them apart with --panel COL",
             )
         if "seed" in line.texts:

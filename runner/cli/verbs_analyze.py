@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from thalweg.runner.base.errors import UsageError
+from thalweg.runner.base.regular import open_regular
 from thalweg.runner.cli import options as given
 from thalweg.runner.cli.output import emit_json, out
 
@@ -114,7 +115,8 @@ def _of_table(
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with open_regular(path) as opened:
+            return opened.read().decode("utf-8")
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:

@@ -25,7 +25,13 @@ def test_columns_are_found_by_name_in_any_order_and_others_are_ignored():
 
 
 @pytest.mark.parametrize(
-    "change", [lambda t: "\ufeff" + t, lambda t: t.replace(",", ";"), lambda t: t.replace("\n", "\r\n")]
+    "change",
+    [
+        lambda t: "\ufeff" + t,
+        lambda t: t.replace(",", ";"),
+        lambda t: t.replace("\n", "\r\n"),
+        lambda t: t.replace(",", ";").replace("note", '"a, note, of mine, or another"'),
+    ],
 )
 def test_dialects_are_read_alike(change):
     assert parsed(change(TABLE))[0].results.loss[0] == 0.5
@@ -47,11 +53,15 @@ def test_without_a_seed_column_repeated_settings_are_replicates():
         ("", "the table is empty", "names the columns"),
         ("lr,decay,seed,val\n", "no rows below its header", "one line a trial"),
         (TABLE.replace("decay", "deca"), "no column 'decay'", "did you mean deca?"),
-        (TABLE.replace("1e-3,a", "fast,a"), "row 2, column 'lr' holds 'fast'; expected a rate above 0", None),
-        (TABLE.replace("1e-3,a", "0,a"), "row 2, column 'lr' holds '0'; expected a rate above 0", None),
-        (TABLE.replace("0.1,1e-3", "-1,1e-3"), "row 2, column 'decay' holds '-1'; expected a decay of 0 or more", None),
-        (TABLE.replace("1e31", "bad"), "row 6, column 'val' holds 'bad'; expected a number, or nan", None),
-        (TABLE + "0.1,1e-3,a,0,.6\n", "rows 2 and 7 are the same trial: lr 0.001, wd 0.1, seed 0", "--panel"),
+        (TABLE.replace("1e-3,a", "fast,a"), "line 2, column 'lr' holds 'fast'; expected a rate above 0", None),
+        (TABLE.replace("1e-3,a", "0,a"), "line 2, column 'lr' holds '0'; expected a rate above 0", None),
+        (
+            TABLE.replace("0.1,1e-3", "-1,1e-3"),
+            "line 2, column 'decay' holds '-1'; expected a decay of 0 or more",
+            None,
+        ),
+        (TABLE.replace("1e31", "bad"), "line 6, column 'val' holds 'bad'; expected a number, or nan", None),
+        (TABLE + "0.1,1e-3,a,0,.6\n", "lines 2 and 7 are the same trial: lr 0.001, wd 0.1, seed 0", "--panel"),
         (TABLE.replace("note", "val"), "2 columns named 'val'", "own name"),
     ],
 )

@@ -453,9 +453,14 @@ def test_analyze_answers_a_stored_study_as_show_does(thalweg, swept):
     ("words", "said"),
     [
         (("coupling", "--table", "none.csv"), "cannot read none.csv: No such file"),
+        (("coupling", "--table", "/dev/zero"), "cannot read /dev/zero: it is a device; expected a file"),
+        (("coupling", "--table", "."), "cannot read .: it is a folder; expected a file"),
         (("cuopling", "--table", "mine.csv"), "'cuopling' is not a question; expected coupling, warmup, sensitivity"),
         (("coupling", "--table", "mine.csv"), "no column 'lr'"),
-        (("coupling", "--table", "mine.csv", "--lr", "who"), "row 2, column 'who' holds 's0'; expected a rate above 0"),
+        (
+            ("coupling", "--table", "mine.csv", "--lr", "who"),
+            "line 2, column 'who' holds 's0'; expected a rate above 0",
+        ),
         (("coupling",), "there is no store, so no study 'coupling'"),
     ],
 )
