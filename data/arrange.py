@@ -1,4 +1,4 @@
-"""From a dataset's examples to its three splits: who goes where, which targets are wrong, how features scale.
+"""From a dataset's examples to its three splits: who goes where, which targets are wrong.
 
 Equal configurations give equal bits. Nothing here draws from a global random generator: every choice reads the raw
 words of a PCG64 seeded by (split_seed, stream), which numpy keeps stable across versions and platforms (its
@@ -12,15 +12,15 @@ N examples, D features.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from thalweg.data.scale import scaled
 from thalweg.data.schema import DigitsConfig, Kind, MNIST1DConfig
-from thalweg.data.splits import Features, Labels, Pixels, Split, Splits
+from thalweg.data.splits import Labels, Pixels, Split, Splits
 from thalweg.runner.base.errors import ConfigError
 
 ORDER, NOISE, WRONG, VALUES, RULE = range(5)
@@ -57,7 +57,7 @@ def shuffled(examples: Labelled, config: DigitsConfig | MNIST1DConfig, sizes: Si
     """Return labelled examples, dealt out and scaled by one deviation for all features."""
     x, y = examples
     placed = order(config.split_seed, ORDER, len(y))
-    pool = scaled(x[placed], sizes.train), y[placed]
+    pool = scaled(x[placed], sizes.train).x, y[placed]
     return dealt(pool, config, sizes, kind=config.kind, outputs=config.classes)
 
 
@@ -100,29 +100,6 @@ def with_noise(y: Labels, classes: int, label_noise: float, split_seed: int) -> 
     y = y.copy()
     y[noisy] = (y[noisy] + ahead[noisy]) % classes
     return y
-
-
-def scaled(x: NDArray[np.float64], fitted: int) -> Features:
-    """Centre each feature and divide by one standard deviation, both of the first `fitted` examples.
-
-    The sums are exactly rounded, so that no processor's order of summation shows.
-    """
-    flat = x.reshape(len(x), -1)
-    centred = flat - np.array([math.fsum(feature) / fitted for feature in flat[:fitted].T])
-    deviation = math.sqrt(math.fsum((centred[:fitted] ** 2).flat) / centred[:fitted].size)
-    made: Features = (centred / deviation).astype(np.float32).reshape(x.shape)
-    return made
-
-
-def scaled_each(x: NDArray[np.float64], fitted: int) -> Features:
-    """Centre each feature and divide it by its own standard deviation over the first `fitted` examples.
-
-    For columns of unlike units. One that never changes is only centred.
-    """
-    centred = x - np.array([math.fsum(feature) / fitted for feature in x[:fitted].T])
-    deviation = np.sqrt([math.fsum(feature**2) / fitted for feature in centred[:fitted].T])
-    made: Features = (centred / np.where(deviation > 0, deviation, 1)).astype(np.float32)
-    return made
 
 
 def pixels_of(x: NDArray[np.uint8]) -> Pixels:

@@ -1,17 +1,23 @@
 """The user's data files: where they are, and a fingerprint of what is in them. Knows no format.
 
-A fingerprint is part of a trial's id: other bytes, other trials.
+A fingerprint is part of a trial's id: other bytes, other trials. Behind a `+` it says what versions before would have
+read otherwise of these files (`MENDED`), so that their trials are others too.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import sysconfig
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+from thalweg.data.schema import ImageFolderConfig
+from thalweg.data.walk import File, data_of, files_under, is_data, walked
 from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.base.regular import open_regular
 
 SKIPPED = {"__pycache__", "site-packages", "dist-packages", "test", "tests"}
 """Folders of the standard library's that are not read: installed packages, and tests full of odd characters."""
@@ -19,41 +25,57 @@ SKIPPED = {"__pycache__", "site-packages", "dist-packages", "test", "tests"}
 IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """The endings of image files that torchvision's ImageFolder takes."""
 
+MENDED = {
+    "hidden": "hidden files of an image folder were trained on",
+    "pictures": "16-bit pictures were all white or black, transparency and the camera's rotation were ignored",
+    "index": "a saved row index of a table was a feature",
+    "onehot": "of one-hot targets the first column was the class",
+    "scale": "features of a table that are huge, tiny or never change were scaled wrong",
+}
+"""Mark in a fingerprint -> what was read wrong of such files, in words that follow "before this was mended:"."""
+
 
 def found(path: str) -> Path:
-    """Return the file or folder that `dataset.path` names. Raises ConfigError if it is not there."""
-    place = Path(path).expanduser()
-    if not place.exists():
+    """Return the file or folder that `dataset.path` names. Raises ConfigError if it is not there, or neither."""
+    try:
+        place = Path(path).expanduser()
+        there = place.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, a home that is not known
+        raise ConfigError(f"dataset.path is {path!r}, which is no path: {error}", "name a file or folder") from error
+    if not there:
         start = "" if place.is_absolute() else f" from {Path.cwd()}"
         raise ConfigError(f"dataset.path is {path!r}; nothing is there{start}", "name a file or folder that exists")
+    if not place.is_dir() and not place.is_file():
+        walked(place)  # says what it is
     return place
 
 
-def files_under(place: Path) -> list[Path]:
-    """Return the file itself, or the files of a folder in the order of their names; hidden ones are left out.
-
-    Raises OSError for a folder that cannot be read.
-    """
-    if place.is_file():
-        return [place]
-    inside = (Path(folder) / name for folder, _, names in os.walk(place, onerror=_raise) for name in names)
-    shown = (file for file in inside if not any(part.startswith(".") for part in file.relative_to(place).parts))
-    return sorted(shown, key=lambda file: file.relative_to(place).as_posix())
+def read_bytes(file: Path) -> bytes:
+    """Return what is in a file. Raises ConfigError for what is no regular file or cannot be read."""
+    try:
+        with open_regular(file) as opened:
+            return opened.read()
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def class_folders(path: str) -> list[Path]:
-    """Return the folders of images under `path`, one a class, in the order of their names.
+def class_folders(path: str) -> dict[Path, list[Path]]:
+    """Return the folders of images under `path`, one a class, in the order of their names, and the images of each.
 
-    Raises ConfigError if there are fewer than two, or one is without images.
+    The images are in torchvision's order, folder by folder. Raises ConfigError if there are fewer than two classes, or
+    one is without images.
     """
     place = found(path)
-    classes = sorted(entry for entry in place.iterdir() if entry.is_dir()) if place.is_dir() else []
+    inside = sorted(place.iterdir()) if place.is_dir() else []
+    classes = {entry: files_under(entry) for entry in inside if entry.is_dir() and is_data(entry.name)}
     if len(classes) < 2:
         raise ConfigError(f"{place} has {len(classes)} folders; expected one folder of images for each class")
-    for folder in classes:
-        if not any(file.suffix.lower() in IMAGES for file in files_under(folder)):
+    images = {folder: [file for file in files if _is_image(file)] for folder, files in classes.items()}
+    for folder, files in images.items():
+        if not files:
             raise ConfigError(f"{folder} has no images; expected some of {', '.join(IMAGES)}", "remove it, or fill it")
-    return classes
+        files.sort(key=lambda file: (str(file.parent), file.name))
+    return images
 
 
 def stdlib_files() -> tuple[Path, list[Path]]:
@@ -63,33 +85,106 @@ def stdlib_files() -> tuple[Path, list[Path]]:
     return root, sorted(sources, key=lambda file: file.relative_to(root).as_posix())
 
 
-@lru_cache(maxsize=64)
-def fingerprint(path: str | None) -> str:
-    """Return 16 hex digits of the files under `path`: relative names and contents, nothing else.
+def fingerprint_of(config: Any) -> str:
+    """Return 16 hex digits of the files that a dataset reads: relative names and contents, nothing else.
 
-    None means the standard library. Files are read once in a process, as thousands of trials may be declared on them.
+    A dataset without a path reads the standard library. The mark `hidden` is put behind where it belongs.
     """
-    root, files = stdlib_files() if path is None else (found(path), files_under(found(path)))
-    digest = hashlib.sha256(b"thalweg.files.v1")
+    path = getattr(config, "path", None)
+    seen = seen_at(path)
+    marks = ["hidden"] if isinstance(config, ImageFolderConfig) and seen.hidden_images else []
+    return marked(seen.fingerprint, marks)
+
+
+def fingerprint_before(config: Any) -> str | None:
+    """Return the fingerprint that a dataset of the same data had in version 0.1.0, if it was another; else None."""
+    path = getattr(config, "path", None)
+    return seen_at(path).before if isinstance(config, ImageFolderConfig) else None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a walk found. before: the fingerprint of the same images in 0.1.0, where it was another."""
+
+    fingerprint: str
+    before: str | None
+    hidden_images: bool
+
+
+@lru_cache(maxsize=64)
+def seen_at(path: str | None) -> Seen:
+    """Walk what `path` names, None being the standard library. Kept until `forget`: a study may name it often."""
+    if path is None:
+        root, sources = stdlib_files()
+        return Seen(
+            digest("thalweg.files.v1", root, [file for source in sources for file in walked(source)]), None, False
+        )
+    root = found(path)
+    files = walked(root)
+    data = data_of(files)
+    now = digest("thalweg.files.v1", root, data)
+    shown = [file for file in files if not file.hidden]
+    alike = not any(file.linked or (file.left and _is_image(file.path)) for file in shown)
+    before = digest("thalweg.files.v1", root, shown) if alike and len(shown) > len(data) else None
+    hidden = any(file.hidden and _is_image(file.path) and file.path.parent != root for file in files)
+    return Seen(now, before, hidden)
+
+
+def forget() -> None:
+    """Walk anew from now on: a study is declared, and files may have changed since the last."""
+    seen_at.cache_clear()
+
+
+def digest(tag: str, root: Path, files: Iterable[File]) -> str:
+    """Return 16 hex digits of files: names relative to `root`, and contents."""
+    made = hashlib.sha256(tag.encode())
     for file in files:
-        digest.update(f"\n{file.relative_to(root).as_posix()}\n{content(file)}".encode())
-    return digest.hexdigest()[:16]
+        name = file.path.relative_to(root).as_posix()
+        made.update(f"\n{name}\n{content(file.path, file.version)}".encode("utf-8", "surrogateescape"))
+    return made.hexdigest()[:16]
 
 
-def content(file: Path) -> str:
-    """Return the SHA-256 of a file's bytes, 64 hex digits. Raises OSError if it cannot be read."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+@lru_cache(maxsize=200_000)
+def content(file: Path, version: tuple[int, ...]) -> str:
+    """Return the SHA-256 of a file's bytes, 64 hex digits; read again only when its version is another.
+
+    Raises ConfigError if it cannot be read.
+    """
+    try:
+        with open_regular(file) as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}", "it is part of what a trial is") from error
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def marked(fingerprint: str, marks: Iterable[str]) -> str:
+    """Return a fingerprint with some of `MENDED` put behind it, in their order there."""
+    given = {*marks_of(fingerprint), *marks}
+    return "+".join([fingerprint.partition("+")[0], *(mark for mark in MENDED if mark in given)])
 
 
-def refuse_changed(name: str, path: str | None, expected: str | None) -> None:
-    """Raise ConfigError if the files are not those whose fingerprint a trial has."""
-    if expected is not None and (now := fingerprint(path)) != expected:
+def marks_of(fingerprint: str | None) -> tuple[str, ...]:
+    """Return what a fingerprint says that versions before would have read otherwise."""
+    return tuple((fingerprint or "").split("+")[1:])
+
+
+def refuse_changed(config: Any, marks: Iterable[str] = ()) -> None:
+    """Raise ConfigError if the files are not those, or not read as those, whose fingerprint a trial has.
+
+    marks: what was found while reading.
+    """
+    if config.fingerprint is None:
+        return
+    forget()
+    names = [name for name in (fingerprint_of(config), fingerprint_before(config)) if name]
+    now = [marked(name, marks) for name in names]
+    if config.fingerprint not in now:
+        said = f"the trial was declared on {config.fingerprint}, there is {now[0]} now"
         raise ConfigError(
-            f"the files of dataset={name} have changed: the trial was declared on {expected}, there is {now} now",
+            f"the files of dataset={config.name} have changed: {said}",
             "declare the study anew: other data are other trials",
         )
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in IMAGES

@@ -153,6 +153,7 @@ class TableConfig:
 
     target: the column to predict. labels: the words of a column of words, in the order of their classes. ignore:
     columns that are neither. train_size: None takes all that neither validates nor tests. fingerprint: of the file.
+    classes: how many there are; None, as many as the largest says. delimiter: None is found out.
     """
 
     name: Literal["table"]
@@ -168,11 +169,15 @@ class TableConfig:
     split_seed: Seed
     augment: tuple[Literal["mixup"], ...]
     fingerprint: str | None
+    classes: Annotated[int, Field(ge=2)] | None = introduced(None)
+    delimiter: Literal["comma", "semicolon", "tab", "pipe", "space"] | None = introduced(None)
+    decimal: Literal["point", "comma"] = introduced("point")
+    encoding: Annotated[str, Field(min_length=1)] = introduced("utf-8")
 
     @property
     def form(self) -> Form | None:
         """What one example is; in a .npz file, that is seen when it is read."""
-        return None if self.path.endswith(".npz") else "vector"
+        return None if self.path.lower().endswith(".npz") else "vector"
 
 
 @dataclass(frozen=True, kw_only=True)

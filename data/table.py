@@ -1,191 +1,250 @@
-"""Tables of the user's: CSV, Parquet, or arrays in a .npz file. Knows no model.
+"""Tables of the user's: CSV, Parquet, or arrays in a .npz file, as splits. Knows no model.
 
 Every row is looked at before anything trains; a refusal names file, row and column. Columns are centred and scaled one
-by one; so are values to be predicted, so that a loss of 1 is that of a guess. pyarrow is asked for only by Parquet.
+by one; so are values to be predicted, so that a loss of 1 is that of a guess.
 """
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from thalweg.data.arrange import ORDER, Sizes, dealt, order, scaled, scaled_each
+from thalweg.data.archive import archive
+from thalweg.data.arrange import ORDER, Sizes, dealt, order
+from thalweg.data.columns import Columns, delimited, parquet
 from thalweg.data.files import found, refuse_changed
+from thalweg.data.number import number
+from thalweg.data.pasted import pasted
+from thalweg.data.scale import scaled, scaled_each
 from thalweg.data.schema import TableConfig
 from thalweg.data.splits import Splits
-from thalweg.runner.base.errors import ConfigError, SetupError, first_line
+from thalweg.runner.base.errors import ConfigError
 
-Columns = dict[str, list[Any]]
-"""Name -> the cells of a column."""
-FIRST_ROW = 2
-"""Where a CSV's first row of cells is, the header being line 1."""
 LISTED = 6
+"""Names of columns that a refusal lists."""
+LABELS = 40
+"""Words that a hint lists; a column of more is hardly one of classes."""
+FEW_CLASSES = 20
+"""So many are never doubted."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """A table as splits. marks: of `files.MENDED`. notes: what is worth knowing of how it was read, in sentences."""
+
+    splits: Splits
+    marks: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a file holds: x [N, *features], y [N, …] and how many outputs it needs; marks and notes as in `Read`.
+
+    place: where a row is, in words that follow "in".
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[Any]
+    outputs: int
+    place: Callable[[int], str]
+    marks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def table(config: TableConfig) -> Splits:
     """Return the splits of the user's table. Raises ConfigError for what cannot be trained on."""
-    refuse_changed(config.name, config.path, config.fingerprint)
+    read = read_table(config)
+    refuse_changed(config, read.marks)
+    return read.splits
+
+
+def read_table(config: TableConfig) -> Read:
+    """Read the user's table. Raises ConfigError for what cannot be trained on."""
     file = found(config.path)
-    if file.suffix == ".npz":
-        x, y, outputs = _arrays(file, config)
-    elif file.suffix in READERS:
-        columns = READERS[file.suffix](file)
-        x, y, outputs = _features(file, columns, config), *_targets(file, columns, config)
-    else:
+    reader = READERS.get(file.suffix.lower())
+    if reader is None:
         raise ConfigError(f"dataset.path is {config.path!r}; expected .csv, .tsv, .parquet or .npz")
-    sizes = Sizes.of_shares(len(y), config.validation, config.test, config.train_size)
-    placed = order(config.split_seed, ORDER, len(y))
-    x, y = x[placed], y[placed]
-    x_scaled = scaled_each(x, sizes.train) if x.ndim == 2 else scaled(x, sizes.train)
-    if config.kind == "values":
-        y = scaled_each(y, sizes.train)
-    return dealt((x_scaled, y), config, sizes, kind=config.kind, outputs=outputs)
-
-
-def _csv(file: Path) -> Columns:
-    with file.open(newline="", encoding="utf-8-sig") as opened:
-        first = opened.readline()
-        opened.seek(0)
-        delimiter = max(",;\t", key=first.count)
-        rows = [row for row in csv.reader(opened, delimiter=delimiter) if row]
-    if len(rows) < FIRST_ROW:
-        raise ConfigError(f"{file} has {'a header and no rows' if rows else 'no lines'}; expected a header and rows")
-    header = [name.strip() for name in rows[0]]
-    if all(_number(name) is not None for name in header):
-        raise ConfigError(f"{file} begins with numbers; expected the names of its columns in line 1")
-    if len(set(header)) < len(header):
-        raise ConfigError(f"{file} has two columns called {max(header, key=header.count)!r}", "rename one of them")
-    for place, row in enumerate(rows[1:]):
-        if len(row) != len(header):
-            raise ConfigError(f"{file} has {len(row)} cells in row {place + FIRST_ROW}; expected {len(header)}")
-    return {name: [row[column] for row in rows[1:]] for column, name in enumerate(header)}
-
-
-def _parquet(file: Path) -> Columns:
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        hint = "install pyarrow, or write the table as CSV"
-        raise SetupError(f"reading {file} needs pyarrow, which is not installed", hint) from None
-    try:
-        found_columns: Columns = parquet.read_table(file).to_pydict()
-    except Exception as error:
-        raise ConfigError(f"{file} cannot be read as Parquet: {first_line(error)}") from error
-    return found_columns
-
-
-READERS: dict[str, Callable[[Path], Columns]] = {".csv": _csv, ".tsv": _csv, ".parquet": _parquet}
-
-
-def _number(cell: Any) -> float | None:
-    try:
-        return float(cell)
-    except (TypeError, ValueError):
-        return None
-
-
-def _column(file: Path, columns: Columns, name: str, key: str) -> list[Any]:
-    if name not in columns:
-        listed = ", ".join(list(columns)[:LISTED]) + (", …" if len(columns) > LISTED else "")
-        raise ConfigError(f"{key} names {name!r}, which is no column of {file}; it has {listed}")
-    return columns[name]
-
-
-def _numbers(file: Path, name: str, cells: list[Any]) -> NDArray[np.float64]:
-    """A column of finite numbers. Raises ConfigError naming the first row that has none."""
-    for place, cell in enumerate(cells):
-        number = _number(cell)
-        if number is None or not math.isfinite(number):
-            seen = "nothing" if cell is None or cell == "" else repr(cell)
-            raise ConfigError(
-                f"{file} has {seen} in row {place + FIRST_ROW}, column {name!r}; expected a finite number",
-                f"mend the row, or leave the column out: dataset.ignore=[{name}]",
-            )
-    return np.array([float(cell) for cell in cells])
-
-
-def _features(file: Path, columns: Columns, config: TableConfig) -> NDArray[np.float64]:
-    for name in config.ignore:
-        _column(file, columns, name, "dataset.ignore")
-    _column(file, columns, config.target, "dataset.target")
-    names = [name for name in columns if name != config.target and name not in config.ignore]
-    if not names:
-        raise ConfigError(f"{file} has no column beside dataset.target={config.target!r} and those ignored")
-    return np.column_stack([_numbers(file, name, columns[name]) for name in names])
-
-
-def _targets(file: Path, columns: Columns, config: TableConfig) -> tuple[NDArray[Any], int]:
-    """The column to predict, and how many outputs it needs."""
-    cells = columns[config.target]
-    if config.kind == "values":
-        return _numbers(file, config.target, cells)[:, None], 1
-    if config.labels:
-        return _mapped(file, cells, config), len(config.labels)
-    words = [(place, cell) for place, cell in enumerate(cells) if _number(cell) is None]
-    if words:
-        place, cell = words[0]
-        known = sorted({str(word) for _, word in words})
-        mapping = ", ".join(known[:LISTED]) + (", …" if len(known) > LISTED else "")
+    raw = reader(file, config)
+    sizes = Sizes.of_shares(len(raw.y), config.validation, config.test, config.train_size)
+    placed = order(config.split_seed, ORDER, len(raw.y))
+    x, y = raw.x[placed], raw.y[placed]
+    if (x[: sizes.train] == x[:1]).all():
         raise ConfigError(
-            f"{file} has {cell!r} in row {place + FIRST_ROW}, column {config.target!r}; expected a class, from 0",
-            f"say what the words mean: dataset.labels=[{mapping}]",
+            f"no feature of {file} changes over the {sizes.train:,} rows that are for training; expected some that do"
         )
-    return _classes(str(file), f", column {config.target!r}", _numbers(file, config.target, cells), FIRST_ROW)
+    fitted = (scaled_each if x.ndim == 2 else scaled)(x, sizes.train)
+    marks = {*raw.marks, *(("scale",) if fitted.mended else ())}
+    if config.kind == "values":
+        targets = scaled_each(y, sizes.train)
+        y, marks = targets.x, marks | ({"scale"} if targets.mended else set())
+        _refuse_far(file, targets.x, placed, raw.place)
+    _refuse_far(file, fitted.x, placed, raw.place)
+    splits = dealt((fitted.x, y), config, sizes, kind=config.kind, outputs=raw.outputs)
+    return Read(splits, tuple(sorted(marks)), raw.notes)
 
 
-def _mapped(file: Path, cells: list[Any], config: TableConfig) -> NDArray[np.int64]:
-    number = {label: place for place, label in enumerate(config.labels)}
-    for place, cell in enumerate(cells):
-        if str(cell) not in number:
+def _refuse_far(file: Path, x: NDArray[np.float32], placed: NDArray[np.intp], place: Callable[[int], str]) -> None:
+    """Refuse what is infinite once it is scaled."""
+    far = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(1))
+    if len(far):
+        where = place(int(placed[far[0]]))
+        raise ConfigError(f"{file} has a number in {where} that lies 1e38 deviations from the others", "mend the row")
+
+
+def _counted(row: int) -> str:
+    return f"row {row}, counted from 0,"
+
+
+def _from_columns(read: Callable[[Path, TableConfig], Columns]) -> Callable[[Path, TableConfig], Raw]:
+    def reader(file: Path, config: TableConfig) -> Raw:
+        columns = read(file, config)
+        for name in config.ignore:
+            _column(columns, name, "dataset.ignore")
+        _column(columns, config.target, "dataset.target")
+        index = tuple(name for name in columns.index if name != config.target and name not in config.ignore)
+        names = [name for name in columns.cells if name not in (config.target, *config.ignore, *index)]
+        if not names:
+            raise ConfigError(f"{file} has no column beside dataset.target={config.target!r} and those left out")
+        comma = config.decimal == "comma"
+        x = np.column_stack([_numbers(columns, name, comma) for name in names])
+        y, outputs = _targets(columns, config)
+        return Raw(
+            x, y, outputs, columns.place, ("index",) if index else (), tuple(_index_note(file, name) for name in index)
+        )
+
+    return reader
+
+
+def _index_note(file: Path, name: str) -> str:
+    called = f"the column {name!r}" if name else "the first column, which has no name"
+    return f"{file}: {called}, is taken for a saved row index and is no feature; to make it one, name it"
+
+
+def _from_archive(file: Path, config: TableConfig) -> Raw:
+    held = archive(file, config)
+    if config.kind == "values":
+        return Raw(held.x, held.y.astype(np.float64), held.y.shape[1], _counted)
+    if held.one_hot:
+        if config.classes not in (None, held.y.shape[1]):
             raise ConfigError(
-                f"{file} has {cell!r} in row {place + FIRST_ROW}, column {config.target!r}, which dataset.labels lacks"
+                f"dataset.classes is {config.classes}, but {file} has {held.y.shape[1]} in {config.target}"
             )
-    return np.array([number[str(cell)] for cell in cells], np.int64)
+        return Raw(held.x, held.y.argmax(1), held.y.shape[1], _counted, ("onehot",))
+    where = f" of {config.target}"
+    y, outputs = _classes(file, where, held.y[:, 0], _counted, config.classes)
+    return Raw(held.x, y, outputs, _counted)
 
 
-def _classes(file: str, where: str, values: NDArray[Any], first_row: int) -> tuple[NDArray[np.int64], int]:
-    """Whole numbers from 0 as classes, and how many there are."""
+READERS: dict[str, Callable[[Path, TableConfig], Raw]] = {
+    ".csv": _from_columns(delimited),
+    ".tsv": _from_columns(delimited),
+    ".parquet": _from_columns(parquet),
+    ".npz": _from_archive,
+}
+
+
+def _column(columns: Columns, name: str, key: str) -> Sequence[Any]:
+    if name not in columns.cells:
+        names = list(columns.cells)
+        listed = ", ".join(names[:LISTED]) + (", …" if len(names) > LISTED else "")
+        raise ConfigError(f"{key} names {name!r}, which is no column of {columns.file}; it has {listed}")
+    return columns.cells[name]
+
+
+def _numbers(columns: Columns, name: str, comma: bool) -> NDArray[np.float64]:
+    """A column of finite numbers. Raises ConfigError naming the first row that has none."""
+    numbers = [number(cell, comma) for cell in columns.cells[name]]
+    for row, found_number in enumerate(numbers):
+        if found_number is None or not math.isfinite(found_number):
+            cell = columns.cells[name][row]
+            raise ConfigError(
+                f"{columns.file} has {_seen(cell)} in {columns.place(row)}, column {name!r}; expected a finite number",
+                _hint(name, cell, comma),
+            )
+    return np.array(numbers, np.float64)
+
+
+def _hint(name: str, cell: Any, comma: bool) -> str:
+    if isinstance(cell, str) and number(cell, not comma) is not None:
+        return f"if the sign before a fraction is another: dataset.decimal={'point' if comma else 'comma'}"
+    return f"mend the row, or leave the column out: {pasted('dataset.ignore', [name])}"
+
+
+def _seen(cell: Any) -> str:
+    return "nothing" if _missing(cell) else repr(cell)[:60]
+
+
+def _missing(cell: Any) -> bool:
+    """Whether a cell says nothing: an empty one, or what Parquet has for that."""
+    return cell is None or cell == "" or cell != cell
+
+
+def _targets(columns: Columns, config: TableConfig) -> tuple[NDArray[Any], int]:
+    """The column to predict, and how many outputs it needs."""
+    cells, comma = columns.cells[config.target], config.decimal == "comma"
+    if config.kind == "values":
+        return _numbers(columns, config.target, comma)[:, None], 1
+    if config.labels:
+        return _mapped(columns, config), len(config.labels)
+    for row, cell in enumerate(cells):
+        if number(cell, comma) is None:
+            seen = f"{columns.file} has {_seen(cell)} in {columns.place(row)}, column {config.target!r}"
+            raise ConfigError(f"{seen}; expected a class, from 0", _mapping(cells))
+    where = f", column {config.target!r}"
+    return _classes(columns.file, where, _numbers(columns, config.target, comma), columns.place, config.classes)
+
+
+def _mapping(cells: Sequence[Any]) -> str:
+    words = sorted({str(cell) for cell in cells if not _missing(cell)})
+    if any(_missing(cell) for cell in cells):
+        return "leave out or mend the rows that say nothing"
+    if len(words) > LABELS:
+        return f"the column holds {len(words):,} different words; write them in their order under dataset.labels"
+    return f"say what the words mean: {pasted('dataset.labels', words)}"
+
+
+def _mapped(columns: Columns, config: TableConfig) -> NDArray[np.int64]:
+    classes = {label: place for place, label in enumerate(config.labels)}
+    if len(classes) < len(config.labels):
+        raise ConfigError(f"dataset.labels has {max(config.labels, key=config.labels.count)!r} twice", "write it once")
+    cells = columns.cells[config.target]
+    for row, cell in enumerate(cells):
+        if str(cell) not in classes or (_missing(cell) and cell != ""):
+            raise ConfigError(
+                f"{columns.file} has {_seen(cell)} in {columns.place(row)}, column {config.target!r}, "
+                "which dataset.labels lacks"
+            )
+    return np.array([classes[str(cell)] for cell in cells], np.int64)
+
+
+def _classes(
+    file: Path, where: str, values: NDArray[Any], place: Callable[[int], str], wanted: int | None
+) -> tuple[NDArray[np.int64], int]:
+    """Whole numbers from 0 as classes, and how many there are: as many as are wanted, or as the largest says."""
     bad = np.flatnonzero((values != np.floor(values)) | (values < 0))
     if len(bad):
         raise ConfigError(
-            f"{file} has {values[bad[0]]:g} in row {bad[0] + first_row}{where}; expected a class, from 0",
+            f"{file} has {values[bad[0]]:g} in {place(int(bad[0]))}{where}; expected a class, from 0",
             "if it is a number to be predicted, write dataset.kind=values",
         )
-    classes = values.astype(np.int64)
-    if classes.min() > 0 or classes.max() < 1:
-        raise ConfigError(f"{file} holds the classes {classes.min()} to {classes.max()}{where}; expected 0, 1, …")
-    return classes, int(classes.max()) + 1
-
-
-def _arrays(file: Path, config: TableConfig) -> tuple[NDArray[np.float64], NDArray[Any], int]:
-    """The arrays of a .npz file: `target`, and the only other one or x."""
-    try:
-        with np.load(file, allow_pickle=False) as opened:
-            arrays = {name: opened[name] for name in opened.files if name not in config.ignore}
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{file} cannot be read as .npz: {error}") from error
-    rest = [name for name in arrays if name != config.target]
-    if config.target not in arrays or ("x" not in rest and len(rest) != 1):
+    least, most = int(values.min()), int(values.max())
+    if wanted is not None and most >= wanted:
+        raise ConfigError(f"{file} holds the class {most:,}{where}, but dataset.classes is {wanted:,}")
+    if wanted is None and (least > 0 or most < 1):
+        raise ConfigError(f"{file} holds the classes {least} to {most}{where}; expected 0, 1, …")
+    outputs = wanted or most + 1
+    different = len(np.unique(values))
+    if wanted is None and outputs > FEW_CLASSES and (outputs > 2 * different or len(values) < 2 * different):
         raise ConfigError(
-            f"{file} holds {', '.join(arrays) or 'nothing'}; expected the target {config.target!r} and an array x"
+            f"{file} holds {different:,} different numbers up to {most:,}{where}, in {len(values):,} rows; "
+            f"are these {outputs:,} classes?",
+            f"if they are numbers to be predicted: dataset.kind=values; if they are classes: dataset.classes={outputs}",
         )
-    x, y = arrays["x" if "x" in rest else rest[0]], arrays[config.target]
-    if x.ndim < 2 or len(x) != len(y) or x.dtype.kind not in "biuf" or y.dtype.kind not in "biuf":
-        raise ConfigError(
-            f"{file} has x of {x.dtype} {list(x.shape)} and {config.target} of {y.dtype} {list(y.shape)}; "
-            "expected numbers, as many rows in both"
-        )
-    x = x.astype(np.float64)
-    for name, array in (("x", x), (config.target, y)):
-        bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(1))
-        if len(bad):
-            raise ConfigError(f"{file} has NaN or infinity in row {bad[0]} of {name}; expected finite numbers")
-    if config.kind == "values":
-        return x, y.reshape(len(y), -1).astype(np.float64), y[0].size
-    return x, *_classes(str(file), f" of {config.target}", y.reshape(len(y), -1)[:, 0], 0)
+    return values.astype(np.int64), outputs

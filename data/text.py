@@ -12,22 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thalweg.data.arrange import ORDER, order, with_noise
-from thalweg.data.files import files_under, found, refuse_changed, stdlib_files
+from thalweg.data.files import found, read_bytes, refuse_changed, stdlib_files
 from thalweg.data.schema import StdlibConfig, TextConfig
 from thalweg.data.splits import Split, Splits
+from thalweg.data.walk import files_under
 from thalweg.runner.base.errors import ConfigError
 
 
 def stdlib(config: StdlibConfig) -> Splits:
     """Return the splits of the standard library's source text."""
-    refuse_changed(config.name, None, config.fingerprint)
+    refuse_changed(config)
     root, files = stdlib_files()
     return _windows(files, config, f"the standard library in {root}")
 
 
 def text(config: TextConfig) -> Splits:
     """Return the splits of the user's text."""
-    refuse_changed(config.name, config.path, config.fingerprint)
+    refuse_changed(config)
     return _windows(files_under(found(config.path)), config, config.path)
 
 
@@ -80,5 +81,5 @@ def _tokens(files: list[Path], config: StdlibConfig | TextConfig) -> NDArray[np.
 
 def _characters(file: Path) -> NDArray[np.uint32]:
     """The code points of a file in UTF-8; bytes that are none become U+FFFD."""
-    content = file.read_bytes().decode("utf-8", errors="replace")
+    content = read_bytes(file).decode("utf-8", errors="replace")
     return np.frombuffer(content.encode("utf-32-le"), "<u4")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from thalweg.data import check
 from thalweg.optim.advice import decay_warning, suggest_warmup
+from thalweg.runner.study import target
 from thalweg.runner.study.study import Study
 from thalweg.runner.study.trial import Trial
 
@@ -14,7 +17,14 @@ KEY = "schedule.warmup"
 def advice(study: Study, trials: Sequence[Trial]) -> list[str]:
     """Return a line for each thing worth knowing of `trials`, some or all of those that the study declares."""
     warning = decay_warning(trial.config.optimizer for trial in trials)
-    return [*_warmups(study, trials), *([warning] if warning else [])]
+    return [*_warmups(study, trials), *([warning] if warning else []), *_notes(trials)]
+
+
+def _notes(trials: Sequence[Trial]) -> list[str]:
+    """How the user's files are read, where that may surprise."""
+    datasets: set[Any] = {trial.config.dataset for trial in trials}
+    found = (target.notes(dataset) if target.is_target(dataset) else check.notes(dataset) for dataset in datasets)
+    return sorted({note for notes in found for note in notes})
 
 
 def _warmups(study: Study, trials: Sequence[Trial]) -> list[str]:

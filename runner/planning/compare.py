@@ -8,7 +8,7 @@ from typing import Protocol
 
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.planning.plan import Plan, make_plan
-from thalweg.runner.planning.revision import repaired, revised, superseded
+from thalweg.runner.planning.revision import renamed, repaired, revised, superseded
 from thalweg.runner.project.code import Code, recorded
 from thalweg.runner.study.study import Study, expand
 
@@ -43,6 +43,7 @@ def compare(study: Study, stored: Stored | None, rerun: bool = False) -> Plan:
     def done(ids: Collection[str]) -> list[str]:
         return [i for i, status in stored.statuses(ids).items() if status.outcome and status.outcome.is_done]
 
+    members = renamed(members, done)
     mended = repaired(members, done)
     now = revised(members, code_of, stored.statuses, rerun)
     rows = stored.study_rows(study.name)

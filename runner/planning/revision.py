@@ -16,12 +16,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from thalweg.data.files import fingerprint_before, marked, marks_of
 from thalweg.runner.facts.row import Row
 from thalweg.runner.project.code import Code, code_of, revision_of
 from thalweg.runner.study.arithmetic import earlier
 from thalweg.runner.study.keys import trial_config
 from thalweg.runner.study.study import Member
+from thalweg.runner.study.target import before, is_target
 from thalweg.runner.study.trial import Trial
 
 
@@ -62,6 +65,24 @@ def revised(
     )
 
 
+def renamed(members: Sequence[Member], done: Callable[[Collection[str]], Collection[str]]) -> list[Member]:
+    """Return the members, by the ids that they had when the same files had another fingerprint, if any is done by it.
+
+    All that share a dataset are called alike, new ones too, so that they are folded into one cell; but for those that
+    are done by their id of now. done: those of some ids that are done.
+    """
+    datasets = {dataset: _dataset_before(dataset) for dataset in {m.trial.config.dataset for m in members}}
+    olds = {m.trial.id: _on(m.trial, then) for m in members if (then := datasets[m.trial.config.dataset])}
+    there = set(done([*olds, *(old.id for old in olds.values())])) if olds else set()
+    kept = {old.config.dataset for old in olds.values() if old.id in there}
+    taken = {new: old for new, old in olds.items() if old.config.dataset in kept and new not in there}
+    return [replace(m, trial=taken.get(m.trial.id, m.trial)) for m in members]
+
+
+def _on(trial: Trial, dataset: Any) -> Trial:
+    return Trial(replace(trial.config, dataset=dataset))
+
+
 @dataclass(frozen=True)
 class Repaired:
     """counts: what was mended -> number of members that were trained only before. replaced: ids of the trials then."""
@@ -94,6 +115,14 @@ def superseded(rows: Sequence[Row], members: Sequence[Member], now: Sequence[Mem
     declared, standing = {m.trial.id for m in members}, {m.trial.id for m in now}
     old = (row for row in rows if row.config.get("revision") and not row.outside and row.trial_id not in standing)
     return tuple(row.trial_id for row in old if _original(row) in declared)
+
+
+def _dataset_before(dataset: Any) -> Any:
+    """A dataset as version 0.1.0 would have declared it on the same files, if that is another; else None."""
+    if is_target(dataset):
+        return before(dataset)
+    then = fingerprint_before(dataset) if getattr(dataset, "fingerprint", None) else None
+    return replace(dataset, fingerprint=marked(then, marks_of(dataset.fingerprint))) if then else None
 
 
 def _original(row: Row) -> str:

@@ -6,26 +6,55 @@ trial that none touches carries 0, which ids leave out: they hold.
 
 To add one: a row at the end of `REPAIRS`, with the next number, and a test with a store of before. Where a
 configuration does not say whether it is touched (it knows not what a user's model does), touch too many, not too few.
+Where a file's content says it, the fingerprint of a dataset carries a mark (`thalweg.data.files.MENDED`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
+from thalweg.data.files import MENDED, marked, marks_of
 from thalweg.runner.study.trial import Trial, TrialConfig
 
 
 @dataclass(frozen=True)
 class Repair:
-    """number: from 1, rising. what: what went wrong before, in words that follow "trained before this was mended:"."""
+    """number: from 1, rising. what: what went wrong before, in words that follow "trained before this was mended:".
+
+    was: a configuration that it touches as it was declared before; for repairs that a fingerprint tells.
+    """
 
     number: int
     what: str
     touches: Callable[[TrialConfig], bool]
+    was: Callable[[TrialConfig], TrialConfig] = lambda config: config
 
 
-REPAIRS: tuple[Repair, ...] = ()
+def _misread(number: int, mark: str) -> Repair:
+    """The repair of how files of a kind were read, which their fingerprint says, as no other key can."""
+
+    def touches(config: TrialConfig) -> bool:
+        return mark in marks_of(config.dataset.fingerprint if hasattr(config.dataset, "fingerprint") else None)
+
+    def was(config: TrialConfig) -> TrialConfig:
+        dataset: Any = config.dataset
+        others = [each for each in marks_of(dataset.fingerprint) if each != mark]
+        return replace(
+            config, dataset=replace(dataset, fingerprint=marked(dataset.fingerprint.partition("+")[0], others))
+        )
+
+    return Repair(number, MENDED[mark], touches, was)
+
+
+REPAIRS: tuple[Repair, ...] = (
+    _misread(1, "hidden"),
+    _misread(2, "pictures"),
+    _misread(3, "index"),
+    _misread(4, "onehot"),
+    _misread(5, "scale"),
+)
 
 
 def stamped(config: TrialConfig) -> TrialConfig:
@@ -36,9 +65,11 @@ def stamped(config: TrialConfig) -> TrialConfig:
 
 def earlier(trial: Trial) -> list[tuple[Trial, Repair]]:
     """Return a trial as it was before each repair that touches it, and that repair; the oldest first."""
-    found, before = [], 0
-    for repair in REPAIRS:
-        if repair.number <= trial.config.arithmetic and repair.touches(trial.config):
-            found.append((Trial(replace(trial.config, arithmetic=before)), repair))
-            before = repair.number
-    return found
+    touching = [
+        repair for repair in REPAIRS if repair.number <= trial.config.arithmetic and repair.touches(trial.config)
+    ]
+    found, config = [], trial.config
+    for place in reversed(range(len(touching))):
+        config = replace(touching[place].was(config), arithmetic=touching[place - 1].number if place else 0)
+        found.append((Trial(config), touching[place]))
+    return found[::-1]

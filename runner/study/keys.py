@@ -16,7 +16,6 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 
 from pydantic import TypeAdapter, ValidationError
 
-from thalweg.data.files import fingerprint
 from thalweg.data.schema import FORMS
 from thalweg.models.schema import MODELS
 from thalweg.runner.base.canonical import canonical_json
@@ -224,11 +223,9 @@ def check_types(plain: dict[str, Any]) -> TrialConfig:
     config = _checked(TrialConfig, {**plain, **targets})
     dataset: Any = config.dataset
     if not is_target(dataset) and getattr(dataset, "fingerprint", "") is None:
-        # What is in the files is part of a trial's id; a dataset without a path reads the standard library's.
-        dataset = replace(dataset, fingerprint=fingerprint(getattr(dataset, "path", None)))
-        from thalweg.data.check import refuse_unusable  # here, as it imports numpy
+        from thalweg.data.check import declared  # here, as it imports numpy
 
-        refuse_unusable(dataset)
+        dataset = declared(dataset)  # what is in the files is part of a trial's id
     return replace(config, dataset=dataset)
 
 

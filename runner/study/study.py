@@ -11,8 +11,10 @@ from functools import partial
 from itertools import product
 from typing import Any, Literal
 
+from thalweg.data import files
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.study import fingerprint
 from thalweg.runner.study.arithmetic import stamped
 from thalweg.runner.study.derive import parse_expression
 from thalweg.runner.study.durations import DURATIONS, steps_from_durations
@@ -160,11 +162,13 @@ class Member:
 def expand(study: Study) -> list[Member]:
     """Return the members of a study, block by block, the last axis fastest. Pure; 10,000 take about a second.
 
-    Raises ConfigError for more than MOST, before any is made, and for a combination of values that no trial can
-    have, naming the block.
+    The user's files are walked once. Raises ConfigError for more than MOST, before any is made, and for a combination
+    of values that no trial can have, naming the block.
     """
     if study.size > MOST:
         raise ConfigError(f"this declares {study.size:,} trials; {FEW_ENOUGH}", FEWER)
+    files.forget()
+    fingerprint.forget()
     members: list[Member] = []
     for block in study.blocks:
         try:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any
 
 from pydantic import Field, StrictInt
@@ -17,7 +17,7 @@ from pydantic import Field, StrictInt
 from thalweg.data.schema import Augmentation, Kind, Noise, Seed
 from thalweg.optim.schema import introduced
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.study.fingerprint import fingerprint, named_in
+from thalweg.runner.study.fingerprint import fingerprint, fingerprint_before, forget, named_by, words_taken
 
 KEY = "_target_"
 PARTIAL = "_partial_"
@@ -134,7 +134,7 @@ def gathered(section: str, plain: Mapping[str, Any]) -> dict[str, Any]:
         arguments.append((name, _frozen(f"{section}.{name}", value, nested=section == "model")))
     made = {**{name: plain[name] for name in ours if name in plain}, "arguments": tuple(arguments)}
     if section == "dataset" and made.get("fingerprint") is None:
-        made["fingerprint"] = fingerprint(_files(made.get("files"), arguments))
+        made["fingerprint"] = fingerprint(named_by(_said(made.get("files")), dict(arguments)))
     return made
 
 
@@ -143,19 +143,35 @@ def _picks(output: Any) -> bool:
     return output is None or type(output) in (int, str)
 
 
-def _files(given: Any, arguments: Iterable[tuple[str, Any]]) -> list[str]:
-    """What a dataset reads: the files it says, and those that its arguments name."""
-    said = [file for file in given if isinstance(file, str)] if isinstance(given, list | tuple) else []
-    return [*said, *named_in(value for _, value in arguments)]
+def _said(files: Any) -> list[str]:
+    """The texts of `files`, which is not checked yet."""
+    return [file for file in files if isinstance(file, str)] if isinstance(files, list | tuple) else []
+
+
+def before(target: DatasetTarget) -> DatasetTarget | None:
+    """Return a target as version 0.1.0 would have declared it on the files that are there, if that is another."""
+    then = fingerprint_before(target.files, dict(target.arguments))
+    return replace(target, fingerprint=then) if then not in (None, target.fingerprint) else None
+
+
+def notes(target: DatasetTarget) -> tuple[str, ...]:
+    """Return what is worth knowing of what a target names, in sentences."""
+    return tuple(
+        f"dataset.{key}={text} is taken for a word, though {text} is there; if it is read, so that its content should "
+        f"count, write dataset.files=[{key}]"
+        for key, text in words_taken(target.files, dict(target.arguments))
+    )
 
 
 def refuse_changed(target: DatasetTarget) -> None:
     """Raise ConfigError if the files of a dataset are not those that its trial was declared on."""
-    if target.fingerprint is not None:
-        now = fingerprint(_files(target.files, target.arguments))
-        if now != target.fingerprint:
-            said = f"the trial was declared on {target.fingerprint}, there is {now} now"
-            raise ConfigError(f"the files of dataset={target.name} have changed: {said}", "declare the study anew")
+    if target.fingerprint is None:
+        return
+    forget()
+    now = fingerprint(named_by(target.files, dict(target.arguments)))
+    if target.fingerprint not in (now, fingerprint_before(target.files, dict(target.arguments))):
+        said = f"the trial was declared on {target.fingerprint}, there is {now} now"
+        raise ConfigError(f"the files of dataset={target.name} have changed: {said}", "declare the study anew")
 
 
 def given_arguments(section: str, plain: Mapping[str, Any]) -> tuple[str, ...]:

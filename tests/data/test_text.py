@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from thalweg.data.files import fingerprint
+from thalweg.data.files import forget, seen_at
 from thalweg.data.load import load_splits
 from thalweg.data.schema import DATASETS
 from thalweg.runner.base.errors import ConfigError
@@ -23,7 +23,7 @@ def config(path, name="text", **options):
 
 @pytest.fixture
 def folder(tmp_path):
-    fingerprint.cache_clear()
+    forget()
     for name, line in (("a", "the quick brown fox "), ("b", "jumps over it "), ("c", "ABCDEFGH ")):
         (tmp_path / f"{name}.txt").write_text(line * 30, encoding="utf-8")
     (tmp_path / ".hidden").write_text("~" * 10_000)
@@ -91,24 +91,24 @@ def test_a_path_that_is_not_there_is_refused(tmp_path):
 
 
 def test_a_fingerprint_is_of_names_and_bytes_and_nothing_else(folder):
-    before = fingerprint(str(folder))
+    before = seen_at(str(folder)).fingerprint
     (folder / "a.txt").touch()
     (folder / ".hidden").write_text("other")
-    fingerprint.cache_clear()
-    assert fingerprint(str(folder)) == before
+    forget()
+    assert seen_at(str(folder)).fingerprint == before
     (folder / "a.txt").rename(folder / "aa.txt")  # still the first
-    fingerprint.cache_clear()
-    renamed = fingerprint(str(folder))
+    forget()
+    renamed = seen_at(str(folder)).fingerprint
     (folder / "aa.txt").write_text("changed")
-    fingerprint.cache_clear()
-    assert len({before, renamed, fingerprint(str(folder))}) == 3
+    forget()
+    assert len({before, renamed, seen_at(str(folder)).fingerprint}) == 3
 
 
 def test_files_that_changed_after_the_trial_was_declared_are_refused(folder):
-    declared = config(folder, fingerprint=fingerprint(str(folder)), train_size=7)
+    declared = config(folder, fingerprint=seen_at(str(folder)).fingerprint, train_size=7)
     assert len(load_splits(declared).train.y) == 7
     (folder / "a.txt").write_text("changed " * 100)
-    fingerprint.cache_clear()
+    forget()
     load_splits.cache_clear()
     with pytest.raises(ConfigError, match="the files of dataset=text have changed"):
         load_splits(declared)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from thalweg.data.files import fingerprint
+from thalweg.data.files import forget
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.config import Request, declare, groups, info, job
 from thalweg.runner.config.compose import Composer, _at_interpolated, _at_plain
@@ -645,7 +645,7 @@ def test_a_model_and_a_dataset_that_cannot_meet_are_refused():
 
 UNUSABLE = {
     "data.csv": ("a,y\n1,0\nnan,1\n", "dataset=table", "data.csv has 'nan' in row 3, column 'a'"),
-    "words.csv": ("a,y\n1,red\n", "dataset=table", "words.csv has 'red' in row 2, column 'y'"),
+    "words.csv": ("a,y\n1,red\n", "dataset=table", "words.csv has 'red' in line 2, column 'y'"),
     "short.txt": ("abc", "dataset=text", "short.txt has 3 characters, no window of dataset.context=64"),
 }
 
@@ -664,7 +664,7 @@ def test_other_bytes_in_a_file_are_other_trials(tmp_path):
     seen = []
     for header in ("a,y", "a,y", "b,y"):
         (tmp_path / "data.csv").write_text(header + "\n" + "1,0\n2,1\n" * 20)
-        fingerprint.cache_clear()
+        forget()
         declared = declare(Request(("dataset=table", f"dataset.path='{tmp_path / 'data.csv'}'")))
         seen.append([member.trial.id for member in expand(declared.study)])
     assert seen[0] == seen[1] != seen[2]

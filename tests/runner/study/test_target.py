@@ -325,11 +325,11 @@ def test_the_files_that_a_dataset_names_are_part_of_a_trials_id(tmp_path):
 def test_a_folder_counts_with_all_its_files_and_a_dataset_without_files_has_no_fingerprint(tmp_path):
     (tmp_path / "data/deep").mkdir(parents=True)
     (tmp_path / "data/deep/a").write_text("1")
-    before = dataset("+dataset.root=data")
+    before = dataset("+dataset.root=data/")
     (tmp_path / "data/.hidden").write_text("1")
-    assert dataset("+dataset.root=data").id == before.id
+    assert dataset("+dataset.root=data/").id == before.id
     (tmp_path / "data/deep/b").write_text("1")
-    assert dataset("+dataset.root=data").id != before.id
+    assert dataset("+dataset.root=data/").id != before.id
     assert dataset("+dataset.root=nowhere", "+dataset.n=3").config.dataset.fingerprint is None
 
 
