@@ -40,7 +40,8 @@ def archive(file: Path, config: TableConfig) -> Archive:
             f"{file} has x of {x.dtype} {list(x.shape)} and {target} of {y.dtype} {list(y.shape)}; "
             "expected numbers, as many rows in both"
         )
-    x, y = x.astype(np.float64), y.reshape(len(y), -1)
+    with np.errstate(over="ignore"):  # what is beyond float64 is infinite, which is refused
+        x, y = x.astype(np.float64), y.reshape(len(y), -1)
     for name, array in (("x", x.reshape(len(x), -1)), (target, y)):
         bad = np.flatnonzero(~np.isfinite(array).all(1))
         if len(bad):

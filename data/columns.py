@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,13 @@ from thalweg.runner.base.regular import open_regular
 
 UNNAMED = re.compile(r"|Unnamed: \d+(\.\d+)*")
 """What the first columns of a CSV are called that hold a saved row index: nothing, or what pandas makes of that."""
+SAVED = re.compile(r"Unnamed: 0(\.\d+)*")
+"""What pandas calls such an index when it reads it back, wherever it was put since."""
 LEVEL = re.compile(r"__index_level_\d+__")
 """What pandas calls an index without a name in Parquet."""
+LISTED = 6
+"""Names of columns that a refusal lists."""
+OTHER_SIGN = "if another sign is between the cells, say so: dataset.delimiter=semicolon, or comma, tab, pipe, space"
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,13 @@ class Columns:
     def place(self, row: int) -> str:
         """Where a row is, in words that follow "in"."""
         return f"line {self.lines[row]}" if self.lines else f"row {row}, counted from 0"
+
+    def require(self, name: str, key: str) -> None:
+        """Raise ConfigError if there is no column that `key` names."""
+        if name not in self.cells:
+            listed = ", ".join(list(self.cells)[:LISTED]) + (", …" if len(self.cells) > LISTED else "")
+            hint = OTHER_SIGN if len(self.cells) == 1 and self.lines else None
+            raise ConfigError(f"{key} names {name!r}, which is no column of {self.file}; it has {listed}", hint)
 
 
 def delimited(file: Path, config: TableConfig) -> Columns:
@@ -57,10 +71,10 @@ def delimited(file: Path, config: TableConfig) -> Columns:
         if len(row.cells) != len(names):
             raise ConfigError(
                 f"{file} has {len(row.cells)} cells in line {row.line}; expected {len(names)}",
-                f"if another sign is between them: dataset.delimiter={'|'.join(DELIMITERS)}",
+                OTHER_SIGN,
             )
     cells = {name: [row.cells[column] for row in rows] for column, name in enumerate(names)}
-    return Columns(file, cells, _leading(names), [row.line for row in rows])
+    return Columns(file, cells, _index(names), [row.line for row in rows])
 
 
 def parquet(file: Path, config: TableConfig) -> Columns:
@@ -74,7 +88,7 @@ def parquet(file: Path, config: TableConfig) -> Columns:
         with open_regular(file) as opened:
             table = parquet.read_table(opened)
             names, rows = list(table.column_names), table.num_rows
-            said = (table.schema.pandas_metadata or {}).get("index_columns", [])
+            index = _said(table.schema.metadata or {})
             cells = table.to_pydict()
     except OSError as error:
         raise ConfigError(f"{file} cannot be read as Parquet: {error.strerror or first_line(error)}") from error
@@ -83,17 +97,24 @@ def parquet(file: Path, config: TableConfig) -> Columns:
     if not rows:
         raise ConfigError(f"{file} has no rows; expected some")
     _refuse_twice(file, names)
-    index = {name for name in names if name in said or LEVEL.fullmatch(name)}
-    return Columns(file, cells, tuple(dict.fromkeys((*_leading(names), *sorted(index)))), None)
+    return Columns(file, cells, _index(names, index), None)
 
 
-def _leading(names: Sequence[str]) -> tuple[str, ...]:
-    found = []
-    for name in names:
-        if not UNNAMED.fullmatch(name):
-            break
-        found.append(name)
-    return tuple(found)
+def _index(names: Sequence[str], said: Sequence[Any] = ()) -> tuple[str, ...]:
+    """The columns that are a saved row index, by their names or because a file says so."""
+    first = tuple(takewhile(UNNAMED.fullmatch, names))
+    return first + tuple(
+        name for name in names[len(first) :] if name in said or SAVED.fullmatch(name) or LEVEL.fullmatch(name)
+    )
+
+
+def _said(metadata: Mapping[bytes, bytes]) -> Sequence[Any]:
+    """What pandas wrote of a table's index; nothing where that cannot be read."""
+    try:
+        said = json.loads(metadata.get(b"pandas", b"{}"))["index_columns"]
+    except (ValueError, KeyError, TypeError):
+        return ()
+    return said if isinstance(said, list) else ()
 
 
 def _refuse_twice(file: Path, names: Sequence[str]) -> None:

@@ -644,7 +644,7 @@ def test_a_model_and_a_dataset_that_cannot_meet_are_refused():
 
 
 UNUSABLE = {
-    "data.csv": ("a,y\n1,0\nnan,1\n", "dataset=table", "data.csv has 'nan' in row 3, column 'a'"),
+    "data.csv": ("a,y\n1,0\nnan,1\n", "dataset=table", "data.csv has 'nan' in line 3, column 'a'"),
     "words.csv": ("a,y\n1,red\n", "dataset=table", "words.csv has 'red' in line 2, column 'y'"),
     "short.txt": ("abc", "dataset=text", "short.txt has 3 characters, no window of dataset.context=64"),
 }
