@@ -20,6 +20,8 @@ from thalweg.runner.base.regular import open_regular
 
 ORIENTATION = 0x0112
 """EXIF's number for how the camera was held; 1 is upright."""
+NOTES = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
+"""Where PNG holds it."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def picture(path: Path, side: int) -> NDArray[np.uint8]:
 
     with _opened(path) as image:
         deep = _is_deep(path, image)
-        upright = ImageOps.exif_transpose(image)
+        upright = ImageOps.exif_transpose(image) if _is_turned(image) else image
         seen = _flat(Image.fromarray((_levels(upright) >> 8).astype(np.uint8)) if deep else upright)
         if seen.size != (side, side):
             seen = seen.resize((side, side), Image.Resampling.BILINEAR)
@@ -51,9 +53,15 @@ def look(path: Path) -> Look:
     with _opened(path) as image:
         if _is_deep(path, image):
             return Look(True, int(_levels(image).max()))
-        turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)
         clear = image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255
-        return Look(turned or clear, None)
+        return Look(_is_turned(image) or clear, None)
+
+
+def _is_turned(image: Any) -> bool:
+    """Whether the camera noted that it was not upright. Of PNG, whatever its head says: pillow would decode the rest."""
+    if image.format == "PNG" and not NOTES & image.info.keys():
+        return False
+    return image.getexif().get(ORIENTATION, 1) in range(2, 9)
 
 
 @contextmanager

@@ -108,9 +108,12 @@ def test_printers_colours_become_red_green_and_blue(tmp_path: Path) -> None:
     assert not look(file).mended
 
 
+def noise() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))
+
+
 def whole(tmp_path: Path) -> bytes:
-    noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
-    return saved(Image.fromarray(noise), tmp_path / "whole.png").read_bytes()
+    return saved(noise(), tmp_path / "whole.png").read_bytes()
 
 
 BROKEN = {
@@ -150,3 +153,12 @@ def test_pictures_that_are_all_the_same_are_refused(tmp_path: Path) -> None:
     path = str(folder(tmp_path, GREY))
     with pytest.raises(ConfigError, match="are the same"):
         image_folder(ImageFolderConfig(name="image_folder", path=path, augment=(), fingerprint=None, **options))
+
+
+def test_of_a_plain_picture_only_the_head_is_read_before_anything_trains(tmp_path: Path) -> None:
+    for suffix in ("png", "jpg"):
+        file = saved(noise(), tmp_path / f"cut.{suffix}")
+        file.write_bytes(file.read_bytes()[:-300])
+        assert not look(file).mended
+        with pytest.raises(ConfigError, match="cannot be read as an image"):
+            picture(file, 8)
