@@ -58,7 +58,7 @@ def look(path: Path) -> Look:
 
 
 def _is_turned(image: Any) -> bool:
-    """Whether the camera noted that it was not upright. Of PNG, whatever its head says: pillow would decode the rest."""
+    """Whether the camera noted that it was not upright; of PNG, in its head: for the rest pillow decodes it whole."""
     if image.format == "PNG" and not NOTES & image.info.keys():
         return False
     return image.getexif().get(ORIENTATION, 1) in range(2, 9)
