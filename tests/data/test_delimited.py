@@ -43,6 +43,7 @@ GUESSES = {
     "decimal commas": ("a;b;y\n1,5;2,5;0\n", ";"),
     "tabs": ("a, b\tc, d\te\n1\t2\t3\n", "\t"),
     "blank lines first": ("\n\na;b\n1;2\n", ";"),
+    "a row that lacks a cell": ("a;b\n1;2\n3\n", ";"),
     "one column": ("a\n1\n", ","),
     "nothing": ("", ","),
 }

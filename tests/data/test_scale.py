@@ -46,6 +46,13 @@ def test_huge_and_tiny_columns_are_scaled_as_their_ordinary_twins(seed: int, exp
     assert scaled(pictures, 30).mended
 
 
+def test_the_rows_that_train_say_what_is_tiny() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 1)) * 1e-160
+    beside = x.copy()
+    beside[35] = 1e-135
+    np.testing.assert_array_equal(scaled_each(beside, 30).x[:30], scaled_each(x, 30).x[:30])
+
+
 def test_the_largest_numbers_there_are_do_not_overflow() -> None:
     x = np.where(np.arange(40) % 2, 1.7e308, -1.7e308)[:, None]
     np.testing.assert_allclose(np.abs(scaled_each(x, 30).x), 1, rtol=1e-6)

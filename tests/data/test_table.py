@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -166,6 +167,19 @@ def test_what_is_no_table_is_refused(tmp_path):
         load_splits(config(tmp_path / "a.xls"))
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_bytes(b"\xef\xbb\xbfnumber,a\n" + b"".join(b"%d,%d\n" % (n % 3, n) for n in range(40)))
+    assert load_splits(config(file, ignore=())).outputs == 3
+
+
+def test_half_of_utf_16_is_no_text_in_utf_8(tmp_path):
+    file = written(tmp_path, ROWS)
+    file.write_bytes(file.read_text().encode("utf-16-le"))
+    with pytest.raises(ConfigError, match="is no text in utf-8: a NUL in line 1"):
+        load_splits(config(file))
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-16-le"])
 def test_another_encoding_is_asked_for_and_then_read(tmp_path, encoding):
     plain, other = written(tmp_path, ROWS), tmp_path / "other.csv"
@@ -238,6 +252,11 @@ def test_a_saved_row_index_is_no_feature_and_that_is_said(tmp_path, names):
 def test_what_is_named_is_a_feature_and_what_is_ignored_is_not_doubted(tmp_path, names, ignore):
     read = read_table(config(with_index(tmp_path, *names), target="y", ignore=ignore))
     assert (read.marks, read.notes, read.splits.features) == ((), (), (2 if ignore else 3,))
+
+
+def test_what_pandas_calls_an_index_is_one_wherever_it_was_put(tmp_path):
+    file = written(tmp_path, [(n % 5, n, n % 2) for n in range(40)], header="a,Unnamed: 0,y")
+    assert read_table(config(file, target="y", ignore=())).marks == ("index",)
 
 
 def test_a_column_without_a_name_further_on_is_no_index(tmp_path):
@@ -483,6 +502,13 @@ def test_a_bad_cell_of_parquet_is_named_by_its_row_from_nought(tmp_path, cell):
     columns = {**COLUMNS, "a": [1.0] * 7 + [cell] + [2.0] * 32}
     with pytest.raises(ConfigError, match="in row 7, counted from 0, column 'a'; expected a finite number"):
         load_splits(parquet_file(tmp_path, columns))
+
+
+@pytest.mark.parametrize("cells", [[None, *["a", "b"] * 20], [float("nan"), *[1.0, 2.0] * 20]])
+def test_a_row_of_parquet_without_a_label_is_no_label(tmp_path, cells):
+    asked = parquet_file(tmp_path, {**COLUMNS, "y": cells[:40]})
+    with pytest.raises(ConfigError, match="has nothing in row 0, counted from 0, column 'y', which"):
+        load_splits(replace(asked, labels=("None", "nan", "a", "b", "1.0", "2.0")))
 
 
 def test_numbers_as_text_in_parquet_follow_the_same_rule(tmp_path):

@@ -107,8 +107,7 @@ def test_a_fingerprint_is_of_names_and_bytes_and_nothing_else(folder):
 def test_files_that_changed_after_the_trial_was_declared_are_refused(folder):
     declared = config(folder, fingerprint=seen_at(str(folder)).fingerprint, train_size=7)
     assert len(load_splits(declared).train.y) == 7
-    (folder / "a.txt").write_text("changed " * 100)
-    forget()
+    (folder / "a.txt").write_text("changed " * 100)  # between two cohorts of one worker
     load_splits.cache_clear()
     with pytest.raises(ConfigError, match="the files of dataset=text have changed"):
         load_splits(declared)

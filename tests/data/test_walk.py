@@ -206,6 +206,7 @@ def test_a_text_is_read_of_what_is_fingerprinted(tmp_path: Path) -> None:
 def test_images_come_in_torchvisions_order(animals: Path) -> None:
     from torchvision.datasets import ImageFolder
 
+    Image.new("RGB", (4, 4), "blue").save(animals / "cat/z.png")
     for name in ("cat/b", "cat/a/z", "cat/a.b"):
         (animals / name).mkdir(parents=True)
         for file in ("2.png", "10.PNG"):

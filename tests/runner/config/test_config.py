@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from thalweg.data.files import forget
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.config import Request, declare, groups, info, job
 from thalweg.runner.config.compose import Composer, _at_interpolated, _at_plain
@@ -664,7 +663,6 @@ def test_other_bytes_in_a_file_are_other_trials(tmp_path):
     seen = []
     for header in ("a,y", "a,y", "b,y"):
         (tmp_path / "data.csv").write_text(header + "\n" + "1,0\n2,1\n" * 20)
-        forget()
         declared = declare(Request(("dataset=table", f"dataset.path='{tmp_path / 'data.csv'}'")))
         seen.append([member.trial.id for member in expand(declared.study)])
     assert seen[0] == seen[1] != seen[2]

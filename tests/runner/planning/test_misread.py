@@ -155,9 +155,11 @@ def test_thumbnails_change_an_id_and_the_trials_of_then_are_done(tmp_path: Path)
 def test_links_to_folders_were_not_seen_so_nothing_of_then_is_done(tmp_path: Path) -> None:
     root = images(tmp_path)
     (root / "bird").symlink_to(root / "cat")
+    (root / "cat/Thumbs.db").write_bytes(b"anything")
     declared = members(*words(root))
     seen = hashlib.sha256(b"thalweg.files.v1")
-    for file in sorted(file for name in ("cat", "dog") for file in (root / name).iterdir()):
+    there = [*sorted((root / "cat").iterdir()), *sorted((root / "dog").iterdir())]
+    for file in there:
         seen.update(f"\n{file.relative_to(root)}\n{hashlib.sha256(file.read_bytes()).hexdigest()}".encode())
     stored = {then(member, seen.hexdigest()[:16]) for member in declared}
     now = renamed(declared, lambda ids: stored & set(ids))
@@ -197,3 +199,21 @@ def test_a_plan_says_how_files_are_read_where_that_may_surprise(tmp_path: Path, 
     (tmp_path / "data/a.csv").write_text("x")
     assert "dataset.split=train is taken for a word, though train is there" in advice(*TARGET)
     assert "train is there" not in advice(*TARGET, "dataset.files=[split]")
+
+
+def test_a_store_of_before_goes_on_where_it_was(tmp_path: Path, capsys) -> None:
+    from thalweg.runner.cli import main
+
+    (tmp_path / "points.py").write_text(
+        "import numpy as np\ndef read(path, split='train'):\n    return np.eye(40, dtype='f4'), np.arange(40) % 2\n"
+    )
+    for name in ("data/a.csv", "train/x"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(name)
+    old = of_then(Path("data/a.csv"), typed=True, also=(Path("train"),))
+    words = (*WORDS, *TARGET, "optimizer.lr=0.1", "study.name=s", "launcher.workers=1", "--store", "s.sqlite")
+    assert main(["sweep", *words, f"dataset.fingerprint={old}", "--yes"]) == 0
+    capsys.readouterr()
+    for seeds, done in (("0,1", 2), ("0,1,2", 2)):
+        assert main(["plan", *words, f"seed={seeds}", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["done"] == done

@@ -8,7 +8,7 @@ from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.config import Request, declare
 from thalweg.runner.study.keys import trial_config
 from thalweg.runner.study.study import expand
-from thalweg.runner.study.target import refuse_changed
+from thalweg.runner.study.target import before, refuse_changed
 from thalweg.runner.study.trial import Trial
 
 NET = """\
@@ -340,6 +340,18 @@ def test_a_stored_trial_keeps_the_fingerprint_it_was_declared_with(tmp_path):
     assert Trial(trial_config(json.loads(trial.config_json))).id == trial.id
     with pytest.raises(ConfigError, match=r"the files of dataset=points\.read have changed"):
         refuse_changed(trial.config.dataset)
+
+
+def test_a_trial_of_before_trains_on_the_files_that_it_was_declared_on(tmp_path):
+    (tmp_path / "a.csv").write_text("1,2")
+    now = dataset("+dataset.path=a.csv").config.dataset
+    then = before(now)
+    assert then is not None
+    assert then.fingerprint != now.fingerprint
+    refuse_changed(then)
+    (tmp_path / "a.csv").write_text("1,3")
+    with pytest.raises(ConfigError, match="have changed"):
+        refuse_changed(then)
 
 
 def test_a_file_that_is_said_and_not_there_is_named():
