@@ -124,7 +124,7 @@ def seen_at(path: str | None) -> Seen:
     data = data_of(files)
     now = digest("thalweg.files.v1", root, data)
     shown = [file for file in files if not file.hidden]
-    alike = not any(file.linked or (file.left and _is_image(file.path)) for file in shown)
+    alike = not any(file.left and _is_image(file.path) for file in shown)
     before = digest("thalweg.files.v1", root, shown) if alike and len(shown) > len(data) else None
     hidden = any(file.hidden and _is_image(file.path) and file.path.parent != root for file in files)
     return Seen(now, before, hidden)

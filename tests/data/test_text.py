@@ -85,6 +85,13 @@ def test_a_text_with_too_few_windows_is_refused_with_both_numbers(folder):
         load_splits(config(folder, train_size=10_000))
 
 
+@pytest.mark.parametrize("content", ["a text".encode("utf-16"), "a text".encode("utf-32"), b"PK\x03\x04\x00\x00"])
+def test_what_is_no_text_is_refused_by_name(folder, content):
+    (folder / "b.txt").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"b\.txt is no text in UTF-8: it holds a NUL"):
+        load_splits(config(folder))
+
+
 def test_a_path_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"dataset.path is 'nowhere.txt'; nothing is there from"):
         load_splits(config("nowhere.txt"))

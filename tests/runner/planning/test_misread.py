@@ -166,6 +166,14 @@ def test_links_to_folders_were_not_seen_so_nothing_of_then_is_done(tmp_path: Pat
     assert not stored & {member.trial.id for member in now}
 
 
+@pytest.mark.parametrize("name", ["cat/__MACOSX/0.png", "__MACOSX/0.png"])
+def test_pictures_that_systems_left_were_trained_on_so_nothing_of_then_is_done(tmp_path: Path, name: str) -> None:
+    root = with_file(tmp_path, name)
+    declared = members(*words(root))
+    stored = {then(member, of_then(root)) for member in declared}
+    assert not stored & {member.trial.id for member in renamed(declared, lambda ids: stored & set(ids))}
+
+
 TARGET = ("dataset=target", "dataset._target_=points.read", "+dataset.path=data/a.csv", "+dataset.split=train")
 
 
