@@ -11,6 +11,8 @@ DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space":
 GUESSED = ",;\t"
 LOOKED_AT = 20
 """Rows that a guess of the delimiter looks at."""
+LOOKED_INTO = 2**20
+"""Characters, at most, that it copies."""
 
 
 class MalformedError(Exception):
@@ -43,6 +45,7 @@ def rows_of(text: str, delimiter: str) -> list[Row]:
 
 def guessed(text: str, first: str = "") -> str:
     """Return the delimiter by which the first rows have most cells, and equally many; or `first`, if it parts any."""
+    text = text[:LOOKED_INTO]
     best = max(GUESSED.replace(first, "") if first else GUESSED, key=lambda each: _fit(text, each))
     return first if first and _fit(text, first)[1] > 1 else best
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thalweg.data.columns import Columns
-from thalweg.data.number import number
+from thalweg.data.number import number, numbers_of
 from thalweg.data.pasted import pasted
 from thalweg.data.schema import TableConfig
 from thalweg.runner.base.errors import ConfigError
@@ -27,25 +26,25 @@ VALUES = "if they are numbers to be predicted: dataset.kind=values"
 
 @dataclass(frozen=True)
 class Column:
-    """Where classes are, for refusals: file, column, and where a row is. labels: a hint that names them, if one may."""
+    """Where classes are, for refusals: file, column, and where a row is. labels: gives a hint that names them."""
 
     file: Path
     name: str
     place: Callable[[int], str]
-    labels: str = "number them from 0"
+    labels: Callable[[], str] = lambda: "number them from 0"
 
 
 def numbers(columns: Columns, name: str, comma: bool) -> NDArray[np.float64]:
     """A column of finite numbers. Raises ConfigError naming the first row that has none."""
-    found = [number(cell, comma) for cell in columns.cells[name]]
-    for row, value in enumerate(found):
-        if value is None or not math.isfinite(value):
-            cell = columns.cells[name][row]
-            raise ConfigError(
-                f"{columns.file} has {_seen(cell)} in {columns.place(row)}, column {name!r}; expected a finite number",
-                _mended(name, cell, comma),
-            )
-    return np.array(found, np.float64)
+    found = np.array(numbers_of(columns.cells[name], comma), np.float64)  # None is NaN
+    bad = np.flatnonzero(~np.isfinite(found))
+    if len(bad):
+        row, cell = int(bad[0]), columns.cells[name][bad[0]]
+        raise ConfigError(
+            f"{columns.file} has {_seen(cell)} in {columns.place(row)}, column {name!r}; expected a finite number",
+            _mended(name, cell, comma),
+        )
+    return found
 
 
 def target(columns: Columns, config: TableConfig) -> tuple[NDArray[Any], int]:
@@ -55,11 +54,11 @@ def target(columns: Columns, config: TableConfig) -> tuple[NDArray[Any], int]:
         return numbers(columns, config.target, comma)[:, None], 1
     if config.labels:
         return _mapped(columns, config), len(config.labels)
-    for row, cell in enumerate(cells):
-        if number(cell, comma) is None:
-            seen = f"{columns.file} has {_seen(cell)} in {columns.place(row)}, column {config.target!r}"
+    for row, value in enumerate(numbers_of(cells, comma)):
+        if value is None:
+            seen = f"{columns.file} has {_seen(cells[row])} in {columns.place(row)}, column {config.target!r}"
             raise ConfigError(f"{seen}; expected a class, from 0", _labels(cells))
-    about = Column(columns.file, f", column {config.target!r}", columns.place, _labels(cells))
+    about = Column(columns.file, f", column {config.target!r}", columns.place, lambda: _labels(cells))
     return classes(about, numbers(columns, config.target, comma), config.classes)
 
 
@@ -69,13 +68,13 @@ def classes(about: Column, values: NDArray[Any], wanted: int | None) -> tuple[ND
     bad = np.flatnonzero((values != np.floor(values)) | (values < 0) | (values >= MOST_CLASSES))
     if len(bad):
         seen = f"{about.file} has {values[bad[0]]:g} in {about.place(int(bad[0]))}{about.name}"
-        raise ConfigError(f"{seen}; expected a class, from 0", f"{VALUES}; else {about.labels}")
+        raise ConfigError(f"{seen}; expected a class, from 0", f"{VALUES}; else {about.labels()}")
     least, most, different = int(values.min()), int(values.max()), len(np.unique(values))
     if wanted is not None and most >= wanted:
         raise ConfigError(f"{about.file} holds the class {most:,}{about.name}, but dataset.classes is {wanted:,}")
     if different < 2 or (least > 0 and wanted is None):
         seen = f"{about.file} holds the classes {least} to {most}{about.name}"
-        raise ConfigError(f"{seen}; expected 0, 1, …", f"{VALUES}; else {about.labels}" if different > 1 else None)
+        raise ConfigError(f"{seen}; expected 0, 1, …", f"{VALUES}; else {about.labels()}" if different > 1 else None)
     outputs = wanted or most + 1
     if wanted is None and outputs > FEW_CLASSES and (outputs > 2 * different or len(values) < 2 * different):
         seen = f"{about.file} holds {different:,} different numbers up to {most:,}{about.name}, in {len(values):,} rows"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thalweg.data.number import number
+from thalweg.data.number import number, numbers_of
 
 NONE = [
     *("3_4", "1_0", "1e5_0", "0_0", "1_0.5", "1._5"),
@@ -42,6 +42,14 @@ def test_what_python_writes_of_a_number_is_that_number(value: float) -> None:
 def test_no_text_is_a_number_that_is_none_to_python(text: str) -> None:
     made = number(text)
     assert made is None or (made == float(text) and not set(text) & set("_٣３nai"))
+
+
+CELLS = st.sampled_from([*NONE, *SOME, "1 ", "1\t", 3, None, 2.5]) | st.text("0123456789+-.eE ", max_size=4)
+
+
+@given(st.lists(CELLS, max_size=4), st.booleans())
+def test_many_cells_are_the_numbers_of_each(cells: list, comma: bool) -> None:
+    assert numbers_of(cells, comma) == [number(cell, comma) for cell in cells]
 
 
 def test_a_decimal_comma_leaves_no_doubt_about_points() -> None:
