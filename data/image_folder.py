@@ -13,6 +13,8 @@ from thalweg.data.schema import ImageFolderConfig
 from thalweg.data.splits import Splits
 from thalweg.runner.base.errors import ConfigError
 
+TWELVE_BITS = 2**12
+
 
 def image_folder(config: ImageFolderConfig) -> Splits:
     """Return the splits: images uint8 [N, 3, side, side]; classes are the folders in the order of their names."""
@@ -36,9 +38,9 @@ def looked_at(path: str) -> tuple[str, ...]:
     """
     looks = [look(file) for file in chain(*class_folders(path).values())]
     deep = [each.highest for each in looks if each.highest is not None]
-    if deep and max(deep) < 256:
+    if deep and max(deep) < TWELVE_BITS:  # fewer than 16 levels would be left
         raise ConfigError(
             f"the pictures of {path} with 16 bits hold nothing above {max(deep)} of 65,535",
-            "save them with 8 bits",
+            "save them with 8 bits, or stretched over all 16",
         )
     return ("pictures",) if any(each.mended for each in looks) else ()

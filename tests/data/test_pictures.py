@@ -142,10 +142,12 @@ def folder(tmp_path: Path, array: np.ndarray, suffix: str = "png") -> Path:
     return tmp_path / "animals"
 
 
-def test_sixteen_bits_that_hold_eight_are_refused_before_anything_trains(tmp_path: Path) -> None:
-    path = folder(tmp_path, GREY.astype(np.uint16))
-    with pytest.raises(ConfigError, match="with 16 bits hold nothing above 252 of 65,535"):
+@pytest.mark.parametrize("factor", [1, 16])
+def test_sixteen_bits_that_hold_eight_or_twelve_are_refused_before_anything_trains(tmp_path: Path, factor: int) -> None:
+    path = folder(tmp_path, GREY.astype(np.uint16) * factor)
+    with pytest.raises(ConfigError, match=f"with 16 bits hold nothing above {252 * factor} of 65,535"):
         looked_at(str(path))
+    assert looked_at(str(folder(tmp_path / "more", GREY.astype(np.uint16) * 17))) == ("pictures",)
 
 
 def test_pictures_that_are_all_the_same_are_refused(tmp_path: Path) -> None:

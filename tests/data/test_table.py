@@ -373,6 +373,12 @@ def test_several_numbers_a_row_that_are_not_one_hot_are_no_class(tmp_path, y):
         load_splits(saved(tmp_path, x=np.random.default_rng(0).normal(size=(40, 3)), y=y))
 
 
+@pytest.mark.parametrize("y", [np.eye(3)[np.zeros(40, int)], np.eye(3)[np.full(40, 2)], np.zeros(40)])
+def test_one_class_alone_is_refused(tmp_path, y):
+    with pytest.raises(ConfigError, match=r"holds the classes (0 to 0|2 to 2) of y; expected 0, 1, …"):
+        load_splits(saved(tmp_path, x=np.random.default_rng(0).normal(size=(40, 3)), y=y))
+
+
 def test_a_column_of_classes_is_as_good_as_a_row(tmp_path):
     x, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 3
     plain = load_splits(saved(tmp_path, x=x, y=y))
