@@ -1,6 +1,7 @@
-"""Which tests run: `slow` ones with --slow only, `gpu` ones where torch finds a CUDA device."""
+"""Which tests run: `slow` ones with --slow only, `gpu` ones where torch finds a CUDA device; few with --fast."""
 
 import os
+from pathlib import Path
 
 import pytest
 import shapes
@@ -16,7 +17,41 @@ settings.load_profile("patient")
 os.environ["MKL_CBWR"] = "AUTO,STRICT"
 
 
+LONG = (
+    "acceptance",
+    "data/test_load.py",
+    "docs/test_docs.py",
+    "models/test_every_model.py",
+    "optim/test_trajectories.py",
+    "runner/cli",
+    "runner/config/test_config.py",
+    "runner/decide/test_moves.py",
+    "runner/engine",
+    "runner/project",
+    "runner/report/test_browser.py",
+    "runner/store/test_store_damage.py",
+    "runner/store/test_store_kills.py",
+    "runner/study/test_target.py",
+    "runner/terminal",
+    "runner/tracker",
+    "runner/train",
+    "scripts/test_benchmark.py",
+    "scripts/test_early_signals.py",
+    "scripts/test_gpu.py",
+    "scripts/test_setup.py",
+)
+"""Files, and folders with some, that take seconds; what is left is two thirds of the tests, in a minute."""
+
+
+def pytest_ignore_collect(collection_path, config):
+    if config.getoption("--fast"):
+        here = Path(__file__).parent
+        return True if any(collection_path == here / name for name in LONG) else None
+    return None
+
+
 def pytest_addoption(parser):
+    parser.addoption("--fast", action="store_true", help="leave out the files that take longest: under a minute")
     parser.addoption("--slow", action="store_true", help="run the tests that take minutes, too")
 
 
