@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from thalweg.data.files import MENDED, marked, marks_of
+from thalweg.runner.study.target import ModelTarget
 from thalweg.runner.study.trial import Trial, TrialConfig
 
 
@@ -48,12 +49,28 @@ def _misread(number: int, mark: str) -> Repair:
     return Repair(number, MENDED[mark], touches, was)
 
 
+def _trained_as_a_template(config: TrialConfig) -> bool:
+    """Whether the model is a user's, which may do more than compute.
+
+    Those of torchvision do not, but for densenets that are asked to recompute.
+    """
+    if not isinstance(config.model, ModelTarget):
+        return False
+    return not config.model.name.startswith("torchvision.models.") or "memory_efficient" in dict(config.model.arguments)
+
+
 REPAIRS: tuple[Repair, ...] = (
     _misread(1, "hidden"),
     _misread(2, "pictures"),
     _misread(3, "index"),
     _misread(4, "onehot"),
     _misread(5, "scale"),
+    Repair(
+        6,
+        "what a model of your own does besides computing (activation checkpoints, state in attributes, hooks, "
+        "parameters without a gradient) was not done as in plain torch",
+        _trained_as_a_template,
+    ),
 )
 
 
