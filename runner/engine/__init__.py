@@ -11,6 +11,13 @@
     fitting      which arguments of a model are filled in from the data, and what is wrong with their names
     outputs      what a model returns that is no tensor, and the part of it that is trained
     rehearsal    a model built once before anything trains, to say what is wrong with it
+    copying      a module copied, or converted to a precision
+    digest       what an object holds, to see whether it was changed
+    generators   random numbers that a model may draw unasked
+    world        what a user's classes and modules hold, for each trial apart
+    lone         a trial's own module
+    watch        sees what of torch a piece of code calls
+    examine      a user's model's first steps, beside plain torch
     recipe       what a step does with a gradient: SAM, clipping, the decay's mask, the rule
     workload     what one structure trains: model template, recipe, data on the device
     inputs       what the steps are fed: batches, coefficients, seeds

@@ -15,9 +15,11 @@ import numpy as np
 import torch
 
 from thalweg.runner.base.errors import first_line
+from thalweg.runner.engine.evaluate import evaluate
+from thalweg.runner.engine.examine import SHIFT, TOLERANCE
 from thalweg.runner.engine.executors import EXECUTORS
-from thalweg.runner.engine.gradient import solo_gradient, vmap_gradient
-from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.gradient import own_gradient, solo_gradient, vmap_gradient
+from thalweg.runner.engine.inputs import Block, Inputs
 from thalweg.runner.engine.memory import lanes_that_fit
 from thalweg.runner.engine.recording import Recording
 from thalweg.runner.engine.seating import example, seats
@@ -29,9 +31,6 @@ from thalweg.runner.study.trial import Trial
 CPU_WIDTHS = (8, 16, 32, 64)
 GPU_WIDTHS = (64, 256, 1024, 4096)
 """Widths to try. Convolutional networks fall out of a CPU core's cache after the first, perceptrons after the last."""
-TOLERANCE = {"float32": 1e-4, "tf32": 1e-2, "bf16": 1e-1, "float64": 1e-10}
-"""Largest ‖fused − loop‖ / ‖loop‖ of a trial's gradient that counts as the same gradient, by precision. Rounding to
-bf16 alone makes .03 of three convolutions; so that nothing hides in it, such a model must agree in float32 as well."""
 SHORT = 5.0
 """Seconds of predicted training below which nothing is timed: no contest could earn its own time back."""
 SHARE, LONGEST = 0.03, 3.0
@@ -73,7 +72,7 @@ class Question:
 
 def choose(workload: Workload, question: Question) -> Choice:
     """Choose executor, layout and width."""
-    if workload.draws and question.layout != "shared":  # one seed a cohort: masks never depend on company
+    if workload.habits.draws and question.layout != "shared":  # one seed a cohort: masks never depend on company
         seed = question.sample[0].config.seed
         own = tuple(trial for trial in question.sample if trial.config.seed == seed)
         question = replace(question, sample=own, layout="shared")
@@ -212,7 +211,11 @@ class _Contest:
         sample, layout = self.question.sample, self.question.layout
         width = seats(self.workload, executor, lanes, 0)
         lane_of = np.arange(width) % min(lanes, len(sample))
-        return self.workload.start([sample[i] for i in lane_of]), Inputs(sample, layout, self.workload), lane_of
+        return (
+            self.workload.start([sample[i] for i in lane_of], executor),
+            Inputs(sample, layout, self.workload),
+            lane_of,
+        )
 
     def _agrees(self, executor: str) -> bool:
         """Whether a step leaves the slots that traced leaves: after the first they hold the gradient."""
@@ -225,26 +228,74 @@ class _Contest:
 
 
 def _objection(workload: Workload, question: Question) -> str | None:
-    """Why these trials must not be fused, or None: their fused gradient is compared with each one's own."""
+    """Why these trials must not be fused, or None: their fused gradient is compared with each one's own.
+
+    A user's model is compared at other weights too than its template was built with, and in evaluation.
+    """
+    if workload.habits.alone:
+        return f"the model {workload.habits.alone}"
     if workload.precision == "bf16":
         objection = _objection(replace(workload, precision="float32"), question)
         if objection:
             return objection
     pair = (question.sample * 2)[:2]
     block = Inputs(pair, question.layout, workload).block(0, 1, np.arange(2))
-    state = workload.start(pair)
-    try:
-        _, fused_KP, _ = vmap_gradient(workload, block.shared)(state, next(block.feeds(workload)))
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # whatever torch says against fusing this model is the reason
-        return f"vmap cannot take this model: {first_line(error)}"
-    lanes = [(state.lane(k), next(block.lane(k).feeds(workload))) for k in range(2)]
-    solo_KP = torch.cat([solo_gradient(workload)(*lane)[1] for lane in lanes])
-    worst = _distance(solo_KP, fused_KP)
-    if worst <= TOLERANCE[workload.precision]:
-        return None
-    return f"the fused gradient differs from the loop's by {worst:.1e}"
+    feed, tolerance = next(block.feeds(workload)), TOLERANCE[workload.precision]
+    for shift in (0.0, SHIFT) if workload.foreign else (0.0,):
+        state, alone = (_shifted(workload.start(pair, executor), shift) for executor in ("vmap", "loop"))
+        try:
+            _, fused_KP, buffers = vmap_gradient(workload, block.shared)(state, feed)
+            measured_K = _val_loss(workload, state, "vmap", pair) if workload.foreign else None
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever torch says against fusing this model is the reason
+            return f"vmap cannot take this model: {first_line(error)}"
+        own_KP, own_buffers = _own_pass(workload, alone, block)
+        worst = _distance(own_KP, fused_KP)
+        if not worst <= tolerance:
+            return f"the fused gradient differs from the loop's by {worst:.1e}"
+        if workload.foreign and not _distance(*map(_flat, (own_buffers, buffers))) <= tolerance:
+            return "the fused forward pass leaves other buffers than the loop's"
+        if measured_K is not None:
+            worst = _distance(_val_loss(workload, alone, "loop", pair)[:, None], measured_K[:, None])
+            if not worst <= tolerance:
+                return f"the fused evaluation differs from the loop's by {worst:.1e}"
+    return None
+
+
+def _shifted(state: State, share: float) -> State:
+    """A state whose weights are moved by so much of their size."""
+    noise_KP = torch.randn(state.theta.shape, generator=torch.Generator().manual_seed(0)).to(state.theta)
+    if share:
+        state.theta += share * state.theta.square().mean().sqrt() * noise_KP
+    return state
+
+
+def _own_pass(workload: Workload, state: State, block: Block) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Each trial's own gradient, `[K, P]`, and its buffers after the pass, `[K, …]`."""
+    passes = []
+    for k in range(state.lanes):
+        lane, feed = state.lane(k), next(block.lane(k).feeds(workload))
+        if state.modules:
+            with state.modules[k].at_home():
+                passes.append(own_gradient(workload)(lane, feed))
+        else:
+            passes.append(solo_gradient(workload)(lane, feed))
+    buffers = {name: torch.cat([each[2][name] for each in passes]) for name in passes[0][2]}
+    return torch.cat([grad for _, grad, _ in passes]), buffers
+
+
+def _flat(buffers: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Buffers `[K, …]` side by side, in float64."""
+    parts = [torch.view_as_real(each) if each.is_complex() else each for _, each in sorted(buffers.items())]
+    return torch.cat(
+        [torch.zeros(2, 1).double(), *(part.double().cpu().reshape(len(part), -1) for part in parts)], dim=1
+    )
+
+
+def _val_loss(workload: Workload, state: State, executor: str, trials: tuple[Trial, ...]) -> torch.Tensor:
+    """What is measured of trials on the validation split, `[K]`."""
+    return evaluate(workload, state, "val", executor, seeds=[trial.config.seed for trial in trials])["loss"]
 
 
 def _distance(expected_KP: torch.Tensor, found_KP: torch.Tensor) -> float:
@@ -257,7 +308,7 @@ def _hindrance(workload: Workload, executor: str) -> str | None:
     """Why an executor cannot train this here, or None."""
     if executor == "graphed" and workload.device.type != "cuda":
         return "CUDA graphs need a CUDA device"
-    if executor in ("compiled", "graphed") and workload.draws:
+    if executor in ("compiled", "graphed") and workload.habits.draws:
         return "the model draws random numbers in its forward pass"
     if executor == "compiled" and workload.device.type == "cpu" and not compiler_found():
         return "there is no C++ compiler"

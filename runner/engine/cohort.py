@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -80,9 +80,12 @@ def train(
 
     With `resume`, a checkpoint of this very cohort, it goes on from there and ends with the same bits as without
     interruption (ValueError if the checkpoint is another's); the work before it is not ticked again. `keeping` is
-    asked between blocks whether a checkpoint is due. Whether one is taken changes nothing in the training.
+    asked between blocks whether a checkpoint is due. Whether one is taken changes nothing in the training. None is
+    taken of a model that keeps more than tensors: such a cohort starts again.
     """
     started = time.monotonic()
+    if workload.habits.alone:  # whatever was chosen once, for code that was another then
+        cohort = replace(cohort, executor="loop")
     with workload.numerics(), workload.apart():
         course = _Course(cohort, workload, tick, resume)
         course.run(keeping)
@@ -138,10 +141,12 @@ class _Course:
         self.lag = LAG.get(workload.device.type, 0)
         self.under_way: deque[_Readout] = deque()
         if resume is not None:
-            self.state, self.record = unpack(resume, cohort.facts, workload.start(cohort.trials[:1]))
+            state, self.record = unpack(resume, cohort.facts, workload.start(cohort.trials[:1]))
+            living = [cohort.trials[place] for place in self.record.lane_of]
+            self.state = replace(state, modules=workload.start(living, cohort.executor).modules)
         else:
             self.record = Record.start(self.steps, len(cohort.trials))
-            self.state = workload.start(cohort.trials)
+            self.state = workload.start(cohort.trials, cohort.executor)
             self._sit(np.arange(self.state.lanes), present=0)
             self._measure()
 
@@ -158,9 +163,14 @@ class _Course:
                 return
             if stop in self.measured:
                 self._measure()
-            if keeping and not self.under_way and stop < self.steps and keeping.due():
+            if keeping and not self.under_way and stop < self.steps and keeping.due() and self._complete:
                 keeping.save(pack(self.cohort.facts, self.state, self.record))
         self._finish()
+
+    @property
+    def _complete(self) -> bool:
+        """Whether a checkpoint, which holds tensors only, would hold all that the trials' modules act on."""
+        return all(module.as_built for module in self.state.modules)
 
     def _advance(self, start: int, stop: int) -> None:
         spare = np.repeat(self.record.lane_of[-1:], self.state.lanes - self.record.living)
@@ -208,7 +218,8 @@ class _Course:
         self.record.measured(self.state.step, self._evaluated("val"))
 
     def _evaluated(self, split: str) -> dict[str, np.ndarray]:
-        values = evaluate(self.workload, self.state, split, self.cohort.executor)
+        seeds = [self.cohort.trials[place].config.seed for place in self.record.lane_of]
+        values = evaluate(self.workload, self.state, split, self.cohort.executor, seeds=seeds)
         return {name: values_K.numpy()[: self.record.living] for name, values_K in values.items()}
 
     def _finish(self) -> None:

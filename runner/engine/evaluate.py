@@ -1,37 +1,63 @@
-"""What a task measures of K trials on a split. Draws no random numbers, so its cadence changes no trial."""
+"""What a task measures of K trials on a split. Each time it is measured alike, so its cadence changes no trial."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
 
 from thalweg.runner.engine.examples import Examples
+from thalweg.runner.engine.generators import seed_all
 from thalweg.runner.engine.stacked import over_trials
 from thalweg.runner.engine.state import State
+from thalweg.runner.engine.streams import stream_key
 from thalweg.runner.engine.workload import Workload
 
 CHUNK, NUMBERS = 512, 2**18
 """Outputs of a trial evaluated at once, a text's row having one at each place; and numbers that go in for them, which
 is less for images: an activation of ResNet-18 is 20 times its image. Constants, since another chunking may round
 differently."""
+STREAM = "evaluate"
 
 
 @torch.no_grad()
-def evaluate(workload: Workload, state: State, split: str, executor: str) -> dict[str, Tensor]:
-    """Return the task's metrics over all rows of a split, name -> `[K]` in float64, on the host."""
-    totals = None
+def evaluate(
+    workload: Workload, state: State, split: str, executor: str, *, seeds: Sequence[int] = ()
+) -> dict[str, Tensor]:
+    """Return the task's metrics over all rows of a split, name -> `[K]` in float64, on the host.
+
+    seeds: the lanes', for models that draw random numbers. Each time they are given the same ones.
+    """
+    if state.modules:
+        own = [_sums_of_own(workload, state, k, split, seeds[k]) for k in range(state.lanes)]
+        return workload.task.finish(torch.cat(own))
+    if seeds and workload.seeded:
+        torch.manual_seed(stream_key(seeds[0], STREAM))
     workload.module.eval()
     try:
-        examples = workload.splits[split]
-        for x, y in examples.chunks(_rows(examples)):
-            sums = workload.task.sums(_outputs(workload, state, x, executor), y)
-            totals = sums if totals is None else totals + sums
+        totals = _sums(workload, split, lambda x: _outputs(workload, state, x, executor))
     finally:
         workload.module.train()
-    assert totals is not None
     return workload.task.finish(totals)
+
+
+def _sums_of_own(workload: Workload, state: State, k: int, split: str, seed: int) -> Tensor:
+    """Lane k's sums `[1, M]`, by its own module."""
+    lane, lone = state.lane(k), state.modules[k]
+    lone.sit(workload.layout, lane.theta, lane.buffers)
+    seed_all(stream_key(seed, STREAM))
+    with lone.measured(workload.habits.apart) as module:
+        return _sums(workload, split, lambda x: workload.outputs(module, x)[None])
+
+
+def _sums(workload: Workload, split: str, outputs: Callable[[Tensor], Tensor]) -> Tensor:
+    examples = workload.splits[split]
+    parts = (workload.task.sums(outputs(x), y) for x, y in examples.chunks(_rows(examples)))
+    return reduce(add, parts)
 
 
 def _rows(examples: Examples) -> int:

@@ -1,6 +1,6 @@
 """The ways to execute the same step. All take a State and a Block and leave the State advanced in place.
 
-    loop      one trial after another: for models that cannot be fused, and what the others are held against
+    loop      one trial after another, a user's model as a module of its own: any model, and what the others must equal
     vmap      all lanes at once, eagerly
     traced    as vmap, the gradient recorded once as a flat list of operations: the same kernels, without the detour
     compiled  gradient and update as one program of torch.compile
@@ -12,12 +12,13 @@ neighbours, given the spare lanes of seating.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from thalweg.runner.engine.gradient import solo_gradient, vmap_gradient
+from thalweg.runner.engine.gradient import own_gradient, solo_gradient, vmap_gradient
 from thalweg.runner.engine.inputs import Block
 from thalweg.runner.engine.programs import compiled_step, graphed_step, recorded
 from thalweg.runner.engine.state import State
@@ -30,12 +31,26 @@ Executor = Callable[[Workload, State, Block], Tensor]
 
 def run_loop(workload: Workload, state: State, block: Block) -> Tensor:
     """Advance one lane through the whole block, then the next."""
-    losses = [
-        _run(workload, lambda: solo_gradient(workload), state.lane(k), block.lane(k), "loop")
-        for k in range(state.lanes)
-    ]
+    run = _run_own if state.modules else _run_solo
+    losses = [run(workload, state.lane(k), block.lane(k)) for k in range(state.lanes)]
     state.step += block.steps
     return torch.cat(losses, dim=1)
+
+
+def _run_solo(workload: Workload, state: State, block: Block) -> Tensor:
+    return _run(workload, lambda: solo_gradient(workload), state, block, recording="loop")
+
+
+def _run_own(workload: Workload, state: State, block: Block) -> Tensor:
+    """The losses of a lane that has a module. Where it has died it goes no further: NaN, which nobody reads."""
+    gradient, asking = own_gradient(workload), state.theta.device.type == "cpu"
+    losses = torch.full((block.steps, 1), math.nan, dtype=state.theta.dtype, device=state.theta.device)
+    with state.modules[0].at_home():
+        for t, feed in enumerate(block.feeds(workload)):
+            losses[t] = train_step(workload.recipe, gradient, state, feed, asking=asking)
+            if not state.alive:
+                break
+    return losses
 
 
 def run_vmap(workload: Workload, state: State, block: Block) -> Tensor:
@@ -45,7 +60,7 @@ def run_vmap(workload: Workload, state: State, block: Block) -> Tensor:
 
 def run_traced(workload: Workload, state: State, block: Block) -> Tensor:
     """Advance all lanes together by a recorded gradient."""
-    return _run(workload, lambda: vmap_gradient(workload, block.shared), state, block, "traced")
+    return _run(workload, lambda: vmap_gradient(workload, block.shared), state, block, recording="traced")
 
 
 def run_compiled(workload: Workload, state: State, block: Block) -> Tensor:

@@ -1,22 +1,26 @@
-"""The gradient of K trials: of one by ordinary autograd, of all at once by vmap, or that recorded as a flat program.
+"""The gradient of K trials: of one by autograd, of all at once by vmap, and of one by a module of its own.
 
 Gradients are taken with respect to views of theta, one a parameter, and then joined (with respect to the flat row
-itself they take 1.4 to 7 times as long). A pass seeds torch's generator with the feed's key: it draws the same
+itself they take 1.4 to 7 times as long). A pass seeds the generators with the feed's key: it draws the same
 numbers whenever that step is taken, by whom, and a second time for SAM.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from thalweg.runner.engine.generators import seed_all
 from thalweg.runner.engine.inputs import Feed
 from thalweg.runner.engine.stacked import over_trials
 from thalweg.runner.engine.state import State
 from thalweg.runner.engine.step import Gradient
-from thalweg.runner.engine.workload import Workload
+
+if TYPE_CHECKING:
+    from thalweg.runner.engine.workload import Workload
 
 
 def vmap_gradient(workload: Workload, shared: bool) -> Gradient:
@@ -54,6 +58,27 @@ def solo_gradient(workload: Workload) -> Gradient:
             loss, buffers = workload.loss(leaves, {n: b[0] for n, b in state.buffers.items()}, feed.batch, smoothing)
             grads = {name: grad[None] for name, grad in _gradients(loss, leaves).items()}
         return loss.detach()[None], workload.layout.flatten(grads), {n: b.detach()[None] for n, b in buffers.items()}
+
+    return gradient
+
+
+def own_gradient(workload: Workload) -> Gradient:
+    """The gradient of a single trial by a module of its own, as in a script: whatever the module does, it does."""
+
+    def gradient(state: State, feed: Feed) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        (lone,) = state.modules
+        smoothing = None if feed.label_smoothing is None else feed.label_smoothing[0]
+        lone.sit(workload.layout, state.theta, state.buffers)
+        lone.forget_gradients()
+        if feed.key is not None:
+            seed_all(feed.key)
+        x, y = feed.batch
+        with torch.enable_grad():
+            loss = workload.task.loss(workload.outputs(lone.module, x), y, smoothing)
+            loss.backward()  # type: ignore[no-untyped-call]
+        lone.moved()
+        buffers = {name: buffer.detach()[None] for name, buffer in lone.buffers_now().items()}
+        return loss.detach()[None], workload.layout.flatten(lone.gradients()), buffers
 
     return gradient
 

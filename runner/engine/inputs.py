@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,9 +16,11 @@ from torch import Tensor
 
 from thalweg.optim.build import multipliers
 from thalweg.runner.engine.streams import batch_indices, stream_key, uniforms
-from thalweg.runner.engine.workload import Workload
 from thalweg.runner.facts.choice import Layout
 from thalweg.runner.study.trial import Trial
+
+if TYPE_CHECKING:
+    from thalweg.runner.engine.workload import Workload
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Feed:
 
     batch: x, y, `[B, …]` for all lanes or `[K, B, …]`; coefficients: name -> `[K, 1]`; label_smoothing `[K]`, None
     where no lane smooths; step: int64, 0-d. key seeds the forward pass's random numbers; None where it draws none.
+    late: the coefficients of a parameter that took only so many steps before, at this step's rate.
     """
 
     batch: tuple[Tensor, Tensor]
@@ -32,6 +37,7 @@ class Feed:
     label_smoothing: Tensor | None
     step: Tensor
     key: int | None
+    late: Callable[[int], dict[str, Tensor]] | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,8 @@ class Block:
     rows: batch row numbers, int64 `[T, B]` when all lanes share them, else `[T, K, B]`, where the data lies; draws:
     uniform numbers of a batch's augmentation, float32 `[T, B, D]` or `[T, K, B, D]`; coefficients: name ->
     `[T, K, 1]`; label_smoothing `[K]`, None where no lane smooths (one that does not has the same loss to the bit
-    beside one that does: one times it, plus nothing); start: number of the first step; seeds: each lane's.
+    beside one that does: one times it, plus nothing); start: number of the first step; seeds: each lane's. late:
+    (step, steps taken) -> the coefficients `[K, 1]` of a parameter that took that many steps before that one.
     """
 
     rows: Tensor
@@ -50,6 +57,7 @@ class Block:
     label_smoothing: Tensor | None
     start: int
     seeds: tuple[int, ...]
+    late: Callable[[int, int], dict[str, Tensor]]
 
     @property
     def steps(self) -> int:
@@ -63,6 +71,10 @@ class Block:
 
     def lane(self, k: int) -> Block:
         """The inputs of lane k alone."""
+
+        def late(step: int, taken: int) -> dict[str, Tensor]:
+            return {name: c[k : k + 1] for name, c in self.late(step, taken).items()}
+
         return Block(
             rows=self.rows if self.shared else self.rows[:, k],
             draws=self.draws if self.shared or self.draws is None else self.draws[:, k],
@@ -70,11 +82,13 @@ class Block:
             label_smoothing=None if self.label_smoothing is None else self.label_smoothing[k : k + 1],
             start=self.start,
             seeds=self.seeds[k : k + 1],
+            late=late,
         )
 
     def feeds(self, workload: Workload) -> Iterator[Feed]:
         """What each step is fed, in order. ValueError where lanes of unlike seeds would share random numbers."""
-        if workload.draws and len(set(self.seeds)) > 1:
+        one_seed = len(set(self.seeds)) == 1
+        if workload.habits.draws and not one_seed:
             raise ValueError("a model that draws random numbers in its forward pass trains one seed at a time")
         train, stop = workload.splits["train"], self.start + self.steps
         columns = [(name, values.unbind(0)) for name, values in self.coefficients.items()]
@@ -88,7 +102,8 @@ class Block:
                 coefficients={name: values[t] for name, values in columns},
                 label_smoothing=self.label_smoothing,
                 step=numbers[t],
-                key=stream_key(self.seeds[0], "forward", self.start + t) if workload.draws else None,
+                key=stream_key(self.seeds[0], "forward", self.start + t) if workload.seeded and one_seed else None,
+                late=partial(self.late, self.start + t),
             )
 
 
@@ -128,6 +143,9 @@ class Inputs:
             label_smoothing=self._label_smoothing(lane_of),
             start=start,
             seeds=tuple(self.configs[place].seed for place in lane_of),
+            late=lambda step, taken: {
+                name: values[0] for name, values in self._coefficients(step, step + 1, lane_of, taken).items()
+            },
         )
 
     def _by_seed(self, lane_of: np.ndarray, draw: Callable[[int], np.ndarray]) -> np.ndarray:
@@ -142,13 +160,15 @@ class Inputs:
         chosen = [self.configs[place].task.label_smoothing for place in lane_of]
         return torch.tensor(chosen, dtype=self.workload.dtype, device=self.workload.device) if any(chosen) else None
 
-    def _coefficients(self, start: int, stop: int, lane_of: np.ndarray) -> dict[str, Tensor]:
+    def _coefficients(self, start: int, stop: int, lane_of: np.ndarray, taken: int | None = None) -> dict[str, Tensor]:
+        """Name -> `[T, K, 1]`. taken: how many steps were taken before the first, if not all."""
         total, steps = self.configs[0].budget.steps, np.arange(start, stop)
         schedules = [self.configs[place].schedule for place in lane_of]
         columns = {schedule: multipliers(schedule, total, steps) for schedule in set(schedules)}
         multiplier_TK = np.stack([columns[schedule] for schedule in schedules], axis=1)
         hyper_K = {name: values[lane_of] for name, values in self.hyper_N.items()}
-        coefficients = self.workload.recipe.rule.coefficients(hyper_K, multiplier_TK, steps[:, None])
+        counts = steps if taken is None else steps - start + taken
+        coefficients = self.workload.recipe.rule.coefficients(hyper_K, multiplier_TK, counts[:, None])
         coefficients |= {name: values[lane_of] for name, values in self.beside_N.items()}
         return {
             name: torch.as_tensor(

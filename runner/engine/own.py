@@ -87,8 +87,11 @@ def _trainable(name: str, module: nn.Module) -> nn.Module:
     parameters = dict(module.named_parameters())
     if not parameters:
         raise ConfigError(f"{name} has no parameters, so there is nothing to train")
-    if lazy := [each for each, parameter in parameters.items() if is_lazy(parameter)]:
+    if lazy := [each for each, tensor in [*parameters.items(), *module.named_buffers()] if is_lazy(tensor)]:
         raise ConfigError(f"{name} leaves the shape of {lazy[0]} open", "give the layer its sizes; no lazy modules")
+    if made := [each for each, parameter in parameters.items() if parameter.is_complex()]:
+        hint = "hold torch.view_as_real of it, and take torch.view_as_complex in forward"
+        raise ConfigError(f"{name} has the complex parameter {made[0]}; optimizers here take real ones", hint)
     if frozen := [each for each, parameter in parameters.items() if not parameter.requires_grad]:
         hint = "register it as a buffer: every parameter is trained"
         raise ConfigError(f"{name} has {frozen[0]} with requires_grad=False", hint)

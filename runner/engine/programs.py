@@ -76,7 +76,7 @@ def _same(one: Any, other: Any) -> bool:
 
 def recorded(workload: Workload, name: str, gradient: Callable[[], Gradient], state: State, feed: Feed) -> Gradient:
     """The recorded form of a gradient for this width and these shapes, or itself where that would not be honest."""
-    if not workload.steady:
+    if not workload.habits.steady:
         return gradient()
     key = (name, state.lanes, _shapes((feed.batch, feed.label_smoothing)))
     if key not in workload.programs:

@@ -5,7 +5,8 @@ The numbers of a trial arrive as coefficients `[K, 1]`: the rule's own names, an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -30,6 +31,8 @@ class Recipe:
     clip: str  # "none", "norm" or "value"
     decays_P: Tensor | None  # 1 where a parameter decays, else 0; None where all do
     loss_factor: float
+    unused: frozenset[str] = frozenset()  # parameters that get no gradient: they stay as they are, as in torch
+    unused_U: Tensor | None = None  # their places in theta
 
     @classmethod
     def of(cls, config: TrialConfig, layout: ParameterLayout, like: Tensor) -> Recipe:
@@ -43,6 +46,14 @@ class Recipe:
             decays_P=None if decay_on == "all" else layout.mask(partial(decays, decay_on=decay_on)).to(like),
             loss_factor=config.divergence.loss_factor,
         )
+
+    def sparing(self, unused: frozenset[str], like: Tensor) -> Recipe:
+        """The recipe that leaves these parameters alone."""
+        if not unused:
+            return self
+        names = iter(self.layout.shapes)
+        places = self.layout.mask(lambda shape: next(names) in unused).nonzero()[:, 0]
+        return replace(self, unused=unused, unused_U=places.to(like.device))
 
     def climb(self, theta_KP: Tensor, grad_KP: Tensor, c: Coefficients) -> None:
         """Move theta to where SAM takes its gradient, in place; `grad_KP` is lost."""
@@ -60,16 +71,32 @@ class Recipe:
     def update(self, theta_KP: Tensor, grad_KP: Tensor, slots: Slots, c: Coefficients) -> None:
         """Apply the rule in place: to all parameters at once if it is elementwise, else to one after another."""
         if not self.rule.elementwise:
-            self._update_each(theta_KP, grad_KP, slots, c)
+            self._update_each(theta_KP, grad_KP, slots, lambda name: None if name in self.unused else c)
             return
         if self.decays_P is not None:
             c = {**c, "decay": c["decay"] * self.decays_P}
+        if self.unused_U is None:
+            self.rule.update(theta_KP, grad_KP, slots, c)
+            return
+        written = (theta_KP, *slots.values())
+        before = [tensor[:, self.unused_U] for tensor in written]
         self.rule.update(theta_KP, grad_KP, slots, c)
+        for tensor, kept_KU in zip(written, before, strict=True):
+            tensor[:, self.unused_U] = kept_KU
 
-    def _update_each(self, theta_KP: Tensor, grad_KP: Tensor, slots: Slots, c: Coefficients) -> None:
+    def update_some(self, theta_KP: Tensor, grad_KP: Tensor, slots: Slots, c: Mapping[str, Coefficients]) -> None:
+        """Apply the rule in place to the parameters that have coefficients."""
+        self._update_each(theta_KP, grad_KP, slots, c.get)
+
+    def _update_each(
+        self, theta_KP: Tensor, grad_KP: Tensor, slots: Slots, c_of: Callable[[str], Coefficients | None]
+    ) -> None:
         thetas, grads = self.layout.views(theta_KP), self.layout.views(grad_KP)
         held = {slot: self.layout.views(flat) for slot, flat in slots.items()}
         for name, theta in thetas.items():
+            c = c_of(name)
+            if c is None:
+                continue
             own = {key: value.view(-1, *[1] * (theta.dim() - 1)) for key, value in c.items()}
             if self.decays_P is not None and not decays(theta.shape[1:], "weights"):
                 own["decay"] = torch.zeros_like(own["decay"])

@@ -53,7 +53,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _note(self, result: Any, node: fx.Node) -> None:
         made = [part for part in tree_leaves(result) if isinstance(part, Tensor)]
         node.meta["numbers"] = [part.numel() for part in made if part.numel() and part.is_floating_point()]
-        node.meta["bytes"] = 0 if made and made[0]._is_view() else sum(part.nbytes for part in made)
+        dense = [part for part in made if part.layout is torch.strided]
+        node.meta["bytes"] = 0 if made and made[0]._is_view() else sum(part.nbytes for part in dense)
         if isinstance(result, Tensor):
             self._name(result, node)
         elif isinstance(result, (tuple, list)):

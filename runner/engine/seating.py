@@ -71,5 +71,5 @@ def example(workload: Workload, lanes: int) -> tuple[State, Feed]:
     """So many lanes with the template's weights, and a batch for them to share."""
     train = workload.splits["train"]
     batch = train.take(torch.arange(min(workload.batch_size, train.rows), device=train.home))
-    feed = Feed(batch, {}, None, torch.tensor(0), key=0 if workload.draws else None)
+    feed = Feed(batch, {}, None, torch.tensor(0), key=0 if workload.habits.draws else None)
     return workload.template_state(lanes), feed

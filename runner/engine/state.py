@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from thalweg.runner.engine.lone import Lone
+
 WEIGHT_HASH_TAG = b"thalweg.weights.v1"
 
 
@@ -38,7 +40,7 @@ class ParameterLayout:
 
     def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Concatenate named `[K, *shape]` tensors into `[K, P]`."""
-        return torch.cat([tensors[name].flatten(1) for name in self.shapes], dim=1)
+        return torch.cat([_rows(tensors[name]) for name in self.shapes], dim=1)
 
     def views(self, theta_KP: Tensor) -> dict[str, Tensor]:
         """See `[K, P]` as named `[K, *shape]` tensors that share its memory."""
@@ -49,12 +51,17 @@ class ParameterLayout:
         }
 
 
+def _rows(tensor: Tensor) -> Tensor:
+    return tensor.flatten(1) if tensor.dim() > 1 else tensor[:, None]
+
+
 @dataclass
 class State:
     """K trials in training. The tensors are updated in place.
 
     theta: `[K, P]`; slots, buffers: `[K, …]`; alive, limit, diverged_step: `[K]`. A lane whose loss exceeds its
-    limit has diverged; diverged_step is −1 for the others. step is the next optimizer step to take.
+    limit has diverged; diverged_step is −1 for the others. step is the next optimizer step to take. modules: each
+    lane's own, for the loop; none for executors that share a template.
     """
 
     theta: Tensor
@@ -64,9 +71,12 @@ class State:
     limit: Tensor
     diverged_step: Tensor
     step: int = 0
+    modules: tuple[Lone, ...] = ()
 
     @classmethod
-    def start(cls, theta_KP: Tensor, slots: tuple[str, ...], buffers: dict[str, Tensor]) -> State:
+    def start(
+        cls, theta_KP: Tensor, slots: tuple[str, ...], buffers: dict[str, Tensor], modules: tuple[Lone, ...] = ()
+    ) -> State:
         """The state before the first step: slots zero, every lane alive, no limit known yet."""
         lanes = theta_KP.shape[0]
         return cls(
@@ -76,6 +86,7 @@ class State:
             alive=torch.ones(lanes, dtype=torch.bool, device=theta_KP.device),
             limit=torch.full((lanes,), math.inf, dtype=theta_KP.dtype, device=theta_KP.device),
             diverged_step=torch.full((lanes,), -1, dtype=torch.int64, device=theta_KP.device),
+            modules=modules,
         )
 
     @property
@@ -103,13 +114,14 @@ class State:
 
     def lane(self, k: int) -> State:
         """Lane k as a state of its own that shares this one's memory."""
-        return self._map(lambda tensor: tensor[k : k + 1])
+        return self._map(lambda tensor: tensor[k : k + 1], self.modules[k : k + 1])
 
     def keep(self, index: Tensor) -> State:
         """A copy that holds only the lanes in `index`, in that order."""
-        return self._map(lambda tensor: tensor.index_select(0, index))
+        modules = tuple(self.modules[k] for k in index.tolist()) if self.modules else ()
+        return self._map(lambda tensor: tensor.index_select(0, index), modules)
 
-    def _map(self, of: Callable[[Tensor], Tensor]) -> State:
+    def _map(self, of: Callable[[Tensor], Tensor], modules: tuple[Lone, ...]) -> State:
         return replace(
             self,
             theta=of(self.theta),
@@ -118,6 +130,7 @@ class State:
             alive=of(self.alive),
             limit=of(self.limit),
             diverged_step=of(self.diverged_step),
+            modules=modules,
         )
 
 

@@ -34,7 +34,7 @@ def train_step(recipe: Recipe, gradient: Gradient, state: State, feed: Feed, *, 
     norm_K = norm_of(grad_KP)
     recipe.shorten(grad_KP, norm_K, feed.coefficients)
     if asking and state.step > 0 and _nobody_dies(state, loss_K, norm_K):
-        recipe.update(state.theta, grad_KP, state.slots, feed.coefficients)
+        _update(recipe, state, feed, grad_KP)
         for name, buffer in buffers.items():
             state.buffers[name].copy_(buffer)
     else:
@@ -75,10 +75,25 @@ def _judge(recipe: Recipe, state: State, feed: Feed, loss_K: Tensor, norm_K: Ten
     state.limit.copy_(torch.where(feed.step == 0, limit_K, state.limit))
 
 
+def _update(recipe: Recipe, state: State, feed: Feed, grad_KP: Tensor) -> None:
+    """Apply the rule. As in torch, a parameter without a gradient is passed over, and counts the steps it took."""
+    module = state.modules[0] if state.modules else None
+    if module is None or (module.taken is None and module.idle == recipe.unused):
+        recipe.update(state.theta, grad_KP, state.slots, feed.coefficients)
+        return
+    if module.taken is None:
+        module.taken = {name: 0 if name in recipe.unused else state.step for name in recipe.layout.shapes}
+    assert feed.late is not None
+    moving = {name: taken for name, taken in module.taken.items() if name not in module.idle}
+    late = {taken: feed.late(taken) for taken in {*moving.values()}}
+    recipe.update_some(state.theta, grad_KP, state.slots, {name: late[taken] for name, taken in moving.items()})
+    module.taken |= {name: taken + 1 for name, taken in moving.items()}
+
+
 def _update_living(recipe: Recipe, state: State, feed: Feed, grad_KP: Tensor, buffers: dict[str, Tensor]) -> None:
     written = {"theta": state.theta, **state.slots}
     before = {name: tensor.clone() for name, tensor in written.items()}
-    recipe.update(state.theta, grad_KP, state.slots, feed.coefficients)
+    _update(recipe, state, feed, grad_KP)
     for name, tensor in written.items():
         tensor.copy_(torch.where(state.alive[:, None], tensor, before[name]))
     for name, buffer in buffers.items():

@@ -5,17 +5,14 @@ Everything here is shared by all lanes of a cohort; what differs between them is
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils._pytree import tree_leaves
 
 from thalweg.data.augment import Augment
 from thalweg.data.load import load_splits
@@ -23,14 +20,20 @@ from thalweg.data.splits import Splits
 from thalweg.models.build import build_model
 from thalweg.models.extent import Extent
 from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.engine.copying import converted
+from thalweg.runner.engine.examine import Habits, examined, habits_of
 from thalweg.runner.engine.examples import Examples, on_device, settled
+from thalweg.runner.engine.generators import forked
+from thalweg.runner.engine.lone import Lone, dense_buffers
 from thalweg.runner.engine.outputs import refuse_parts, refuse_unlike
 from thalweg.runner.engine.own import own_model, own_splits, own_task
 from thalweg.runner.engine.recipe import Recipe
 from thalweg.runner.engine.state import ParameterLayout, State
 from thalweg.runner.engine.streams import stream_key
 from thalweg.runner.engine.task import Task
-from thalweg.runner.engine.user import users_error
+from thalweg.runner.engine.user import resolved, users_error
+from thalweg.runner.engine.world import Look, World
+from thalweg.runner.project.project import here
 from thalweg.runner.study.target import DatasetTarget, ModelTarget
 from thalweg.runner.study.trial import Trial, TrialConfig
 
@@ -53,6 +56,9 @@ class Workload:
     extent: Extent
     precision: str
     batch_size: int
+    config: TrialConfig  # of one of the trials
+    habits: Habits = field(default_factory=Habits)
+    world: World = field(default_factory=World)
     programs: dict[object, Any] = field(default_factory=dict)  # recorded and compiled steps, by what they are for
 
     @classmethod
@@ -63,16 +69,17 @@ class Workload:
         arrays = own_splits(data) if isinstance(data, DatasetTarget) else load_splits(data)
         task, splits = own_task(config.task, arrays.kind, metrics), on_device(arrays, device, dtype)
         extent = extent_of(arrays)
-        module = initialised(config, extent).to(device=device, dtype=dtype)
-        with users_error(f"model={config.model.name} fails on examples of shape {list(extent.inputs)}"):
-            refuse_misfit(module, task, splits["train"], extent)
-        if config.budget.batch_size == 1:
-            _refuse_lone_row(module, splits["train"])
-        layout = ParameterLayout.of(module)
-        return cls(
+        look = Look.at(packages := _packages(config))
+        module, scratch = (converted(initialised(config, extent), device, dtype) for _ in range(2))
+        with users_error(f"model={config.model.name} fails on examples of shape {list(extent.inputs)}"), forked(device):
+            refuse_misfit(scratch, task, splits["train"], extent)
+            if config.budget.batch_size == 1:
+                _refuse_lone_row(scratch, splits["train"])
+        layout, like = ParameterLayout.of(module), torch.empty(0, device=device, dtype=dtype)
+        workload = cls(
             module=module,
             layout=layout,
-            recipe=Recipe.of(config, layout, torch.empty(0, device=device, dtype=dtype)),
+            recipe=Recipe.of(config, layout, like),
             splits=splits,
             task=task,
             augment=Augment(config.dataset.augment, arrays.outputs) if config.dataset.augment else None,
@@ -81,13 +88,16 @@ class Workload:
             extent=extent,
             precision=config.precision,
             batch_size=config.budget.batch_size,
+            config=config,
         )
+        habits, world = examined(workload, look, packages) if workload.foreign else (habits_of(workload), World())
+        return replace(workload, habits=habits, world=world, recipe=workload.recipe.sparing(habits.unused, like))
 
     def template_state(self, lanes: int) -> State:
         """A state of `lanes` equal lanes with the template's weights, for trying things out."""
         named = {name: parameter.detach()[None] for name, parameter in self.module.named_parameters()}
         theta_KP = self.layout.flatten(named).repeat(lanes, 1)
-        buffers = {name: torch.stack([buffer] * lanes) for name, buffer in self.module.named_buffers()}
+        buffers = {name: torch.stack([buffer] * lanes) for name, buffer in dense_buffers(self.module).items()}
         return State.start(theta_KP, self.recipe.rule.slots, buffers)
 
     @property
@@ -96,33 +106,18 @@ class Workload:
         return [key[:2] for key in self.programs if isinstance(key, tuple) and key[0] in ("compiled", "graphed")]
 
     @property
-    def draws(self) -> bool:
-        """Whether a forward pass in training draws random numbers."""
-        return self._habits[0]
+    def foreign(self) -> bool:
+        """Whether code of the user's runs in a step, which may do anything."""
+        return isinstance(self.config.model, ModelTarget) or self.config.task.loss != "auto"
 
     @property
-    def steady(self) -> bool:
-        """Whether a forward pass leaves the module's Python attributes as they were; if not, no recording holds."""
-        return self._habits[1]
-
-    @cached_property
-    def _habits(self) -> tuple[bool, bool]:
-        """(draws, steady), found out by making a forward pass."""
-        train = self.splits["train"]
-        x, _ = train.take(torch.arange(min(self.batch_size, train.rows), device=train.home))
-        with self._fork(), torch.no_grad():
-            generators, attributes = _generators(self.device), _attributes(self.module)
-            self.forward(dict(self.module.named_parameters()), dict(self.module.named_buffers()), x)
-            after = _generators(self.device)
-        draws = any(not torch.equal(a, b) for a, b in zip(generators, after, strict=True))
-        return draws, attributes == _attributes(self.module)
+    def seeded(self) -> bool:
+        """Whether each pass is given random numbers of its own, in case that it draws some."""
+        return self.foreign or self.habits.draws
 
     def apart(self) -> AbstractContextManager[None]:
-        """Where torch's generators may be seeded at will: they are put back as they were."""
-        return self._fork() if self.draws else nullcontext()
-
-    def _fork(self) -> AbstractContextManager[None]:
-        return torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else [])
+        """Where generators may be seeded at will: they are put back as they were."""
+        return forked(self.device) if self.seeded else nullcontext()
 
     @contextmanager
     def numerics(self) -> Iterator[None]:
@@ -137,19 +132,36 @@ class Workload:
             torch.set_float32_matmul_precision(before[0])
             torch.backends.cudnn.allow_tf32 = before[1]
 
-    def start(self, trials: Sequence[Trial]) -> State:
+    def start(self, trials: Sequence[Trial], executor: str = "vmap") -> State:
         """The state of `trials` before their first step, one lane each, in order."""
+        if self.foreign and executor == "loop":
+            return self.start_own(tuple(self.lone(trial.config) for trial in trials))
         rows: dict[object, tuple[Tensor, dict[str, Tensor]]] = {}
         for trial in trials:
             key = (trial.config.model, trial.config.seed)
             if key not in rows:
-                module = initialised(trial.config, self.extent).to(dtype=self.dtype)
-                named = {name: p.detach()[None] for name, p in module.named_parameters()}
-                rows[key] = (self.layout.flatten(named), dict(module.named_buffers()))
-        chosen = [rows[(trial.config.model, trial.config.seed)] for trial in trials]
-        theta_KP = torch.cat([theta for theta, _ in chosen]).to(self.device)
-        buffers = {name: torch.stack([held[name] for _, held in chosen]).to(self.device) for name in chosen[0][1]}
-        return State.start(theta_KP, self.recipe.rule.slots, buffers)
+                module = converted(initialised(trial.config, self.extent), torch.device("cpu"), self.dtype)
+                rows[key] = self._row(dict(module.named_parameters()), dense_buffers(module))
+        return self._state([rows[trial.config.model, trial.config.seed] for trial in trials])
+
+    def start_own(self, modules: tuple[Lone, ...]) -> State:
+        """The state of such modules as they are, one lane each."""
+        return self._state([self._row(each.parameters, each.buffers) for each in modules], modules)
+
+    def _row(self, parameters: dict[str, nn.Parameter], buffers: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.layout.flatten({name: p.detach()[None] for name, p in parameters.items()}), buffers
+
+    def _state(self, rows: list[tuple[Tensor, dict[str, Tensor]]], modules: tuple[Lone, ...] = ()) -> State:
+        theta_KP = torch.cat([theta for theta, _ in rows]).to(self.device)
+        buffers = {name: torch.stack([held[name] for _, held in rows]).to(self.device) for name in rows[0][1]}
+        return State.start(theta_KP, self.recipe.rule.slots, buffers, modules)
+
+    def lone(self, config: TrialConfig) -> Lone:
+        """A module of a trial's own, with its initial weights."""
+        own = self.world.fresh()
+        with self.world.of(own):
+            module = converted(initialised(config, self.extent), self.device, self.dtype)
+        return Lone(module, self.world, own)
 
     def loss(
         self,
@@ -168,13 +180,16 @@ class Workload:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """One trial's outputs `[B, …]`, and its buffers after the pass. Those given stay as they are."""
         tensors = parameters | {name: buffer.clone() for name, buffer in buffers.items()}
-        with self._autocast():
-            # functional_call puts buffers that the module replaced back into `tensors`
-            outputs = functional_call(self.module, tensors, (x,))
-        refuse_parts(outputs)
-        if self.precision == "bf16":
-            outputs = outputs.to(self.dtype)
+        # functional_call puts buffers that the module replaced back into `tensors`
+        outputs = self.outputs(lambda x: functional_call(self.module, tensors, (x,)), x)
         return outputs, {name: tensors[name] for name in buffers}
+
+    def outputs(self, module: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """What a module, or what stands for one, makes of examples, in this structure's precision."""
+        with self._autocast():
+            outputs = module(x)
+        refuse_parts(outputs)
+        return outputs.to(self.dtype) if self.precision == "bf16" else outputs
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.precision != "bf16":
@@ -183,22 +198,12 @@ class Workload:
         return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
 
 
-INTERNAL = frozenset(vars(nn.Module()))
-"""What every module holds: its parameters, buffers, parts and hooks."""
-
-
-def _attributes(module: nn.Module) -> dict[tuple[str, str], str]:
-    """What a module and its parts hold besides tensors and parts, as text."""
-    return {
-        (name, key): repr(value)
-        for name, part in module.named_modules()
-        for key, value in vars(part).items()
-        if key not in INTERNAL and not any(isinstance(leaf, Tensor) for leaf in tree_leaves(value))
-    }
-
-
-def _generators(device: torch.device) -> list[Tensor]:
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+def _packages(config: TrialConfig) -> tuple[str, ...]:
+    """The user's packages, that which the model comes from imported."""
+    if isinstance(config.model, ModelTarget):
+        resolved("model._target_", "model", config.model._target_)
+    project = here()
+    return project.code if project else ()
 
 
 def initialised(config: TrialConfig, extent: Extent) -> nn.Module:
@@ -233,7 +238,7 @@ def _refuse_lone_row(module: nn.Module, train: Examples) -> None:
     x, _ = train.take(torch.zeros(1, dtype=torch.int64, device=train.home))
     with torch.random.fork_rng(devices=[]):
         try:
-            copy.deepcopy(module).train()(x)
+            module.train()(x)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise

@@ -183,7 +183,7 @@ def test_a_loss_and_a_metric_of_its_own_are_minimised_and_measured(project: Desk
     assert one["metrics"]["val/accuracy"] <= one["metrics"]["val/top2"] <= 1
     assert one["metrics"]["train/loss"] < 0.3  # cross-entropy begins at 1.1, the margin at 0.67
     shown = project.thalweg("run", *words, "task.loss=autoenc.judge.unreduced", *more[1:3], code=3)
-    said = "task.loss: autoenc.judge.unreduced returns shape [42] for a batch; expected a tensor without dimensions"
+    said = "task.loss: autoenc.judge.unreduced returns shape [32] for a batch; expected a tensor without dimensions"
     assert said in " ".join((shown.stdout + shown.stderr).split())
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -97,3 +99,12 @@ def grid_of() -> Callable[..., list[Trial]]:
 @pytest.fixture(scope="session")
 def train_all() -> Callable[..., list[Observations]]:
     return run
+
+
+@pytest.fixture(scope="session")
+def constructs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose code is constructs.py: one for all, since Python imports a name once."""
+    folder = tmp_path_factory.mktemp("project")
+    shutil.copy(Path(__file__).with_name("constructs.py"), folder)
+    (folder / "thalweg.yaml").write_text("code: [constructs]")
+    return folder

@@ -70,8 +70,8 @@ def test_lanes_keep_their_own_batches_when_others_are_dropped(trial_of, train_al
 def test_a_trial_whose_final_validation_loss_is_not_finite_diverged_after_its_last_step(
     grid_of, train_all, monkeypatch
 ) -> None:
-    def spoiled(workload, state, split, executor):
-        values = evaluate(workload, state, split, executor)
+    def spoiled(workload, state, split, executor, **seeds):
+        values = evaluate(workload, state, split, executor, **seeds)
         if split == "val" and state.step == 30:
             values["loss"][1] = torch.inf
         return values

@@ -124,11 +124,11 @@ def test_sam_climbs_with_the_masks_of_its_first_pass(model_is, trial_of, train_a
 
 def test_drawing_is_found_out_and_never_shared_between_seeds(model_is, trial_of) -> None:
     trials = [trial_of(seed=seed) for seed in range(2)]
-    assert not Workload.of(trials[0].config, CPU).draws
+    assert not Workload.of(trials[0].config, CPU).habits.draws
     model_is(Unfamiliar)
     before = torch.get_rng_state()
     workload = Workload.of(trials[0].config, CPU)
-    assert workload.draws
+    assert workload.habits.draws
     assert torch.equal(before, torch.get_rng_state())
     block = Inputs(trials, "per_lane", workload).block(0, 1, np.arange(2))
     with pytest.raises(ValueError, match="one seed at a time"):

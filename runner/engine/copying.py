@@ -1,0 +1,40 @@
+"""Copies of modules, and their conversion to a precision. Both go where torch's own refuse or lose something."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
+"""The complex numbers of a precision."""
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """A deep copy; tensors that are no leaves, which torch does not copy, lose their history."""
+    with _Copying():
+        return copy.deepcopy(module)
+
+
+def converted(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """The module on a device, its numbers in a precision. (`module.to(dtype)` makes complex numbers real.)"""
+
+    def to(tensor: Tensor) -> Tensor:
+        if tensor.is_complex():
+            return tensor.to(device, COMPLEX[dtype])
+        return tensor.to(device, dtype) if tensor.is_floating_point() else tensor.to(device)
+
+    converted: nn.Module = module._apply(to)  # type: ignore[no-untyped-call]
+    return converted
+
+
+class _Copying(TorchFunctionMode):
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is Tensor.__deepcopy__ and not args[0].is_leaf:
+            tensor, memo = args
+            return memo.setdefault(id(tensor), tensor.detach().clone())
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,324 @@
+"""Looks at what a model does besides computing, by taking its first steps; refuses what would train otherwise here.
+
+A user's model is trained beside a plain module, by plain autograd: loss, gradients, weights and buffers must agree
+step for step, whatever the reason that they might not. What only a module of its own can do sends a trial to the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.engine.digest import HOOKS, tensor_digest
+from thalweg.runner.engine.generators import forked, seed_all, torch_state
+from thalweg.runner.engine.gradient import own_gradient
+from thalweg.runner.engine.inputs import Feed
+from thalweg.runner.engine.lone import Lone, kept_by
+from thalweg.runner.engine.outputs import Pick
+from thalweg.runner.engine.streams import stream_key
+from thalweg.runner.engine.watch import Watch
+from thalweg.runner.engine.world import Look, World
+
+if TYPE_CHECKING:
+    from thalweg.runner.engine.workload import Workload
+
+TOLERANCE = {"float32": 1e-4, "tf32": 1e-2, "bf16": 1e-1, "float64": 1e-10}
+"""Largest ‖fused − loop‖ / ‖loop‖ of a trial's gradient that counts as the same gradient, by precision. Rounding to
+bf16 alone makes .03 of three convolutions; so that nothing hides in it, such a model must agree in float32 as well."""
+SHIFT = 0.05
+"""By how much of their size weights are moved between two passes. (An optimizer's first step may be nothing.)"""
+EVALUATED = 0
+"""What generators are seeded with for evaluation here."""
+LEAF_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+
+
+@dataclass(frozen=True)
+class Habits:
+    """What a model was seen to do.
+
+    draws: it draws random numbers. steady: it leaves its Python attributes as they are, so that a recording holds.
+    unused: parameters that get no gradient. apart: a copy of it is measured, since evaluation changes it. alone: why
+    each trial needs a module of its own, in words that follow "the model"; None where they may share one.
+    """
+
+    draws: bool = False
+    steady: bool = True
+    unused: frozenset[str] = frozenset()
+    apart: bool = False
+    alone: str | None = None
+
+
+def habits_of(workload: Workload) -> Habits:
+    """The habits of a model of ours, by a forward pass."""
+    module = workload.module
+    with forked(workload.device), torch.no_grad():
+        numbers, kept = torch_state(workload.device), kept_by(module)
+        workload.forward(dict(module.named_parameters()), dict(module.named_buffers()), _feed(workload, 0).batch[0])
+        draws = numbers != torch_state(workload.device)
+    return Habits(draws=draws, steady=kept == kept_by(module))
+
+
+def examined(workload: Workload, look: Look, packages: Sequence[str]) -> tuple[Habits, World]:
+    """The habits of a user's model, and what it changes outside of itself since `look`.
+
+    Raises ConfigError for one that would not train here as in a script, or not twice the same.
+    """
+    with forked(workload.device), workload.numerics():
+        lone = workload.lone(workload.config)
+        own_gradient(workload)(workload.start_own((lone,)), _feed(workload, 0))
+        _outputs(workload, lone, apart=False)
+        world = look.changed(packages)
+        world.restore()
+        return _Examination(replace(workload, world=world)).habits(), world
+
+
+class _Examination:
+    """Steps of a module as the loop takes them (`ours`) and as a script would (`plain`), side by side."""
+
+    def __init__(self, workload: Workload) -> None:
+        self.workload, self.name = workload, workload.config.model.name
+        self.watch = Watch(workload.device)
+        self.ours, self.plain, self.untouched = self._built(), self._built(), self._built()
+        self.idle: list[frozenset[str]] = []
+        self.moves = False
+
+    def habits(self) -> Habits:
+        """Take the steps, measure the module, and say what was seen."""
+        self._compare_builds()
+        first = self.ours.kept()
+        self._step(0)
+        self._step_elsewhere()
+        self._refuse_new_parameters()
+        steady = first == self.ours.kept()
+        apart, changed = self._measured()
+        return Habits(
+            draws=self.watch.draws or self.watch.draws_elsewhere,
+            steady=steady and not changed,
+            unused=frozenset.intersection(*self.idle),
+            apart=apart,
+            alone=self._alone(steady, changed),
+        )
+
+    def _alone(self, steady: bool, changed: bool) -> str | None:
+        places = ", ".join(str(part.place) for part in self.workload.world.parts)
+        reasons = {
+            "has hooks": _has_hooks(self.untouched.module),
+            "hooks gradients in its forward pass": self.watch.hooks,
+            "changes attributes of its own": not steady,
+            "is changed by evaluation": changed,
+            f"changes {places}": bool(places),
+            "changes its weights in its forward pass": self.moves,
+            "acts on the numbers in its tensors": self.watch.reads,
+            "draws numpy's or Python's random numbers": self.watch.draws_elsewhere,
+            "leaves parameters without a gradient at some steps": len({*self.idle}) > 1,
+            "keeps in attributes what it drew when built": self._draws_attributes(),
+        }
+        return next((reason for reason, holds in reasons.items() if holds), None)
+
+    def _draws_attributes(self) -> bool:
+        config = self.workload.config
+        try:
+            other = self.workload.lone(replace(config, seed=config.seed + 1))
+        except Exception:  # not from that seed, which a trial of it will say
+            return True
+        return self.untouched.kept() != other.kept()
+
+    def _built(self) -> Lone:
+        return self.workload.lone(self.workload.config)
+
+    def _compare_builds(self) -> None:
+        ours, plain = ({*each.module.modules(), *each.module.parameters()} for each in (self.ours, self.plain))
+        if ours & plain:
+            raise ConfigError(f"{self.name} returns what it returned before", "let it build a new module at each call")
+        if any(not _equal(one, self.plain.parameters[name]) for name, one in self.ours.parameters.items()):
+            hint = "draw them by torch, numpy.random or random, from no seed or generator of your own"
+            raise ConfigError(f"{self.name} starts from other weights each time it is built from one seed", hint)
+        self.state = self.workload.start_own((self.ours,))
+
+    def _refuse_new_parameters(self) -> None:
+        known = {id(parameter) for parameter in self.ours.parameters.values()}
+        new = [name for name, parameter in self.ours.module.named_parameters() if id(parameter) not in known]
+        if new:
+            raise ConfigError(
+                f"{self.name} makes {new[0]} in its forward pass, so no optimizer trains it", "make it in __init__"
+            )
+
+    def _step(self, step: int) -> None:
+        """A pass of both, compared."""
+        workload, feed, before = self.workload, _feed(self.workload, step), self.state.theta.clone()
+        assert feed.key is not None
+        with self.ours.at_home(), self.watch.watching(feed.key):
+            loss, grad, buffers = own_gradient(workload)(self.state, feed)
+        self.idle.append(self.ours.idle)
+        self.moves |= not _equal(before, self.state.theta)
+        for name, buffer in buffers.items():
+            self.state.buffers[name].copy_(buffer)
+        plain_loss, grads = _plain_pass(workload, self.plain, feed)
+        idle = {name for name, given in grads.items() if given is None}
+        if idle != self.ours.idle:
+            self._refuse(f"{min(idle ^ self.ours.idle)} has a gradient in one of them only", step)
+        of = workload.layout.views
+        self._agree("loss", step, {"": loss}, {"": plain_loss})
+        self._agree("gradient", step, of(grad), {name: given for name, given in grads.items() if given is not None})
+        self._agree("weights", step, of(self.state.theta), self.plain.parameters)
+        self._agree("buffers", step, buffers, self.plain.buffers_now())
+
+    def _step_elsewhere(self) -> None:
+        """A pass at other weights. Where even a script would raise at those, which nobody trained, it says nothing."""
+        here = self.state.theta.clone()
+        self._shift()
+        try:
+            self._step(1)
+        except ConfigError:
+            raise
+        except Exception as error:
+            try:
+                _plain_pass(self.workload, self.plain, _feed(self.workload, 1))
+            except type(error):
+                self.state.theta.copy_(here)
+                for name, view in self.workload.layout.views(here).items():
+                    self.plain.parameters[name].data.copy_(view[0])
+                return
+            raise
+
+    def _shift(self) -> None:
+        """Move the weights of both alike, and not in proportion."""
+        generator = torch.Generator().manual_seed(0)
+        views = self.workload.layout.views(self.state.theta)
+        for name, parameter in self.plain.parameters.items():
+            size = float(parameter.detach().square().mean().sqrt().nan_to_num()) if parameter.numel() else 0.0
+            noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype).to(parameter.device)
+            noise *= SHIFT * (size or 0.1)
+            parameter.data.add_(noise)
+            views[name][0].add_(noise)
+
+    def _measured(self) -> tuple[bool, bool]:
+        """(whether a copy must be measured, whether evaluation changes the module)."""
+        before = _whole(self.ours)
+        outputs = _outputs(self.workload, self.ours, apart=False, watch=self.watch)
+        plain = _outputs(self.workload, self.plain, apart=False)
+        self._agree("outputs in evaluation", 2, {"": outputs}, {"": plain})
+        if before == _whole(self.ours) and self._still_at_first():
+            return False, False
+        if self._copies():
+            return True, True
+        if self._trains_on():
+            return False, True
+        hint = "let no evaluation change what training then acts on"
+        raise ConfigError(f"{self.name} is changed by being evaluated, and cannot be copied for it", hint)
+
+    def _still_at_first(self) -> bool:
+        """Whether evaluation before the first step leaves the module as it was built."""
+        before = _whole(self.untouched)
+        _outputs(self.workload, self.untouched, apart=False)
+        return before == _whole(self.untouched)
+
+    def _copies(self) -> bool:
+        """Whether a copy gives what the module would, and leaves it as it was."""
+        ours, plain = self._stepped_pair()
+        before = _whole(ours)
+        try:
+            outputs = _outputs(self.workload, ours, apart=True)
+        except Exception:  # whatever a part says against being copied
+            return False
+        return before == _whole(ours) and self._same(outputs, _outputs(self.workload, plain, apart=False))
+
+    def _trains_on(self) -> bool:
+        """Whether a step is the same after evaluation as without."""
+        ours, plain = self._stepped_pair()
+        _outputs(self.workload, ours, apart=False)
+        (loss, grads), (other, others) = (
+            _plain_pass(self.workload, each, _feed(self.workload, 1)) for each in (ours, plain)
+        )
+        pairs = [(loss, other), *((given, others[name]) for name, given in grads.items())]
+        return all(a is b if a is None or b is None else self._same(a, b) for a, b in pairs)
+
+    def _stepped_pair(self) -> tuple[Lone, Lone]:
+        pair = self._built(), self._built()
+        for each in pair:
+            _plain_pass(self.workload, each, _feed(self.workload, 0))
+        return pair
+
+    def _same(self, ours: Tensor, plain: Tensor) -> bool:
+        return _distance({"": ours}, {"": plain}) <= TOLERANCE[self.workload.precision]
+
+    def _agree(self, what: str, step: int, ours: Mapping[str, Tensor], plain: Mapping[str, Tensor]) -> None:
+        worst = _distance(ours, plain)
+        if not worst <= TOLERANCE[self.workload.precision]:
+            self._refuse(f"there is a difference of {worst:.1e} in {what}", step)
+
+    def _refuse(self, what: str, step: int) -> None:
+        raise ConfigError(
+            f"two modules of {self.name}, built from one seed and fed alike, train apart: {what} at step {step}",
+            "draw random numbers by torch, numpy.random or random, and let no other tensor share a parameter's memory",
+        )
+
+
+def _feed(workload: Workload, step: int) -> Feed:
+    """The examples of a step in their order, with the random numbers of the first trial's seed."""
+    train = workload.splits["train"]
+    first, size = step * workload.batch_size, min(workload.batch_size, train.rows)
+    batch = train.take(torch.arange(first, first + size, device=train.home) % train.rows)
+    return Feed(batch, {}, None, torch.tensor(step), stream_key(workload.config.seed, "forward", step))
+
+
+def _plain_pass(workload: Workload, lone: Lone, feed: Feed) -> tuple[Tensor, dict[str, Tensor | None]]:
+    """Loss and gradients as a script would take them."""
+    assert feed.key is not None
+    seed_all(feed.key)
+    for parameter in lone.parameters.values():
+        parameter.grad = None
+    with lone.at_home(), torch.enable_grad():
+        loss = workload.task.loss(workload.outputs(lone.module, feed.batch[0]), feed.batch[1])
+        loss.backward()  # type: ignore[no-untyped-call]
+    grads = {name: parameter.grad for name, parameter in lone.parameters.items()}
+    return loss.detach(), {
+        n: grad.to_dense() if grad is not None and grad.is_sparse else grad for n, grad in grads.items()
+    }
+
+
+@torch.no_grad()
+def _outputs(workload: Workload, lone: Lone, apart: bool, watch: Watch | None = None) -> Tensor:
+    """What the module makes of the first examples in evaluation."""
+    x, _ = _feed(workload, 0).batch
+    with lone.measured(apart) as module, watch.watching(EVALUATED) if watch else nullcontext():
+        seed_all(EVALUATED)
+        return workload.outputs(module, x)
+
+
+def _whole(lone: Lone) -> object:
+    """A digest of all that a module holds."""
+    tensors = [*lone.parameters.values(), *(buffer for buffer in lone.buffers_now().values())]
+    return lone.kept(), [tensor_digest(tensor) for tensor in tensors]
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    hooks = [hook for part in module.modules() for name in HOOKS for hook in getattr(part, name).values()]
+    leaves = [getattr(leaf, name) for leaf in module.parameters() for name in LEAF_HOOKS]
+    return any(leaves) or not all(isinstance(hook, Pick) for hook in hooks)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
+
+
+def _distance(ours: Mapping[str, Tensor], plain: Mapping[str, Tensor]) -> float:
+    """‖ours − plain‖ / ‖plain‖ over all that plain has, NaN at the same places left out."""
+    if all(torch.equal(ours[name].reshape(b.shape), b) for name, b in plain.items()):
+        return 0.0
+    apart = length = 0.0
+    for name, b in plain.items():
+        a, b = ours[name].detach().reshape(b.shape), b.detach()
+        a, b = (each.to(torch.complex128 if each.is_complex() else torch.float64) for each in (a, b))
+        odd = ~(a.isfinite() & b.isfinite())
+        if not torch.equal(a[odd].nan_to_num(), b[odd].nan_to_num()):
+            return float("inf")
+        apart += float((a - b)[~odd].abs().square().sum())
+        length += float(b[~odd].abs().square().sum())
+    return (apart / length) ** 0.5 if length else float(apart > 0)

@@ -1,0 +1,146 @@
+"""A trial's own module, which the loop trains as a script would. Its weights lie in the trial's row of theta.
+
+Its hooks are called, what it keeps in attributes is its own, and what it recomputes in the backward pass it recomputes
+from its own weights. Knows neither data nor tasks.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+from thalweg.runner.engine.copying import copied
+from thalweg.runner.engine.digest import digest
+from thalweg.runner.engine.world import World
+
+if TYPE_CHECKING:
+    from thalweg.runner.engine.state import ParameterLayout
+
+
+class Lone:
+    """A module with the state that Python keeps for it.
+
+    parameters: those it had when it was built, as an optimizer holds them. idle: those that the last backward pass
+    left without a gradient. taken: how many steps each parameter took, once these are not the trial's steps.
+    """
+
+    def __init__(self, module: nn.Module, world: World, own: list[Any]) -> None:
+        self.module = module.train()
+        self.parameters = dict(module.named_parameters())
+        self.buffers = dense_buffers(module)
+        self.owners = {name: _owner(module, name) for name in self.buffers}
+        self.idle: frozenset[str] = frozenset()
+        self.taken: dict[str, int] | None = None
+        self._world, self._own = world, own
+        self._theta: Tensor | None = None
+        self._views: dict[str, Tensor] = {}
+        self._places: list[int] = []
+        self._at_first = self.kept()
+
+    @contextmanager
+    def at_home(self) -> Iterator[None]:
+        """Where the trial's own values stand in the user's classes and modules."""
+        with self._world.of(self._own):
+            yield
+
+    def sit(self, layout: ParameterLayout, theta_1P: Tensor, buffers: Mapping[str, Tensor]) -> None:
+        """Take over a lane's weights, to share their memory, and its buffers, as copies."""
+        if theta_1P is not self._theta:
+            self._theta = theta_1P
+            self._views = {name: view[0] for name, view in layout.views(theta_1P).items()}
+            for name, view in self._views.items():
+                self.parameters[name].data = view
+            self._places = [parameter.data_ptr() for parameter in self.parameters.values()]
+        for name, held in buffers.items():
+            owner, key = self.owners[name]
+            if not _alike(owner._buffers.get(key), self.buffers[name]):
+                continue  # it grew: the module's alone
+            if self.buffers[name].requires_grad:  # written to with a gradient
+                self.buffers[name] = self.buffers[name].detach()
+            owner._buffers[key] = self.buffers[name].copy_(held[0])
+
+    @torch.no_grad()
+    def moved(self) -> None:
+        """Bring weights that the module put elsewhere (`weight.data = …`) back into theta."""
+        if self._places == [parameter.data_ptr() for parameter in self.parameters.values()]:
+            return
+        for name, view in self._views.items():
+            parameter = self.parameters[name]
+            view.copy_(parameter)
+            parameter.data = view
+
+    def gradients(self) -> dict[str, Tensor]:
+        """Hand over the gradients `[1, *shape]`, zero where there is none, and remember which these are."""
+        grads, idle = {}, []
+        for name, parameter in self.parameters.items():
+            grad = parameter.grad
+            parameter.grad = None
+            if grad is None:
+                idle.append(name)
+                grad = torch.zeros_like(parameter, requires_grad=False)
+            grads[name] = (grad.to_dense() if grad.is_sparse else grad.detach())[None]
+        self.idle = frozenset(idle)
+        return grads
+
+    def forget_gradients(self) -> None:
+        """What `zero_grad` does."""
+        for parameter in self.parameters.values():
+            parameter.grad = None
+
+    def buffers_now(self) -> dict[str, Tensor]:
+        """The buffers after a pass, as far as they kept their shapes."""
+        now = {name: owner._buffers.get(key) for name, (owner, key) in self.owners.items()}
+        return {name: buffer for name, buffer in now.items() if _alike(buffer, self.buffers[name])}
+
+    @property
+    def as_built(self) -> bool:
+        """Whether weights and buffers are all that training changed, so that a checkpoint of them is complete."""
+        return self.taken is None and not self._own and self._at_first == self.kept()
+
+    def kept(self) -> str:
+        """A digest of what the module holds besides weights and buffers."""
+        return digest(self.module, _known(self.parameters, self.buffers_now()))
+
+    @contextmanager
+    def measured(self, apart: bool) -> Iterator[nn.Module]:
+        """The module in evaluation, its numbers in place: itself, or a copy where evaluation would change it."""
+        with self._world.of(copy.deepcopy(self._own)):
+            module = copied(self.module) if apart else self.module
+            try:
+                yield module.eval()
+            finally:
+                module.train()
+
+
+def dense_buffers(module: nn.Module) -> dict[str, Tensor]:
+    """The buffers that a step may hold beside others of their kind, by name; not sparse, quantized or nested ones."""
+    return {
+        name: buffer
+        for name, buffer in module.named_buffers()
+        if buffer.layout is torch.strided and not buffer.is_quantized and not buffer.is_nested
+    }
+
+
+def kept_by(module: nn.Module) -> str:
+    """A digest of what a module holds besides weights and buffers."""
+    return digest(module, _known(dict(module.named_parameters()), dense_buffers(module)))
+
+
+def _known(*tensors: Mapping[str, Tensor]) -> dict[int, str]:
+    return {id(tensor): f"tensor {name}" for named in tensors for name, tensor in named.items()}
+
+
+def _owner(module: nn.Module, name: str) -> tuple[nn.Module, str]:
+    path, _, key = name.rpartition(".")
+    return module.get_submodule(path), key
+
+
+def _alike(buffer: Tensor | None, held: Tensor) -> TypeGuard[Tensor]:
+    if buffer is None:
+        return False
+    return buffer.shape == held.shape and buffer.dtype == held.dtype and buffer.layout is torch.strided

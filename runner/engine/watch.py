@@ -1,0 +1,77 @@
+"""Sees which functions and operations of torch a piece of code calls that say how it must be run, and what it draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from thalweg.runner.engine.generators import others_state, seed_all, torch_state
+from thalweg.runner.engine.recording import READS
+
+HOOKING = {
+    Tensor.register_hook,
+    Tensor.register_post_accumulate_grad_hook,
+    Tensor.grad_fn.__get__,  # type: ignore[union-attr]
+    Tensor.requires_grad_,
+}
+"""Ways to interfere with a backward pass from within a forward pass."""
+
+
+class Watch:
+    """What was seen so far, while `watching`.
+
+    hooks: a gradient may be changed on its way. reads: Python saw numbers of a tensor, and may act on them. draws,
+    draws_elsewhere: torch's random numbers, numpy's or Python's were drawn.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.hooks = self.reads = self.draws = self.draws_elsewhere = False
+
+    @contextmanager
+    def watching(self, key: int) -> Iterator[None]:
+        """Where code is watched that begins with seeding all generators by `key`. What it does is not changed."""
+        with _Functions(self), _Operations(self):
+            yield
+        drawn, elsewhere = torch_state(self.device), others_state()
+        seed_all(key)
+        self.draws |= drawn != torch_state(self.device)
+        self.draws_elsewhere |= elsewhere != others_state()
+
+
+class _Functions(TorchFunctionMode):
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self.watch = watch
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.watch.hooks |= func in HOOKING
+        return func(*args, **(kwargs or {}))
+
+
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.watch = watch
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: nothing is compiled here, and to say yes imports the compiler."""
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.watch.reads |= bool(READS & {*func.tags}) and not _by_numbers(func, args)
+        return func(*args, **(kwargs or {}))
+
+
+def _by_numbers(func: Any, args: Any) -> bool:
+    """Whether something is indexed by row numbers: unlike a mask, they say beforehand how many rows there will be."""
+    if func is not torch.ops.aten.index.Tensor:
+        return False
+    return all(index is None or index.dtype not in (torch.bool, torch.uint8) for index in args[1])

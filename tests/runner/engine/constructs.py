@@ -1,0 +1,1428 @@
+"""What modules do besides computing: one small model for each way. The code of a user, copied into a project.
+
+Each takes (inputs, outputs) and 8×8 pictures `[B, 1, 8, 8]`.
+"""
+
+import collections
+import functools
+import itertools
+import random
+import weakref
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations, parametrize
+from torch.utils.checkpoint import checkpoint, checkpoint_sequential
+
+
+class Net(nn.Module):
+    """Two layers; what others vary."""
+
+    def __init__(self, inputs, outputs, width=8):
+        super().__init__()
+        self.a, self.z = nn.Linear(inputs, width), nn.Linear(width, outputs)
+
+    def hidden(self, x):
+        return torch.tanh(self.a(x.flatten(1)))
+
+    def forward(self, x):
+        return self.z(self.hidden(x))
+
+
+# 1. Backward passes that run the forward pass again.
+
+
+class Checkpointed(Net):
+    reentrant = False
+
+    def forward(self, x):
+        return self.z(checkpoint(self.hidden, x, use_reentrant=self.reentrant))
+
+
+class CheckpointedMiddle(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.b = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8))
+
+    def forward(self, x):
+        return self.z(checkpoint(self.b, self.hidden(x), use_reentrant=True))
+
+
+class CheckpointedSequence(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.b = nn.Sequential(*(nn.Sequential(nn.Linear(8, 8), nn.Tanh()) for _ in range(4)))
+
+    def forward(self, x):
+        return self.z(checkpoint_sequential(self.b, 2, self.hidden(x), use_reentrant=False))
+
+
+class CheckpointedDropout(Net):
+    def forward(self, x):
+        return self.z(checkpoint(lambda h: F.dropout(self.hidden(h), 0.3, self.training), x, use_reentrant=False))
+
+
+class CheckpointedBatchNorm(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.norm = nn.BatchNorm1d(8)
+
+    def forward(self, x):
+        return self.z(checkpoint(lambda h: self.norm(self.hidden(h)), x, use_reentrant=False))
+
+
+class SavedTensorHooks(Net):
+    def forward(self, x):
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: t.half(), lambda t: t.double()):
+            h = self.hidden(x)
+        return self.z(h)
+
+
+class Reversible(Net):
+    """Recomputes its input in its backward pass, by a function of autograd's."""
+
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, w):
+            ctx.w, ctx.x = w, x
+            return (x * w).square()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return 2 * grad * ctx.x * ctx.w.square(), (2 * grad * ctx.x.square() * ctx.w).sum(0)
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.w = nn.Parameter(torch.linspace(0.5, 1.5, 8))
+
+    def forward(self, x):
+        return self.z(self.Square.apply(self.hidden(x), self.w))
+
+
+# 2. State in Python.
+
+
+class Counter(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.seen = 0
+
+    def forward(self, x):
+        if self.training:
+            self.seen += 1
+        return super().forward(x) / max(0.2, 1.0 - self.seen / 20)
+
+
+class CountsInEvaluation(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.seen = 0
+
+    def forward(self, x):
+        self.seen += 1
+        return super().forward(x) / (1.0 + self.seen / 20)
+
+
+class ListOfLosses(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.means = []
+
+    def forward(self, x):
+        h = self.hidden(x)
+        if self.training:
+            self.means.append(float(h.mean()))
+        return self.z(h - (sum(self.means) / len(self.means) if self.means else 0))
+
+
+class RunningTensor(Net):
+    """A running mean in a plain attribute, replaced each time."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.mean = torch.zeros(8)
+
+    def forward(self, x):
+        h = self.hidden(x)
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * h.detach().mean(0).to(self.mean)
+        return self.z(h - self.mean.to(h))
+
+
+class RunningInPlace(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.mean = torch.zeros(8, dtype=torch.float64)
+
+    def forward(self, x):
+        h = self.hidden(x)
+        if self.training:
+            self.mean.mul_(0.9).add_(h.detach().mean(0), alpha=0.1)
+        return self.z(h - self.mean.to(h))
+
+
+class KeepsActivations(Net):
+    """As for a picture of attention: not a leaf, and never read."""
+
+    def forward(self, x):
+        self.last = self.hidden(x)
+        return self.z(self.last)
+
+
+class KeepsAndCounts(CountsInEvaluation):
+    """Must be copied to be measured, and keeps what torch does not copy."""
+
+    def forward(self, x):
+        self.last = self.hidden(x)
+        return super().forward(x) + self.z(self.last)
+
+
+class Queue(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.queue = collections.deque(maxlen=3)
+
+    def forward(self, x):
+        h = self.hidden(x)
+        old = sum(self.queue) if self.queue else 0.0
+        if self.training:
+            self.queue.append(h.detach().mean(0))
+        return self.z(h + 0.1 * old)
+
+
+class InSubmodule(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.act = Counting()
+
+    def forward(self, x):
+        return self.z(self.act(self.hidden(x)))
+
+
+class Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.state = {"calls": 0}
+
+    def forward(self, x):
+        if self.training:
+            self.state["calls"] += 1
+        return x * (1 + self.state["calls"] / 10)
+
+
+class InDataclass(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.config = type("Config", (), {})()
+        self.config.scale = 1.0
+
+    def forward(self, x):
+        if self.training:
+            self.config.scale *= 0.97
+        return super().forward(x) * self.config.scale
+
+
+class InClosure(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        calls = [0]
+
+        def scale(h):
+            calls[0] += self.training
+            return h * (1 + calls[0] / 10)
+
+        self.scale = scale
+
+    def forward(self, x):
+        return self.z(self.scale(self.hidden(x)))
+
+
+class InIterator(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.scales = itertools.cycle([1.0, 0.5, 2.0])
+
+    def forward(self, x):
+        return super().forward(x) * (next(self.scales) if self.training else 1.0)
+
+
+class InGenerator(Net):
+    """An iterator that cannot be copied; evaluation leaves it alone."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.scales = (1 + i / 10 for i in itertools.count())
+
+    def forward(self, x):
+        return super().forward(x) * (next(self.scales) if self.training else 1.0)
+
+
+class InClass(Net):
+    seen = 0
+
+    def forward(self, x):
+        if self.training:
+            type(self).seen += 1
+        return super().forward(x) / (1.0 + type(self).seen / 10)
+
+
+class InClassList(Net):
+    log = []  # noqa: RUF012
+
+    def forward(self, x):
+        if self.training:
+            self.log.append(1)
+        return super().forward(x) / (1.0 + len(self.log) / 10)
+
+
+CALLS = 0
+MEMORY = {}
+
+
+class InGlobal(Net):
+    def forward(self, x):
+        global CALLS
+        CALLS += self.training
+        return super().forward(x) / (1.0 + CALLS / 10)
+
+
+class InGlobalDict(Net):
+    def forward(self, x):
+        if self.training:
+            MEMORY["seen"] = MEMORY.get("seen", 0) + 1
+        return super().forward(x) / (1.0 + MEMORY.get("seen", 0) / 10)
+
+
+class NewGlobal(Net):
+    def forward(self, x):
+        if self.training:
+            globals()["FRESH"] = globals().get("FRESH", 0) + 1
+        return super().forward(x) / (1.0 + globals().get("FRESH", 0) / 10)
+
+
+class CountsInstances(Net):
+    built = 0
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        type(self).built += 1
+        self.number = type(self).built
+
+    def forward(self, x):
+        return super().forward(x) * self.number
+
+
+class InFunction(Net):
+    """Refused: a function's attribute."""
+
+    def forward(self, x):
+        scaled.calls += self.training
+        return scaled(super().forward(x))
+
+
+def scaled(h):
+    return h * (1 + scaled.calls / 10)
+
+
+scaled.calls = 0
+
+
+class InDefault(Net):
+    """Refused: a default that is changed."""
+
+    def forward(self, x, log=[]):  # noqa: B006
+        log.append(1)
+        return super().forward(x) * len(log)
+
+
+class ChangesForward(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.left = 3
+
+    def forward(self, x):
+        if self.training:
+            self.left -= 1
+            if not self.left:
+                self.forward = self.later
+        return super().forward(x)
+
+    def later(self, x):
+        return super().forward(x) * 2
+
+
+class Grows(Net):
+    """Its training mode does something, as merging adapters does."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.d = nn.Parameter(torch.full((8, inputs), 0.01))
+        self.merged = False
+
+    def train(self, mode=True):
+        super().train(mode)
+        if hasattr(self, "merged") and self.merged == mode:
+            self.a.weight.data += self.d.data * (-1 if mode else 1)
+            self.merged = not mode
+        return self
+
+    def forward(self, x):
+        x = x.flatten(1)
+        return self.z(torch.tanh(self.a(x) + (0 if self.merged else F.linear(x, self.d))))
+
+
+class SeedInAttribute(Net):
+    """Random features that no buffer holds."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.mix = torch.randn(8, 8).double()
+
+    def forward(self, x):
+        return self.z(torch.cos(self.hidden(x) @ self.mix))
+
+
+class SeedInList(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.order = torch.randperm(8).tolist()
+
+    def forward(self, x):
+        return self.z(self.hidden(x)[:, self.order] * torch.arange(8.0, device=x.device).to(x))
+
+
+class ListedParameters(Net):
+    """Parameters that a list names too."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.named = [self.a.weight, self.a.bias]
+
+    def forward(self, x):
+        return self.z(torch.tanh(F.linear(x.flatten(1), *self.named)))
+
+
+class SharedMemory(Net):
+    """Refused: a tensor that shares a parameter's memory would lie still."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.view = self.a.weight.detach()
+
+    def forward(self, x):
+        x = x.flatten(1)
+        return self.z(torch.tanh(self.a(x) + F.linear(x, self.view.to(x))))
+
+
+# 3. Complex numbers.
+
+
+class ComplexParameter(Net):
+    """Refused."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.w = nn.Parameter(torch.randn(8, dtype=torch.complex64))
+
+    def forward(self, x):
+        return self.z((self.hidden(x) * self.w).abs())
+
+
+class ComplexBuffer(Net):
+    """As rotary embeddings keep their angles."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.register_buffer("turn", torch.polar(torch.ones(4), torch.arange(4.0)))
+
+    def forward(self, x):
+        h = torch.view_as_complex(self.hidden(x).view(-1, 4, 2)) * self.turn
+        return self.z(torch.view_as_real(h).flatten(1))
+
+
+class ComplexInside(Net):
+    """Complex weights in two real numbers each, and a Fourier transform."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.w = nn.Parameter(torch.randn(5, 2))
+
+    def forward(self, x):
+        return self.z(torch.fft.irfft(torch.fft.rfft(self.hidden(x)) * torch.view_as_complex(self.w), n=8))
+
+
+# 4. Hooks.
+
+
+class ParameterHook(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.a.weight.register_hook(lambda grad: grad * 0.5)
+
+
+class RareParameterHook(Net):
+    """Does nothing to the gradients of the first steps."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.steps = [0]
+        self.a.weight.register_hook(lambda grad: grad.clamp(-0.05, 0.05))
+
+
+class TensorHook(Net):
+    def forward(self, x):
+        h = self.hidden(x)
+        if h.requires_grad:
+            h.register_hook(lambda grad: grad.clamp(-1e-3, 1e-3))
+        return self.z(h)
+
+
+class RetainedGradient(Net):
+    def forward(self, x):
+        h = self.hidden(x)
+        if h.requires_grad:
+            h.retain_grad()
+        return self.z(h)
+
+
+class NodeHook(Net):
+    def forward(self, x):
+        h = self.hidden(x)
+        if h.requires_grad:
+            h.grad_fn.register_hook(lambda ins, outs: (ins[0] * 0.5,))
+        return self.z(h)
+
+
+class BackwardHook(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.z.register_full_backward_hook(lambda module, ins, outs: (ins[0] * 0.5,))
+
+
+class BackwardPreHook(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.z.register_full_backward_pre_hook(lambda module, outs: (outs[0] * 0.5,))
+
+
+class AccumulateHook(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.a.weight.register_post_accumulate_grad_hook(self.halve)
+
+    @staticmethod
+    def halve(weight):
+        weight.grad.mul_(0.5)
+
+
+class OptimizerInBackward(Net):
+    """Steps in the backward pass and takes the gradient away, so that the optimizer passes it over."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.a.weight.register_post_accumulate_grad_hook(self.step)
+
+    @staticmethod
+    @torch.no_grad()
+    def step(weight):
+        weight -= 0.1 * weight.grad
+        weight.grad = None
+
+
+class ForwardHook(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.a.register_forward_hook(lambda module, ins, out: out * 1.5)
+
+
+class ForwardPreHook(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.a.register_forward_pre_hook(lambda module, ins: (ins[0] * 1.5,))
+
+
+class FeaturesByHook(Net):
+    """Reads a layer's output out of what a hook put there."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.features = {}
+        self.a.register_forward_hook(lambda module, ins, out: self.features.__setitem__("a", out))
+
+    def forward(self, x):
+        self.a(x.flatten(1))
+        return self.z(torch.tanh(self.features["a"]))
+
+
+class FeaturesInClosure(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        found = {}
+        self.a.register_forward_hook(lambda module, ins, out: found.__setitem__("a", out))
+        self.read = lambda: found["a"]
+
+    def forward(self, x):
+        self.a(x.flatten(1))
+        return self.z(torch.tanh(self.read()))
+
+
+class ReversesGradient(Net):
+    class Reverse(torch.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(x):
+            return x.clone()
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            pass
+
+        @staticmethod
+        def backward(ctx, grad):
+            return -grad
+
+    def forward(self, x):
+        return self.z(self.Reverse.apply(self.hidden(x)))
+
+
+class WeightNormHook(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.a = nn.utils.weight_norm(self.a)
+
+
+class SpectralNormHook(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.a = nn.utils.spectral_norm(self.a)
+
+
+# 5. Initialisation by the first batch.
+
+
+class ActNorm(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.shift, self.scale = nn.Parameter(torch.zeros(8)), nn.Parameter(torch.ones(8))
+        self.ready = False
+
+    def forward(self, x):
+        h = self.hidden(x)
+        if not self.ready:
+            with torch.no_grad():
+                self.shift.copy_(-h.mean(0))
+                self.scale.copy_(1 / (h.std(0) + 0.1))
+            self.ready = True
+        return self.z((h + self.shift) * self.scale)
+
+
+class ActNormByData(ActNorm):
+    """Puts other tensors in the place of its parameters'."""
+
+    def forward(self, x):
+        h = self.hidden(x)
+        if not self.ready:
+            self.shift.data = -h.detach().mean(0)
+            self.scale.data = 1 / (h.detach().std(0) + 0.1)
+            self.ready = True
+        return self.z((h + self.shift) * self.scale)
+
+
+class ActNormByBuffer(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.shift = nn.Parameter(torch.zeros(8))
+        self.register_buffer("ready", torch.tensor(0, dtype=torch.uint8))
+
+    def forward(self, x):
+        h = self.hidden(x)
+        if self.ready.item() == 0 and self.training:
+            self.shift.data.copy_(-h.detach().mean(0))
+            self.ready.fill_(1)
+        return self.z(h + self.shift)
+
+
+class LazyBuffer(Net):
+    """A buffer that is None until the first batch."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.register_buffer("mean", None)
+
+    def forward(self, x):
+        h = self.hidden(x)
+        if self.mean is None:
+            self.mean = h.detach().mean(0)
+        return self.z(h - self.mean)
+
+
+class LazyLayer(Net):
+    """Refused: torch draws its weights at the first batch."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.a = nn.LazyLinear(8)
+
+
+class LazyNorm(Net):
+    """Refused: its buffers have no shape yet."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.norm = nn.LazyBatchNorm1d(affine=False)
+
+    def forward(self, x):
+        return self.z(self.norm(self.hidden(x)))
+
+
+class GrowingBuffer(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.register_buffer("bank", torch.zeros(1, 8))
+
+    def forward(self, x):
+        h = self.hidden(x)
+        if self.training:
+            self.bank = torch.cat([self.bank, h.detach().mean(0, keepdim=True)])
+        return self.z(h - self.bank.mean(0))
+
+
+class MaxNorm(Net):
+    """Holds its weights to a length, in its forward pass."""
+
+    def forward(self, x):
+        with torch.no_grad():
+            self.a.weight.div_(self.a.weight.norm(dim=1, keepdim=True).clamp(min=1.0) * 1.01)
+        return super().forward(x)
+
+
+class EmbeddingMaxNorm(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(17, outputs)
+        self.table = nn.Embedding(17, 17, max_norm=1.0)
+
+    def forward(self, x):
+        return super().forward(self.table((x.flatten(1)[:, 20:28] * 4).long().clamp(0, 16)).mean(1))
+
+
+class MovingTarget(Net):
+    """A target network in buffers, moved after each pass."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.register_buffer("target", self.a.weight.detach().clone())
+
+    def forward(self, x):
+        if self.training:
+            self.target.lerp_(self.a.weight.detach(), 0.1)
+        return super().forward(x) + 0.1 * F.linear(x.flatten(1), self.target).mean(1, keepdim=True)
+
+
+# 6. Random numbers.
+
+
+class PythonRandom(Net):
+    def forward(self, x):
+        return super().forward(x) * (random.uniform(0.5, 1.5) if self.training else 1.0)
+
+
+class NumpyRandom(Net):
+    def forward(self, x):
+        noise = torch.from_numpy(np.random.randn(8)) if self.training else torch.zeros(8)
+        return self.z(self.hidden(x) + 0.1 * noise.to(x))
+
+
+class TorchRandom(Net):
+    def forward(self, x):
+        h = self.hidden(x)
+        return self.z(h + 0.1 * torch.randn_like(h) if self.training else h)
+
+
+class Dropout(Net):
+    def forward(self, x):
+        return self.z(F.dropout(self.hidden(x), 0.3, self.training))
+
+
+class AlwaysDropout(Net):
+    """Draws in evaluation too."""
+
+    def forward(self, x):
+        return self.z(F.dropout(self.hidden(x), 0.3))
+
+
+class OwnGenerator(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.g = torch.Generator().manual_seed(0)
+
+    def forward(self, x):
+        h = self.hidden(x)
+        return self.z(h + 0.1 * torch.randn(8, generator=self.g).to(x) if self.training else h)
+
+
+class OwnNumpyGenerator(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.g = np.random.default_rng(3)
+
+    def forward(self, x):
+        return super().forward(x) * (self.g.uniform(0.5, 1.5) if self.training else 1.0)
+
+
+class OwnPythonGenerator(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.g = random.Random(3)
+
+    def forward(self, x):
+        return super().forward(x) * (self.g.uniform(0.5, 1.5) if self.training else 1.0)
+
+
+class GlobalGenerator(Net):
+    def forward(self, x):
+        return super().forward(x) * (GENERATOR.uniform(0.5, 1.5) if self.training else 1.0)
+
+
+GENERATOR = np.random.default_rng(5)
+
+
+class GlobalTorchGenerator(Net):
+    def forward(self, x):
+        noise = torch.randn(8, generator=TORCH_GENERATOR) if self.training else torch.zeros(8)
+        return self.z(self.hidden(x) + 0.1 * noise.to(x))
+
+
+TORCH_GENERATOR = torch.Generator().manual_seed(5)
+
+
+class Entropy(Net):
+    """Refused: no two passes are alike."""
+
+    def forward(self, x):
+        return super().forward(x) * np.random.default_rng().uniform(0.5, 1.5)
+
+
+class EntropyAtFirst(Net):
+    """Refused: no two builds are alike."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.a.weight.data = torch.from_numpy(np.random.default_rng().normal(size=(8, inputs))).float()
+
+
+class SeedsItself(Net):
+    """Sets torch's generator in its forward pass."""
+
+    def forward(self, x):
+        torch.manual_seed(7)
+        return self.z(F.dropout(self.hidden(x), 0.3, self.training))
+
+
+# 7. Parameters without a gradient.
+
+
+class Unused(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.spare = nn.Linear(3, 3)
+
+
+class LayerDrop(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.b = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+
+    def forward(self, x):
+        h = self.hidden(x)
+        for layer in self.b:
+            if not self.training or torch.rand(()) > 0.4:
+                h = h + torch.tanh(layer(h))
+        return self.z(h)
+
+
+class LayerDropByRandom(LayerDrop):
+    def forward(self, x):
+        h = self.hidden(x)
+        for layer in self.b:
+            if not self.training or random.random() > 0.4:
+                h = h + torch.tanh(layer(h))
+        return self.z(h)
+
+
+class Alternates(LayerDrop):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.turn = 0
+
+    def forward(self, x):
+        self.turn += self.training
+        return self.z(self.b[self.turn % 3](self.hidden(x)))
+
+
+class WakesLater(Net):
+    """A layer that takes part from the fifth step on."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.b, self.seen = nn.Linear(8, 8), 0
+
+    def forward(self, x):
+        self.seen += self.training
+        h = self.hidden(x)
+        return self.z(self.b(h) if self.seen > 4 else h)
+
+
+class FreezesLater(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.seen = 0
+
+    def forward(self, x):
+        self.seen += self.training
+        self.a.requires_grad_(self.seen < 5)
+        return super().forward(x)
+
+
+class Detached(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.b = nn.Linear(8, 8)
+
+    def forward(self, x):
+        h = self.hidden(x)
+        return self.z(h + self.b(h).detach())
+
+
+class NoGradPart(Net):
+    def forward(self, x):
+        with torch.no_grad():
+            h = self.hidden(x)
+        return self.z(h)
+
+
+class ZeroGradient(Net):
+    """A gradient of zeros is one: it decays."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.w = nn.Parameter(torch.ones(8))
+
+    def forward(self, x):
+        return self.z(self.hidden(x) + 0.0 * self.w)
+
+
+class SparseGradient(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(17, outputs)
+        self.table = nn.Embedding(17, 17, sparse=True)
+
+    def forward(self, x):
+        return super().forward(self.table((x.flatten(1)[:, 20:28] * 4).long().clamp(0, 16)).mean(1))
+
+
+class Experts(Net):
+    """Only the experts that somebody is sent to have a gradient."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.b = nn.ModuleList(nn.Linear(8, 8) for _ in range(6))
+        self.gate = nn.Linear(8, 6)
+
+    def forward(self, x):
+        h = self.hidden(x)
+        weights, chosen = self.gate(h).softmax(1).max(1)
+        out = torch.zeros_like(h)
+        for i, expert in enumerate(self.b):
+            rows = (chosen == i).nonzero()[:, 0]
+            if len(rows):
+                out = out.index_add(0, rows, expert(h[rows]) * weights[rows, None])
+        return self.z(h + out)
+
+
+# Crashes of before.
+
+
+class Gate(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.gate = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x):
+        return self.gate * super().forward(x)
+
+
+class Empty(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.nothing = nn.Parameter(torch.empty(0))
+
+    def forward(self, x):
+        return super().forward(x) + self.nothing.sum()
+
+
+class SparseBuffer(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.register_buffer("graph", torch.eye(8).to_sparse())
+
+    def forward(self, x):
+        return self.z(torch.sparse.mm(self.graph.to(x), self.hidden(x).t()).t())
+
+
+class Restless(Net):
+    """Complains about activations that run away."""
+
+    def forward(self, x):
+        h = self.a(x.flatten(1))
+        if h.abs().max() > 1e3:
+            raise FloatingPointError("activations have run away")
+        return self.z(torch.tanh(h))
+
+
+class HalfBuffer(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.register_buffer("scale", torch.full((8,), 0.5, dtype=torch.float16))
+
+    def forward(self, x):
+        return self.z(self.hidden(x) * self.scale)
+
+
+class Weakly(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.me, self.parent = weakref.ref(self), [self]
+
+    def forward(self, x):
+        return self.me().z(self.parent[0].hidden(x))
+
+
+# What has always fused, and must.
+
+
+class Plain(Net):
+    pass
+
+
+class Tied(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.b, self.c = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.c.weight = self.b.weight
+
+    def forward(self, x):
+        return self.z(self.c(torch.tanh(self.b(self.hidden(x)))))
+
+
+class Normed(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.norm = nn.BatchNorm1d(8)
+
+    def forward(self, x):
+        return self.z(self.norm(self.hidden(x)))
+
+
+class CountingBuffer(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x):
+        if self.training:
+            self.seen += 1
+        return super().forward(x) / (1 + self.seen / 10)
+
+
+class Parametrized(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        parametrizations.weight_norm(self.a)
+
+
+class SpectralParametrized(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        parametrizations.spectral_norm(self.a)
+
+
+class Orthogonal(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.b = parametrizations.orthogonal(nn.Linear(8, 8))
+
+    def forward(self, x):
+        return self.z(self.b(self.hidden(x)))
+
+
+class OwnParametrization(Net):
+    class Symmetric(nn.Module):
+        def forward(self, w):
+            return w.triu() + w.triu(1).t()
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.b = nn.Linear(8, 8)
+        parametrize.register_parametrization(self.b, "weight", self.Symmetric())
+
+    def forward(self, x):
+        return self.z(self.b(self.hidden(x)))
+
+
+class Convolutional(nn.Module):
+    def __init__(self, outputs):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, outputs)
+        )
+
+    def forward(self, x):
+        return self.body(x)
+
+
+class Attention(nn.Module):
+    def __init__(self, outputs):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True)
+        self.z = nn.Linear(8, outputs)
+
+    def forward(self, x):
+        return self.z(self.layer(x[:, 0]).mean(1))
+
+
+class Recurrent(nn.Module):
+    def __init__(self, outputs):
+        super().__init__()
+        self.cells, self.z = nn.LSTM(8, 8, batch_first=True), nn.Linear(8, outputs)
+
+    def forward(self, x):
+        return self.z(self.cells(x[:, 0])[0][:, -1])
+
+
+class Positions(Net):
+    """A buffer that no checkpoint holds."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.register_buffer("places", torch.arange(8.0).cos(), persistent=False)
+
+    def forward(self, x):
+        return self.z(self.hidden(x) + self.places)
+
+
+def by_function(inputs, outputs):
+    return nn.Sequential(nn.Flatten(), nn.Linear(inputs, 8), nn.GELU(), nn.Linear(8, outputs))
+
+
+@functools.cache
+def cached(inputs, outputs):
+    return Net(inputs, outputs)
+
+
+def the_same(inputs, outputs):
+    """Refused: one module for all."""
+    return cached(inputs, outputs)
+
+
+class Middle(Net):
+    """One layer of torch's between two of ours, on `[B, 8]`."""
+
+    def __init__(self, inputs, outputs, kind):
+        super().__init__(inputs, outputs)
+        self.middle = LAYERS[kind]()
+
+    def forward(self, x):
+        return self.z(self.middle(self.hidden(x)).flatten(1))
+
+
+class Pictures(nn.Module):
+    """One layer of torch's on pictures of 4 channels, and a mean over their places."""
+
+    def __init__(self, outputs, kind):
+        super().__init__()
+        self.conv, self.middle, self.z = nn.Conv2d(1, 4, 3), PICTURES[kind](), nn.LazyLinear(outputs)
+        self.z = nn.Linear(self.middle(torch.zeros(2, 4, 6, 6)).flatten(2).mean(2).shape[1], outputs)
+
+    def forward(self, x):
+        return self.z(self.middle(torch.relu(self.conv(x))).flatten(2).mean(2))
+
+
+class Sequences(nn.Module):
+    """One layer of torch's on sequences `[B, 8, 8]`."""
+
+    def __init__(self, outputs, kind):
+        super().__init__()
+        self.first, self.middle, self.z = nn.Linear(8, 8), SEQUENCES[kind](), nn.Linear(8, outputs)
+
+    def forward(self, x):
+        h = self.middle(self.first(x[:, 0]))
+        return self.z((h[0] if isinstance(h, tuple) else h).mean(1))
+
+
+class Functions(Net):
+    """A function on `[B, 8]`, with a weight `[8]` of its own."""
+
+    def __init__(self, inputs, outputs, kind):
+        super().__init__(inputs, outputs)
+        self.kind, self.w = kind, nn.Parameter(torch.linspace(0.5, 1.5, 8))
+
+    def forward(self, x):
+        return self.z(FUNCTIONS[self.kind](self.hidden(x), self.w))
+
+
+class Applied(nn.Module):
+    def __init__(self, of):
+        super().__init__()
+        self.layer = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.of = of
+
+    def forward(self, x):
+        return self.of(self.layer, x)
+
+
+def residual(x, w):
+    x = x.clone()
+    x[:, ::2] += x[:, 1::2].clone() * w[:4]
+    return x
+
+
+def written(x, w):
+    out = x.new_zeros(x.shape)
+    out[:, :4] = x[:, 4:] * w[:4]
+    out[:, 4:] = x[:, :4]
+    return out
+
+
+def masked(x, w):
+    return torch.where(x > 0, x, 0.1 * x * w)
+
+
+def by_mask(x, w):
+    x = x * w
+    x[x < 0] = 0
+    return x
+
+
+def chosen(x, w):
+    return x[:, torch.tensor([7, 0, 3, 3, 1, 2, 5, 6])] * w
+
+
+def inner_gradient(x, w):
+    with torch.enable_grad():
+        h = x if x.requires_grad else x.detach().requires_grad_()
+        energy = (h.square() * w).sum()
+        return x - 0.1 * torch.autograd.grad(energy, h, create_graph=True)[0]
+
+
+LAYERS = {
+    **{kind: getattr(nn, kind) for kind in (
+        "ReLU", "GELU", "SiLU", "ELU", "SELU", "CELU", "Mish", "Softplus", "Softsign", "Tanhshrink", "Hardtanh",
+        "Hardswish", "Hardsigmoid", "LeakyReLU", "LogSigmoid", "PReLU", "ReLU6", "Sigmoid", "Softshrink", "Hardshrink",
+        "Identity", "Dropout", "AlphaDropout", "FeatureAlphaDropout", "RReLU",
+    )},
+    "Softmax": lambda: nn.Softmax(1),
+    "Softmin": lambda: nn.Softmin(1),
+    "LogSoftmax": lambda: nn.LogSoftmax(1),
+    "GLU": lambda: nn.Sequential(nn.Linear(8, 16), nn.GLU()),
+    "Bilinear": lambda: Twice(nn.Bilinear(8, 8, 8)),
+    "LayerNorm": lambda: nn.LayerNorm(8),
+    "RMSNorm": lambda: nn.RMSNorm(8),
+    "GroupNorm": lambda: nn.GroupNorm(2, 8),
+    "BatchNorm1d": lambda: nn.BatchNorm1d(8),
+    "BatchNorm1d, no statistics": lambda: nn.BatchNorm1d(8, track_running_stats=False),
+    "BatchNorm1d, cumulative": lambda: nn.BatchNorm1d(8, momentum=None),
+    "BatchNorm1d, no weights": lambda: nn.BatchNorm1d(8, affine=False),
+    "Unflatten": lambda: nn.Sequential(nn.Unflatten(1, (2, 4)), nn.Linear(4, 4), nn.Flatten()),
+    "ModuleDict": lambda: Named(),
+    "ParameterList": lambda: Listed(),
+    "frozen": lambda: nn.Linear(8, 8).requires_grad_(False),
+    "jit": lambda: torch.jit.script(nn.Linear(8, 8)),
+    "CosineSimilarity": lambda: Cosine(),
+}  # fmt: skip
+PICTURES = {
+    "Conv2d, groups": lambda: nn.Conv2d(4, 8, 3, groups=2),
+    "Conv2d, dilated": lambda: nn.Conv2d(4, 8, 2, dilation=2, padding_mode="circular", padding=1),
+    "ConvTranspose2d": lambda: nn.ConvTranspose2d(4, 6, 2, stride=2),
+    "BatchNorm2d": lambda: nn.BatchNorm2d(4),
+    "InstanceNorm2d": lambda: nn.InstanceNorm2d(4, affine=True),
+    "InstanceNorm2d, statistics": lambda: nn.InstanceNorm2d(4, affine=True, track_running_stats=True),
+    "SyncBatchNorm": lambda: nn.SyncBatchNorm(4),
+    "LocalResponseNorm": lambda: nn.LocalResponseNorm(2),
+    "MaxPool2d": lambda: nn.MaxPool2d(2),
+    "AvgPool2d": lambda: nn.AvgPool2d(2),
+    "LPPool2d": lambda: nn.LPPool2d(2, 2),
+    "AdaptiveAvgPool2d": lambda: nn.AdaptiveAvgPool2d(2),
+    "AdaptiveMaxPool2d": lambda: nn.AdaptiveMaxPool2d(2),
+    "FractionalMaxPool2d": lambda: nn.FractionalMaxPool2d(2, output_size=3),
+    "Dropout2d": lambda: nn.Dropout2d(0.3),
+    "PixelShuffle": lambda: nn.PixelShuffle(2),
+    "ChannelShuffle": lambda: nn.ChannelShuffle(2),
+    "Upsample": lambda: nn.Upsample(scale_factor=2, mode="bilinear"),
+    "ReflectionPad2d": lambda: nn.ReflectionPad2d(1),
+    "Unfold": lambda: nn.Unfold(2),
+    "Softmax2d": lambda: nn.Softmax2d(),
+    "channels last": lambda: nn.Conv2d(4, 8, 3).to(memory_format=torch.channels_last),
+}
+SEQUENCES = {
+    "RNN": lambda: nn.RNN(8, 8, batch_first=True),
+    "LSTM, both ways": lambda: nn.Sequential(nn.LSTM(8, 4, 2, batch_first=True, bidirectional=True)),
+    "GRU": lambda: nn.GRU(8, 8, batch_first=True),
+    "LSTMCell": lambda: Cells(),
+    "Conv1d": lambda: nn.Conv1d(8, 8, 3, padding=1),
+    "attention": lambda: Applied(lambda layer, x: layer(x, x, x)[0]),
+    "attention, weights": lambda: Applied(lambda layer, x: layer(x, x, x, need_weights=True)[0]),
+    "attention, causal": lambda: Applied(lambda layer, x: layer(x, x, x, attn_mask=CAUSAL.to(x))[0]),
+    "encoder layer": lambda: nn.TransformerEncoderLayer(8, 2, 16, 0.1, batch_first=True, norm_first=True),
+    "encoder": lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True), 2),
+    "decoder layer": lambda: Decoder(),
+    "scaled dot product": lambda: Dot(),
+}
+CAUSAL = torch.full((8, 8), float("-inf")).triu(1)
+FUNCTIONS = {
+    "written in place": residual,
+    "written into zeros": written,
+    "where": masked,
+    "by mask": by_mask,
+    "by index": chosen,
+    "gradient inside": inner_gradient,
+    "einsum": lambda x, w: torch.einsum("bi,i->bi", x, w),
+    "outer": lambda x, w: (x[:, :, None] * w).mean(1),
+    "cumsum": lambda x, w: x.cumsum(1) * w,
+    "sort": lambda x, w: x.sort(1).values * w,
+    "topk": lambda x, w: x - x.topk(3, 1).values.mean(1, keepdim=True) * w,
+    "roll": lambda x, w: x.roll(3, 1) * w,
+    "flip": lambda x, w: x.flip(1) * w,
+    "logsumexp": lambda x, w: x - x.logsumexp(1, keepdim=True) * w,
+    "fft": lambda x, w: torch.fft.fft(x * w).real,
+    "matrix exponential": lambda x, w: x @ torch.linalg.matrix_exp(torch.outer(w, w) / 50),
+    "inverse": lambda x, w: x @ torch.linalg.inv(torch.eye(8).to(x) + torch.outer(w, w)),
+    "solve": lambda x, w: torch.linalg.solve(torch.eye(8).to(x) + torch.outer(w, w), x.t()).t(),
+    "eigenvalues": lambda x, w: x * torch.linalg.eigvalsh(torch.diag(w)),
+    "qr": lambda x, w: x @ torch.linalg.qr(torch.diag(w) + 0.1)[0],
+    "norm": lambda x, w: F.normalize(x) * w,
+    "one_hot": lambda x, w: x + F.one_hot(x.argmax(1), 8).to(x) * w,
+    "straight through": lambda x, w: x * w + ((x * w).round() - x * w).detach(),
+    "gumbel": lambda x, w: F.gumbel_softmax(x * w, hard=True) if x.requires_grad else (x * w).softmax(1),
+    "multinomial": lambda x, w: x * w + F.one_hot(x.detach().softmax(1).multinomial(1)[:, 0], 8).to(x),
+    "permutation": lambda x, w: x[torch.randperm(len(x))] * w if x.requires_grad else x * w,
+    "distribution": lambda x, w: torch.distributions.Normal(x, w).rsample() if x.requires_grad else x,
+    "bernoulli": lambda x, w: x * w * torch.bernoulli(torch.full((len(x), 1), 0.7).to(x)) if x.requires_grad else x * w,
+    "item": lambda x, w: x * w * (2.0 if w.sum().item() > 8 else 1.0),
+    "shape": lambda x, w: x * w * (2.0 if x.shape[0] > 8 else 1.0),
+    "numpy": lambda x, w: x * w + torch.from_numpy(np.tanh(x.detach().numpy())).to(x),
+    "assert": lambda x, w: torch._assert(x.shape[1] == 8, "eight") or x * w,
+    "isfinite": lambda x, w: x * w if torch.isfinite(x).all() else x,
+    "jvp": lambda x, w: torch.func.jvp(torch.sin, (x,), (w.expand_as(x),))[1],
+    "grad transform": lambda x, w: torch.func.vmap(torch.func.grad(lambda h: (h * w).sin().sum()))(x),
+    "inference of data": lambda x, w: x.data * w + x,
+    "clamp_": lambda x, w: (x * w).clamp_(-0.5, 0.5),
+    "exec": lambda x, w: eval("x * w", {"x": x, "w": w}),
+    "sum of a list": lambda x, w: sum([x * w, x, w]),
+    "view as real": lambda x, w: torch.view_as_real(torch.view_as_complex((x * w).view(-1, 4, 2)).exp()).flatten(1),
+}
+
+
+class Twice(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x, x)
+
+
+class Named(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.parts = nn.ModuleDict({"relu": nn.ReLU(), "linear": nn.Linear(8, 8)})
+
+    def forward(self, x):
+        return self.parts["linear"](self.parts["relu"](x))
+
+
+class Listed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scales = nn.ParameterList([torch.ones(8), torch.tensor(2.0)])
+        self.shifts = nn.ParameterDict({"a": torch.zeros(8)})
+
+    def forward(self, x):
+        return x * self.scales[0] * self.scales[1] + self.shifts["a"]
+
+
+class Cosine(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.places = nn.Parameter(torch.randn(8, 8))
+
+    def forward(self, x):
+        return F.cosine_similarity(x[:, None], self.places, dim=2)
+
+
+class Cells(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.LSTMCell(8, 8)
+
+    def forward(self, x):
+        state = None
+        for part in x.unbind(1):
+            state = self.cell(part, state)
+        return state[0][:, None]
+
+
+class Decoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.TransformerDecoderLayer(8, 2, 16, 0.0, batch_first=True)
+
+    def forward(self, x):
+        return self.layer(x, x.flip(1))
+
+
+class Dot(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(8))
+
+    def forward(self, x):
+        q = (x * self.scale)[:, None]
+        return F.scaled_dot_product_attention(q, q, q, is_causal=True)[:, 0]
+
+
+class LateLayer(Net):
+    """Refused: a layer that no optimizer knows of."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.late = None
+
+    def forward(self, x):
+        h = self.hidden(x)
+        if self.late is None:
+            self.late = nn.Linear(8, 8).to(h)
+        return self.z(self.late(h))
+
+
+class Decomposes(Net):
+    """Fuses, and raises for all trials at once where one's matrix is not positive."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.w = nn.Parameter(0.01 * torch.eye(8))
+
+    def forward(self, x):
+        factor = torch.linalg.cholesky(torch.eye(8).to(x) - 50 * self.w @ self.w.t())
+        return self.z(self.hidden(x) @ factor)
+
+
+class UnluckySeed(Net):
+    """Cannot be built from one seed in three."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        if torch.initial_seed() % 3 == 0:
+            raise ValueError("not with this seed")

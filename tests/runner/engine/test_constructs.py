@@ -1,0 +1,250 @@
+"""For whatever a module does: the loop is a plain torch loop, fused is the loop, or one sentence says why not."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import itertools
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from thalweg.optim.schedule import warmup_cosine
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.engine.choose import Question, choose
+from thalweg.runner.engine.cohort import Cohort, train
+from thalweg.runner.engine.evaluate import _rows
+from thalweg.runner.engine.streams import batch_indices, stream_key
+from thalweg.runner.engine.workload import Workload
+from thalweg.runner.study.target import ModelTarget
+from thalweg.runner.study.trial import Trial
+
+CPU = torch.device("cpu")
+SOURCE = Path(__file__).with_name("constructs.py")
+STEPS = 12
+USUAL = {"steps": STEPS, "warmup": 3, "precision": "float64"}
+NUMBER = itertools.count()
+FUSES = "fuses"
+ATTRIBUTES = "changes attributes of its own"
+EVALUATION = "is changed by evaluation"
+HOOKS = "has hooks"
+GRADIENTS = "hooks gradients in its forward pass"
+READS = "acts on the numbers in its tensors"
+DRAWS = "draws numpy's or Python's random numbers"
+WEIGHTS = "changes its weights in its forward pass"
+DRAWN = "keeps in attributes what it drew when built"
+VMAP = "vmap cannot take this model"
+DIFFERS = "the fused gradient differs from the loop's"
+OUTSIDE = "changes constructs."
+# fmt: off
+WHY = {
+    VMAP: (
+        "Checkpointed", "CheckpointedMiddle", "CheckpointedSequence", "CheckpointedDropout", "CheckpointedBatchNorm",
+        "Reversible", "SparseGradient", "SpectralParametrized", "Recurrent", "Middle: RReLU", "Sequences: RNN",
+        "Sequences: LSTM, both ways", "Sequences: GRU", "Sequences: LSTMCell", "Functions: numpy",
+        "Functions: inference of data",
+    ),
+    FUSES: (
+        "SavedTensorHooks", "ComplexBuffer", "ComplexInside", "RetainedGradient", "ReversesGradient", "MovingTarget",
+        "TorchRandom", "Dropout", "AlwaysDropout", "SeedsItself", "Unused", "Detached", "NoGradPart", "ZeroGradient",
+        "Gate", "Empty", "SparseBuffer", "HalfBuffer", "Weakly", "Plain", "Tied", "Normed", "CountingBuffer",
+        "Parametrized", "Orthogonal", "OwnParametrization", "Convolutional", "Attention", "Positions", "by_function",
+        "Middle: ReLU", "Middle: GELU", "Middle: SiLU", "Middle: ELU", "Middle: SELU", "Middle: CELU",
+        "Middle: Mish", "Middle: Softplus", "Middle: Softsign", "Middle: Tanhshrink", "Middle: Hardtanh",
+        "Middle: Hardswish", "Middle: Hardsigmoid", "Middle: LeakyReLU", "Middle: LogSigmoid", "Middle: PReLU",
+        "Middle: ReLU6", "Middle: Sigmoid", "Middle: Softshrink", "Middle: Hardshrink", "Middle: Identity",
+        "Middle: Dropout", "Middle: AlphaDropout", "Middle: FeatureAlphaDropout", "Middle: Softmax",
+        "Middle: Softmin", "Middle: LogSoftmax", "Middle: GLU", "Middle: Bilinear", "Middle: LayerNorm",
+        "Middle: RMSNorm", "Middle: GroupNorm", "Middle: BatchNorm1d", "Middle: BatchNorm1d, no statistics",
+        "Middle: BatchNorm1d, no weights", "Middle: Unflatten", "Middle: ModuleDict", "Middle: ParameterList",
+        "Middle: jit", "Middle: CosineSimilarity", "Pictures: Conv2d, groups", "Pictures: Conv2d, dilated",
+        "Pictures: ConvTranspose2d", "Pictures: BatchNorm2d", "Pictures: InstanceNorm2d",
+        "Pictures: InstanceNorm2d, statistics", "Pictures: SyncBatchNorm", "Pictures: LocalResponseNorm",
+        "Pictures: MaxPool2d", "Pictures: AvgPool2d", "Pictures: LPPool2d", "Pictures: AdaptiveAvgPool2d",
+        "Pictures: AdaptiveMaxPool2d", "Pictures: FractionalMaxPool2d", "Pictures: Dropout2d",
+        "Pictures: PixelShuffle", "Pictures: ChannelShuffle", "Pictures: Upsample", "Pictures: ReflectionPad2d",
+        "Pictures: Unfold", "Pictures: Softmax2d", "Pictures: channels last", "Sequences: Conv1d",
+        "Sequences: attention", "Sequences: attention, weights", "Sequences: attention, causal",
+        "Sequences: encoder", "Sequences: decoder layer", "Sequences: scaled dot product",
+        "Functions: written in place", "Functions: written into zeros", "Functions: where", "Functions: by mask",
+        "Functions: by index", "Functions: einsum", "Functions: outer", "Functions: cumsum", "Functions: sort",
+        "Functions: topk", "Functions: roll", "Functions: flip", "Functions: logsumexp", "Functions: fft",
+        "Functions: matrix exponential", "Functions: inverse", "Functions: solve", "Functions: eigenvalues",
+        "Functions: qr", "Functions: norm", "Functions: straight through", "Functions: shape", "Functions: assert",
+        "Functions: jvp", "Functions: clamp_", "Functions: exec", "Functions: sum of a list",
+        "Functions: view as real",
+    ),
+    ATTRIBUTES: (
+        "Counter", "CountsInEvaluation", "ListOfLosses", "RunningTensor", "RunningInPlace", "KeepsAndCounts",
+        "KeepsActivations",
+        "Queue", "InSubmodule", "InDataclass", "InClosure", "InIterator", "InGenerator", "ChangesForward", "ActNorm",
+        "ActNormByData", "LazyBuffer", "GrowingBuffer", "OwnGenerator", "OwnNumpyGenerator", "OwnPythonGenerator",
+        "Alternates", "WakesLater",
+    ),
+    OUTSIDE: (
+        "InClass", "InClassList", "InGlobal", "InGlobalDict", "NewGlobal", "CountsInstances", "GlobalGenerator",
+        "GlobalTorchGenerator",
+    ),
+    EVALUATION: (
+        "Grows", "MaxNorm", "EmbeddingMaxNorm",
+    ),
+    DRAWN: (
+        "SeedInAttribute", "SeedInList", "SharedMemory",
+    ),
+    DIFFERS: (
+        "ListedParameters", "Sequences: encoder layer", "Functions: gumbel", "Functions: permutation",
+        "Functions: bernoulli",
+    ),
+    HOOKS: (
+        "ParameterHook", "RareParameterHook", "BackwardHook", "BackwardPreHook", "AccumulateHook",
+        "OptimizerInBackward", "ForwardHook", "ForwardPreHook", "FeaturesByHook", "FeaturesInClosure",
+        "WeightNormHook", "SpectralNormHook",
+    ),
+    GRADIENTS: (
+        "TensorHook", "NodeHook", "FreezesLater", "Functions: gradient inside", "Functions: grad transform",
+    ),
+    WEIGHTS: (
+        "ActNormByBuffer",
+    ),
+    DRAWS: (
+        "PythonRandom", "NumpyRandom", "LayerDropByRandom",
+    ),
+    READS: (
+        "LayerDrop", "Experts", "Restless", "Middle: BatchNorm1d, cumulative", "Functions: one_hot",
+        "Functions: multinomial", "Functions: distribution", "Functions: item", "Functions: isfinite",
+    ),
+}
+# fmt: on
+TABLE = {name: why for why, names in WHY.items() for name in names}
+REFUSED = {
+    "InFunction": "training changes what constructs.scaled holds",
+    "InDefault": "training changes what constructs.InDefault.forward holds",
+    "ComplexParameter": "has the complex parameter w",
+    "LazyLayer": "leaves the shape of a.weight open",
+    "LazyNorm": "leaves the shape of norm.running_mean open",
+    "Entropy": "built from one seed and fed alike, train apart: there is a difference of .* in loss at step 0",
+    "EntropyAtFirst": "starts from other weights each time it is built from one seed",
+    "the_same": "returns what it returned before",
+    "Middle: frozen": "has middle.weight with requires_grad=False",
+}
+# fmt: off
+QUICK = (
+    "Checkpointed", "CheckpointedMiddle", "CheckpointedBatchNorm", "Counter", "CountsInEvaluation", "ListOfLosses",
+    "RunningTensor", "KeepsAndCounts", "KeepsActivations",
+    "InClosure", "InGenerator", "InClass", "InClassList", "InGlobal",
+    "NewGlobal", "CountsInstances", "Grows", "SeedInAttribute", "ListedParameters", "ComplexBuffer", "ParameterHook",
+    "TensorHook", "NodeHook", "BackwardHook", "AccumulateHook", "OptimizerInBackward", "FeaturesByHook", "ActNorm",
+    "ActNormByData", "LazyBuffer", "GrowingBuffer", "MaxNorm", "PythonRandom", "NumpyRandom", "AlwaysDropout",
+    "OwnGenerator", "GlobalTorchGenerator", "Unused", "LayerDrop", "WakesLater", "Experts", "SparseGradient", "Gate",
+    "Empty", "SparseBuffer", "Tied", "Normed", "Functions: written into zeros",
+)
+# fmt: on
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _project(constructs):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(constructs)
+        yield
+
+
+def trials_of(trial_of, name, optimizer="adamw", lrs=(0.003, 0.01, 0.03), **more):
+    """Trials of `Class` or `Class: kind`."""
+    target, _, kind = name.partition(": ")
+    model = ModelTarget(_target_=f"constructs.{target}", arguments=(("kind", kind),) if kind else ())
+    configs = [trial_of(lr, 0.05, optimizer=optimizer, **{**USUAL, **more}).config for lr in lrs]
+    return [Trial(replace(config, model=model)) for config in configs]
+
+
+def seed_all(key):
+    torch.manual_seed(key)
+    np.random.seed(key % 2**32)
+    random.seed(key)
+
+
+def built_anew(trial, extent):
+    """The model as a new process would build it."""
+    spec = importlib.util.spec_from_file_location(f"reference{next(NUMBER)}", SOURCE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    build = getattr(module, trial.config.model.name.partition(".")[2])
+    torch.manual_seed(key := stream_key(trial.config.seed, "init"))
+    np.random.seed(key % 2**31)
+    random.seed(key % 2**31)
+    takes = inspect.signature(build).parameters
+    sizes = {"inputs": extent.features, "outputs": extent.outputs, **dict(trial.config.model.arguments)}
+    return build(**{name: size for name, size in sizes.items() if name in takes}).double()
+
+
+def plain(trial, splits, extent):
+    """A training as a script has it: losses, and the validation loss at the end."""
+    config, data = trial.config, splits["train"]
+    net = built_anew(trial, extent)
+    if config.optimizer.name == "adamw":
+        optimizer = torch.optim.AdamW(net.parameters(), lr=1.0, weight_decay=0.05)
+    else:
+        optimizer = torch.optim.SGD(net.parameters(), lr=1.0, momentum=0.9, weight_decay=0.05)
+    losses = []
+    for t, rows in enumerate(batch_indices(config.seed, 0, STEPS, config.budget.batch_size, data.rows)):
+        optimizer.param_groups[0]["lr"] = config.optimizer.lr * float(warmup_cosine(t, STEPS, 3, 0.0))
+        x, y = data.take(torch.as_tensor(rows))
+        seed_all(stream_key(config.seed, "forward", t))
+        loss = functional.cross_entropy(net.train()(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        for parameter in net.parameters():
+            if parameter.grad is not None and parameter.grad.is_sparse:
+                parameter.grad = parameter.grad.to_dense()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, measured(net.eval(), config.seed, splits["val"])
+
+
+@torch.no_grad()
+def measured(net, seed, data):
+    seed_all(stream_key(seed, "evaluate"))
+    parts = [(functional.cross_entropy(net(x), y).item(), len(x)) for x, y in data.chunks(_rows(data))]
+    return sum(loss * n for loss, n in parts) / sum(n for _, n in parts)
+
+
+def as_plain(observed, expected):
+    losses, val = expected
+    np.testing.assert_allclose(observed.series["train/batch_loss"].values, losses, rtol=1e-10)
+    assert observed.metrics["val/loss"] == pytest.approx(val, rel=1e-10)
+
+
+def agrees(trial_of, name, optimizer) -> str:
+    """Train as chosen and in the loop, hold both against plain torch, and return why it was not fused, if so."""
+    trials = tuple(trials_of(trial_of, name, optimizer))
+    workload = Workload.of(trials[0].config, CPU)
+    choice = choose(workload, Question(trials, "shared", "traced"))
+    for executor in {"loop", choice.executor}:
+        together = train(Cohort(trials, executor, "shared", 3), workload)
+        for place in (1, 2):
+            as_plain(together[place], plain(trials[place], workload.splits, workload.extent))
+        (alone,) = train(Cohort(trials[1:2], executor, "shared", 7), workload)
+        assert (alone.weight_hash, alone.metrics) == (together[1].weight_hash, together[1].metrics)
+    return choice.reason if choice.executor == "loop" else FUSES
+
+
+@pytest.mark.parametrize(("optimizer", "name"), [(("adamw", "sgd")[i % 2], name) for i, name in enumerate(QUICK)])
+def test_it_trains_as_in_a_plain_torch_loop(trial_of, optimizer, name) -> None:
+    assert TABLE[name] in agrees(trial_of, name, optimizer)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("name", TABLE)
+def test_whatever_it_does_it_trains_as_in_a_plain_torch_loop(trial_of, optimizer, name) -> None:
+    assert TABLE[name] in agrees(trial_of, name, optimizer)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_train_otherwise_is_refused_in_a_sentence(trial_of, name) -> None:
+    with pytest.raises(ConfigError, match=REFUSED[name]):
+        Workload.of(trials_of(trial_of, name)[0].config, CPU)
