@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
@@ -29,6 +30,7 @@ from thalweg.runner.facts.observation import Observations, Outcome
 from thalweg.runner.project.code import code_of, to_record
 from thalweg.runner.study.trial import Trial
 from thalweg.runner.train.checkpoints import Shelf, facts_of
+from thalweg.runner.train.cutting import narrowed
 from thalweg.runner.train.messages import Ask, Chosen, Hello, Note, OutOfMemory, Progress, Train, Trained, Work
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from thalweg.runner.engine.workload import Workload
 
 PROGRESS_SECONDS = 0.2
+SEEDS_TRIED = 4
+"""Seeds with which a model may fail to be built before its whole cohort fails."""
 
 
 def main(pipe: Connection) -> None:
@@ -112,7 +116,7 @@ class Bench:
 
         cohort = Cohort(work.trials, work.executor, work.layout, work.evaluations)
         try:
-            workload = self._workload_of(work, work.trials[0])
+            workload = self._workload_of_any(work)
             resume, keeping = self._checkpoints(work)
             observations = train(cohort, workload, self._ticker(), resume=resume, keeping=keeping)
             return Trained(tuple(observations), self._peak_bytes())
@@ -121,8 +125,20 @@ class Bench:
         if too_large:  # not in the block above, as in `_chosen`
             self._forget()
             return OutOfMemory(reason)
+        if self.workload is not None and len(work.trials) > 1:
+            return self._train_in_halves(work)
         failed = (Observations(trial_id=trial.id, outcome=Outcome.FAILED, error=reason) for trial in work.trials)
         return Trained(tuple(failed), self._peak_bytes())
+
+    def _train_in_halves(self, work: Train) -> Trained | OutOfMemory:
+        """Train a cohort that raised in parts, so that who raised fails alone. Bits do not depend on company."""
+        observations: list[Observations] = []
+        for part in narrowed(replace(work, checkpoints=None), (len(work.trials) + 1) // 2):
+            trained = self._train(part)
+            if isinstance(trained, OutOfMemory):
+                return trained
+            observations += trained.observations
+        return Trained(tuple(observations), self._peak_bytes())
 
     def _checkpoints(self, work: Train) -> tuple[Checkpoint | None, Keeping | None]:
         """Where a cohort goes on from, and how its further checkpoints are kept."""
@@ -153,10 +169,19 @@ class Bench:
 
         return (None if found is None else Checkpoint(*found)), Keeping(due, save)
 
+    def _workload_of_any(self, work: Train) -> Workload:
+        """The workload, looked at with the first trial's seed, or where that raises with one of the next."""
+        *first, last = list({trial.config.seed: trial for trial in work.trials}.values())[:SEEDS_TRIED]
+        for trial in first:
+            with suppress(Exception):  # the trial itself will say so
+                return self._workload_of(work, trial)
+        return self._workload_of(work, last)
+
     def _workload_of(self, work: Work, trial: Trial) -> Workload:
         from thalweg.runner.engine.workload import Workload
 
         if self.workload is None or self.group_id != work.group_id:
+            self.workload = None  # as long as none could be made
             self.workload = Workload.of(trial.config, self.device, work.metrics)
             self.group_id = work.group_id
         return self.workload

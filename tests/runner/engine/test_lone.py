@@ -90,7 +90,7 @@ def test_code_that_has_changed_is_not_fused_as_was_chosen_for_it_before(trial_of
 )
 def test_who_raises_fails_alone(trial_of, name, executor, lr) -> None:
     trials = tuple(trials_of(trial_of, name, lrs=(0.001, 0.002, lr, 0.003, 0.004)))
-    bench = worker._Bench(SimpleNamespace(send=lambda message: None), CPU)
+    bench = worker.Bench(SimpleNamespace(send=lambda message: None), CPU)
     observed = bench.do(Train(trials[0].group_id, trials, executor, "shared", 2)).observations
     assert [each.trial_id for each in observed] == [trial.id for trial in trials]
     assert [each.outcome for each in observed] == ["finished", "finished", "failed", "finished", "finished"]
@@ -101,7 +101,7 @@ def test_who_raises_fails_alone(trial_of, name, executor, lr) -> None:
 
 def test_a_seed_from_which_nothing_is_built_fails_alone(trial_of) -> None:
     trials = tuple(trials_of(trial_of, "UnluckySeed", seed=seed)[0] for seed in range(6))
-    bench = worker._Bench(SimpleNamespace(send=lambda message: None), CPU)
+    bench = worker.Bench(SimpleNamespace(send=lambda message: None), CPU)
     observed = bench.do(Train(trials[0].group_id, trials, "loop", "per_lane", 2)).observations
     assert {each.outcome for each in observed} == {"finished", "failed"}
     assert all("not with this seed" in each.error for each in observed if each.outcome == "failed")
