@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_/.-]*|\$\{[^}]*\}")
-_RESERVED = ("true", "false", "null", "inf", "nan")
+_RESERVED = ("true", "false", "null", "none", "inf", "nan")
 """Texts that need no quotes to stay what they are, and words among them that do."""
 
 _MAX_LENGTH = 20_000
