@@ -49,7 +49,8 @@ class Question:
     """What to choose for: a sample of a group's trials in their batch layout (one seed if it is "shared").
 
     requested: "auto" measures, an executor is taken at its word. width limits the probes if given: what did not fit
-    before. trials: how many the group has in all; workers: how many processes share them.
+    before. trials: how many the group has in all; workers: how many processes share them;
+    sharing: how many of these share this one's device and its memory.
     """
 
     sample: tuple[Trial, ...]
@@ -58,6 +59,7 @@ class Question:
     width: int | None = None
     trials: int = 0
     workers: int = 1
+    sharing: int = 1
 
     @property
     def size(self) -> int:
@@ -119,7 +121,7 @@ class _Contest:
         return min(self.width, self.question.size)
 
     def _fused(self, executor: str, reason: str) -> Choice:
-        fitting = lanes_that_fit(self.workload, self.question.workers)
+        fitting = lanes_that_fit(self.workload, self.question.sharing)
         fits = [width for width in self.widths if width <= min(self.width, fitting)]
         return Choice(executor, self.question.layout, max(fits, default=max(1, fitting)), reason)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import reduce
 from operator import add
 
@@ -37,12 +38,19 @@ def evaluate(
         return workload.task.finish(torch.cat(own))
     if seeds and workload.seeded:
         torch.manual_seed(stream_key(seeds[0], STREAM))
+    with evaluating(workload):
+        totals = _sums(workload, split, lambda x: forward_all(workload, state, x, executor))
+    return workload.task.finish(totals)
+
+
+@contextmanager
+def evaluating(workload: Workload) -> Iterator[None]:
+    """The template in its evaluating mode."""
     workload.module.eval()
     try:
-        totals = _sums(workload, split, lambda x: _outputs(workload, state, x, executor))
+        yield
     finally:
         workload.module.train()
-    return workload.task.finish(totals)
 
 
 def _sums_of_own(workload: Workload, state: State, k: int, split: str, seed: int) -> Tensor:
@@ -56,18 +64,18 @@ def _sums_of_own(workload: Workload, state: State, k: int, split: str, seed: int
 
 def _sums(workload: Workload, split: str, outputs: Callable[[Tensor], Tensor]) -> Tensor:
     examples = workload.splits[split]
-    parts = (workload.task.sums(outputs(x), y) for x, y in examples.chunks(_rows(examples)))
+    parts = (workload.task.sums(outputs(x), y) for x, y in examples.chunks(rows_at_once(examples)))
     return reduce(add, parts)
 
 
-def _rows(examples: Examples) -> int:
+def rows_at_once(examples: Examples) -> int:
     """How many rows of these examples are evaluated at once."""
     places, numbers = math.prod(examples.y.shape[1:]), math.prod(examples.x.shape[1:])
     return max(1, min(CHUNK // places, NUMBERS // numbers))
 
 
-def _outputs(workload: Workload, state: State, x: Tensor, executor: str) -> Tensor:
-    """`[K, B, …]`."""
+def forward_all(workload: Workload, state: State, x: Tensor, executor: str) -> Tensor:
+    """Return every lane's outputs for the same rows, `[K, B, …]`."""
 
     def forward(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
         return workload.forward(parameters, buffers, x)[0]

@@ -1,37 +1,94 @@
-"""How many lanes fit the memory: predicted from one recorded gradient, or on a GPU from two that were run."""
+"""How many lanes fit the memory: told by a recorded gradient and evaluation, or on a GPU by some that were run."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+from dataclasses import replace
 
+import torch
+from torch import Tensor
+
+from thalweg.runner.engine.evaluate import evaluating, forward_all, rows_at_once
 from thalweg.runner.engine.gradient import vmap_gradient
+from thalweg.runner.engine.recording import Recording
 from thalweg.runner.engine.seating import NARROWEST, example, recorded_pair
 from thalweg.runner.engine.workload import Workload
 from thalweg.runner.machine.device import available_bytes
 
 SHARE = 0.5
 """The part of the free memory that may be planned for."""
+LIVE = 3
+"""Results of an evaluation that are there at once: an operation's, what it is made of, and what a later one needs."""
+RECORDED_ROWS = (2, 4)
 
 
-def lanes_that_fit(workload: Workload, workers: int) -> int:
-    """The widest program that this process, one of `workers`, should try; at least 1."""
-    if workload.device.type == "cuda":
-        one, four = (_peak_on_gpu(workload, lanes) for lanes in (1, 4))
-        each = max((four - one) / 3, 1) + _state_bytes(workload)
-        free, _ = torch.cuda.mem_get_info(workload.device)
-        return max(1, int((SHARE * free - one) / each))
-    recorded = sum(each.bytes for each in recorded_pair(workload).operations()) / NARROWEST
-    return max(1, int(SHARE * available_bytes() / workers / (recorded + _state_bytes(workload))))
+def lanes_that_fit(workload: Workload, sharing: int) -> int:
+    """The widest program that this process should try, one of so many that share the device; at least 1."""
+    on_gpu = workload.device.type == "cuda"
+    once, each = _on_gpu(workload) if on_gpu else (0, max(_of_gradient(workload), _of_evaluation(workload)))
+    free = _free_on_gpu(workload.device) if on_gpu else available_bytes()
+    return max(1, int((SHARE * free / sharing - once) / (each + _of_state(workload))))
 
 
-def _state_bytes(workload: Workload) -> int:
+def _of_state(workload: Workload) -> int:
     """Of a lane: weights, gradient, slots, and a copy of each in the step in which a lane dies."""
     tensors = 2 * (2 + len(workload.recipe.rule.slots))
     return tensors * workload.layout.size * workload.dtype.itemsize
 
 
-def _peak_on_gpu(workload: Workload, lanes: int) -> int:
+def _of_gradient(workload: Workload) -> float:
+    """Of a lane: what all operations of a recorded gradient make, since autograd keeps it and so does a recording."""
+    return sum(each.bytes for each in recorded_pair(workload).operations()) / NARROWEST
+
+
+def _of_evaluation(workload: Workload) -> float:
+    """Of a lane, while as many rows are evaluated as are at once: nothing is kept but what is used.
+
+    From two recordings of few rows, which tell what grows with rows from what does not, such as weights.
+    """
+    less, more = (_evaluated(workload, rows) for rows in RECORDED_ROWS)
+    steps = (rows_at_once(workload.splits["train"]) - RECORDED_ROWS[0]) / (RECORDED_ROWS[1] - RECORDED_ROWS[0])
+    largest = max((one + (two - one) * steps for one, two in zip(less, more, strict=True)), default=0.0)
+    return LIVE * largest / NARROWEST
+
+
+def _evaluated(workload: Workload, rows: int) -> list[int]:
+    """The bytes that each operation makes in an evaluation of so many rows."""
+    train, (state, _) = workload.splits["train"], example(workload, NARROWEST)
+    x, _ = train.take(torch.arange(rows, device=train.home) % train.rows)
+    with workload.apart(), evaluating(workload), torch.no_grad():
+        forward = Recording(lambda theta: forward_all(workload, replace(state, theta=theta), x, "vmap"), [state.theta])
+    return [each.bytes for each in forward.operations()]
+
+
+def _on_gpu(workload: Workload) -> tuple[float, float]:
+    """What a program takes whatever its width, and each lane of it: at the peak of a gradient or an evaluation."""
+    found = []
+    for run in (_run_gradient, _run_evaluation):
+        one, four = (_peak(workload, lanes, run) for lanes in (1, 4))
+        found.append((one, max((four - one) / 3, 1.0)))
+    return max(once for once, _ in found), max(each for _, each in found)
+
+
+def _run_gradient(workload: Workload, lanes: int) -> object:
+    return vmap_gradient(workload, shared=True)(*example(workload, lanes))
+
+
+def _run_evaluation(workload: Workload, lanes: int) -> Tensor:
+    train, (state, _) = workload.splits["train"], example(workload, lanes)
+    x, _ = train.take(torch.arange(min(rows_at_once(train), train.rows), device=train.home))
+    with workload.apart(), evaluating(workload), torch.no_grad():
+        return forward_all(workload, state, x, "vmap")
+
+
+def _peak(workload: Workload, lanes: int, run: Callable[[Workload, int], object]) -> int:
     torch.cuda.reset_peak_memory_stats(workload.device)
     before = torch.cuda.memory_allocated(workload.device)
-    vmap_gradient(workload, shared=True)(*example(workload, lanes))
+    run(workload, lanes)
     return torch.cuda.max_memory_allocated(workload.device) - before
+
+
+def _free_on_gpu(device: torch.device) -> int:
+    """What the device has left, and what torch holds of it and does not use."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import cycle, islice
 from typing import Self
@@ -32,7 +33,8 @@ DOCTOR = "see: thalweg doctor"
 class Crew:
     """Processes of a pool on the devices that the settings name.
 
-    `hello` is that of the first worker, whose device and versions stand for all; `size` the number of workers wanted.
+    `hello` is that of the first worker, whose device and versions stand for all; `size` the number of workers wanted,
+    `sharing` how many of them share a device at most.
     """
 
     def __init__(self, settings: Settings, pool: Pool) -> None:
@@ -41,7 +43,7 @@ class Crew:
         self.pool = pool
         self.signals: Signals | None = None  # held back while a sweep hears the workers
         self.hello: Hello | None = None
-        self.size = 1
+        self.size = self.sharing = 1
         self._welcome: list[Worker] = []  # said hello, and are not announced as ready yet
 
     def require(self) -> Self:
@@ -90,6 +92,7 @@ class Crew:
         """Start workers on the devices in turn until there are as many as asked for, or as find work."""
         self.size = self.asked or max(1, min(len(devices), busy))
         wanted = list(islice(cycle(devices), self.size))
+        self.sharing = max(Counter(wanted).values())
         for there in self.pool.workers:  # started by `require`, or the first one
             device = there.hello.device if there.hello and there.wanted in ("auto", "cuda") else there.wanted
             if device in wanted:

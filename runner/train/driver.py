@@ -49,10 +49,12 @@ class Silent(Listener):
 class Backend(Protocol):
     """Slots on which pieces of work are done: worker processes here, or anything that keeps this promise.
 
-    size: how many slots share the work. signals: what holds Ctrl-C back while a sweep hears them.
+    size: how many slots share the work; sharing: how many at most share a device and its memory. signals: what holds
+    Ctrl-C back while a sweep hears them.
     """
 
     size: int
+    sharing: int
     signals: Signals | None
 
     @property
@@ -225,6 +227,7 @@ class _Driver:
         return Terms(
             executor=self.settings.engine.name,
             workers=self.backend.size,
+            sharing=self.backend.sharing,
             evaluations=measured.points,
             metrics=measured.metrics,
             width=self.settings.engine.width,

@@ -18,7 +18,7 @@ from thalweg.runner.study.trial import Trial
 class Ask:
     """Choose executor and width for a group, from a sample of its trials. `attempt` as in Train.
 
-    trials: how many there are in all, for `workers` processes to share.
+    trials: how many there are in all, for `workers` processes to share; `sharing` of these share a device.
     """
 
     group_id: str
@@ -28,6 +28,7 @@ class Ask:
     attempt: int = 1
     trials: int = 0
     workers: int = 1
+    sharing: int = 1
     metrics: tuple[str, ...] = ()
 
 

@@ -58,8 +58,8 @@ FAILED_ALIKE = 2
 class Terms:
     """What the pieces of work of a sweep have in common.
 
-    executor, width: as asked for, `auto` and None where the group's choice decides. workers: how many share the work.
-    checkpoints: folder and seconds between them; None for none.
+    executor, width: as asked for, `auto` and None where the group's choice decides. workers: how many share the work;
+    sharing: how many of them a device. checkpoints: folder and seconds between them; None for none.
     """
 
     executor: str
@@ -68,6 +68,7 @@ class Terms:
     metrics: tuple[str, ...] = ()
     width: int | None = None
     checkpoints: tuple[str, float] | None = None
+    sharing: int = 1
 
     def probe(self, group_id: str, trials: Sequence[Trial]) -> Ask:
         """The question how to train a group, with a sample of its trials: of one seed, if they share batches."""
@@ -82,6 +83,7 @@ class Terms:
             metrics=self.metrics,
             trials=len(trials),
             workers=self.workers,
+            sharing=self.sharing,
         )
 
     def train(self, group_id: str, trials: tuple[Trial, ...], choice: Choice) -> Train:

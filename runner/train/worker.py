@@ -99,7 +99,7 @@ class Bench:
         """What is best. width: of the sample, half of the one before, which did not fit; None at first."""
         from thalweg.runner.engine.choose import Question, choose
 
-        question = Question(ask.sample, ask.layout, ask.requested, width, ask.trials, ask.workers)
+        question = Question(ask.sample, ask.layout, ask.requested, width, ask.trials, ask.workers, ask.sharing)
         try:
             return Chosen(ask.group_id, choose(self._workload_of(ask, ask.sample[0]), question))
         except BaseException as error:  # training will meet the same error and record it with each trial

@@ -250,9 +250,9 @@ def test_the_fastest_width_is_taken_and_only_there_fusing_must_pay(grid_of, monk
 
 
 def test_memory_bounds_the_width(grid_of, monkeypatch) -> None:
-    monkeypatch.setattr(module, "lanes_that_fit", lambda workload, workers: 20)
+    monkeypatch.setattr(module, "lanes_that_fit", lambda workload, sharing: 20)
     assert ask(grid_of(4), "vmap").width == 16
-    monkeypatch.setattr(module, "lanes_that_fit", lambda workload, workers: 3)
+    monkeypatch.setattr(module, "lanes_that_fit", lambda workload, sharing: 3)
     assert ask(grid_of(4), "vmap").width == 3
 
 

@@ -33,6 +33,7 @@ class InProcess:
     """
 
     signals: Signals | None = None
+    sharing = 1
 
     def __init__(
         self,

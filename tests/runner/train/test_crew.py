@@ -90,7 +90,7 @@ def test_one_worker_a_core_only_where_there_is_work_for_it(busy, workers) -> Non
     made = of(CPU)
     filled(made, busy)
     assert made.pool.started == ["cpu"] * workers
-    assert made.size == workers
+    assert made.size == made.sharing == workers  # all share the machine's memory
 
 
 def test_one_worker_asked_for_is_one_worker_whatever_devices_are_named(nvidia) -> None:
@@ -128,6 +128,13 @@ def test_each_gpu_gets_a_worker_of_its_own(nvidia) -> None:
     made = of(GPU, replace(GPU, device="cuda:1"))
     assert filled(made)[0].device_name == "NVIDIA X"
     assert made.pool.started == ["auto", "cuda:1"]
+    assert (made.size, made.sharing) == (2, 1)
+
+
+def test_workers_that_share_a_gpu_are_counted(nvidia) -> None:
+    made = of(GPU, *[replace(GPU, device=f"cuda:{n}") for n in (1, 0, 1, 0)], workers=5)
+    filled(made)
+    assert (made.size, made.sharing) == (5, 3)
 
 
 def test_a_second_gpu_that_fails_is_said_aloud_and_no_cpu_takes_its_place(nvidia) -> None:

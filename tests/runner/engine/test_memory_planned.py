@@ -1,0 +1,77 @@
+"""How many lanes are planned to fit the memory: by the gradient or by an evaluation, whichever needs more."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from thalweg.runner.engine import memory
+from thalweg.runner.engine.workload import Workload
+
+FREE = 2**33
+
+
+@pytest.fixture(autouse=True)
+def free(monkeypatch) -> None:
+    monkeypatch.setattr(memory, "available_bytes", lambda: FREE)
+
+
+@pytest.fixture
+def workload(trial_of):
+    def made(hidden: tuple[int, ...] = (256, 256), batch_size: int = 16) -> Workload:
+        return Workload.of(trial_of(hidden=hidden, batch_size=batch_size).config, torch.device("cpu"))
+
+    return made
+
+
+def test_small_batches_leave_the_evaluation_to_decide(workload) -> None:
+    small, large = workload((512,), 2), workload((512,), 2048)
+    assert memory._of_evaluation(small) == memory._of_evaluation(large)
+    assert memory._of_gradient(small) < memory._of_evaluation(small) < memory._of_gradient(large)
+    each = memory._of_evaluation(small) + memory._of_state(small)
+    assert memory.lanes_that_fit(small, 1) == int(memory.SHARE * FREE / each)
+
+
+def test_processes_that_share_a_device_share_its_memory(workload) -> None:
+    one = memory.lanes_that_fit(workload(), 1)
+    assert memory.lanes_that_fit(workload(), 4) == pytest.approx(one / 4, abs=1)
+
+
+def test_weights_are_counted_once_however_many_rows_are_evaluated(workload) -> None:
+    wide = workload(hidden=(4096,), batch_size=2)
+    rows, numbers = 512, 4096
+    assert memory._of_evaluation(wide) == pytest.approx(memory.LIVE * 4 * rows * numbers, rel=0.1)
+
+
+MEASURED = """
+import sys
+import torch
+from thalweg.runner import page
+from thalweg.runner.engine import memory
+from thalweg.runner.engine.determinism import prepare
+from thalweg.runner.engine.evaluate import evaluate
+from thalweg.runner.engine.workload import Workload
+
+def most():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) * 1024
+
+prepare()
+made = Workload.of(page.plan(page.declare(*sys.argv[2:]).study).groups[0].trials[0].config, torch.device("cpu"))
+planned, lanes = memory._of_evaluation(made), int(sys.argv[1])
+state = made.template_state(lanes)
+open("/proc/self/clear_refs", "w").write("5")
+before = most()
+evaluate(made, state, "train", "vmap")
+print((most() - before) / lanes / planned)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the most memory a process held")
+@pytest.mark.parametrize("words", ["model=cnn budget.batch_size=4", "model=mlp model.hidden=[1024,1024]"])
+def test_what_is_planned_for_an_evaluation_is_about_what_it_takes(words) -> None:
+    command = [sys.executable, "-P", "-c", MEASURED, "32", *words.split()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert 0.3 < float(done.stdout) < 2.0  # half of the memory is planned for
