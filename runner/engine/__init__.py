@@ -3,6 +3,7 @@
     determinism  this process trains the same bits every time
     streams      random numbers as a function of (seed, stream, index)
     state        the tensors of K trials: weights, slots, buffers, who is alive
+    parameters   a flat row of weights as named parameters
     examples     a split as rows of examples on the device
     task         the loss that is minimised and what is measured
     user         what a `_target_` names, found and looked at; the one place that imports a user's code

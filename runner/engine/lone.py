@@ -9,17 +9,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from thalweg.runner.engine.copying import copied
 from thalweg.runner.engine.digest import digest
+from thalweg.runner.engine.parameters import ParameterLayout
 from thalweg.runner.engine.world import World
-
-if TYPE_CHECKING:
-    from thalweg.runner.engine.state import ParameterLayout
 
 
 class Lone:

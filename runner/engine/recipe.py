@@ -17,7 +17,7 @@ from thalweg.optim.clip import clip_norm_, clip_value_
 from thalweg.optim.decay import decays
 from thalweg.optim.rule import Coefficients, Rule, Slots
 from thalweg.optim.sam import ascend_, ascent_scale, normed_vector
-from thalweg.runner.engine.state import ParameterLayout
+from thalweg.runner.engine.parameters import ParameterLayout
 from thalweg.runner.study.trial import TrialConfig
 
 

@@ -1,4 +1,4 @@
-"""The tensors of K trials in training, and how a flat row of weights is seen as named parameters.
+"""The tensors of K trials in training.
 
 Shapes: K trials, P parameters of a trial. Knows nothing of rules, data or steps taken elsewhere.
 """
@@ -11,48 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from thalweg.runner.engine.lone import Lone
 
 WEIGHT_HASH_TAG = b"thalweg.weights.v1"
-
-
-@dataclass(frozen=True)
-class ParameterLayout:
-    """Where each named parameter lies in a flat row of P numbers, in model order; a tied tensor appears once."""
-
-    shapes: Mapping[str, torch.Size]
-
-    @classmethod
-    def of(cls, module: nn.Module) -> ParameterLayout:
-        """The layout of a module's parameters."""
-        return cls({name: parameter.shape for name, parameter in module.named_parameters()})
-
-    @property
-    def size(self) -> int:
-        """P, the number of parameters of a trial."""
-        return sum(math.prod(shape) for shape in self.shapes.values())
-
-    def mask(self, holds: Callable[[torch.Size], bool]) -> Tensor:
-        """Return `[P]`: 1 in the parameters for whose shape something holds, 0 in the others."""
-        return torch.cat([torch.full((math.prod(shape),), float(holds(shape))) for shape in self.shapes.values()])
-
-    def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """Concatenate named `[K, *shape]` tensors into `[K, P]`."""
-        return torch.cat([_rows(tensors[name]) for name in self.shapes], dim=1)
-
-    def views(self, theta_KP: Tensor) -> dict[str, Tensor]:
-        """See `[K, P]` as named `[K, *shape]` tensors that share its memory."""
-        parts = torch.split_with_sizes(theta_KP, [math.prod(shape) for shape in self.shapes.values()], dim=1)
-        return {
-            name: part.view(part.shape[0], *shape)
-            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
-        }
-
-
-def _rows(tensor: Tensor) -> Tensor:
-    return tensor.flatten(1) if tensor.dim() > 1 else tensor[:, None]
 
 
 @dataclass

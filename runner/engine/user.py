@@ -27,7 +27,6 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-import thalweg
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.project.imports import homes, spec_in
 from thalweg.runner.project.outline import Signature, refuse_call
@@ -44,6 +43,8 @@ FUNCTIONS: dict[Role, tuple[str, ...]] = {
 """Packages of others whose plain functions may be called; those of a declared package always may."""
 
 
+OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+"""The folder of thalweg."""
 REFUSED = re.compile(r"unexpected keyword argument '(\w+)'")
 """What Python says of an argument that was handed on to what does not know it."""
 
@@ -193,7 +194,7 @@ def place_of(error: BaseException) -> str:
     """The last line of the user's own in a traceback, as `nets.py, line 3: `; empty if there is none."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_shown(error.filename)}, line {error.lineno}: "
-    inside = [os.path.dirname(os.path.abspath(module.__file__ or "")) + os.sep for module in (torch, thalweg)]
+    inside = [folder + os.sep for folder in (os.path.dirname(torch.__file__), OURS)]
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)

@@ -27,8 +27,9 @@ from thalweg.runner.engine.generators import forked
 from thalweg.runner.engine.lone import Lone, dense_buffers
 from thalweg.runner.engine.outputs import refuse_parts, refuse_unlike
 from thalweg.runner.engine.own import own_model, own_splits, own_task
+from thalweg.runner.engine.parameters import ParameterLayout
 from thalweg.runner.engine.recipe import Recipe
-from thalweg.runner.engine.state import ParameterLayout, State
+from thalweg.runner.engine.state import State
 from thalweg.runner.engine.streams import stream_key
 from thalweg.runner.engine.task import Task
 from thalweg.runner.engine.user import resolved, users_error

@@ -18,7 +18,7 @@ from thalweg.optim.schedule import warmup_cosine
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.choose import Question, choose
 from thalweg.runner.engine.cohort import Cohort, train
-from thalweg.runner.engine.evaluate import _rows
+from thalweg.runner.engine.evaluate import rows_at_once
 from thalweg.runner.engine.streams import batch_indices, stream_key
 from thalweg.runner.engine.workload import Workload
 from thalweg.runner.study.target import ModelTarget
@@ -208,7 +208,7 @@ def plain(trial, splits, extent):
 @torch.no_grad()
 def measured(net, seed, data):
     seed_all(stream_key(seed, "evaluate"))
-    parts = [(functional.cross_entropy(net(x), y).item(), len(x)) for x, y in data.chunks(_rows(data))]
+    parts = [(functional.cross_entropy(net(x), y).item(), len(x)) for x, y in data.chunks(rows_at_once(data))]
     return sum(loss * n for loss, n in parts) / sum(n for _, n in parts)
 
 
