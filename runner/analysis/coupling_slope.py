@@ -15,10 +15,11 @@ import numpy as np
 
 from thalweg.runner.analysis import scattered, sentences
 from thalweg.runner.analysis.answers import LESS, MORE, Coupling, Edge, Expected, Finding, Place, RowFit, Side
-from thalweg.runner.analysis.noise import Noise, noise, roughness
+from thalweg.runner.analysis.noise import noise, roughness
 from thalweg.runner.analysis.results import Bools, Floats, Grid, Ints, Results, grid, place
 from thalweg.runner.analysis.ridge import theil_sen, vertices
 from thalweg.runner.analysis.rows import Drop, Judged, judge, reasons
+from thalweg.runner.cells.noise import Noise
 from thalweg.runner.cells.student import t95
 
 FEWEST_ROWS = 4
@@ -50,7 +51,7 @@ def coupling(
         return _answer(results, folded, slope, rows, flips, panel, expect)
     spread = noise(folded)
     log = results.scale == "log"
-    judged = judge(folded, spread or roughness(folded), results.chance, log)
+    judged = judge(folded, spread or roughness(folded), log)
     fit = _fit(folded, judged, folded.mean_RC[None], log)
     drawn = _draw(folded, judged, spread, log) if spread else None
     slope = _slope(folded, fit, drawn)

@@ -6,6 +6,7 @@ import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -107,7 +108,7 @@ def _number(cell: str, role: str, where: str) -> float:
 
 
 def _results(lines: Sequence[_Line], classes: int | None, maximize: bool) -> Results:
-    columns = {role: _column(lines, role) for role in NUMBERS if role in lines[0].numbers}
+    columns: dict[str, Any] = {role: _column(lines, role) for role in NUMBERS if role in lines[0].numbers}
     loss = columns["loss"]
     signed = bool((loss[np.isfinite(loss)] <= 0).any())
     scale: Scale = "negated" if maximize else "linear" if signed else "log"

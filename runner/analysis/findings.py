@@ -13,9 +13,10 @@ from thalweg.runner.analysis.coupling_slope import coupling
 from thalweg.runner.analysis.lr_sensitivity import sensitivity
 from thalweg.runner.analysis.results import Floats, Results, Scale
 from thalweg.runner.analysis.warmup_need import warmup
-from thalweg.runner.cells.cells import Cell, Panel, chance_loss, lookup, panels
+from thalweg.runner.cells.cells import Cell, Panel, panels
+from thalweg.runner.cells.health import guess_of
 from thalweg.runner.facts.observation import Outcome, Series
-from thalweg.runner.facts.row import Row
+from thalweg.runner.facts.row import Row, lookup
 from thalweg.runner.show.numbers import is_number, labels
 from thalweg.runner.study.study import Analysis, Study
 
@@ -47,8 +48,8 @@ def of_panel(panel: Panel, asked: Analysis, study: Study, series: GetSeries | No
     if asked.kind == "coupling":
         expect = Expected(panel.expect.slope, panel.expect.tolerance) if panel.expect else None
         turns = np.array([_turns(row, asked) for row in trials])
-        return coupling(_results(trials, asked, study), panel=panel.name, expect=expect, turns=turns)
-    results = _results(trials, asked, study)
+        return coupling(_results(trials, [panel], asked, study), panel=panel.name, expect=expect, turns=turns)
+    results = _results(trials, [panel], asked, study)
     known = {row.trial_id: dict(series(row.trial_id)) for row in trials} if series else {}
     batch = [known.get(row.trial_id, {}).get(BATCH_LOSS) for row in trials]
     initial = np.array([_first(known.get(row.trial_id, {}), study.metric) for row in trials])
@@ -73,7 +74,7 @@ def _sensitivity(asked: Analysis, cut: Sequence[Panel], study: Study, series: Ge
         if series and key not in start:
             start[key] = _first(series(row.trial_id), study.metric)
     initial = np.array([start.get((row.block, row.config.get("seed")), math.nan) for row in trials])
-    results = replace(_results(trials, asked, study), initial=initial)
+    results = replace(_results(trials, cut, asked, study), initial=initial)
     return sensitivity(results, [curve for _, curve in placed], panel=study.name)
 
 
@@ -96,18 +97,23 @@ def _measured(row: Row, metric: str) -> bool:
     return row.outcome is Outcome.FINISHED and metric in row.metrics
 
 
-def _results(trials: Sequence[Row], asked: Analysis, study: Study) -> Results:
+def _results(trials: Sequence[Row], cut: Sequence[Panel], asked: Analysis, study: Study) -> Results:
     columns = {role: np.array([float(lookup(row.config, key)) for row in trials]) for role, key in asked.keys.items()}
     replicates = [_replicate(row, study.replicate) for row in trials]
     number = {value: at for at, value in enumerate(sorted(set(replicates), key=repr))}
     losses = [row.metrics[study.metric] if _measured(row, study.metric) else math.nan for row in trials]
-    scale: Scale = "log" if study.metric.endswith("loss") else "linear" if study.direction == "min" else "negated"
+    cells = [cell for panel in cut for cell in panel.cells]
+    limit = {id(row): cell.limit for cell in cells for row in cell.rows}
+    by_factors = all(cell.by_factors for cell in cells)
+    scale: Scale = "log" if by_factors else "linear" if study.direction == "min" else "negated"
     return Results(
         **columns,
         loss=np.array(losses),
         seed=np.array([number[value] for value in replicates], np.int64),
-        chance=chance_loss(trials[0].config, study.metric),
+        chance=guess_of(trials, study.metric),
         scale=scale,
+        limit=np.array([limit[id(row)] for row in trials]),
+        whole=True,
     )
 
 

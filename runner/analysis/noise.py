@@ -1,27 +1,17 @@
-"""The noise between seeds, pooled over a grid."""
+"""The noise between seeds, pooled over a grid freed of what a seed does to a whole row, or as rows show it."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from thalweg.runner.analysis.results import Floats, Grid
+from thalweg.runner.cells.noise import NEAR, Noise
 
-NEAR = 0.3
-"""Cells this close to the best in log loss lend their seeds' variance to the estimate of the noise."""
 FEWEST = 4
 """Degrees of freedom below which a seed's shift of a whole row is left in the noise; half of the third differences
 that are needed to know it without seeds."""
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Standard deviation of one seed's score, and the degrees of freedom it was estimated with."""
-
-    deviation: float
-    freedom: int
 
 
 def noise(folded: Grid) -> Noise | None:

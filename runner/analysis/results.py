@@ -6,7 +6,7 @@ R rows (learning rates), C columns along a row, S seeds.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -14,19 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thalweg.runner.analysis.answers import Place
+from thalweg.runner.cells.health import UNTRAINED, ceiling
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Scale = Literal["log", "linear", "negated"]
 
-DEAD = 4.0
-"""A final loss of this many times ln(classes) or more is finite but not healthy."""
-UNTRAINED = 0.98
-"""A final loss of this many times ln(classes) or more is that of a guess."""
-HUGE, WORST = 20.0, 1000.0
-"""Where the number of classes is not known: this many times the lower quartile of the losses, and at most this many
-times the least loss, is not healthy. The quartile holds for a table with up to three diverged cells in four."""
 EXPONENTS = (0.0, -1.0, 1.0, -2.0, 2.0, -0.5, 0.5)
 """Directions of a grid that are recognised: columns of constant wd / lr^e."""
 SAME_RATE, SAME_COLUMN = 1e-4, 0.02
@@ -41,8 +35,9 @@ class Results:
     lr [n], wd [n], warmup [n, steps]: settings; wd and warmup only where the question has them. loss [n]: the final
     metric; not finite where the trial diverged. seed [n]: which trials are replicates with common random numbers.
     initial [n]: loss before the first step. spike [n]: largest ratio of the loss to that of a control trial over the
-    first half. chance: the loss of a guess, ln(classes); None where it is not known. scale: how the metric is
-    compared, "log" for a loss, "negated" for what is best large.
+    first half. chance: the loss of a guess; None where it is not known. scale: how the metric is
+    compared, "log" for a loss, "negated" for what is best large. limit [n]: the loss from which a trial is not healthy,
+    where it was judged elsewhere. whole: every trial that diverged is here, so that an absent one did not.
     """
 
     lr: Floats
@@ -54,16 +49,16 @@ class Results:
     spike: Floats | None = None
     chance: float | None = None
     scale: Scale = "log"
+    limit: Floats | None = None
+    whole: bool = False
 
     @cached_property
-    def ceiling(self) -> float:
-        """The loss from which a trial counts as diverged although it is finite; inf where there is none."""
-        if self.scale != "log":
-            return math.inf
-        if self.chance is not None:
-            return DEAD * self.chance
-        finite = self.loss[np.isfinite(self.loss)]
-        return min(HUGE * float(np.quantile(finite, 0.25)), WORST * float(finite.min())) if finite.size else math.inf
+    def ceiling(self) -> Floats:
+        """The loss [n] from which a trial counts as diverged although it is finite; inf where there is none."""
+        if self.limit is not None:
+            return self.limit
+        known = ceiling(self.loss.tolist(), self.chance) if self.scale == "log" else math.inf
+        return np.full(len(self.loss), known)
 
     @cached_property
     def healthy(self) -> Bools:
@@ -85,18 +80,18 @@ class Results:
 
     def take(self, which: NDArray[Any]) -> Results:
         """The entries of a mask or of indices. What is healthy is still judged by the whole table's losses."""
-        columns = {name: getattr(self, name) for name in ("wd", "warmup", "initial", "spike")}
-        taken = {name: None if column is None else column[which] for name, column in columns.items()}
-        part = Results(
-            lr=self.lr[which],
-            loss=self.loss[which],
-            seed=self.seed[which],
-            chance=self.chance,
-            scale=self.scale,
-            **taken,
-        )
-        part.__dict__["ceiling"] = self.ceiling
-        return part
+        columns = ("wd", "warmup", "initial", "spike")
+        taken: dict[str, Any] = {name: getattr(self, name) for name in columns if getattr(self, name) is not None}
+        taken = {name: column[which] for name, column in taken.items()}
+        least: dict[str, Any] = {"lr": self.lr[which], "loss": self.loss[which], "seed": self.seed[which]}
+        return replace(self, **least, **taken, limit=self.ceiling[which])
+
+    def is_guess(self, mean: Floats) -> Bools:
+        """Which means of the metric are no better than a guess's, where that is known."""
+        if self.chance is None or self.scale != "log":
+            return np.zeros(mean.shape, bool)
+        guess: Bools = mean >= UNTRAINED * self.chance
+        return guess
 
 
 @dataclass(frozen=True)
@@ -104,8 +99,9 @@ class Grid:
     """Results with a positive decay, folded: rows ascend in lr, columns in wd.
 
     x_RC: log10 wd, NaN where there is no cell. score_RCS: NaN where a seed is absent or diverged. mean_RC: over
-    seeds, inf where the cell cannot be used. broken_RC: a seed diverged. exponent: columns are constant wd / lr^e;
-    None where rows have no columns in common. none_R: mean of the cell without decay, inf where there is none.
+    seeds, inf where the cell cannot be used. broken_RC: a seed diverged. guess_RC: no better than guessing. exponent:
+    columns are constant wd / lr^e; None where rows have no columns in common. none_R: mean of the cell without decay,
+    inf where there is none.
     """
 
     lr_R: Floats
@@ -114,6 +110,7 @@ class Grid:
     mean_RC: Floats
     count_RC: Ints
     broken_RC: Bools
+    guess_RC: Bools
     none_R: Floats
     exponent: float | None
 
@@ -159,18 +156,21 @@ def grid(results: Results) -> Grid:
         column = _ranks(row[some], results.wd[some])
     width = int(column.max()) + 1 if column.size else 1
     shape = (len(lr_R), width, len(seeds))
-    x, score = np.full(shape[:2], np.nan), np.full(shape, np.nan)
+    x, score, loss = np.full(shape[:2], np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
     tried = np.zeros(shape, bool)
     place = (row[some], column, seed[some])
     x[place[:2]] = np.log10(results.wd[some])
-    score[place], tried[place] = results.score[some], True
+    score[place], tried[place], loss[place] = results.score[some], True, results.loss[some]
     broken = (tried & np.isnan(score)).any(2)
     count = tried.sum(2)
-    broken |= _survivors(count, broken, np.isfinite(x))
+    if not results.whole:
+        broken |= _survivors(count, broken, np.isfinite(x))
     usable = (count > 0) & ~broken
     mean = np.full(shape[:2], np.inf)
     mean[usable] = np.nanmean(score[usable], axis=1) if usable.any() else np.inf
-    return Grid(lr_R, x, score, mean, count, broken, _without(results, row, ~some, len(lr_R)), exponent)
+    guess = np.zeros(shape[:2], bool)
+    guess[usable] = results.is_guess(np.nanmean(loss[usable], axis=1)) if usable.any() else False
+    return Grid(lr_R, x, score, mean, count, broken, guess, _without(results, row, ~some, len(lr_R)), exponent)
 
 
 def _ranks(row: Ints, wd: Floats) -> Ints:
@@ -198,14 +198,20 @@ def _without(results: Results, row: Ints, none: Bools, rows: int) -> Floats:
 
 
 def place(results: Results) -> Place | None:
-    """The usable cell with the least mean score, decay 0 included; None if there is none."""
+    """The cell to take, decay 0 included, as `runner.cells` ranks cells; None if none can be.
+
+    That is the lowest mean (highest, of what is best large) of those whose trials are all healthy, that are better
+    than a guess, and that have more than half of the seeds that the fullest of them has.
+    """
     columns = {name: getattr(results, name) for name in ("lr", "wd", "warmup") if getattr(results, name) is not None}
     cells, cell = np.unique(np.stack(list(columns.values())), axis=1, return_inverse=True)
     cell = cell.reshape(-1)
     n = np.bincount(cell)
-    mean = np.bincount(cell, results.score) / n  # NaN where a seed diverged
-    if np.isnan(mean).all():
+    mean = np.bincount(cell, np.where(results.healthy, results.loss, np.nan)) / n  # NaN where a seed diverged
+    usable = ~np.isnan(mean) & ~results.is_guess(mean)
+    if not usable.any():
         return None
-    at = int(np.nanargmin(mean))
+    rank = np.where(usable & (2 * n > n[usable].max()), -mean if results.scale == "negated" else mean, np.inf)
+    at = int(rank.argmin())
     found = dict(zip(columns, map(float, cells[:, at]), strict=True))
-    return Place(**found, loss=float(results.loss[cell == at].mean()), n=int(n[at]))
+    return Place(**found, loss=float(mean[at]), n=int(n[at]))

@@ -11,8 +11,9 @@ from enum import IntEnum
 
 import numpy as np
 
-from thalweg.runner.analysis.noise import Noise
-from thalweg.runner.analysis.results import UNTRAINED, Bools, Floats, Grid, Ints
+from thalweg.runner.analysis.results import Bools, Floats, Grid, Ints
+from thalweg.runner.cells.health import Health
+from thalweg.runner.cells.noise import Noise
 
 FEWEST_CELLS = 4
 FAR = 0.15
@@ -45,7 +46,7 @@ class Drop(IntEnum):
 _PHRASES = {
     Drop.KEPT: "",
     Drop.EMPTY: "no usable cell",
-    Drop.GUESS: "no better than guessing",
+    Drop.GUESS: Health.GUESS.value,
     Drop.FEW: f"fewer than {FEWEST_CELLS} usable cells",
     Drop.FLAT: "flat: decay makes no difference",
     Drop.FAR: "above the best loss by 16% or more",
@@ -68,16 +69,15 @@ class Judged:
     side_RC: Ints
 
 
-def judge(folded: Grid, noise: Noise | None, chance: float | None, log: bool) -> Judged:
-    """Judge rows and cells. chance: loss of a guess, if known. log: scores are logarithms of losses."""
+def judge(folded: Grid, noise: Noise | None, log: bool) -> Judged:
+    """Judge rows and cells. log: scores are logarithms of losses."""
     usable, mean = folded.usable_RC, folded.mean_RC
     least = mean.min(1)
     span = np.where(usable, mean, -math.inf).max(1) - least
     error = noise.deviation / np.sqrt(np.maximum(folded.count_RC.max(1), 1)) if noise else 0.0
     row = np.where(span <= np.maximum(FLAT if log else 0.0, RANGE * error), Drop.FLAT, Drop.KEPT)
     row[usable.sum(1) < FEWEST_CELLS] = Drop.FEW
-    if chance is not None and log:
-        row[least >= math.log(UNTRAINED * chance)] = Drop.GUESS
+    row[(folded.guess_RC | ~usable).all(1)] = Drop.GUESS
     row[~usable.any(1)] = Drop.EMPTY
     return Judged(row, *_bounds(folded))
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from thalweg.runner.analysis.answers import LESS, MORE, Finding, Side, Warmup, WarmupLevel, WarmupNeed
 from thalweg.runner.analysis.lr_sensitivity import at_start, cost
-from thalweg.runner.analysis.results import UNTRAINED, Bools, Floats, Results, place, same_points
+from thalweg.runner.analysis.results import Bools, Floats, Results, place, same_points
+from thalweg.runner.cells.health import UNTRAINED
 from thalweg.runner.cells.student import t95
 from thalweg.runner.show.numbers import count, rate, short
 

@@ -1,7 +1,8 @@
 """Rows folded over replicates: cells, panels and the near-optimal set. Pure; knows no store and no terminal.
 
-A cell with a diverged replicate has no mean: survivors are never averaged. Cells are chosen on the mean log loss,
-shown as the mean.
+One rule ranks cells, wherever a best one is named: the lowest mean over replicates (the highest, of what is best
+large), as it is shown, among the cells that may be chosen (`health`) and have more than half of the replicates that
+the fullest of them has. How far apart two are is a share of a loss, and the difference itself of anything else.
 """
 
 from __future__ import annotations
@@ -10,39 +11,37 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any, Literal
 
-from thalweg.data.schema import DATASETS
 from thalweg.runner.base.canonical import Scalar
-from thalweg.runner.cells.student import t95
+from thalweg.runner.cells.health import Health, ceiling, guess_of, health, is_guess, is_loss, measured
+from thalweg.runner.cells.noise import NEAR, interval, pooled
 from thalweg.runner.facts.observation import Outcome
-from thalweg.runner.facts.row import Row
+from thalweg.runner.facts.row import Row, lookup
 from thalweg.runner.show.numbers import is_number, labels
 from thalweg.runner.study.study import Block, Expectation, Study
-
-DEAD_LOSS = 4.0
-"""A final loss of this many times ln(classes) or more is finite but not healthy: the cell is not used."""
-UNTRAINED_LOSS = 0.98
-"""A final loss of this many times ln(classes) or more is that of a guess."""
-NEIGHBOURHOOD = 0.3
-"""Cells this close to the best in log loss lend their seeds' variance to the estimate of the noise."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The replicates of one point of a grid. Rows are in declared order."""
+    """The replicates of one point of a grid. Rows are in declared order.
+
+    limit: the loss from which a replicate is not healthy, as the whole block's losses and a guess have it. signed: a
+    loss of the block is 0 or less, so that its losses are compared by differences.
+    """
 
     axes: Mapping[str, Scalar]  # without the replicate axis
     rows: tuple[Row, ...]
     metric: str
     direction: Literal["min", "max"]
+    limit: float = math.inf
+    signed: bool = False
 
     @cached_property
     def values(self) -> tuple[float, ...]:
         """The metric of each finished replicate."""
-        ended = (row for row in self.rows if row.outcome is Outcome.FINISHED)
-        return tuple(row.metrics[self.metric] for row in ended if self.metric in row.metrics)
+        return measured(self.rows, self.metric)
 
     @property
     def n(self) -> int:
@@ -64,36 +63,45 @@ class Cell:
         """Mean of the metric over replicates; None if any diverged or none has finished."""
         return fmean(self.values) if self.values and not self.diverged else None
 
-    @property
+    @cached_property
     def interval(self) -> tuple[float, float] | None:
         """The 95% t-interval of the mean over replicates; None without a mean or with a single replicate."""
-        if self.mean is None or self.n < 2:
-            return None
-        half = t95(self.n - 1) * stdev(self.values) / math.sqrt(self.n)
-        return self.mean - half, self.mean + half
+        return None if self.mean is None else interval(self.values, self.metric)
 
     @cached_property
-    def ceiling(self) -> float | None:
-        """The loss from which a replicate is not healthy; None where the metric is not a classifier's loss."""
-        chance = chance_loss(self.rows[0].config, self.metric)
-        return None if chance is None else DEAD_LOSS * chance
+    def health(self) -> Health:
+        """What became of it; only a usable cell can be chosen."""
+        return health(self.rows, self.metric, self.limit)
+
+    @cached_property
+    def stuck(self) -> int:
+        """Number of finished replicates that are by themselves no better than guessing."""
+        return sum(is_guess([row], self.metric) for row in self.rows)
 
     @property
     def usable(self) -> bool:
-        """Whether the cell can be chosen: some replicate finished, none diverged, and none is unhealthy."""
-        return self.mean is not None and (self.ceiling is None or max(self.values) < self.ceiling)
+        """Whether the cell can be chosen."""
+        return self.health is Health.USABLE
 
     @cached_property
     def scores(self) -> tuple[float, ...]:
-        """The metric on the scale that cells are compared on, lower is better: log of a loss."""
-        if self.metric.endswith("loss"):
-            return tuple(math.log(max(value, 1e-300)) for value in self.values)
-        return self.values if self.direction == "min" else tuple(-value for value in self.values)
+        """The metric of each replicate on the scale that cells are compared on, lower is better: log of a loss."""
+        return tuple(self._scored(value) for value in self.values)
 
     @property
     def score(self) -> float:
-        """Mean score of a usable cell, lower is better."""
-        return fmean(self.scores)
+        """The mean on the scale that cells are compared on, lower is better."""
+        return self._scored(fmean(self.values))
+
+    @property
+    def by_factors(self) -> bool:
+        """Whether scores are logarithms, so that their differences are shares: of losses above 0."""
+        return is_loss(self.metric) and not self.signed
+
+    def _scored(self, value: float) -> float:
+        if self.by_factors:
+            return math.log(max(value, 1e-300))
+        return value if self.direction == "min" else -value
 
     @property
     def test_metrics(self) -> list[str]:
@@ -102,7 +110,7 @@ class Cell:
 
     def measuring(self, metric: str) -> Cell:
         """The same replicates judged by another metric."""
-        return replace(self, metric=metric)
+        return replace(self, metric=metric, limit=math.inf, signed=False)
 
     def coordinate(self, key: str) -> Any:
         """The cell's value of an axis or of a configuration key; None if it has neither."""
@@ -138,8 +146,8 @@ class Panel:
 
     @cached_property
     def best(self) -> Cell | None:
-        """The usable cell with the lowest score."""
-        return min((cell for cell in self.cells if cell.usable), key=lambda cell: cell.score, default=None)
+        """The cell that `ranked` puts first."""
+        return next(iter(ranked(self.cells)), None)
 
     @property
     def trained(self) -> int:
@@ -150,22 +158,6 @@ class Panel:
     def wanted(self) -> int:
         """Number of trials declared."""
         return sum(len(cell.rows) for cell in self.cells)
-
-
-def lookup(config: Mapping[str, Any], key: str) -> Any:
-    """Return the value of a dotted key, None if there is none."""
-    value: Any = config
-    for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return None
-        value = value[part]
-    return value
-
-
-def chance_loss(config: Mapping[str, Any], metric: str) -> float | None:
-    """Return ln(classes), the loss of a guess; None if the metric is not a loss or the dataset is unknown."""
-    classes = getattr(DATASETS.get(str(lookup(config, "dataset.name"))), "classes", None)
-    return math.log(classes) if classes and metric.endswith("loss") else None
 
 
 def fold(rows: Iterable[Row], study: Study) -> list[Cell]:
@@ -220,22 +212,26 @@ class NearOptimal:
         return self.cells[0]
 
 
+def ranked(cells: Iterable[Cell]) -> list[Cell]:
+    """Return the usable cells, the one to take first: by their means, those with too few replicates last."""
+    usable = [cell for cell in cells if cell.usable]
+    most = max((cell.n for cell in usable), default=0)
+    return sorted(usable, key=lambda cell: (2 * cell.n <= most, cell.score))
+
+
 def near_optimal(cells: Iterable[Cell]) -> NearOptimal | None:
     """Choose on the mean over replicates, and say which cells are as good within the noise between them."""
-    ranked = sorted((cell for cell in cells if cell.usable), key=lambda cell: cell.score)
-    if not ranked:
+    usable = ranked(cells)
+    if not usable:
         return None
-    best = ranked[0]
-    reach = NEIGHBOURHOOD if best.metric.endswith("loss") else math.inf
-    pool = [cell for cell in ranked if cell.n > 1 and cell.score <= best.score + reach]
-    freedom = sum(cell.n - 1 for cell in pool)
-    if not freedom or best.n < 2:
-        return NearOptimal((best,), None, 0, len(ranked))
-    variance = sum(stdev(cell.scores) ** 2 * (cell.n - 1) for cell in pool) / freedom
-    margin = t95(freedom) * math.sqrt(2 * variance / best.n)
-    noise = t95(freedom) * math.sqrt(variance)  # cells may differ in n: a refined study has seeds where they tell
-    near = tuple(c for c in ranked if c.score <= best.score + noise * math.sqrt(1 / best.n + 1 / c.n) or c is best)
-    return NearOptimal(near, margin, len(pool), len(ranked), freedom)
+    best = usable[0]
+    reach = NEAR if best.by_factors else math.inf
+    pool = [cell for cell in usable if cell.n > 1 and cell.score <= best.score + reach]
+    noise = pooled(cell.scores for cell in pool)
+    if noise is None or best.n < 2:
+        return NearOptimal((best,), None, 0, len(usable))
+    near = tuple(c for c in usable if c is best or c.score <= best.score + noise.margin(best.n, c.n))
+    return NearOptimal(near, noise.margin(best.n, best.n), len(pool), len(usable), noise.freedom)
 
 
 def _fold_block(rows: Sequence[Row], study: Study) -> list[Cell]:
@@ -245,8 +241,12 @@ def _fold_block(rows: Sequence[Row], study: Study) -> list[Cell]:
     if hidden:
         keys += sorted(hidden.difference(keys))
         together = _by_point(rows, keys)
+    losses = measured(rows, study.metric) if is_loss(study.metric) else ()
+    limit = ceiling(losses, guess_of(rows, study.metric)) if losses else math.inf
+    signed = min(losses, default=1.0) <= 0
     return [
-        Cell(_point(members[0], keys), tuple(members), study.metric, study.direction) for members in together.values()
+        Cell(_point(members[0], keys), tuple(members), study.metric, study.direction, limit, signed)
+        for members in together.values()
     ]
 
 

@@ -17,7 +17,7 @@ from thalweg.runner.study.study import Study
 
 if TYPE_CHECKING:
     from thalweg.runner.analysis import Answer, Coupling, Finding, Place, RowFit
-    from thalweg.runner.decide import Candidate, Move, Recommendation
+    from thalweg.runner.decide import Candidate, Move, Recommendation, Stuck
 
 
 def plan(made: Plan, path: Path, remarks: Sequence[Remark] = ()) -> dict[str, Any]:
@@ -184,6 +184,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
     low, high = cell.interval or (None, None)
     return {
         "block": cell.rows[0].block,
+        "health": cell.health,
         "axes": dict(cell.axes),
         "n": cell.n,
         "mean": cell.mean,
@@ -194,7 +195,9 @@ def _cell(cell: Cell) -> dict[str, Any]:
     }
 
 
-def recommendations(found: Sequence[Recommendation], rows: Sequence[Row], record: Study) -> dict[str, Any]:
+def recommendations(
+    found: Sequence[Recommendation], lost: Sequence[Stuck], rows: Sequence[Row], record: Study
+) -> dict[str, Any]:
     """What to take from a study, dataset by dataset; test metrics of the chosen cells alone."""
     inside = [member for member in rows if not member.outside]
     return {
@@ -205,6 +208,10 @@ def recommendations(found: Sequence[Recommendation], rows: Sequence[Row], record
         "trained": sum(member.outcome is not None for member in inside),
         "untrained": sum(member.outcome is None for member in inside),
         "recommendations": [_recommendation(each) for each in found],
+        "stuck": [
+            {"panel": each.panel.name, "why": each.why, "moves": [move.document for move in each.moves]}
+            for each in lost
+        ],
     }
 
 

@@ -22,7 +22,7 @@ from thalweg.runner.study.study import Study
 from thalweg.runner.terminal.text import clean
 
 if TYPE_CHECKING:
-    from thalweg.runner.decide import Kind, Move, Recommendation
+    from thalweg.runner.decide import Kind, Move, Recommendation, Stuck
     from thalweg.runner.facts.row import Row
     from thalweg.runner.study.settings import Settings
 
@@ -56,16 +56,18 @@ def recommend(study: given.StudyName = None, store: given.StorePath = None, json
     from thalweg.runner.cells.cells import panels
 
     record = _deciding(record)
-    found = decide.recommend(panels(rows, record), rows, record)
+    cut = panels(rows, record)
+    found, lost = decide.recommend(cut, rows, record), decide.stuck(cut, rows, record)
     if json:
-        emit_json(as_json.recommendations(found, rows, record))
+        emit_json(as_json.recommendations(found, lost, rows, record))
         return
     from thalweg.runner.terminal.decision import show_recommendations
 
     _title(record)
-    show_recommendations(out(), found, rows, record)
+    show_recommendations(out(), found, lost, rows, record)
     trained = any(row.outcome is not None for row in rows)
-    say(f"next: {given.with_store(_next(record.name, found) if trained else f'thalweg sweep {record.name}', store)}")
+    then = _next(record.name, found, lost) if trained else f"thalweg sweep {record.name}"
+    say(f"next: {given.with_store(then, store)}")
 
 
 def refine(
@@ -126,6 +128,7 @@ class _Proposal:
     record: Study
     rows: Sequence[Row]
     moves: Sequence[Move]
+    lost: Sequence[Stuck]
     seconds: float | None
 
     @property
@@ -150,13 +153,14 @@ def _propose(opened: Store, record: Study, asked: _Asked) -> _Proposal:
             raise UsageError(f"{record.name} has no panel {name!r}", f"it has {listed}")
     chosen = [panel for panel in cut if not asked.panels or panel.name in asked.panels]
     found = [left] if left else decide.moves(chosen, record, asked.kinds)
-    return _Proposal(record, rows, found, opened.seconds_a_trial(record.name))
+    lost = decide.stuck(chosen, rows, record)
+    return _Proposal(record, rows, found, lost, opened.seconds_a_trial(record.name))
 
 
 def _show(proposal: _Proposal, json: bool) -> None:
     """Print the plan; on stderr, in one line, where stdout is for JSON."""
     from thalweg.runner.terminal.answer import looks
-    from thalweg.runner.terminal.decision import cost, show_moves
+    from thalweg.runner.terminal.decision import cost, show_moves, show_stuck
 
     record, total = proposal.record, cost(proposal.moves, proposal.seconds)
     if json:
@@ -167,6 +171,7 @@ def _show(proposal: _Proposal, json: bool) -> None:
         show_moves(out(), proposal.moves)
         out().print(Text(f"{total} in all."))
     else:
+        show_stuck(out(), proposal.lost)
         out().print(Text("Nothing to add: no best cell is on an edge, between coarse steps, or tied with another."))
     if record.refinements:
         out().print(Text(looks(record.refinements)))
@@ -251,14 +256,14 @@ def _agreed() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and typer.confirm("Train them?", err=True)
 
 
-def _next(name: str, found: Sequence[Recommendation]) -> str:
+def _next(name: str, found: Sequence[Recommendation], lost: Sequence[Stuck]) -> str:
     """The command that shows, and then trains, what was proposed."""
     wanted = [each.chosen.panel.name for each in found if each.moves]
+    wanted += [each.panel.name for each in lost if each.moves]
     if not wanted:
         return f"thalweg show {name}"
-    panels = (
-        [word for panel in wanted for word in ("--panel", panel)] if sum(len(e.candidates) for e in found) > 1 else []
-    )
+    several = sum(len(each.candidates) for each in found) + len(lost) > 1
+    panels = [word for panel in wanted for word in ("--panel", panel)] if several else []
     return shlex.join(["thalweg", "refine", name, *panels])
 
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Literal
 
 from thalweg.runner.base.canonical import Scalar
-from thalweg.runner.cells.cells import UNTRAINED_LOSS, Cell, chance_loss
+from thalweg.runner.cells.cells import Cell, ranked
 from thalweg.runner.show.numbers import is_number
 
 Side = Literal["below", "above"]
@@ -38,9 +38,8 @@ class Ladder:
 
     @property
     def best(self) -> Cell | None:
-        """The usable rung with the lowest score; None if none is, or if the best of them only guesses."""
-        found = min((cell for cell in self.cells if cell.usable), key=lambda cell: cell.score, default=None)
-        return None if found is None or guesses(found) else found
+        """The rung to take; None if none is usable."""
+        return next(iter(ranked(self.cells)), None)
 
     def at(self, cell: Cell) -> float:
         """Where a cell stands on the axis."""
@@ -66,12 +65,6 @@ def number(cell: Cell, key: str) -> float:
     value = cell.axes[key]
     assert is_number(value)
     return float(value)
-
-
-def guesses(cell: Cell) -> bool:
-    """Whether a usable cell ended no better than guessing."""
-    chance = chance_loss(cell.rows[0].config, cell.metric)
-    return chance is not None and math.exp(cell.score) >= UNTRAINED_LOSS * chance
 
 
 def ladders(cells: Iterable[Cell], key: str, axes: Sequence[str]) -> list[Ladder]:
@@ -146,14 +139,19 @@ def between(a: float, b: float, logarithmic: bool) -> float:
 
 def beyond(of: Ladder, side: Side, count: int) -> list[float]:
     """Return the next points past an end, in the step that the ladder has there; none for a single rung."""
-    values = [Decimal(str(of.at(cell))) for cell in of.cells]
+    values = [of.at(cell) for cell in of.cells]
     if len(values) < 2:
         return []
-    last, inner = (values[-1], values[-2]) if side == "above" else (values[0], values[1])
+    return further(values[-2:] if side == "above" else values[1::-1], of.logarithmic, count)
+
+
+def further(values: Sequence[float], logarithmic: bool, count: int) -> list[float]:
+    """Return the next points of a sequence, in the step between its last two values."""
+    inner, last = (Decimal(str(value)) for value in values)
     found = []
     for _ in range(count):
-        step = WORK.divide(last, inner) if of.logarithmic else WORK.subtract(last, inner)
-        inner, last = last, WORK.multiply(last, step) if of.logarithmic else WORK.add(last, step)
+        step = WORK.divide(last, inner) if logarithmic else WORK.subtract(last, inner)
+        inner, last = last, WORK.multiply(last, step) if logarithmic else WORK.add(last, step)
         found.append(float(last))
     return found
 

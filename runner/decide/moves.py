@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from thalweg.runner.base.canonical import Scalar
-from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, near_optimal
+from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, near_optimal, ranked
 from thalweg.runner.cells.student import t95
 from thalweg.runner.decide.ladder import (
     Ladder,
@@ -27,11 +27,14 @@ from thalweg.runner.decide.ladder import (
     typed,
 )
 from thalweg.runner.decide.points import member_at, members_of
+from thalweg.runner.decide.rescue import rescue
 from thalweg.runner.facts.row import Row
 from thalweg.runner.show.numbers import count, is_number, labels, short
 from thalweg.runner.study.study import Block, Member, Study
 
 Kind = Literal["finish", "widen", "halve", "seeds"]
+RATE = "optimizer.lr"
+"""The axis of the learning rate where a study's questions do not name it."""
 KINDS: tuple[Kind, ...] = ("widen", "halve", "seeds")
 """The moves, in the order of what they are worth: a bound is no estimate, and a seed sharpens only what is there."""
 STEPS_OUT = 2
@@ -72,18 +75,73 @@ def unfinished(rows: Iterable[Row]) -> Move | None:
 
 
 def moves(panels: Sequence[Panel], study: Study, kinds: Sequence[Kind] = KINDS) -> list[Move]:
-    """Return the moves of every panel that has a usable cell, panel by panel. Trials are proposed once."""
+    """Return the moves of every panel, panel by panel. Trials are proposed once.
+
+    A panel without a usable cell has one: other rates.
+    """
     seen = {row.trial_id for panel in panels for cell in panel.cells for row in cell.rows}
     blocks = {block.name: block for block in study.blocks}
     found = []
     for panel in panels:
-        if panel.best is not None:
-            found += [
-                move
-                for move in _Panel(panel, study, blocks.get(panel.block), seen).moves()
-                if move.members and move.kind in kinds
-            ]
+        block = blocks.get(panel.block)
+        asked = _rescues(panel, study, block, seen) if panel.best is None else _Panel(panel, study, block, seen).moves()
+        found += [move for move in asked if move.members and move.kind in kinds]
     return found
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """A panel that trained and has no usable cell: what was seen there, and the rates to try first, if any."""
+
+    panel: Panel
+    why: str
+    moves: tuple[Move, ...]
+
+
+def stuck(panels: Sequence[Panel], rows: Iterable[Row], study: Study) -> list[Stuck]:
+    """Return the panels that trained and have nothing to take. Nothing is to be tried before a study is whole."""
+    whole = unfinished(rows) is None
+    seen = ((panel, rescue(panel.cells, rate_of(study))) for panel in panels)
+    return [
+        Stuck(panel, found.why, tuple(moves([panel], study)) if whole else ())
+        for panel, found in seen
+        if found is not None
+    ]
+
+
+def rate_of(study: Study) -> str:
+    """The key of the learning rate, as the study's questions name it."""
+    return next((each.lr for each in study.analyses), RATE)
+
+
+def _rescues(panel: Panel, study: Study, block: Block | None, seen: set[str]) -> Iterator[Move]:
+    key = rate_of(study)
+    found = rescue(panel.cells, key)
+    if found is None or found.side is None:
+        return
+    of_rate = [cell for cell in panel.cells if cell.coordinate(key) == found.like]
+    tried = [(row, {key: point}) for point in found.points for cell in of_rate for row in cell.rows]
+    made = [member for row, moved in tried if (member := _fresh(row, block, moved, seen))]
+    if made:
+        effect = "a rate that trains is found, if there is one"
+        yield Move("widen", panel.name, key, _points(key, made), found.why, effect, tuple(made))
+
+
+def _fresh(like: Row, block: Block | None, moved: Mapping[str, Scalar], seen: set[str]) -> Member | None:
+    """The trial that differs from another in what is moved; None where none can be, or it is there already."""
+    member = member_at(like, block, moved)
+    if member is None or member.trial.id in seen:
+        return None
+    seen.add(member.trial.id)
+    return member
+
+
+def _points(key: str, made: Sequence[Member]) -> str:
+    """The new values as they are read: few of them one by one, many as their span."""
+    values = sorted({value for member in made if is_number(value := member.axes[key])})
+    named = labels(values)
+    listed = [named[value] for value in values]
+    return f"{_leaf(key)} {', '.join(listed) if len(listed) <= 4 else f'{listed[0]} … {listed[-1]}'}"
 
 
 @dataclass
@@ -119,7 +177,7 @@ class _Panel:
         """The ladders near enough to the panel's best to say where its valley runs."""
         asks = {analysis.kind for analysis in self.study.analyses}
         reach = self.near.margin if self.near.margin is not None and "coupling" not in asks else FAR
-        limit = self.near.best.score + reach if self.near.best.metric.endswith("loss") else math.inf
+        limit = self.near.best.score + reach if self.near.best.by_factors else math.inf
         return [
             line
             for line in ladders(self.panel.cells, key, self.panel.axes)
@@ -142,7 +200,7 @@ class _Panel:
             if made:
                 rows = count(len(of_side), "row") if self.panel.y else "the row"
                 why = f"the best of {rows} is on the grid's edge"
-                yield self._move("widen", key, self._points(key, made), why, "a bound becomes an estimate", made)
+                yield self._move("widen", key, _points(key, made), why, "a bound becomes an estimate", made)
 
     def _halve(self, lines: Sequence[tuple[Ladder, Limits]], key: str) -> Iterator[Move]:
         middles = [(at.best, self._middle(line, at.best, beside)) for line, at in lines for beside in at.coarse]
@@ -150,16 +208,15 @@ class _Panel:
         if made:
             why = "the best is clear, the step beside it coarse"
             effect = f"the best {_leaf(key)} is known to half a step"
-            yield self._move("halve", key, self._points(key, made), why, effect, made)
+            yield self._move("halve", key, _points(key, made), why, effect, made)
 
     def _along_ridge(self, key: str, inner: str) -> Iterator[Move]:
         """The same along the rates: a rung is the best cell of its row, any of them where none is usable."""
-        rungs: dict[Scalar, Cell] = {}
+        rows: dict[Scalar, list[Cell]] = {}
         for cell in self.panel.cells:
-            held = rungs.get(cell.axes[key])
-            if held is None or (cell.usable and (not held.usable or cell.score < held.score)):
-                rungs[cell.axes[key]] = cell
-        ridge = ladder(key, list(rungs.values()), is_logarithmic(number(cell, key) for cell in rungs.values()))
+            rows.setdefault(cell.axes[key], []).append(cell)
+        rungs = [next(iter(ranked(cells)), cells[0]) for cells in rows.values()]
+        ridge = ladder(key, rungs, is_logarithmic(number(cell, key) for cell in rungs))
         at = limits(ridge, self.near.margin)
         if at is None:
             return
@@ -170,7 +227,7 @@ class _Panel:
             made = [m for point in points for cell in of_row for m in self._at(cell, {key: point})]
             why = f"the best row is the {'last' if at.edge == 'above' else 'first'} of the grid"
             effect = "a bound becomes an estimate"
-            yield self._move("widen", key, self._points(key, made), why, effect, made)
+            yield self._move("widen", key, _points(key, made), why, effect, made)
         beside = _beside(of_row, at.best, inner)
         points = [self._middle(ridge, at.best, rung) for rung in at.coarse]
         made = [m for point in points for cell in beside for m in self._at(cell, {key: point})]
@@ -179,7 +236,7 @@ class _Panel:
                 "the best row is clear, the step beside it coarse",
                 f"the best {_leaf(key)} is known to half a step",
             )
-            yield self._move("halve", key, self._points(key, made), why, effect, made)
+            yield self._move("halve", key, _points(key, made), why, effect, made)
 
     def _seeds(self) -> Iterator[Move]:
         key = self.study.replicate
@@ -209,29 +266,20 @@ class _Panel:
             yield from self._new(row, settled)
 
     def _new(self, like: Row, moved: Mapping[str, Scalar]) -> Iterator[Member]:
-        member = member_at(like, self.block, moved)
-        if member is not None and member.trial.id not in self.seen:
-            self.seen.add(member.trial.id)
+        if (member := _fresh(like, self.block, moved, self.seen)) is not None:
             yield member
 
     def _middle(self, of: Ladder, best: Cell, beside: Cell) -> float:
         low, high = sorted((of.at(best), of.at(beside)))
         return between(low, high, of.logarithmic)
 
-    def _points(self, key: str, made: Sequence[Member]) -> str:
-        """The new values as they are read: few of them one by one, many as their span."""
-        values = sorted({value for member in made if is_number(value := member.axes[key])})
-        named = labels(values)
-        listed = [named[value] for value in values]
-        return f"{_leaf(key)} {', '.join(listed) if len(listed) <= 4 else f'{listed[0]} … {listed[-1]}'}"
-
     def _move(self, kind: Kind, key: str, what: str, why: str, effect: str, made: Sequence[Member]) -> Move:
         return Move(kind, self.panel.name, key, what, why, effect, tuple(made))
 
 
-def difference(score: float, metric: str) -> str:
-    """A difference in score as it is read: of a loss a share, of an accuracy the difference itself."""
-    return f"{short(100 * math.expm1(score), 2)}%" if metric.endswith("loss") else short(score, 2)
+def difference(score: float, of: Cell) -> str:
+    """A difference in score of cells like `of` as it is read: of a loss a share, of others the difference itself."""
+    return f"{short(100 * math.expm1(score), 2)}%" if of.by_factors else short(score, 2)
 
 
 def _varies(cells: Sequence[Cell], key: str) -> bool:
@@ -251,7 +299,7 @@ def _sharper(near: NearOptimal, n: int, then: int) -> str:
     freedom = max(1, near.freedom)
     margin = near.margin * math.sqrt(n / then) * t95(freedom + len(near.cells) * (then - n)) / t95(freedom)
     left = sum(cell.score <= near.best.score + margin for cell in near.cells)
-    before, after = (difference(each, near.best.metric) for each in (near.margin, margin))
+    before, after = (difference(each, near.best) for each in (near.margin, margin))
     return f"the noise falls from {before} to {after}, and about {left} of {len(near.cells)} stay as good as the best"
 
 

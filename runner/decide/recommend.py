@@ -11,15 +11,22 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from thalweg.runner.base.canonical import Scalar, canonical_json
-from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, lookup, near_optimal
-from thalweg.runner.decide.ladder import Ladder, guesses, ladders, number
-from thalweg.runner.decide.moves import Move, moves, unfinished
-from thalweg.runner.facts.row import Row
+from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, near_optimal, ranked
+from thalweg.runner.cells.health import Health
+from thalweg.runner.decide.ladder import Ladder, ladders, number
+from thalweg.runner.decide.moves import Move, moves, rate_of, unfinished
+from thalweg.runner.facts.row import Row, lookup
 from thalweg.runner.show.numbers import count, is_number, labels
 from thalweg.runner.study.study import Study
 
-RATE, WARMUP = "optimizer.lr", "schedule.warmup"
-"""The axes a bound is asked for where a study's questions do not name them."""
+WARMUP = "schedule.warmup"
+"""The axis of warmup where a study's questions do not name it."""
+
+ENDED = {
+    Health.GUESS: f"they ended {Health.GUESS}",
+    Health.UNHEALTHY: f"they ended with an {Health.UNHEALTHY}",
+    Health.FAILED: "they failed",
+}
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,8 @@ def _data(panel: Panel) -> str:
 
 
 def _recommend(usable: list[tuple[Panel, NearOptimal]], study: Study, whole: bool) -> Recommendation:
-    usable.sort(key=lambda pair: pair[1].best.score)
+    first = ranked(near.best for _, near in usable)[0]
+    usable.sort(key=lambda pair: (pair[1].best is not first, pair[1].best.score))
     candidates = tuple(
         Candidate(panel, near, near.best.score - usable[0][1].best.score, _spans(panel, near)) for panel, near in usable
     )
@@ -122,9 +130,8 @@ def _spans(panel: Panel, near: NearOptimal) -> tuple[tuple[str, Scalar, Scalar],
 
 
 def _bounds(chosen: Candidate, study: Study) -> tuple[Bound, ...]:
-    rate = next((each.lr for each in study.analyses), RATE)
     warmup = next((each.warmup for each in study.analyses if each.warmup), WARMUP)
-    found = [_largest_rate(chosen, rate), _smallest_warmup(chosen, warmup)]
+    found = [_largest_rate(chosen, rate_of(study)), _smallest_warmup(chosen, warmup)]
     return tuple(bound for bound in found if bound is not None)
 
 
@@ -146,7 +153,9 @@ def _largest_rate(chosen: Candidate, key: str) -> Bound | None:
     if line is None:
         return None
     at = next(i for i, cell in enumerate(line.cells) if cell is chosen.near.best)
-    while at + 1 < len(line.cells) and _trains(line.cells[at + 1]):
+    if chosen.near.best.stuck:
+        return Bound(key, "largest rate", None, None, line.cells[at].n, None, _failed(line.cells[at]))
+    while at + 1 < len(line.cells) and line.cells[at + 1].usable and not line.cells[at + 1].stuck:
         at += 1
     last, beyond = line.cells[at], line.cells[at + 1] if at + 1 < len(line.cells) else None
     seeds = count(last.n, "seed")
@@ -180,15 +189,13 @@ def _smallest_warmup(chosen: Candidate, key: str) -> Bound | None:
     return Bound(key, "smallest warmup", enough.axes[key], below, enough.n, None, why)
 
 
-def _trains(cell: Cell) -> bool:
-    return cell.usable and not guesses(cell)
-
-
 def _failed(cell: Cell) -> str:
     """What became of a cell that did not train."""
     if cell.diverged:
         return f"{cell.diverged} of {len(cell.rows)} diverged"
-    return "they ended no better than guessing" if cell.n else "none was trained yet"
+    if cell.usable:
+        return f"{cell.stuck} of {count(cell.n, 'seed')} ended {Health.GUESS}"
+    return ENDED.get(cell.health, "none was trained yet")
 
 
 def _chance(n: int) -> float:

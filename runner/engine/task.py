@@ -46,6 +46,15 @@ class Task(ABC):
         """Return the shape of a model's outputs for so many examples of shape `inputs`."""
         return (examples, outputs)
 
+    def constants(self, y: Tensor, outputs: int) -> Tensor:
+        """Return what to answer to every example whatever it is, `[2, outputs]`: nothing, and as the targets y are.
+
+        Of classes and tokens: all alike, and the logarithms of their frequencies, each counted once more than it is
+        there, so that none is impossible.
+        """
+        counts = y.flatten().cpu().long().bincount(minlength=outputs).double() + 1
+        return torch.stack([torch.zeros_like(counts), (counts / counts.sum()).log()])
+
 
 @dataclass(frozen=True)
 class Classification(Task):
@@ -97,6 +106,11 @@ class Regression(Task):
         rows_K1 = (count_K / sum_KO.shape[1])[:, None]
         spread_K = (squares_KO - sum_KO.square() / rows_K1).sum(1)
         return {"loss": error_K / count_K, "r2": 1 - error_K / spread_K}
+
+    def constants(self, y: Tensor, outputs: int) -> Tensor:
+        """Return zeros, and the mean of the targets."""
+        mean = y.cpu().double().mean(0)
+        return torch.stack([torch.zeros_like(mean), mean])
 
 
 @dataclass(frozen=True)

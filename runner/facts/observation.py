@@ -14,6 +14,8 @@ Metric = str
 
 Every finished trial has the test ones too: they never choose.
 """
+GUESS = "guess"
+"""Stands in a metric's name in place of its split: guess/loss is what the same answer to every example scores."""
 
 
 class Outcome(StrEnum):

@@ -34,6 +34,16 @@ class Row:
     error: str | None = None
 
 
+def lookup(config: Mapping[str, Any], key: str) -> Any:
+    """Return the value of a dotted key, None if there is none."""
+    value: Any = config
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return None
+        value = value[part]
+    return value
+
+
 @dataclass(frozen=True)
 class TrialStatus:
     """How far a trial is: its outcome (None while untrained) and the names of the final metrics it has.

@@ -264,9 +264,8 @@ def caveats(source: Source, cut: Sequence[Panel]) -> list[Markup]:
         notes.append("Every cell is one trial: nothing is known of the noise between seeds.")
     elif replicates > 1:
         each = source.study.replicate or "replicate"
-        chosen = "the mean log loss" if source.study.metric.endswith("loss") else "the mean"
         notes.append(
-            f"Cells are compared on {chosen} over {count(replicates, each)}; a cell with a diverged {each} has no mean."
+            f"Cells are compared on the mean over {count(replicates, each)}; a cell with a diverged {each} has no mean."
         )
     return [note if isinstance(note, Markup) else Markup(tag("span", note)) for note in notes]
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Literal
 
-from thalweg.runner.cells.cells import UNTRAINED_LOSS, Cell, chance_loss
+from thalweg.runner.cells.cells import Cell
 from thalweg.runner.report.markup import Markup, join, px, tag
 from thalweg.runner.report.ruler import Ruler
 from thalweg.runner.show.ramp import Colour, code, colour, share
@@ -18,12 +18,6 @@ LEFT, RIGHT, TOP, BOTTOM = 52.0, 8.0, 16.0, 36.0
 REACH = 0.6
 """Losses up to e^.6 = 1.8 times the best have colours of their own, or up to the median of the cells that trained
 where that is more; all beyond share the darkest."""
-
-
-def is_guess(cell: Cell) -> bool:
-    """Whether a cell's loss is that of a net that was not trained."""
-    chance = chance_loss(cell.rows[0].config, cell.metric)
-    return chance is not None and cell.usable and math.exp(cell.score) >= UNTRAINED_LOSS * chance
 
 
 @dataclass(frozen=True)
@@ -41,10 +35,9 @@ class Scores:
         if not scores:
             return None
         best, worst = min(scores), max(scores)
-        if not usable[0].metric.endswith("loss"):
+        if not usable[0].by_factors:
             return cls(best, worst)
-        trained = [cell.score for cell in usable if not is_guess(cell)]
-        return cls(best, min(worst, max(best + reach, median(trained or scores))))
+        return cls(best, min(worst, max(best + reach, median(scores))))
 
     def colour(self, score: float) -> Colour:
         """Return the colour of a score; the square root spends half of the ramp on the best quarter."""

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from thalweg.runner.analysis import Answer, Coupling, RowFit, Warmup
 from thalweg.runner.cells.cells import Cell, Panel
-from thalweg.runner.report.chart import LEFT, TOP, Frame, Scores, cross, is_guess, path, svg
+from thalweg.runner.cells.health import Health
+from thalweg.runner.report.chart import LEFT, TOP, Frame, Scores, cross, path, svg
 from thalweg.runner.report.markup import Markup, join, px, tag
 from thalweg.runner.report.ruler import Ruler, numbers
 from thalweg.runner.report.titles import Positions, decay_key, metric_title, result, short_title, title
@@ -85,7 +86,8 @@ def _boxes(panel: Panel, frame: Frame, key: str) -> dict[int, Box]:
 
 def _cell(cell: Cell, box: Box, scores: Scores | None, number: int, said: str) -> Markup:
     left, top, width, height = box
-    fill = scores.fill(cell.score) if scores and cell.usable else "none" if _empty(cell) else "url(#hatch)"
+    coloured = scores and cell.health in (Health.USABLE, Health.GUESS)
+    fill = scores.fill(cell.score) if scores and coloured else "none" if _empty(cell) else "url(#hatch)"
     return tag(
         "rect",
         x=left,
@@ -113,12 +115,12 @@ def _glyphs(panel: Panel, boxes: Mapping[int, Box]) -> Markup:
         x, y, size = left + width / 2, top + height / 2, min(width, height, 14) / 4
         if cell.diverged and cell.diverged == len(cell.rows):
             crosses.append(cross(x, y, size))
+        elif cell.health is Health.GUESS:
+            bars.append(f"M{px(x - size)} {px(y)}h{px(2 * size)}")
         elif cell.diverged or cell.failed or (cell.mean is not None and not cell.usable):
             strokes.append(f"M{px(x - size)} {px(y + size)}l{px(2 * size)} {px(-2 * size)}")
         elif cell.mean is None:
             points.append(f"M{px(x)} {px(y)}h0")
-        elif is_guess(cell):
-            bars.append(f"M{px(x - size)} {px(y)}h{px(2 * size)}")
     return join(
         tag("path", class_="glyph", d="".join((*crosses, *strokes))) if crosses or strokes else "",
         tag("path", class_="glyph pale", d="".join(bars)) if bars else "",
@@ -224,7 +226,7 @@ def _scale(panel: Panel, scores: Scores | None) -> Markup:
     """The colour bar above the map, from the worst that is told apart to the best."""
     if scores is None or panel.best is None:
         return Markup("")
-    loss = panel.best.metric.endswith("loss")
+    loss = panel.best.by_factors
     ends = [math.exp(s) if loss else s if panel.best.direction == "min" else -s for s in (scores.worst, scores.best)]
     worst, best = short(ends[0]), figure(ends[1])
     right, wide = WIDTH - 8, 90.0

@@ -7,9 +7,9 @@ from typing import Any
 
 from thalweg.runner.analysis import Warmup
 from thalweg.runner.base.canonical import Scalar
-from thalweg.runner.cells.cells import Panel, lookup
-from thalweg.runner.facts.observation import Series
-from thalweg.runner.facts.row import Row
+from thalweg.runner.cells.cells import Panel
+from thalweg.runner.facts.observation import GUESS, Series
+from thalweg.runner.facts.row import Row, lookup
 from thalweg.runner.report.curves import chosen_series, pack, points_for
 from thalweg.runner.report.source import Source
 from thalweg.runner.report.titles import metric_title, named_values, short_title
@@ -63,7 +63,7 @@ def _table(source: Source, rows: Sequence[Row]) -> list[dict[str, Any]]:
     several = len({row.block for row in rows}) > 1
     varying = _varying(rows)
     inner = [key for key in varying if key in source.study.vars]  # what grids run along, known from the others
-    metrics = {name for row in rows for name in row.metrics if not name.startswith("test/")}
+    metrics = {name for row in rows for name in row.metrics if not name.startswith(("test/", f"{GUESS}/"))}
     first = source.study.metric
     ranked = sorted(metrics, key=lambda name: (name != first, not name.startswith("val/"), name))
     columns = [

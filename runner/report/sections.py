@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from thalweg.runner.analysis import Answer, Coupling, Sensitivity, Warmup
 from thalweg.runner.cells.cells import Panel, near_optimal
-from thalweg.runner.report.chart import is_guess
+from thalweg.runner.cells.health import Health
 from thalweg.runner.report.findings import draw_sensitivity, draw_warmup
 from thalweg.runner.report.maps import draw_map
 from thalweg.runner.report.markup import Markup, name, tag
@@ -121,7 +121,7 @@ def _map_caption(panel: Panel, answers: Sequence[Answer]) -> str:
         "hatched ×: diverged": any(cell.diverged == len(cell.rows) for cell in cells),
         "hatched /: some seeds diverged": any(0 < cell.diverged < len(cell.rows) for cell in cells),
         "·: not trained": any(cell.mean is None and not cell.diverged for cell in cells),
-        "–: no better than a guess": any(is_guess(cell) for cell in cells),
+        f"–: {Health.GUESS}": any(cell.health is Health.GUESS for cell in cells),
     }
     return f"{'; '.join([*said, *(mark for mark, occurs in marks.items() if occurs)])}."
 

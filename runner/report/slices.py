@@ -31,8 +31,8 @@ class Measure:
         usable = [cell for cell in cells if cell.usable]
         scores = Scores.of(usable, reach)
         assert scores is not None
-        self.sign = 1.0 if usable[0].metric.endswith("loss") or usable[0].direction == "min" else -1.0
-        self.loss = usable[0].metric.endswith("loss")
+        self.sign = 1.0 if usable[0].direction == "min" else -1.0
+        self.loss = usable[0].by_factors
         ends = sorted(self._value(score) for score in (scores.best, scores.worst))
         room = (ends[1] - ends[0]) * 0.06 or abs(ends[0]) * 0.05 or 0.5
         self.low, self.high = ends[0] - room, ends[1] + room

@@ -94,5 +94,5 @@ def result(cell: Cell, study: Study) -> str:
     if cell.mean is None:
         return f"{cell.failed} of {replicates} failed" if cell.failed else "not trained yet"
     interval = f"95% {figure(cell.interval[0])} … {figure(cell.interval[1])}, " if cell.interval else ""
-    note = "" if cell.usable else "; unhealthy, not used"
+    note = "" if cell.usable else f"; {cell.health}, not used"
     return f"{figure(cell.mean)} ({interval}{count(cell.n, study.replicate or 'trial')}){note}"

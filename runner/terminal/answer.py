@@ -14,7 +14,7 @@ from thalweg.runner.cells.cells import Cell, Panel, panels
 from thalweg.runner.facts.row import Row
 from thalweg.runner.show.numbers import brief, count, figure, labels, leaf, short
 from thalweg.runner.study.study import Study
-from thalweg.runner.terminal.map import draw
+from thalweg.runner.terminal.map import NOT_USED, draw
 from thalweg.runner.terminal.text import clean, row, table
 from thalweg.runner.terminal.verdict import looked_at, show_numbers, show_rows, show_verdicts
 
@@ -72,6 +72,8 @@ def _show_panel(out: Console, panel: Panel, found: Coupling | None, study: Study
         out.print(cells_table(panel, study))
     if panel.best:
         out.print(Text(clean(_best(panel, study))))
+    elif panel.trained == panel.wanted:
+        out.print(Text("Nothing here can be taken: recommend says why, and what to try."))
     if found:
         out.print(Text(clean(found.verdict)))
     out.print()
@@ -133,13 +135,15 @@ def cells_table(panel: Panel, study: Study) -> Table:
     candidates = dict.fromkeys([*panel.axes, *(study.analysis.keys.values() if study.analysis else ())])
     keys = [key for key in candidates if len({cell.coordinate(key) for cell in panel.cells}) > 1]
     failed = any(cell.failed for cell in panel.cells)
+    lost = any(cell.health in NOT_USED for cell in panel.cells)
     numbers = ["n", study.metric, "95% interval", "diverged", *["failed"] * failed]
     heads = [leaf(key) for key in keys]
-    made = table(*heads, *numbers, right={*heads, *numbers})
+    made = table(*heads, *numbers, *["not used"] * lost, right={*heads, *numbers})
     named = {key: labels((cell.coordinate(key) for cell in panel.cells), fractions=not _is_decay(key)) for key in keys}
     for cell in panel.cells:
         mean = None if cell.mean is None else figure(cell.mean, 4)
         values = [cell.n, mean, interval(cell), cell.diverged or "", *[cell.failed or ""] * failed]
+        values += [cell.health if cell.health in NOT_USED else ""] * lost
         row(made, *(named[key][cell.coordinate(key)] for key in keys), *values)
     return made
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.cells.cells import Cell, Panel
-from thalweg.runner.decide import Bound, Candidate, Move, Recommendation, difference
+from thalweg.runner.decide import Bound, Candidate, Move, Recommendation, Stuck, difference
 from thalweg.runner.facts.row import Row
 from thalweg.runner.show.numbers import count, duration, figure, labels, leaf
 from thalweg.runner.study.study import Study
@@ -19,10 +19,13 @@ from thalweg.runner.terminal.text import clean, row, table
 LABEL = 8
 
 
-def show_recommendations(out: Console, found: Sequence[Recommendation], rows: Sequence[Row], study: Study) -> None:
+def show_recommendations(
+    out: Console, found: Sequence[Recommendation], lost: Sequence[Stuck], rows: Sequence[Row], study: Study
+) -> None:
     """Print what to take on each dataset, how sure that is, and what would make it surer."""
     if not found:
         out.print(Text(clean(_nothing(rows, study))))
+    show_stuck(out, lost)
     for each in found:
         if len(found) > 1:
             out.print(Text(clean(f"On {each.data}"), "bold"))
@@ -50,6 +53,17 @@ def _show_one(out: Console, found: Recommendation, study: Study) -> None:
         panels = count(found.rivals, "other panel")
         out.print(Text(f"The best of {panels} cannot be told from it: more seeds there would (refine --panel NAME)."))
     out.print()
+
+
+def show_stuck(out: Console, lost: Sequence[Stuck]) -> None:
+    """Print which panels have nothing to take, why, and the rates to try there."""
+    for each in lost:
+        out.print(Text(clean(f"{each.panel.name}: nothing to take: {each.why}."), "bold"))
+    asked = [move for each in lost for move in each.moves]
+    if asked:
+        out.print(Text("What to try first:", "bold"))
+        show_moves(out, asked)
+        out.print()
 
 
 def show_moves(out: Console, moves: Sequence[Move]) -> None:
@@ -97,7 +111,7 @@ def _as_good(chosen: Candidate, study: Study) -> str:
     if near.margin is None:
         return f"not known: {count(near.best.n, study.replicate or 'trial')} cannot say how much they differ"
     spans = "; ".join(_span(key, low, high, chosen.panel) for key, low, high in chosen.spans)
-    within = difference(near.margin, study.metric)
+    within = difference(near.margin, near.best)
     if len(near.cells) == 1:
         return f"no other of {near.of:,} usable cells is within the noise of {within}"
     return f"{len(near.cells):,} of {near.of:,} usable cells, within the noise of {within}: {spans}"
@@ -110,6 +124,8 @@ def _span(key: str, low: Scalar, high: Scalar, panel: Panel) -> str:
 
 def _bound(bound: Bound, panel: Panel) -> str:
     named = labels(cell.axes[bound.key] for cell in panel.cells if bound.key in cell.axes)
+    if bound.value is None and bound.kind == "largest rate":
+        return f"none is safe: {bound.why} at the rate to take"
     if bound.value is None:
         return f"no length is enough at this rate: {bound.why}"
     value = named[bound.value]
@@ -126,9 +142,7 @@ def _others(out: Console, candidates: Sequence[Candidate], study: Study) -> None
     tied = candidates[0].near.margin
     for each in candidates[1:]:
         best = each.near.best
-        behind = (
-            f"{difference(each.behind, study.metric)}{' (noise)' if tied is not None and each.behind <= tied else ''}"
-        )
+        behind = f"{difference(each.behind, best)}{' (noise)' if tied is not None and each.behind <= tied else ''}"
         mean = None if best.mean is None else figure(best.mean)
         row(made, each.panel.name, mean, behind, len(each.near.cells), place(best, each.panel, study))
     out.print()
@@ -147,7 +161,8 @@ def _notes(found: Sequence[Recommendation], rows: Sequence[Row], study: Study) -
     untrained = sum(row.outcome is None for row in rows if not row.outside)
     if found and untrained:
         notes.append(f"{count(untrained, 'trial')} are declared and not trained yet; this may change.")
-    if found and not untrained and not any(each.moves or each.rivals for each in found):
+    unsure = any(each.moves or each.rivals for each in found) or any(each.chosen.near.margin is None for each in found)
+    if found and not untrained and not unsure:
         notes.append("No wider or finer grid and no more seeds would change this choice.")
     if study.refinements:
         notes.append(looks(study.refinements))

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from thalweg.runner.analysis import Coupling
 from thalweg.runner.base.canonical import Scalar
-from thalweg.runner.cells.cells import Cell, Panel
+from thalweg.runner.cells.cells import Cell, Panel, ranked
+from thalweg.runner.cells.health import Health
 from thalweg.runner.show.numbers import figure, is_number, labels, leaf
 from thalweg.runner.show.ramp import shade
 from thalweg.runner.terminal.text import clean
@@ -22,7 +23,9 @@ WIDE, NARROW = 6, 5
 """Characters of a cell, the gap before it and the place for its mark included."""
 MARGIN = 2
 RIDGE = "best wd"
-BEST, ROW_BEST, UNHEALTHY, MISSING = "*", "•", "!", "·"
+BEST, ROW_BEST, MISSING = "*", "•", "·"
+NOT_USED = {Health.GUESS: "–", Health.UNHEALTHY: "!"}
+"""Marks of cells that have a mean and cannot be chosen."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,7 @@ def legend(panel: Panel, found: Coupling | None, width: int) -> list[Text]:
         said.append("div diverged")
     if any(0 < cell.diverged < len(cell.rows) for cell in cells):
         said.append("(div) some seeds diverged")
-    if any(cell.mean is not None and not cell.usable for cell in cells):
-        said.append(f"{UNHEALTHY} unhealthy loss, not used")
+    said += [f"{mark} {health}, not used" for health, mark in NOT_USED.items() if health in {c.health for c in cells}]
     if any(not cell.n and not cell.diverged and not cell.failed for cell in cells):
         said.append(f"{MISSING} not trained")
     if found and any(row.side for row in found.rows):
@@ -107,11 +109,10 @@ def _header(panel: Panel, found: Coupling | None, layout: _Layout, band: Sequenc
 
 def _bests(panel: Panel) -> dict[Scalar, Cell]:
     """The best usable cell of each row."""
-    bests: dict[Scalar, Cell] = {}
+    rows: dict[Scalar, list[Cell]] = {}
     for (y, _), cell in panel.grid.items():
-        if cell.usable and (y not in bests or cell.score < bests[y].score):
-            bests[y] = cell
-    return bests
+        rows.setdefault(y, []).append(cell)
+    return {y: best[0] for y, cells in rows.items() if (best := ranked(cells))}
 
 
 def _cell(panel: Panel, cell: Cell | None, of_row: Cell | None, width: int) -> Text:
@@ -122,7 +123,7 @@ def _cell(panel: Panel, cell: Cell | None, of_row: Cell | None, width: int) -> T
         mark, style = ROW_BEST, f"bold {style}"
     if len(text) < width - 1 or mark:
         text = f"{text:>{width - 2}}{mark or ' '}"
-    return Text(f" {text}" if mark in (BEST, ROW_BEST, UNHEALTHY) or len(text) < width else text, style)
+    return Text(f" {text}" if mark in (BEST, ROW_BEST, *NOT_USED.values()) or len(text) < width else text, style)
 
 
 def _content(panel: Panel, cell: Cell | None, width: int) -> tuple[str, str, str]:
@@ -136,6 +137,6 @@ def _content(panel: Panel, cell: Cell | None, width: int) -> tuple[str, str, str
         return ("fail" if width > 3 else "err") if cell.failed else MISSING, "", "dim"
     text = figure(cell.mean, 3 if width > 3 else 2, width)
     if not cell.usable:
-        return text, UNHEALTHY, "dim"
+        return text, NOT_USED.get(cell.health, ""), "dim"
     scores = [each.score for each in panel.cells if each.usable]
     return text, "", shade(cell.score, min(scores), max(scores))

@@ -5,8 +5,12 @@ from dataclasses import replace
 
 import planted_rows as planted
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from thalweg.runner.cells.cells import fold, near_optimal, panels
+from thalweg.runner.cells.cells import Cell, fold, near_optimal, panels, ranked
+from thalweg.runner.cells.health import Health
+from thalweg.runner.cells.noise import interval
 from thalweg.runner.cells.student import t95
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.study.study import Axis, Block, Expectation
@@ -42,11 +46,11 @@ def test_a_cell_holds_the_seeds_of_one_point_and_every_trial_is_in_one_cell():
     assert sum(len(cell.rows) for cell in cells) == len(ROWS)
 
 
-def test_the_interval_is_students_t_over_seeds():
+def test_the_interval_is_students_t_over_seeds_by_factors_of_the_mean():
     cell = with_losses(1.0, 2.0, 3.0)
     assert cell.mean == 2.0
-    half = 4.30265 / math.sqrt(3)
-    assert cell.interval == pytest.approx((2 - half, 2 + half), rel=1e-5)
+    half = 4.30265 / math.sqrt(3) / 2
+    assert cell.interval == pytest.approx((2 * math.exp(-half), 2 * math.exp(half)), rel=1e-5)
     assert with_losses(1.0).interval is None
 
 
@@ -69,15 +73,111 @@ def test_untrained_and_failed_seeds_leave_the_mean_of_the_others():
 
 def test_a_finite_but_unhealthy_loss_is_not_usable():
     limit = 4 * math.log(10)
-    assert with_losses(limit - 0.01, 0.5).usable
-    assert not with_losses(limit + 0.01, 0.5).usable
-    assert not with_losses(1e31).usable
+    assert with_losses(limit - 0.01, 0.5, 0.5, 0.5, 0.5).health is Health.USABLE
+    assert with_losses(limit + 0.01, 0.5, 0.5, 0.5, 0.5).health is Health.UNHEALTHY
+    assert with_losses(1e31).health is Health.UNHEALTHY
 
 
-def test_cells_are_compared_on_the_mean_of_the_log():
-    one, other = with_losses(0.1, 10 / 3), with_losses(1.0, 1.0)
+def test_a_cell_at_a_guess_or_worse_is_not_usable():
+    chance = math.log(10)
+    assert with_losses(0.97 * chance, 0.97 * chance).usable
+    assert with_losses(0.99 * chance, 0.98 * chance).health is Health.GUESS
+    assert with_losses(1.5 * chance).health is Health.GUESS
+
+
+def guessing(metrics, guess, metric="val/loss", direction="min", config=None):
+    """A cell of own data, of which nothing is known but what is recorded; a seed for each of `metrics`."""
+    known = {f"guess/{name}": value for name, value in guess.items()}
+    config = config or {"dataset": {"_target_": "own.data"}}
+    rows = [replace(ROWS[0], metrics={**one, **known}, config=config) for one in metrics]
+    return Cell({}, tuple(rows), metric, direction)
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "guess", "health"),
+    [
+        ("val/loss", 0.66, {"loss": 0.69}, Health.USABLE),  # own data of two classes
+        ("val/loss", 0.69, {"loss": 0.69}, Health.GUESS),
+        ("val/loss", 7.0, {"loss": 0.69}, Health.GUESS),
+        ("val/loss", 1.01, {"loss": 1.0}, Health.GUESS),  # a regression no better than its mean
+        ("val/loss", -1.0, {"loss": -1.2}, Health.GUESS),
+        ("val/loss", -1.3, {"loss": -1.2}, Health.USABLE),
+        ("val/accuracy", 0.90, {"accuracy": 0.90}, Health.GUESS),  # the commonest of two classes
+        ("val/accuracy", 0.905, {"accuracy": 0.90}, Health.USABLE),
+        ("val/accuracy", 0.11, {"accuracy": 0.10}, Health.GUESS),
+        ("val/accuracy", 0.13, {"accuracy": 0.10}, Health.USABLE),
+        ("val/r2", 0.01, {"r2": 0.0}, Health.GUESS),
+        ("val/r2", 0.1, {"r2": 0.0}, Health.USABLE),
+        ("val/bits_per_character", 4.8, {"bits_per_character": 4.8}, Health.GUESS),
+    ],
+)
+def test_a_recorded_guess_judges_whatever_the_data(metric, value, guess, health):
+    direction = "max" if metric.endswith(("accuracy", "r2")) else "min"
+    assert guessing([{metric: value}], guess, metric, direction).health is health
+
+
+def test_an_accuracy_little_above_a_guess_counts_where_the_loss_has_fallen():
+    guess = {"accuracy": 0.01, "loss": 4.605}
+    assert guessing([{"val/accuracy": 0.025, "val/loss": 4.3}], guess, "val/accuracy", "max").usable
+    assert not guessing([{"val/accuracy": 0.025, "val/loss": 4.6}], guess, "val/accuracy", "max").usable
+
+
+@pytest.mark.parametrize("metric", ["val/calibration_error", "val/own_metric"])
+def test_what_a_guess_is_not_measured_by_is_judged_by_the_accuracy(metric):
+    one = {metric: 0.01, "val/accuracy": 0.5, "val/loss": 0.69}
+    assert guessing([one], {"accuracy": 0.5, "loss": 0.69}, metric).health is Health.GUESS
+    assert guessing([{**one, "val/accuracy": 0.8}], {"accuracy": 0.5, "loss": 0.69}, metric).usable
+
+
+def test_a_loss_of_the_users_is_not_held_against_the_classes():
+    config = {"dataset": {"name": "digits"}, "task": {"loss": "own.loss"}}
+    assert guessing([{"val/loss": 30.0, "val/accuracy": 0.9}], {"accuracy": 0.1}, config=config).usable
+    assert guessing([{"val/loss": 3.0, "val/accuracy": 0.1}], {"accuracy": 0.1}, config=config).health is Health.GUESS
+
+
+def test_what_was_recorded_goes_before_what_is_known_of_the_dataset():
+    config = {"dataset": {"name": "digits"}}
+    assert guessing([{"val/loss": 1.5}], {"loss": 1.4}, config=config).health is Health.GUESS
+    assert guessing([{"val/loss": 1.5}], {}, config=config).usable
+
+
+def test_cells_are_compared_on_the_mean_that_is_shown():
+    one, other = with_losses(0.1, 3.3), with_losses(1.0, 1.0)
     assert one.mean > other.mean
-    assert one.score < other.score
+    assert one.score > other.score
+    assert math.exp(one.score) == pytest.approx(one.mean)
+
+
+def test_a_cell_with_half_of_the_seeds_of_others_is_not_the_best_but_may_be_as_good():
+    few, many, worse = with_losses(0.50), with_losses(0.51, 0.52), with_losses(0.8, 0.81)
+    found = near_optimal([few, many, worse])
+    assert ranked([few, many, worse]) == [many, worse, few]
+    assert (found.best, few in found.cells, worse in found.cells) == (many, True, False)
+    two = with_losses(0.50, 0.51)
+    assert ranked([two, with_losses(0.55, 0.55, 0.55)])[0] is two  # two of three are enough
+
+
+def test_losses_below_0_are_compared_as_they_are():
+    rows = [replace(row, metrics={"val/loss": row.metrics["val/loss"] - 2}, config={}) for row in ROWS]
+    found = near_optimal(fold(rows, STUDY))
+    assert found.best.mean == min(cell.mean for cell in fold(rows, STUDY))
+    assert found.best.interval[0] < found.best.mean < found.best.interval[1] < 0
+
+
+@given(
+    st.sampled_from(["val/loss", "val/accuracy", "val/r2", "val/calibration_error", "val/bits_per_character"]),
+    st.lists(st.floats(0, 1), min_size=2, max_size=6),
+    st.floats(1e-3, 1e3),
+)
+def test_no_interval_holds_what_its_metric_cannot_be(metric, values, scale):
+    positive = metric.endswith(("loss", "character"))
+    if positive:
+        values = [value * scale + 1e-9 for value in values]
+    low, high = interval(values, metric)
+    assert low <= sum(values) / len(values) * (1 + 1e-9) + 1e-12
+    assert high >= sum(values) / len(values) * (1 - 1e-9) - 1e-12
+    assert low > 0 if positive else high <= 1
+    assert low >= 0 or metric == "val/r2"
 
 
 def test_a_score_to_be_maximised_is_turned_around():

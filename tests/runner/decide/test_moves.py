@@ -157,8 +157,10 @@ def test_derived_keys_are_computed_anew():
         assert member.trial.id not in at
 
 
-def test_all_diverged_proposes_nothing():
-    assert proposed(declared(*GRID), lambda axes: None) == []
+def test_all_diverged_proposes_smaller_rates():
+    found = proposed(declared(*GRID), lambda axes: None)
+    assert kinds(found) == [("widen", "lr")]
+    assert {m.axes[LR] for m in found[0].members} == {1 / 64 / 16, 1 / 64 / 256}
 
 
 def test_what_is_declared_and_untrained_comes_first():

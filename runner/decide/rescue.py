@@ -1,0 +1,108 @@
+"""Where no cell of a panel is usable: which rates to try instead, as the direction can be read off the results.
+
+| what the rates ended as                               | then                                        |
+|-------------------------------------------------------|---------------------------------------------|
+| even the smallest diverged, or ended unhealthy        | smaller ones                                |
+| the loss falls from rate to rate, up to the largest   | larger ones: nothing has moved far yet      |
+| it falls up to a rate beyond which trials diverged    | between these two                           |
+| it is least at the smallest rate, or alike at all     | smaller ones                                |
+| it is least in between                                | none: it is not the rate                    |
+
+Pure: knows which rates, not which trials.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
+from typing import Literal
+
+from thalweg.runner.cells.cells import Cell
+from thalweg.runner.cells.health import Health, measured
+from thalweg.runner.decide.ladder import Side, between, further
+from thalweg.runner.show.numbers import is_number
+
+FAR_OUT = 8.0
+"""Points are at least this factor apart: rates that all fail are seldom off by one step of a fine grid."""
+POINTS = 2
+FALLING = 0.8
+"""Share of the steps from one rate to the next, seed by seed, at which the loss must fall to be called falling."""
+ALIKE, STILL = 0.01, 1e-6
+"""Losses that differ by less than this share are alike; and if by no more than rounding does, nothing has moved."""
+
+
+@dataclass(frozen=True)
+class Rescue:
+    """Rates to try, and the rate whose cells they are made from; why says what was seen. points: none if no rate is
+    to blame."""
+
+    side: Side | Literal["between"] | None
+    like: float
+    points: tuple[float, ...]
+    why: str
+
+
+def rescue(cells: Sequence[Cell], key: str) -> Rescue | None:
+    """Return the rates to try where no cell is usable; None where one is, or nothing was trained."""
+    ended = [cell for cell in cells if cell.health not in (Health.UNTRAINED, Health.FAILED)]
+    if not ended or any(cell.usable for cell in cells) or not all(is_number(cell.coordinate(key)) for cell in ended):
+        return None
+    rates: dict[float, list[Cell]] = {}
+    for cell in sorted(ended, key=lambda cell: float(cell.coordinate(key))):
+        rates.setdefault(float(cell.coordinate(key)), []).append(cell)
+    whole = {rate: at for rate, at in rates.items() if any(cell.health is Health.GUESS for cell in at)}
+    smallest, largest, tried = min(rates), max(rates), tuple(rates)
+    if smallest not in whole:
+        which = "the smallest rate" if whole else "every rate"
+        how = "diverged" if all(cell.diverged for cell in rates[smallest]) else "ended with a loss that is not healthy"
+        return Rescue("below", smallest, _out(tried, "below"), f"{which} {how}")
+    losses = [_losses(at) for at in whole.values()]
+    means = [fmean(each) for each in losses]
+    if _falls(losses):
+        last = max(whole)
+        if last == largest:
+            why = f"{Health.GUESS}, and the loss still falls towards larger rates"
+            return Rescue("above", largest, _out(tried, "above"), why)
+        lost = min(rate for rate in rates if rate > last)
+        why = f"{Health.GUESS} up to one rate, diverged at the next"
+        return Rescue("between", last, (between(last, lost, True),), why)
+    alike = min(means) + ALIKE * abs(min(means))
+    if means[0] <= alike:
+        why = f"{Health.GUESS}, and the loss does not fall towards larger rates"
+        return Rescue("below", smallest, _out(tried, "below"), why)
+    if means[-1] <= alike and max(whole) == largest:
+        why = f"{Health.GUESS}, and the loss is least at the largest rates"
+        return Rescue("above", largest, _out(tried, "above"), why)
+    why = f"{Health.GUESS} at any rate, and smaller and larger ones are worse still: it is not the rate that is wrong"
+    return Rescue(None, smallest, (), why)
+
+
+def _losses(cells: Sequence[Cell]) -> list[float]:
+    """The losses of one rate's trials, in declared order: of training, which has less noise, where it is known."""
+    found: list[float] = []
+    for cell in cells:
+        sign = 1.0 if cell.direction == "min" else -1.0
+        for row in cell.rows:
+            found += measured([row], "train/loss") or [sign * value for value in measured([row], cell.metric)]
+    return found
+
+
+def _falls(losses: Sequence[Sequence[float]]) -> bool:
+    """Whether the loss falls with the rate, trial by trial, or stands still as nothing has moved."""
+    steps = [b - a for one, other in pairwise(losses) for a, b in zip(one, other, strict=False)]
+    still = all(abs(step) <= STILL * abs(losses[0][0]) for step in steps)
+    falling = sum(step < 0 for step in steps) >= FALLING * len(steps) and sum(steps) < 0
+    return bool(steps) and (still or falling)
+
+
+def _out(rates: Sequence[float], side: Side) -> tuple[float, ...]:
+    """Points beyond the rates tried, in their own steps, as many at a time as make a factor of `FAR_OUT`."""
+    ends = sorted(rates)[-2:] if side == "above" else sorted(rates, reverse=True)[-2:]
+    if len(ends) < 2:
+        ends = [ends[0] * (0.1 if side == "above" else 10), ends[0]]
+    step = abs(math.log(ends[1] / ends[0]))
+    skip = max(1, math.ceil(math.log(FAR_OUT) / step - 1e-9))
+    return tuple(further(ends, True, skip * POINTS)[skip - 1 :: skip])
