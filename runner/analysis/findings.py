@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -12,17 +13,19 @@ from thalweg.runner.analysis.answers import Answer, Expected
 from thalweg.runner.analysis.coupling_slope import coupling
 from thalweg.runner.analysis.lr_sensitivity import sensitivity
 from thalweg.runner.analysis.results import Floats, Results, Scale
-from thalweg.runner.analysis.warmup_need import warmup
+from thalweg.runner.analysis.warmup_need import SPIKE, warmup
 from thalweg.runner.cells.cells import Cell, Panel, panels
-from thalweg.runner.cells.health import guess_of
+from thalweg.runner.cells.health import guess_of, is_loss
 from thalweg.runner.facts.observation import Outcome, Series
 from thalweg.runner.facts.row import Row, lookup
-from thalweg.runner.show.numbers import is_number, labels
+from thalweg.runner.show.numbers import is_number, labels, rate, short
 from thalweg.runner.study.study import Analysis, Study
 
 GetSeries = Callable[[str], Mapping[str, Series]]
 """Trial id -> its series by name."""
 BATCH_LOSS = "train/batch_loss"
+SMALL = 0.1
+"""A control's loss counts as at least this share of its first ones: of losses near 0, ratios are noise."""
 
 
 def findings(rows: Iterable[Row], study: Study, series: GetSeries | None = None) -> list[Answer]:
@@ -30,14 +33,23 @@ def findings(rows: Iterable[Row], study: Study, series: GetSeries | None = None)
 
     `series` is asked for the losses of training where a question is about spikes or the loss at initialisation.
     """
-    cut = panels(rows, study)
+    rows = list(rows)
     found: list[Answer] = []
     for asked in study.analyses:
+        judged = study if asked.kind == "coupling" else _by_loss(study)
+        cut = panels(rows, judged)
         if asked.kind == "sensitivity":
-            found += [_sensitivity(asked, cut, study, series)] if any(map(_ended, cut)) else []
+            found += [_sensitivity(asked, cut, judged, series)] if any(map(_ended, cut)) else []
         else:
-            found += [answer for panel in cut if (answer := of_panel(panel, asked, study, series))]
+            found += [answer for panel in cut if (answer := of_panel(panel, asked, judged, series))]
     return found
+
+
+def _by_loss(study: Study) -> Study:
+    """The study judged by the loss of its metric's split: what warmup buys and a rate costs are questions about it."""
+    if is_loss(study.metric):
+        return study
+    return replace(study, metric=f"{study.metric.rpartition('/')[0]}/loss", direction="min")
 
 
 def of_panel(panel: Panel, asked: Analysis, study: Study, series: GetSeries | None = None) -> Answer | None:
@@ -53,7 +65,8 @@ def of_panel(panel: Panel, asked: Analysis, study: Study, series: GetSeries | No
     known = {row.trial_id: dict(series(row.trial_id)) for row in trials} if series else {}
     batch = [known.get(row.trial_id, {}).get(BATCH_LOSS) for row in trials]
     initial = np.array([_first(known.get(row.trial_id, {}), study.metric) for row in trials])
-    return warmup(replace(results, spike=_spikes(results, batch), initial=initial), panel=panel.name)
+    spike, control = _spikes(results, trials, batch)
+    return warmup(replace(results, spike=spike, control=control, initial=initial), panel=panel.name)
 
 
 def _turns(row: Row, asked: Analysis) -> bool:
@@ -98,7 +111,9 @@ def _measured(row: Row, metric: str) -> bool:
 
 
 def _results(trials: Sequence[Row], cut: Sequence[Panel], asked: Analysis, study: Study) -> Results:
-    columns = {role: np.array([float(lookup(row.config, key)) for row in trials]) for role, key in asked.keys.items()}
+    columns: dict[str, Any] = {
+        role: np.array([float(lookup(row.config, key)) for row in trials]) for role, key in asked.keys.items()
+    }
     replicates = [_replicate(row, study.replicate) for row in trials]
     number = {value: at for at, value in enumerate(sorted(set(replicates), key=repr))}
     losses = [row.metrics[study.metric] if _measured(row, study.metric) else math.nan for row in trials]
@@ -130,18 +145,39 @@ def _first(named: Mapping[str, Series], metric: str) -> float:
     return math.nan
 
 
-def _spikes(results: Results, batch: Sequence[Series | None]) -> Floats:
-    """Largest ratio over the first half of each trial's loss to its control's; inf if it diverged there."""
+def _spikes(results: Results, trials: Sequence[Row], batch: Sequence[Series | None]) -> tuple[Floats, str]:
+    """Largest ratio over the first half of each trial's loss to its control's; inf if it diverged there.
+
+    And what the controls are, or why none is one: then nothing is known of spikes, rather than that all spike or none.
+    """
     assert results.warmup is not None
-    spikes = np.full(len(batch), math.nan)
+    spikes, wrong, rates = np.full(len(batch), math.nan), [], []
     for seed in np.unique(results.seed):
         members = np.flatnonzero(results.seed == seed)
         shortest = members[results.warmup[members] == results.warmup[members].min()]
-        control = batch[int(shortest[np.argmin(results.lr[shortest])])]
-        if control is not None:
-            for member in members:
-                spikes[member] = _ratio(batch[int(member)], control)
-    return spikes
+        at = int(shortest[np.argmin(results.lr[shortest])])
+        control = batch[at]
+        if control is None:
+            continue
+        rates.append(f"lr {rate(float(results.lr[at]))}, warmup {short(float(results.warmup[at]))}")
+        if why := _no_control(trials[at], control):
+            wrong.append(f"{rates[-1]} {why}, so a smaller rate is wanted as the control of spikes")
+            continue
+        for member in members:
+            spikes[member] = _ratio(batch[int(member)], control)
+    if not rates:
+        return spikes, ""
+    return spikes, wrong[0] if wrong else f"Spikes are measured against {rates[0]}"
+
+
+def _no_control(row: Row, series: Series) -> str:
+    """Why a trial is no control: it diverged, or its own loss, smoothed over a twentieth of the steps, rises."""
+    if row.outcome is not Outcome.FINISHED:
+        return "diverged itself"
+    half = series.values[: len(series.values) // 2]
+    width = max(1, len(half) // 10)
+    smooth = np.convolve(half, np.ones(width) / width, "valid") if len(half) else half
+    return "spikes itself" if len(smooth) and smooth.max() >= SPIKE * smooth[0] else ""
 
 
 def _ratio(one: Series | None, control: Series) -> float:
@@ -151,4 +187,5 @@ def _ratio(one: Series | None, control: Series) -> float:
     values, beside = one.values[:half], control.values[:half]
     if len(values) < half or not np.isfinite(values).all():
         return math.inf
-    return float((values / beside).max(initial=0.0))
+    least = SMALL * float(beside[: max(1, half // 10)].mean()) if half else 0.0
+    return float((values / np.maximum(beside, least)).max(initial=0.0))

@@ -52,11 +52,15 @@ def cost(results: Results, which: Bools, reference: float | None, name: str) -> 
     """LR sensitivity of the trials of a mask against a reference loss."""
     taken = results.take(which)
     capped = _capped(taken)
+    if reference is not None:  # a best cell with a seed above its loss at initialisation is capped as all others are
+        reference = min(reference, *(float(capped[taken.lr == lr].mean()) for lr in np.unique(taken.lr)))
     seeds = np.unique(taken.seed)
     per_seed = [float(capped[taken.seed == seed].mean()) - (reference or 0.0) for seed in seeds]
     estimate = None if reference is None else fmean(per_seed)
     half = t95(len(per_seed) - 1) * stdev(per_seed) / math.sqrt(len(per_seed)) if len(per_seed) > 1 else None
-    ends = (None, None) if half is None or estimate is None else (estimate - half, estimate + half)
+    ends: tuple[float | None, float | None] = (None, None)
+    if half is not None and estimate is not None:  # no rate costs less than the best does
+        ends = max(estimate - half, min(estimate, 0.0)), estimate + half
     caveats = ("one seed: no interval",) if half is None else ()
     return Finding(
         name=name,

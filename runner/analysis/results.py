@@ -35,9 +35,10 @@ class Results:
     lr [n], wd [n], warmup [n, steps]: settings; wd and warmup only where the question has them. loss [n]: the final
     metric; not finite where the trial diverged. seed [n]: which trials are replicates with common random numbers.
     initial [n]: loss before the first step. spike [n]: largest ratio of the loss to that of a control trial over the
-    first half. chance: the loss of a guess; None where it is not known. scale: how the metric is
-    compared, "log" for a loss, "negated" for what is best large. limit [n]: the loss from which a trial is not healthy,
-    where it was judged elsewhere. whole: every trial that diverged is here, so that an absent one did not.
+    first half. chance: the loss of a guess; None where it is not known. scale: how the metric is compared, "log" for a
+    loss, "negated" for what is best large. limit [n]: the loss from which a trial is not healthy, where it was judged
+    elsewhere. whole: every trial that diverged is here, so that an absent one did not. control: what spikes are
+    measured against, or why nothing is.
     """
 
     lr: Floats
@@ -51,6 +52,7 @@ class Results:
     scale: Scale = "log"
     limit: Floats | None = None
     whole: bool = False
+    control: str = ""
 
     @cached_property
     def ceiling(self) -> Floats:

@@ -16,7 +16,7 @@ from thalweg.runner.analysis.answers import LESS, MORE, Finding, Side, Warmup, W
 from thalweg.runner.analysis.lr_sensitivity import at_start, cost
 from thalweg.runner.analysis.results import Bools, Floats, Results, place, same_points
 from thalweg.runner.cells.health import UNTRAINED
-from thalweg.runner.cells.student import t95
+from thalweg.runner.cells.noise import interval
 from thalweg.runner.show.numbers import count, rate, short
 
 SPIKE = 1.25
@@ -60,6 +60,7 @@ def warmup(results: Results, *, panel: str = "") -> Warmup:
     levels = tuple(_level(table, results, at, best.loss if best else None) for at in range(len(table.warmup_W)))
     needs = tuple(_need(table, at) for at in range(len(table.lr_R)))
     label, verdict, undetermined = _said(levels, table)
+    verdict = f"{verdict} {results.control}." if results.control else verdict
     return Warmup(
         panel=panel,
         levels=levels,
@@ -94,7 +95,8 @@ def _level(table: _Table, results: Results, at: int, reference: float | None) ->
     there, named = table.there_RWS[:, at], f"at warmup {short(length)}"
     spikes = table.spike_RWS[:, at] >= SPIKE
     known = np.isfinite(table.spike_RWS[:, at]) | np.isposinf(table.spike_RWS[:, at])
-    free = _largest(table.lr_R, spikes, known, f"largest spike-free lr {named}", "spikes")
+    missing = results.control or "no series"
+    free = _largest(table.lr_R, spikes, known, f"largest spike-free lr {named}", "spikes", missing)
     fast = there & table.fast_R[:, None]
     trainable = _largest(
         table.lr_R, ~table.trained_RWS[:, at] & fast, fast, f"largest trainable lr {named}", "fails to train"
@@ -103,13 +105,13 @@ def _level(table: _Table, results: Results, at: int, reference: float | None) ->
     return WarmupLevel(length, free, trainable, _best(table, at, named), sensitive)
 
 
-def _largest(lr_R: Floats, bad_RS: Bools, there_RS: Bools, name: str, what: str) -> Finding:
+def _largest(lr_R: Floats, bad_RS: Bools, there_RS: Bools, name: str, what: str, missing: str = "") -> Finding:
     """The largest rate up to which nothing bad happens to any seed."""
     method = BRACKET.format(what=what, axis="rate")
     seeds = int(there_RS.any(0).sum())
     rows = np.flatnonzero(there_RS.any(1))
     if not len(rows):
-        return Finding(name=name, estimate=None, n=0, counted="seeds", unit="lr", method=method, caveats=("no series",))
+        return Finding(name=name, estimate=None, n=0, counted="seeds", unit="lr", method=method, caveats=(missing,))
     any_bad = [bool(bad_RS[row].any()) for row in rows]
     all_bad = [bool(bad_RS[row][there_RS[row]].all()) for row in rows]
     first = any_bad.index(True) if True in any_bad else len(rows)
@@ -136,9 +138,8 @@ def _best(table: _Table, at: int, named: str) -> Finding:
     if not np.isfinite(mean[row]):
         return Finding(name=name, estimate=None, n=0, counted="seeds", unit="loss", method=method)
     values = table.loss_RWS[row, at][table.there_RWS[row, at]]
-    half = t95(len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else None
     estimate = float(values.mean())
-    ends = (None, None) if half is None else (estimate - half, estimate + half)
+    ends = interval(values.tolist(), "loss") or (None, None)
     caveats = (f"at lr {rate(float(table.lr_R[row]))}",)
     return Finding(
         name=name,
@@ -216,38 +217,78 @@ def _is_enough(excess_S: Floats, best: float) -> bool:
 
 def _said(levels: Sequence[WarmupLevel], table: _Table) -> tuple[str, str, bool]:
     spike_free, grows = (_growth(levels, pick) for pick in (lambda each: each.spike_free, lambda each: each.trainable))
-    parts = [
-        f"the largest {name} rate goes from {_end(found[0])} to {_end(found[1])} as warmup goes from"
-        f" {short(found[2])} to {short(found[3])} steps"
-        for name, found in (("spike-free", spike_free), ("trainable", grows))
-        if found
-    ]
-    if not parts:
+    named = [(name, found) for name, found in (("spike-free", spike_free), ("trainable", grows)) if found]
+    if not named:
         return "not identified", "Not identified: no rate trains at any two lengths of warmup.", True
-    factors = [_factor(found) for found in (spike_free, grows) if found]
-    largest = max(factors)
-    open_ended = all(found is None or (found[0].side or found[1].side) for found in (spike_free, grows))
-    label = (
-        f"largest rate ×{short(largest, 2)}" if largest > LITTLE else "nothing to see: the largest rate hardly moves"
-    )
-    tail = f"Of {count(len(table.lr_R), 'rate')} and {count(len(levels), 'warmup')} looked at."
-    return label, f"{label[0].upper()}{label[1:]}: {', and '.join(parts)}. {tail}", largest <= LITTLE and open_ended
+    most = max((found for _, found in named), key=lambda found: found.factor if found.steady else 0.0)
+    if not most.steady:
+        label = "undecided: the largest rate goes up and down with warmup"
+    elif most.factor <= LITTLE:
+        label = "nothing to see: the largest rate hardly moves"
+    else:
+        label = f"largest rate ×{short(most.factor, 2)}{'' if most.least > 1 else ', which the seeds leave open'}"
+    open_ended = all(found.first.side or found.last.side for _, found in named)
+    said = ", and ".join(_told(name, found) for name, found in named)
+    looked = f"Of {count(len(table.lr_R), 'rate')} and {count(len(levels), 'warmup')} looked at."
+    vague = open_ended if most.factor <= LITTLE else most.least <= 1
+    return label, f"{label[0].upper()}{label[1:]}: {said}. {looked}", vague or not most.steady
 
 
-_Growth = tuple[Finding, Finding, float, float]
+@dataclass(frozen=True)
+class _Growth:
+    """A largest rate at the shortest and at the longest warmup, and whether no length between contradicts a rise.
+
+    least: the factor between them that the brackets leave, at the least.
+    """
+
+    first: Finding
+    last: Finding
+    shortest: float
+    longest: float
+    steady: bool
+
+    @property
+    def factor(self) -> float:
+        return (self.last.estimate or 0.0) / (self.first.estimate or 1.0)
+
+    @property
+    def least(self) -> float:
+        return _low(self.last) / _high(self.first)
+
+    @property
+    def most(self) -> float:
+        return _high(self.last) / _low(self.first) if _low(self.first) else math.inf
 
 
 def _growth(levels: Sequence[WarmupLevel], pick: Callable[[WarmupLevel], Finding]) -> _Growth | None:
-    """The finding at the shortest warmup, the largest one of all, and the warmups they belong to."""
+    """How a largest rate grows with warmup. It is steady if some rates within the brackets never fall."""
     known = [each for each in levels if pick(each).estimate is not None]
     if len(known) < 2:
         return None
-    most = max(known, key=lambda each: pick(each).estimate or 0.0)
-    return pick(known[0]), pick(most), known[0].warmup, most.warmup
+    found = [pick(each) for each in known]
+    steady = all(_low(one) <= _high(later) for at, one in enumerate(found) for later in found[at + 1 :])
+    return _Growth(found[0], found[-1], known[0].warmup, known[-1].warmup, steady)
 
 
-def _factor(found: _Growth) -> float:
-    return (found[1].estimate or 0.0) / (found[0].estimate or 1.0)
+def _low(found: Finding) -> float:
+    return found.low or 0.0
+
+
+def _high(found: Finding) -> float:
+    return math.inf if found.high is None else found.high
+
+
+def _told(name: str, found: _Growth) -> str:
+    """What became of a largest rate between the shortest warmup and the longest, with what the seeds leave open."""
+    lengths = f"as warmup goes from {short(found.shortest)} to {short(found.longest)} steps"
+    if found.first.estimate == found.last.estimate and found.first.side == found.last.side:
+        said = f"the largest {name} rate is {_end(found.last)} at the shortest and at the longest warmup"
+    else:
+        said = f"the largest {name} rate goes from {_end(found.first)} to {_end(found.last)} {lengths}"
+    if not found.steady:
+        return f"{said}, up and down on the way"
+    most = "" if math.isinf(found.most) else f" and at most {short(found.most, 2)}"
+    return f"{said} (a factor of at least {short(found.least, 2)}{most})"
 
 
 def _end(found: Finding) -> str:

@@ -14,7 +14,7 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any, Literal
 
-from thalweg.runner.base.canonical import Scalar
+from thalweg.runner.base.canonical import Scalar, canonical_json
 from thalweg.runner.cells.health import Health, ceiling, guess_of, health, is_guess, is_loss, measured
 from thalweg.runner.cells.noise import NEAR, interval, pooled
 from thalweg.runner.facts.observation import Outcome
@@ -148,6 +148,11 @@ class Panel:
     def best(self) -> Cell | None:
         """The cell that `ranked` puts first."""
         return next(iter(ranked(self.cells)), None)
+
+    @property
+    def data(self) -> str:
+        """What its trials learn from, as text: results on other data are not to be compared with its own."""
+        return canonical_json(lookup(self.cells[0].rows[0].config, "dataset"))
 
     @property
     def trained(self) -> int:

@@ -156,8 +156,12 @@ def _finding(found: Finding) -> dict[str, Any]:
 
 
 def best(record: Study, cut: Sequence[Panel]) -> dict[str, Any]:
-    """The near-optimal set overall and of each block; test metrics of the overall best alone."""
-    overall = near_optimal(cell for panel in cut for cell in panel.cells)
+    """The near-optimal set overall and of each block; test metrics of the overall best alone.
+
+    Results on different data are not compared: where there are several, none is best overall.
+    """
+    one_data = len({panel.data for panel in cut}) == 1
+    overall = near_optimal(cell for panel in cut for cell in panel.cells) if one_data else None
     blocks = []
     for name in dict.fromkeys(panel.block for panel in cut):
         of_block = near_optimal(cell for panel in cut if panel.block == name for cell in panel.cells)

@@ -35,12 +35,9 @@ from thalweg.runner.study.keys import (
     wrong_value,
 )
 from thalweg.runner.study.ranges import Points, as_number, check_count, looks_like_range, numeric_values
-from thalweg.runner.study.study import Analysis, Axis, Base, Block, Expectation, Study, updates_at
+from thalweg.runner.study.study import REPLICATE, Analysis, Axis, Base, Block, Expectation, Study, updates_at
 from thalweg.runner.study.target import fitted, is_argument, may_be_argument, no_argument
 from thalweg.runner.study.trial import TrialConfig
-
-REPLICATE = "seed"
-"""The axis that is taken for replicates where a study does not name one."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +68,9 @@ def build(name: str, section: StudySection, groups: Mapping[str, Any], overrides
     sets the base; any other sweep is an axis of every block. One that a block's `use` or `derive` would overwrite
     is refused.
     """
-    replicate = next(iter(section.replicate), REPLICATE if REPLICATE in overrides.axes else None)
     declared = {key for block in section.grids for key in block.axes} | set(section.replicate)
+    seeded = REPLICATE in declared or REPLICATE in overrides.axes
+    replicate = next(iter(section.replicate), REPLICATE if seeded else None)
     builder = _Builder(section, groups, overrides, compose, replicate, declared)
     for key in section.vars:
         if key in overrides.axes and key not in declared:
@@ -140,8 +138,13 @@ class _Builder:
 
     def _axis_words(self, declared: BlockSection) -> dict[str, Word]:
         yaml = {**declared.axes, **self.section.replicate}
-        if self.replicate in declared.axes:
+        if self.replicate in declared.axes and self.section.replicate:
             raise ConfigError(f"{self.replicate} is the replicate axis and an axis of the block", "keep one of them")
+        if self.replicate != REPLICATE and (REPLICATE in declared.axes or REPLICATE in self.overrides.axes):
+            raise ConfigError(
+                f"{REPLICATE} varies beside the replicate axis {self.replicate}, and no seed can be chosen as best",
+                f"keep one of them as replicate: {{{REPLICATE}: 0..2}}",
+            )
         words = {}
         for key, values in yaml.items():
             self._known(key)

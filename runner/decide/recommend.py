@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from thalweg.runner.base.canonical import Scalar, canonical_json
+from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, near_optimal, ranked
 from thalweg.runner.cells.health import Health
 from thalweg.runner.decide.ladder import Ladder, ladders, number
@@ -92,12 +92,8 @@ def recommend(panels: Sequence[Panel], rows: Sequence[Row], study: Study) -> lis
     of_data: dict[str, list[tuple[Panel, NearOptimal]]] = {}
     for panel in panels:
         if (near := near_optimal(panel.cells)) is not None:
-            of_data.setdefault(_data(panel), []).append((panel, near))
+            of_data.setdefault(panel.data, []).append((panel, near))
     return [_recommend(usable, study, whole) for usable in of_data.values()]
-
-
-def _data(panel: Panel) -> str:
-    return canonical_json(lookup(panel.cells[0].rows[0].config, "dataset"))
 
 
 def _recommend(usable: list[tuple[Panel, NearOptimal]], study: Study, whole: bool) -> Recommendation:

@@ -112,6 +112,8 @@ def _expectations(answers: Sequence[Coupling]) -> str:
 
 def _best(source: Source, cut: Sequence[Panel]) -> Markup:
     """The chosen cell, how many are as good, and the one test figure."""
+    if len({panel.data for panel in cut}) > 1:
+        return Markup("Results on different data are not compared: each panel below names its best.")
     found = near_optimal(cell for panel in cut for cell in panel.cells)
     best = found.best if found else None
     if found is None or best is None or best.mean is None:

@@ -15,7 +15,7 @@ from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.observation import Outcome, Series
 from thalweg.runner.facts.record import LEFT, CohortRecord, Membership, StudySummary, TrialRecord
 from thalweg.runner.facts.row import Row, TrialStatus
-from thalweg.runner.study.study import Analysis, Axis, Block, Expectation, Study
+from thalweg.runner.study.study import REPLICATE, Analysis, Axis, Block, Expectation, Study
 from thalweg.runner.study.trial import SHOWN
 
 OUTSIDE = "NOT (m.declared OR m.overridden)"
@@ -93,15 +93,17 @@ def study(db: sqlite3.Connection, name: str) -> Study:
         raise _no_study(db, name)
     question, metric, direction, replicate, outline, document, declared, refinements = found
     said = json.loads(outline)
+    blocks = tuple(_block(block) for block in said["blocks"])
+    seeded = any(axis.key == REPLICATE for block in blocks for axis in block.axes)
     return Study(
         name=name,
         question=question,
         metric=metric,
         direction=direction,
-        replicate=replicate,
+        replicate=replicate or (REPLICATE if seeded else None),  # the first stores knew the seed as a choice too
         vars=tuple(said["vars"]),
         analyses=_analyses(said),
-        blocks=tuple(_block(block) for block in said["blocks"]),
+        blocks=blocks,
         document=json.loads(document),
         declared=declared,
         refinements=refinements,

@@ -21,6 +21,9 @@ from thalweg.runner.study.durations import DURATIONS, steps_from_durations
 from thalweg.runner.study.keys import coerced, leaf_of, trial_config
 from thalweg.runner.study.trial import Trial
 
+REPLICATE = "seed"
+"""The axis of replicates wherever it is one: a seed is nothing to choose. A data split's seed may be another."""
+
 CONFIRM_ABOVE = 10_000
 """A declaration of more trials than this is built only after `--yes`."""
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, near_optimal
+from thalweg.runner.decide import on_validation
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.planning.plan import Plan
 from thalweg.runner.show.numbers import count, figure
@@ -105,8 +106,11 @@ def show_studies(out: Console, studies: Sequence[Summary]) -> None:
 def show_best(out: Console, panels: Sequence[Panel], study: Study) -> None:
     """Print the near-optimal set: of each block, and overall with the test metrics of the chosen cell alone."""
     owner = {id(cell): panel for panel in panels for cell in panel.cells}
-    overall = near_optimal(cell for panel in panels for cell in panel.cells)
-    if overall is None:
+    together: dict[str, list[Panel]] = {}
+    for panel in panels:
+        together.setdefault(panel.data, []).append(panel)
+    of_data = [near_optimal(cell for panel in of for cell in panel.cells) for of in together.values()]
+    if not any(of_data):
         out.print(Text("no usable cell yet"))
         return
     blocks = list(dict.fromkeys(panel.block for panel in panels))
@@ -118,7 +122,13 @@ def show_best(out: Console, panels: Sequence[Panel], study: Study) -> None:
             _add_best(made, block, found, owner, study)
         out.print(made)
         out.print()
-    _show_overall(out, overall, owner, study)
+    if on_validation(study.metric) != study.metric:
+        out.print(Text(clean(f"recommend decides by {on_validation(study.metric)} and may take another cell.")))
+    if len(of_data) > 1:
+        out.print(Text("Results on different data are not compared: each has a best of its own."))
+    for overall in of_data:
+        if overall is not None:
+            _show_overall(out, overall, owner, study)
 
 
 def _add_best(made: Any, block: str, found: NearOptimal | None, owner: Mapping[int, Panel], study: Study) -> None:

@@ -8,7 +8,7 @@ import planted_rows as planted
 import pytest
 
 from thalweg.runner.analysis.findings import findings
-from thalweg.runner.facts.observation import Series
+from thalweg.runner.facts.observation import Outcome, Series
 from thalweg.runner.study.study import Analysis, Axis, Block, Expectation
 
 BLOCK = planted.block("one", Expectation(-1, 0.3))
@@ -103,3 +103,40 @@ def test_the_chance_loss_comes_from_the_dataset():
     rows = planted.rows(BLOCK, planted.valley_of(-1, base=math.log(10)))
     (found,) = findings(rows, STUDY)
     assert found.dropped == {"no better than guessing": 12}
+
+
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        (lambda values: np.where(np.arange(100) >= 20, 3 * values, values), "spikes itself"),
+        (lambda values: values, "diverged itself"),
+    ],
+)
+def test_a_control_that_does_not_train_is_none_and_a_smaller_rate_is_asked_for(broken, why):
+    rows, study, series = warmup_rows()
+    for at, row in enumerate(rows):
+        if row.trial_id.startswith("0.05-0-"):
+            one = series[row.trial_id]["train/batch_loss"]
+            series[row.trial_id] = {"train/batch_loss": replace(one, values=broken(one.values))}
+            if why == "diverged itself":
+                rows[at] = replace(row, outcome=Outcome.DIVERGED, metrics={}, diverged_step=3)
+    found, _ = findings(rows, study, series.__getitem__)
+    assert all(level.spike_free.estimate is None for level in found.levels)
+    assert f"lr .05, warmup 0 {why}, so a smaller rate is wanted" in found.verdict
+
+
+def test_losses_near_nothing_are_not_divided_by():
+    rows, study, series = warmup_rows()
+    for row in rows:
+        falling = np.where(np.arange(100) < 20, 2.0, 1e-6 * (1 + 50 * row.axes["optimizer.lr"]))
+        series[row.trial_id] = {"train/batch_loss": Series(np.arange(100), falling)}
+    found, _ = findings(rows, study, series.__getitem__)
+    assert all(level.spike_free.side == ">" for level in found.levels)
+
+
+def test_what_warmup_buys_is_asked_of_the_loss_where_a_study_chooses_by_accuracy():
+    rows, study, series = warmup_rows()
+    by_loss = [answer.findings for answer in findings(rows, study, series.__getitem__)]
+    rows = [replace(row, metrics={**row.metrics, "val/accuracy": 0.5}) for row in rows]
+    study = replace(study, metric="val/accuracy", direction="max")
+    assert [answer.findings for answer in findings(rows, study, series.__getitem__)] == by_loss

@@ -95,3 +95,47 @@ def test_a_control_that_is_too_slow_to_train_does_not_end_the_trainable_rates_be
     before, after = warmup(whole).levels, warmup(slow).levels
     assert [level.trainable.estimate for level in after] == [level.trainable.estimate for level in before]
     assert [level.trainable.side for level in after] == [level.trainable.side for level in before]
+
+
+def lasting(*rates, high=2.0):
+    """A table whose warmups 0, 2, 4, … allow these largest rates; beyond `high` times as much every seed diverges."""
+    lengths = WARMUPS[: len(rates)]
+    trials = [(lr, W, seed) for lr in LRS for W in lengths for seed in SEEDS]
+    lr, length, seed = (np.array(column) for column in zip(*trials, strict=True))
+    over = lr / np.array([dict(zip(lengths, rates, strict=True))[W] for W in length])
+    loss = np.where((over > high) | ((over > 1) & (seed == 0)), np.nan, 1.0 + 0.01 * seed)
+    return Results(lr=lr, warmup=length, loss=loss, seed=seed.astype(np.int64), chance=math.log(10))
+
+
+def test_a_largest_rate_that_stays_is_no_growth():
+    found = warmup(lasting(0.5, 0.5, 0.5))
+    assert found.label == "nothing to see: the largest rate hardly moves"
+    assert "is .5 at the shortest and at the longest warmup" in found.verdict
+    assert "0 to 0 steps" not in found.verdict
+
+
+def test_a_largest_rate_within_the_brackets_is_left_open():
+    found = warmup(lasting(0.5, 1.0, high=4.0))
+    assert found.label == "largest rate ×2, which the seeds leave open"
+    assert found.undetermined
+    assert "a factor of at least .25 and at most 16" in found.verdict
+
+
+def test_up_and_down_is_no_growth_whatever_its_largest():
+    found = warmup(lasting(0.25, 4.0, 0.5))
+    assert found.label == "undecided: the largest rate goes up and down with warmup"
+    assert found.undetermined
+
+
+def test_growth_is_from_the_shortest_warmup_to_the_longest():
+    found = warmup(lasting(0.25, 2.0, 1.0, high=4.0))  # 2 and 1 are one rate within their brackets
+    assert found.label.startswith("largest rate ×4")
+
+
+@pytest.mark.parametrize("values", [[3.0, 0.001, 0.002], [1e-6, 2e-3, 1e-3]])
+def test_no_loss_and_no_cost_is_less_than_nothing(values):
+    one = lasting(4.0, 4.0)
+    loss = np.array(values)[one.seed] * np.where(one.warmup == 0, 2.0, 1.0) * (1 + one.lr)
+    for found in warmup(replace(one, loss=loss)).findings:
+        if found.unit in ("loss",) and found.low is not None:
+            assert 0 <= found.low <= found.estimate <= found.high

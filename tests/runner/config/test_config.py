@@ -162,6 +162,19 @@ def test_the_replicate_axis_comes_last():
     assert study("optimizer.lr=0.1,0.3").replicate is None
 
 
+def test_a_seed_among_the_axes_is_the_replicate_axis(folder):
+    wanted = study("mine", config_dir=folder(HEADER + "study: {axes: {seed: 0..2, optimizer.lr: [0.1, 0.3]}}\n"))
+    assert wanted.replicate == "seed"
+    assert list(axes(wanted.blocks[0])) == ["optimizer.lr", "seed"]
+
+
+def test_a_seed_of_the_data_may_be_the_replicates_of_one_seed(folder):
+    text = HEADER + "study: {axes: {optimizer.lr: [0.1, 0.3]}, replicate: {dataset.split_seed: 0..2}}\n"
+    assert study("mine", "seed=3", config_dir=folder(text)).replicate == "dataset.split_seed"
+    said = refusal("mine", "seed=3,4", config_dir=folder(text))
+    assert "no seed can be chosen as best" in said
+
+
 # --- overrides of a study
 
 
@@ -480,6 +493,7 @@ WRONG_FILES = [
     (HEADER + "study: {axes: {optimizer.lr: [0.1, x]}}\n", "neither a number nor a range"),
     (HEADER + "study: {axes: {optimizer.lr: [-1]}}\n", "optimizer.lr is -1.0; expected a number ≥ 0"),
     (HEADER + "study: {axes: {seed: 0..1}, replicate: {seed: 0..2}}\n", "the replicate axis and an axis"),
+    (HEADER + "study: {axes: {seed: 0..1}, replicate: {dataset.split_seed: 0..2}}\n", "no seed can be chosen as best"),
     (HEADER + "study: {vars: [lambda]}\n", "study.vars holds 'lambda'"),
     (HEADER + "study: {vars: [x], axes: {x: [1, nan]}}\n", "write a finite number"),
     (HEADER + "study: {derive: {optimizer.lr: foo * 2}}\n", "reads 'foo'"),
