@@ -2,11 +2,12 @@
 
 | what the rates ended as                               | then                                        |
 |-------------------------------------------------------|---------------------------------------------|
-| even the smallest diverged, or ended unhealthy        | smaller ones                                |
+| even the smallest diverged                            | smaller ones                                |
 | the loss falls from rate to rate, up to the largest   | larger ones: nothing has moved far yet      |
 | it falls up to a rate beyond which trials diverged    | between these two                           |
 | it is least at the smallest rate, or alike at all     | smaller ones                                |
 | it is least in between                                | none: it is not the rate                    |
+| the training split is learned, the other one is not   | none either                                 |
 
 Pure: knows which rates, not which trials.
 """
@@ -21,7 +22,7 @@ from statistics import fmean
 from typing import Literal
 
 from thalweg.runner.cells.cells import Cell
-from thalweg.runner.cells.health import Health, measured
+from thalweg.runner.cells.health import Health, is_guess, measured
 from thalweg.runner.decide.ladder import Side, between, further
 from thalweg.runner.show.numbers import is_number
 
@@ -53,12 +54,14 @@ def rescue(cells: Sequence[Cell], key: str) -> Rescue | None:
     rates: dict[float, list[Cell]] = {}
     for cell in sorted(ended, key=lambda cell: float(cell.coordinate(key))):
         rates.setdefault(float(cell.coordinate(key)), []).append(cell)
-    whole = {rate: at for rate, at in rates.items() if any(cell.health is Health.GUESS for cell in at)}
+    whole = {rate: at for rate, at in rates.items() if any(cell.n and not cell.diverged for cell in at)}
     smallest, largest, tried = min(rates), max(rates), tuple(rates)
+    if any(_learned(cell) for cell in ended):
+        why = f"the training split is learned, and on the validation split that is {Health.GUESS}: it is not the rate"
+        return Rescue(None, smallest, (), why)
     if smallest not in whole:
-        which = "the smallest rate" if whole else "every rate"
-        how = "diverged" if all(cell.diverged for cell in rates[smallest]) else "ended with a loss that is not healthy"
-        return Rescue("below", smallest, _out(tried, "below"), f"{which} {how}")
+        why = "the smallest rate diverged" if whole else "every rate diverged"
+        return Rescue("below", smallest, _out(tried, "below"), why)
     losses = [_losses(at) for at in whole.values()]
     means = [fmean(each) for each in losses]
     if _falls(losses):
@@ -78,6 +81,12 @@ def rescue(cells: Sequence[Cell], key: str) -> Rescue | None:
         return Rescue("above", largest, _out(tried, "above"), why)
     why = f"{Health.GUESS} at any rate, and smaller and larger ones are worse still: it is not the rate that is wrong"
     return Rescue(None, smallest, (), why)
+
+
+def _learned(cell: Cell) -> bool:
+    """Whether a cell that only guesses on the validation split does better on what it was trained on."""
+    training = f"train/{cell.metric.rpartition('/')[2]}"
+    return cell.health is Health.GUESS and bool(measured(cell.rows, training)) and not is_guess(cell.rows, training)
 
 
 def _losses(cells: Sequence[Cell]) -> list[float]:

@@ -31,7 +31,8 @@ BELOW, ABOVE = [1 / 64 / 256, 1 / 64 / 16], [64.0, 1024.0]
     [
         pytest.param(lambda lr, seed: None, BELOW, id="all diverged"),
         pytest.param(lambda lr, seed: None if lr < 1 else CHANCE, BELOW, id="the smallest diverged"),
-        pytest.param(lambda lr, seed: 50.0 * CHANCE, BELOW, id="all unhealthy"),
+        pytest.param(lambda lr, seed: 50.0 * CHANCE * (1 + lr), BELOW, id="all unhealthy"),
+        pytest.param(lambda lr, seed: 9 * CHANCE - 0.1 * lr, ABOVE, id="unhealthy from the start, and hardly moved"),
         pytest.param(lambda lr, seed: CHANCE + 0.004 * math.sin(50 * lr + 9 * seed), BELOW, id="a guess at any rate"),
         pytest.param(lambda lr, seed: CHANCE + 0.3 * lr + 0.01 * seed, BELOW, id="worse with the rate"),
         pytest.param(lambda lr, seed: 2.4 + 0.1 * seed, ABOVE, id="nothing moved"),
@@ -98,3 +99,15 @@ def test_a_seed_that_only_guesses_makes_no_rate_safe():
     rows = rows_of(study, lambda axes: CHANCE if axes["seed"] == 2 else 0.5)
     (found,) = recommend(panels(rows, study), rows, study)
     assert found.bounds[0].value is None
+
+
+@pytest.mark.parametrize(("training", "learned"), [(0.5, True), (CHANCE, False)])
+def test_where_the_training_split_is_learned_no_rate_is_to_blame(training, learned):
+    study = declared("optimizer=sgd", RATES, "seed=0..2")
+    rows = [
+        replace(row, metrics={**row.metrics, "train/loss": training})
+        for row in rows_of(study, lambda axes: CHANCE + 0.1)
+    ]
+    (lost,) = stuck(panels(rows, study), rows, study)
+    assert (lost.moves == ()) is learned
+    assert ("the training split is learned" in lost.why) is learned

@@ -50,13 +50,22 @@ def test_of_a_text_it_is_how_often_its_characters_come():
     assert found["bits_per_character"] == pytest.approx(expected / math.log(2))
 
 
-def test_what_functions_of_the_users_measure_is_not_guessed():
-    def refuses(outputs, y):
-        raise AssertionError("is never called")
+def test_of_a_loss_of_the_users_it_is_what_that_loses_on_one_answer():
+    def distance(outputs, y):
+        return (outputs - torch.nn.functional.one_hot(y, 2)).abs().mean()
 
-    task = Own(Classification(), {"loss": refuses, "f1": refuses})
+    task = Own(Classification(), {"loss": distance, "f1": distance})
     found = guess(task, examples([0, 1]), examples([0, 1, 1]), Extent((3,), 2))
-    assert found == pytest.approx({"accuracy": 2 / 3}, abs=1)
+    assert found["loss"] == pytest.approx(0.5)
+    assert set(found) == {"loss", "accuracy"}
+
+
+def test_a_loss_that_does_not_take_one_answer_to_all_is_not_known_and_fails_nothing():
+    def refuses(outputs, y):
+        raise ValueError("what does not vary has no correlation")
+
+    task = Own(Classification(), {"loss": refuses})
+    found = guess(task, examples([0, 1]), examples([0, 1, 1]), Extent((3,), 2))
     assert set(found) == {"accuracy"}
 
 
