@@ -11,7 +11,7 @@ from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.cells.cells import Cell, Panel
 from thalweg.runner.decide import Bound, Candidate, Move, Recommendation, Stuck, difference
 from thalweg.runner.facts.row import Row
-from thalweg.runner.show.numbers import count, duration, figure, labels, leaf
+from thalweg.runner.show.numbers import count, duration, figure, is_number, labels, leaf
 from thalweg.runner.study.study import Study
 from thalweg.runner.terminal.answer import looks, place
 from thalweg.runner.terminal.text import clean, row, table
@@ -112,6 +112,8 @@ def _as_good(chosen: Candidate, study: Study) -> str:
         return f"not known: {count(near.best.n, study.replicate or 'trial')} cannot say how much they differ"
     spans = "; ".join(_span(key, low, high, chosen.panel) for key, low, high in chosen.spans)
     within = difference(near.margin, near.best)
+    if near.of == 1:
+        return "no other cell is usable"
     if len(near.cells) == 1:
         return f"no other of {near.of:,} usable cells is within the noise of {within}"
     return f"{len(near.cells):,} of {near.of:,} usable cells, within the noise of {within}: {spans}"
@@ -149,6 +151,12 @@ def _others(out: Console, candidates: Sequence[Candidate], study: Study) -> None
     out.print(made)
 
 
+def _compared(panel: Panel) -> list[str]:
+    """The numeric axes of two values."""
+    values = {key: {cell.axes.get(key) for cell in panel.cells} for key in panel.axes}
+    return [key for key, found in values.items() if len(found) == 2 and all(is_number(value) for value in found)]
+
+
 def _nothing(rows: Sequence[Row], study: Study) -> str:
     trained = sum(row.outcome is not None for row in rows if not row.outside)
     if not trained:
@@ -163,7 +171,10 @@ def _notes(found: Sequence[Recommendation], rows: Sequence[Row], study: Study) -
         notes.append(f"{count(untrained, 'trial')} are declared and not trained yet; this may change.")
     unsure = any(each.moves or each.rivals for each in found) or any(each.chosen.near.margin is None for each in found)
     if found and not untrained and not unsure:
-        notes.append("No wider or finer grid and no more seeds would change this choice.")
+        two = {leaf(key) for each in found for key in _compared(each.chosen.panel)}
+        compared = f"an axis of two values is a comparison, and is not widened: {', '.join(sorted(two))}"
+        seen = compared if two else "no best is on an edge, beside a coarse step, or tied"
+        notes.append(f"Nothing more is proposed: {seen}.")
     if study.refinements:
         notes.append(looks(study.refinements))
     return notes

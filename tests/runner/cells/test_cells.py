@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import planted_rows as planted
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from thalweg.runner.cells.cells import Cell, fold, near_optimal, panels, ranked
@@ -169,6 +169,9 @@ def test_losses_below_0_are_compared_as_they_are():
     st.lists(st.floats(0, 1), min_size=2, max_size=6),
     st.floats(1e-3, 1e3),
 )
+@example("val/r2", [0.0, 1.0], 1.0)
+@example("val/accuracy", [0.0, 1.0], 1.0)
+@example("val/loss", [0.0, 1.0], 1.0)
 def test_no_interval_holds_what_its_metric_cannot_be(metric, values, scale):
     positive = metric.endswith(("loss", "character"))
     if positive:

@@ -240,6 +240,11 @@ def test_a_study_is_read_as_it_was_declared(store):
     assert record.blocks[0].derive == block.derive
 
 
+def test_a_seed_that_was_stored_as_a_choice_is_read_as_replicates(store):
+    store.declare(replace(make_study(lrs=LRS, seeds=(0, 1)), replicate=None), make_members(LRS))
+    assert store.study("coupling").replicate == "seed"
+
+
 def test_several_questions_are_kept_and_an_old_outline_is_read(store):
     asked = (Analysis("warmup", "optimizer.lr", warmup="schedule.warmup"), Analysis("sensitivity", "optimizer.lr"))
     store.declare(replace(make_study(lrs=LRS), analyses=asked, hypothesis="Warmup pays."), [])
