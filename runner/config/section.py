@@ -104,7 +104,7 @@ class StudySection:
     @property
     def best_is(self) -> Literal["min", "max"]:
         """Which end of the metric is best."""
-        return self.direction or ("max" if self.metric.endswith(("accuracy", "r2")) else "min")
+        return self.direction or ("max" if self.metric.rpartition("/")[2] in ("accuracy", "r2") else "min")
 
     @property
     def grids(self) -> tuple[BlockSection, ...]:
