@@ -10,10 +10,18 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+"""Made once: a study of 10,000 trials needs as many texts and more."""
 
 Scalar = bool | int | float | str | None
 """What a configuration leaf or an axis value can be (besides lists of these)."""
+
+
+_LEAVES = frozenset({str, int, float, bool, type(None)})
+"""Types of most values, known without asking whether they are dataclasses."""
 
 
 def canonical_json(value: Any) -> str:
@@ -21,7 +29,7 @@ def canonical_json(value: Any) -> str:
 
     Raises ValueError on NaN and infinities, which no configuration may hold.
     """
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _ENCODER.encode(_plain(value))
 
 
 def tagged_hash(tag: str, value: Any) -> str:
@@ -50,7 +58,8 @@ def identity_dict(config: Any) -> dict[str, Any]:
     for name, value, metadata in _items(config):
         if "introduced_as" in metadata and value == metadata["introduced_as"]:
             continue
-        plain[name] = identity_dict(value) if is_dataclass(value) else _config_value(value)
+        is_leaf = type(value) in _LEAVES
+        plain[name] = value if is_leaf else identity_dict(value) if is_dataclass(value) else _config_value(value)
     return plain
 
 
@@ -68,12 +77,20 @@ def structure_dict(config: Any) -> dict[str, Any]:
 
 def _items(config: Any) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
     """Yield name, value and metadata of each field."""
-    for f in fields(config):
-        value = getattr(config, f.name)
-        if f.metadata.get("spread"):
-            yield from ((name, inner, {}) for name, inner in value)
+    for name, metadata in _fields(config.__class__):
+        value = getattr(config, name)
+        if metadata.get("spread"):
+            yield from ((own, inner, _NONE) for own, inner in value)
         else:
-            yield f.name, value, f.metadata
+            yield name, value, metadata
+
+
+_NONE: Mapping[str, Any] = {}
+
+
+@cache
+def _fields(schema: Any) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    return tuple((f.name, f.metadata) for f in fields(schema))
 
 
 def _structure(value: Any) -> Any:
@@ -81,12 +98,16 @@ def _structure(value: Any) -> Any:
 
 
 def _config_value(value: Any) -> Any:
+    if type(value) in _LEAVES:
+        return value
     if is_dataclass(value):
         return as_dict(value)
     return [_config_value(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _plain(value: Any) -> Any:
+    if value is None or type(value) in (str, int, bool):
+        return value
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -57,6 +57,14 @@ class StoreError(ThalwegError):
     exit_code = 5
 
 
+def sentence_of(error: BaseException) -> str:
+    """What an error says in one sentence: ours their own, others as something that is broken here."""
+    if isinstance(error, ThalwegError):
+        return error.message
+    lines = str(error).strip().splitlines() or ["no message"]
+    return f"internal: {type(error).__name__}: {lines[0]}"
+
+
 def first_line(error: object) -> str:
     """The first line of what an error says that says something; the name of its type where it says nothing."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from thalweg.runner.base.canonical import Scalar, canonical_json
 from thalweg.runner.cells.health import Health, ceiling, guess_of, health, is_guess, is_loss, measured
 from thalweg.runner.cells.noise import NEAR, interval, pooled
+from thalweg.runner.facts.coordinates import coordinate, has
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.facts.row import Row, lookup
 from thalweg.runner.show.numbers import is_number, labels
@@ -43,7 +44,7 @@ class Cell:
         """The metric of each finished replicate."""
         return measured(self.rows, self.metric)
 
-    @property
+    @cached_property
     def n(self) -> int:
         """Number of replicates the mean is over."""
         return len(self.values)
@@ -58,7 +59,7 @@ class Cell:
         """Number of failed replicates."""
         return sum(row.outcome is Outcome.FAILED for row in self.rows)
 
-    @property
+    @cached_property
     def mean(self) -> float | None:
         """Mean of the metric over replicates; None if any diverged or none has finished."""
         return fmean(self.values) if self.values and not self.diverged else None
@@ -78,7 +79,7 @@ class Cell:
         """Number of finished replicates that are by themselves no better than guessing."""
         return sum(is_guess([row], self.metric) for row in self.rows)
 
-    @property
+    @cached_property
     def usable(self) -> bool:
         """Whether the cell can be chosen."""
         return self.health is Health.USABLE
@@ -88,7 +89,7 @@ class Cell:
         """The metric of each replicate on the scale that cells are compared on, lower is better: log of a loss."""
         return tuple(self._scored(value) for value in self.values)
 
-    @property
+    @cached_property
     def score(self) -> float:
         """The mean on the scale that cells are compared on, lower is better."""
         return self._scored(fmean(self.values))
@@ -114,7 +115,7 @@ class Cell:
 
     def coordinate(self, key: str) -> Any:
         """The cell's value of an axis or of a configuration key; None if it has neither."""
-        return self.axes[key] if key in self.axes else lookup(self.rows[0].config, key)
+        return self.axes[key] if key in self.axes else coordinate(self.rows[0].config, key)
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,12 @@ class Panel:
         """What its trials learn from, as text: results on other data are not to be compared with its own."""
         return canonical_json(lookup(self.cells[0].rows[0].config, "dataset"))
 
+    @cached_property
+    def scores(self) -> tuple[float, float] | None:
+        """The lowest and the highest score of a usable cell; None where none is usable."""
+        found = [cell.score for cell in self.cells if cell.usable]
+        return (min(found), max(found)) if found else None
+
     @property
     def trained(self) -> int:
         """Number of trials that ended."""
@@ -189,12 +196,27 @@ def panels(rows: Iterable[Row], study: Study) -> list[Panel]:
 
 
 def axis_keys(cells: Sequence[Cell], block: Block | None) -> list[str]:
-    """Return the axes that vary over `cells`, in declared order; derived keys are not axes."""
+    """Return the axes that vary over `cells`, in declared order.
+
+    A derived key is one only where it tells cells apart that agree in all others: an earlier declaration derived it
+    otherwise, or had it fixed.
+    """
     derived = set(block.derive) if block else set()
-    keys = dict.fromkeys(key for cell in cells for key in cell.axes if key not in derived)
+    keys = dict.fromkeys(key for cell in cells for key in cell.axes)
     declared = [axis.key for axis in (*block.group_axes, *block.axes)] if block else []
     ordered = [key for key in declared if key in keys] + [key for key in keys if key not in declared]
-    return [key for key in ordered if len({repr(cell.axes.get(key)) for cell in cells}) > 1]
+    values = {key: [repr(cell.axes.get(key)) for cell in cells] for key in ordered}
+    varying = [key for key in ordered if len(set(values[key])) > 1]
+    taken = [key for key in varying if key not in derived]
+    for key in varying:
+        if key in derived and _points_of(values, [*taken, key]) > _points_of(values, taken):
+            taken.append(key)
+    return taken
+
+
+def _points_of(values: Mapping[str, Sequence[str]], keys: Sequence[str]) -> int:
+    """How many points of a grid some of its axes tell apart."""
+    return len(set(zip(*(values[key] for key in keys), strict=True))) if keys else 1
 
 
 @dataclass(frozen=True)
@@ -263,25 +285,29 @@ def _by_point(rows: Sequence[Row], keys: Sequence[str]) -> dict[str, list[Row]]:
 
 
 def _point(row: Row, keys: Sequence[str]) -> dict[str, Any]:
-    found = {key: row.axes[key] if key in row.axes else lookup(row.config, key) for key in keys}
-    said = {key: value for key, value in found.items() if value is not None or key in row.axes}
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in said.items()}
+    return {
+        key: row.axes[key] if key in row.axes else coordinate(row.config, key)
+        for key in keys
+        if key in row.axes or has(row.config, key)
+    }
 
 
 def _telling_apart(rows: Sequence[Row], replicate: str | None) -> set[str]:
     """The configuration keys, the replicate's aside, in which some of the rows differ."""
-    first, apart = dict(_leaves(rows[0].config)), set()
-    for row in rows[1:]:
-        apart |= {key for key, value in _leaves(row.config) if first.get(key) != value}
+    apart = {key for row in rows[1:] for key in _differing(rows[0].config, row.config)}
     return apart - {replicate}
 
 
-def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
+def _differing(first: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The keys of another configuration whose value is not the first one's. Equal sections are not entered."""
+    for key, value in other.items():
+        if first.get(key) == value:
+            continue
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
+            beside = first.get(key)
+            yield from _differing(beside if isinstance(beside, Mapping) else {}, value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value
+            yield f"{prefix}{key}"
 
 
 def _order(value: Scalar) -> tuple[int, float, str]:
@@ -301,9 +327,10 @@ def _block_panels(cells: Sequence[Cell], block: Block | None, study: Study) -> l
     others = [key for key in keys if key not in (y, x)] if x else []
     name = cells[0].rows[0].block
     expect = block.expect if block else None
-    cut: dict[str, list[Cell]] = {}
+    at: dict[str, list[Cell]] = {}
     for cell in cells:
-        cut.setdefault(_suffix(cell, others), []).append(cell)
+        at.setdefault(repr([cell.axes.get(key) for key in others]), []).append(cell)
+    suffixes = _suffixes([members[0] for members in at.values()], others)
     return [
         Panel(
             name=", ".join(filter(None, (name, suffix))),
@@ -313,10 +340,18 @@ def _block_panels(cells: Sequence[Cell], block: Block | None, study: Study) -> l
             y=y,
             x=x,
             expect=expect,
-            grid={(c.axes[y], c.axes[x]): c for c in members if y in c.axes} if y and x else {},
+            grid={(c.axes[y], c.axes[x]): c for c in members} if y and x else {},
         )
-        for suffix, members in cut.items()
+        for suffix, members in zip(suffixes, at.values(), strict=True)
     ]
+
+
+def _suffixes(cells: Sequence[Cell], keys: Sequence[str]) -> list[str]:
+    """Where each of some cells lies, in few characters where these tell them apart."""
+    short = [_suffix(cell, keys) for cell in cells]
+    if len(set(short)) == len(short):
+        return short
+    return [" ".join(f"{key}={cell.axes[key]}" for key in keys if key in cell.axes) for cell in cells]
 
 
 def _suffix(cell: Cell, keys: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ options         types and words that all verbs have in common
 output          data to stdout, all else to stderr
 as_json         what --json prints
 verbs_train     plan, sweep, run
+afterwards      what follows training, and may fail alone
 verbs_read      ls, show, best
 verbs_decide    recommend, refine
 verbs_analyze   analyze

@@ -3,6 +3,8 @@
 | how a verb ends                  | exit code |
 |----------------------------------|-----------|
 | it returns a code, or nothing    | that, or 0 |
+| trials failed, or work is left   | 3: `sweep`, `refine`, `run`; `plan --exit-code` |
+| all is trained, but its answer, report or export failed | 4: what is stored is whole |
 | a ThalwegError                   | its own: 2 usage or configuration, 5 store, 1 internal |
 | anything else                    | 1 |
 | Ctrl-C                           | 130 |
@@ -23,7 +25,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from thalweg.runner.base.errors import ThalwegError
+from thalweg.runner.base.errors import ThalwegError, sentence_of
 from thalweg.runner.base.version import __version__
 from thalweg.runner.cli import verbs_about, verbs_analyze, verbs_decide, verbs_read, verbs_report, verbs_train
 from thalweg.runner.cli.options import take_info
@@ -146,9 +148,7 @@ def _unexpected(error: Exception) -> int:
     if wrong_usage is not None:
         verb = getattr(getattr(error, "ctx", None), "command_path", "thalweg")
         return _fail(wrong_usage(), f"see: {verb} --help", USAGE, error)
-    lines = str(error).strip().splitlines() or ["no message"]
-    what = f"internal: {type(error).__name__}: {lines[0]}"
-    return _fail(what, "THALWEG_TRACEBACK=1 shows the traceback; please report it", INTERNAL, error)
+    return _fail(sentence_of(error), "THALWEG_TRACEBACK=1 shows the traceback; please report it", INTERNAL, error)
 
 
 def _fail(message: str, hint: str | None, code: int, error: BaseException) -> int:

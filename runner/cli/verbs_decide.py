@@ -16,6 +16,7 @@ from rich.text import Text
 from thalweg.runner.base.errors import UsageError
 from thalweg.runner.cli import as_json, verbs_train
 from thalweg.runner.cli import options as given
+from thalweg.runner.cli.afterwards import Following, follow
 from thalweg.runner.cli.output import emit_json, out, say
 from thalweg.runner.store import Store
 from thalweg.runner.study.study import Study
@@ -201,12 +202,8 @@ def _train(
                 raise UsageError(f"{record.name} changed while the plan was shown", "look again: thalweg refine")
             made = page.refine(record, now.moves, opened)
             result = verbs_train.train_missing(made, opened, settings, crew)
-            if not json:
-                verbs_train.show_answer(opened, record.name)
-                verbs_train.report(opened, record.name, result)
-            code = verbs_train.close(made, result, store, opened)
-            if not result.interrupted:
-                verbs_train.export(record.name, settings.tracker, opened, words)
+            how = Following(settings.tracker, words, store, silent=json)
+            code = follow(made, result, opened, how)
             if json:
                 after = _propose(opened, opened.study(record.name), asked)
                 emit_json(as_json.proposal(after.moves, after.record, after.seconds))

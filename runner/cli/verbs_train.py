@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -17,26 +16,24 @@ from thalweg.runner.base.errors import UsageError, last_line
 from thalweg.runner.base.version import __version__
 from thalweg.runner.cli import as_json
 from thalweg.runner.cli import options as given
+from thalweg.runner.cli.afterwards import FAILED, Afterwards, Following, close, export, follow
 from thalweg.runner.cli.output import emit_json, err, out, say
 from thalweg.runner.project.project import here
-from thalweg.runner.show.numbers import count, duration
+from thalweg.runner.show.numbers import count
 from thalweg.runner.store import Store
-from thalweg.runner.study.trial import SHOWN
 from thalweg.runner.terminal.text import clean
 
 if TYPE_CHECKING:
     from thalweg.runner.config import Declaration, Request
     from thalweg.runner.facts.remark import Remark
     from thalweg.runner.planning.plan import Plan
-    from thalweg.runner.study.settings import Settings, TrackerSettings
+    from thalweg.runner.study.settings import Settings
     from thalweg.runner.train.crew import Crew
     from thalweg.runner.train.driver import SweepResult
     from thalweg.runner.train.pool import Pool
 
 Ready = tuple["Declaration", "Crew", "Store"]
-WORK_LEFT, FAILED, INTERRUPTED = 3, 3, 130
-EXPORT_SECONDS = 4.0
-"""Time the W&B export is given; starting and ending it stay within the second that is left of five."""
+WORK_LEFT = 3
 
 
 def register(app: typer.Typer) -> None:
@@ -105,12 +102,7 @@ def sweep(
         return 0
     with _ready(request, store, log, yes) as (declared, crew, opened):
         made, result = _train(declared, opened, crew, rerun_changed)
-        show_answer(opened, declared.study.name)
-        report(opened, declared.study.name, result)
-        code = close(made, result, store, opened)
-        if result and not result.interrupted:
-            export(declared.study.name, declared.settings.tracker, opened, request.words)
-    return code
+        return follow(made, result, opened, Following(declared.settings.tracker, request.words, store))
 
 
 def run(
@@ -131,11 +123,13 @@ def run(
     with _ready(request, store, log, one=True) as (declared, crew, opened):
         made, result = _train(declared, opened, crew, rerun_changed)
         if result and result.interrupted:
-            return close(made, result, store, opened)
+            return close(made, result)
         _show_trial(opened, made.members[0].trial.id)
+        after = Afterwards()
         if result:
-            export(declared.study.name, declared.settings.tracker, opened, request.words)
-    return FAILED if result and result.failed else 0
+            with after.part("export"):
+                export(declared.study.name, declared.settings.tracker, opened, request.words)
+    return after.code(FAILED if result and result.failed else 0)
 
 
 def _request(words: Sequence[str] | None, config_dir: str | None, config_name: str | None) -> Request:
@@ -295,30 +289,6 @@ def train_missing(made: Plan, opened: Store, settings: Settings, crew: Crew) -> 
         return page.train(made, opened, settings, progress, crew)
 
 
-def show_answer(opened: Store, name: str) -> None:
-    """Print what a study says so far."""
-    from thalweg.runner.terminal import answer
-
-    answer.show_answer(out(), opened.study_rows(name), opened.study(name), opened.series)
-
-
-def report(opened: Store, name: str, result: SweepResult | None) -> None:
-    """Write the study's report if anything was trained or there is none yet, and say where it is."""
-    from thalweg.runner import page
-    from thalweg.runner.report import path_of
-
-    path = path_of(name, opened.path.parent)
-    if result and result.interrupted:
-        return
-    try:
-        if result or not path.exists():
-            page.report(opened, name)
-    except UsageError as error:  # a full disk, a folder in the way: the results themselves are safe
-        say(f"no report: {error.message}")
-        return
-    say(f"report: {given.shown(path)}")
-
-
 def _show_trial(opened: Store, trial_id: str) -> None:
     from thalweg.runner.terminal.listing import outcome_line, show_metrics
 
@@ -328,60 +298,3 @@ def _show_trial(opened: Store, trial_id: str) -> None:
         show_metrics(out(), trial.metrics)
     if trial.error:
         say(f"error: {last_line(trial.error)}")
-
-
-def close(made: Plan, result: SweepResult | None, store: str | None, opened: Store) -> int:
-    """Say how the sweep ended and what to type next; return the exit code."""
-    from thalweg.runner.cells.cells import panels
-    from thalweg.runner.terminal.answer import A_LINE_EACH
-
-    name = shlex.quote(made.study.name)
-    if result and result.interrupted:
-        stored = made.done + result.finished + result.diverged
-        say(f"stopped: {stored:,} of {count(made.wanted, 'trial')} are stored")
-        say(f"go on: {given.as_typed()}")
-        return INTERRUPTED
-    if result:
-        ended = [f"{result.finished:,} finished", f"{result.diverged:,} diverged"]
-        ended += [f"{result.failed:,} failed"] if result.failed else []
-        ended += [f"{result.untried:,} not tried"] if result.untried else []
-        ended += [f"{result.left:,} left as they were"] if result.left else []
-        memory = f", {result.peak_bytes / 2**20:,.0f} MiB a worker at most" if result.peak_bytes else ""
-        say(f"{', '.join(ended)}; {duration(result.seconds)} on {result.device}{memory}")
-    rows = opened.study_rows(made.study.name)
-    many = len(panels(rows, made.study)) >= A_LINE_EACH
-    asks = any(each.kind == "coupling" for each in made.study.analyses)
-    looks = [f"show {name} --rows"] * asks + [f"show {name} --maps"] * many
-    verbs = [*looks, f"recommend {name}", f"refine {name}"]
-    if not any(row.outcome is not None and row.outcome.is_done for row in rows):
-        verbs = []  # nothing was measured
-    if result and result.first_failed:
-        verbs.append(f"show {result.first_failed[:SHOWN]}")
-    for verb in verbs:
-        say(f"next: {given.with_store(f'thalweg {verb}', store)}")
-    if result and result.failed:
-        first = f"the first, {_named(made, result.first_failed)}, with" if result.first_failed else "the first with"
-        say(f"{count(result.failed, 'trial')} failed, {first}: {last_line(result.first_error or 'no message')}")
-        say(f"tried again by: {given.as_typed()}")
-        return FAILED
-    return 0
-
-
-def _named(made: Plan, trial_id: str) -> str:
-    """A trial by its id and its place in the study."""
-    axes = next((member.axes for member in made.members if member.trial.id == trial_id), {})
-    place = ", ".join(f"{key}={value}" for key, value in axes.items())
-    return f"trial {trial_id[:SHOWN]} ({place})" if place else f"trial {trial_id[:SHOWN]}"
-
-
-def export(name: str, settings: TrackerSettings, opened: Store, words: Sequence[str]) -> None:
-    """Write W&B runs of a study for as long as the command may still take."""
-    if settings.name == "none":
-        return
-    from thalweg.runner.cli.export import export_stored
-
-    result = export_stored(opened, name, settings, words, deadline_seconds=EXPORT_SECONDS)
-    for warning in result.warnings:
-        say(warning)
-    if result.worth_saying:
-        say(result.line)

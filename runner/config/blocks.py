@@ -69,8 +69,7 @@ def build(name: str, section: StudySection, groups: Mapping[str, Any], overrides
     is refused.
     """
     declared = {key for block in section.grids for key in block.axes} | set(section.replicate)
-    seeded = REPLICATE in declared or REPLICATE in overrides.axes
-    replicate = next(iter(section.replicate), REPLICATE if seeded else None)
+    replicate = next(iter(section.replicate), REPLICATE)
     builder = _Builder(section, groups, overrides, compose, replicate, declared)
     for key in section.vars:
         if key in overrides.axes and key not in declared:

@@ -264,8 +264,9 @@ def plain_value(value: Any) -> Any:
 
 
 def _copied(value: Any) -> Any:
+    """A copy of dicts in dicts and of the lists in them; calls for what holds others alone, as there is one a trial."""
     if isinstance(value, dict):
-        return {name: _copied(inner) for name, inner in value.items()}
+        return {name: _copied(inner) if isinstance(inner, dict | list) else inner for name, inner in value.items()}
     return list(value) if isinstance(value, list) else value
 
 

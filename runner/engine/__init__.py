@@ -6,6 +6,7 @@
     parameters   a flat row of weights as named parameters
     examples     a split as rows of examples on the device
     task         the loss that is minimised and what is measured
+    guess        what one answer to every example scores
     user         what a `_target_` names, found and looked at; the one place that imports a user's code
     own          the user's model, data, loss and metrics, built
     assembly     a model from its target: the parts among its arguments first

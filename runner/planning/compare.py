@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from thalweg.runner.base.errors import UsageError
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.planning.plan import Plan, make_plan
 from thalweg.runner.planning.revision import renamed, repaired, revised, superseded
 from thalweg.runner.project.code import Code, recorded
+from thalweg.runner.show.numbers import count
+from thalweg.runner.study.keys import is_setting
 from thalweg.runner.study.study import Study, expand
 
 
@@ -25,12 +29,15 @@ class Stored(Protocol):
     def study_rows(self, name: str) -> Sequence[Row]:
         """The study as it was declared before; empty if it never was."""
 
+    def study(self, name: str) -> Study:
+        """A study that is there, as it was declared last."""
+
 
 def compare(study: Study, stored: Stored | None, rerun: bool = False) -> Plan:
     """Expand a study and return what of it is done and what is missing, all of it where nothing is stored yet.
 
     rerun: trials that other code of the user's trained are wanted anew. Raises ConfigError for a combination of
-    values that no trial can have.
+    values that no trial can have, and UsageError for words that name a stored study and none of its trials.
     """
     members = expand(study)
     if stored is None:
@@ -47,6 +54,34 @@ def compare(study: Study, stored: Stored | None, rerun: bool = False) -> Plan:
     mended = repaired(members, done)
     now = revised(members, code_of, stored.statuses, rerun)
     rows = stored.study_rows(study.name)
+    if study.overridden and rows and _says_no_trials(study) and not {m.trial.id for m in members} <= _ids(rows):
+        raise _no_axes(study, stored.study(study.name), rows)
     made = make_plan(study, now.members, stored.statuses(member.trial.id for member in now.members), rows)
     replaced = mended.replaced + now.replaced + superseded(rows, members, now.members)
     return replace(made, changed=now.changed, repaired=mended.counts, replaced=replaced)
+
+
+def _ids(rows: Sequence[Row]) -> set[str]:
+    return {row.trial_id for row in rows}
+
+
+def _words(study: Study) -> dict[str, str]:
+    """The words that declared a study, by the key that each is about."""
+    return {word.partition("=")[0].lstrip("+~"): word for word in study.document.get("overrides", ())}
+
+
+def _says_no_trials(study: Study) -> bool:
+    """Whether the words of a declaration are about the study itself and how it is run, and no axis or value."""
+    return all(key == "study" or key.startswith("study.") or is_setting(key) for key in _words(study))
+
+
+def _no_axes(study: Study, before: Study, rows: Sequence[Row]) -> UsageError:
+    """The refusal of a trial that nobody asked for: the one at all defaults, in a study that has others."""
+    words = _words(before) | _words(study)
+    if any("=" not in word for word in words.values()):
+        words.pop("study.name", None)  # it has a file, which names it
+    held = count(len(_ids(rows)), "trial")
+    return UsageError(
+        f"the study {study.name} holds {held}, and these words name no axis or value of them; they declare another",
+        f"say which: {shlex.join(['thalweg', 'sweep', *words.values()])}",
+    )

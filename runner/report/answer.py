@@ -142,7 +142,7 @@ def _best(source: Source, cut: Sequence[Panel]) -> Markup:
 def _slopes(answers: Sequence[Coupling], anchors: Mapping[str, str]) -> Markup:
     """The table of slopes: a line a panel with its interval drawn, and in figures."""
     ends = [value for answer in answers for value in _extent(answer)]
-    low, high = min(-1.3, *ends) - 0.15, max(1.3, *ends) + 0.15
+    low, high = min([-1.3, *ends]) - 0.15, max([1.3, *ends]) + 0.15
     expects = any(answer.expect for answer in answers)
     heads = ["panel", _axis(low, high), "slope [95%]", *["expected"] * expects, "rates used", "verdict"]
     classes = ["which", "strip", "slope", *["expect"] * expects, "rows", "verdict"]

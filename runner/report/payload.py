@@ -8,8 +8,9 @@ from typing import Any
 from thalweg.runner.analysis import Warmup
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.cells.cells import Panel
+from thalweg.runner.facts.coordinates import coordinate
 from thalweg.runner.facts.observation import GUESS, Series
-from thalweg.runner.facts.row import Row, lookup
+from thalweg.runner.facts.row import Row
 from thalweg.runner.report.curves import chosen_series, pack, points_for
 from thalweg.runner.report.source import Source
 from thalweg.runner.report.titles import metric_title, named_values, short_title
@@ -92,7 +93,7 @@ def _varying(rows: Sequence[Row]) -> list[str]:
 
 def _axis(key: str, rows: Sequence[Row]) -> dict[str, Any]:
     """One axis; numbers keep their order, whatever they are called."""
-    values: list[Scalar | None] = [row.axes.get(key, lookup(row.config, key)) for row in rows]
+    values: list[Scalar | None] = [row.axes[key] if key in row.axes else coordinate(row.config, key) for row in rows]
     known = {value for value in values if value is not None}
     if not all(is_number(value) for value in known):
         return _names(short_title(key), ["" if value is None else value for value in values])

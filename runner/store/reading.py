@@ -12,6 +12,7 @@ from typing import Any
 
 from thalweg.runner.base.errors import UsageError
 from thalweg.runner.facts.choice import Choice
+from thalweg.runner.facts.coordinates import placed
 from thalweg.runner.facts.observation import Outcome, Series
 from thalweg.runner.facts.record import LEFT, CohortRecord, Membership, StudySummary, TrialRecord
 from thalweg.runner.facts.row import Row, TrialStatus
@@ -94,13 +95,12 @@ def study(db: sqlite3.Connection, name: str) -> Study:
     question, metric, direction, replicate, outline, document, declared, refinements = found
     said = json.loads(outline)
     blocks = tuple(_block(block) for block in said["blocks"])
-    seeded = any(axis.key == REPLICATE for block in blocks for axis in block.axes)
     return Study(
         name=name,
         question=question,
         metric=metric,
         direction=direction,
-        replicate=replicate or (REPLICATE if seeded else None),  # the first stores knew the seed as a choice too
+        replicate=replicate or REPLICATE,  # the first stores knew studies without
         vars=tuple(said["vars"]),
         analyses=_analyses(said),
         blocks=blocks,
@@ -144,7 +144,7 @@ def _no_study(db: sqlite3.Connection, name: str) -> UsageError:
 def study_rows(db: sqlite3.Connection, name: str) -> list[Row]:
     """A row a member, in declared order, then what command lines added, then what is outside.
 
-    Empty if there is no such study.
+    Each has a coordinate on every axis of its block. Empty if there is no such study.
     """
     metrics = _metrics(db, OF_STUDY, {"study": name})
     found = db.execute(
@@ -153,7 +153,7 @@ def study_rows(db: sqlite3.Connection, name: str) -> list[Row]:
         " WHERE s.name = ? ORDER BY m.declared DESC, m.overridden DESC, m.position, t.seq",
         (name,),
     )
-    return [
+    rows = [
         Row(
             trial_id=trial_id,
             block=block,
@@ -168,6 +168,7 @@ def study_rows(db: sqlite3.Connection, name: str) -> list[Row]:
         )
         for seq, trial_id, block, axes, outcome, diverged_step, config, outside, overridden, error in found
     ]
+    return placed(rows)
 
 
 def series(db: sqlite3.Connection, trial_id: str) -> dict[str, Series]:

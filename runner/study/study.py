@@ -22,7 +22,7 @@ from thalweg.runner.study.keys import coerced, leaf_of, trial_config
 from thalweg.runner.study.trial import Trial
 
 REPLICATE = "seed"
-"""The axis of replicates wherever it is one: a seed is nothing to choose. A data split's seed may be another."""
+"""The replicate axis of a study that names none, before there are several seeds too: a seed is nothing to choose."""
 
 CONFIRM_ABOVE = 10_000
 """A declaration of more trials than this is built only after `--yes`."""

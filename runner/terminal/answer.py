@@ -12,7 +12,7 @@ from thalweg.runner.analysis import Answer, Coupling
 from thalweg.runner.analysis.findings import GetSeries, findings
 from thalweg.runner.cells.cells import Cell, Panel, panels
 from thalweg.runner.facts.row import Row
-from thalweg.runner.show.numbers import brief, count, figure, labels, leaf, short
+from thalweg.runner.show.numbers import brief, count, figure, is_number, labels, leaf, short
 from thalweg.runner.study.study import Study
 from thalweg.runner.terminal.map import NOT_USED, draw
 from thalweg.runner.terminal.text import clean, row, table
@@ -170,9 +170,9 @@ def _named(cell: Cell, panel: Panel, study: Study) -> list[tuple[str, str]]:
     for key in keys:
         value = cell.coordinate(key)
         if key in cell.axes and key in panel.axes and not _is_decay(key):
-            named.append((key, labels(each.axes[key] for each in panel.cells)[value]))
+            named.append((key, labels(each.axes[key] for each in panel.cells if key in each.axes)[value]))
         elif value is not None:
-            named.append((key, short(float(value), 2)))
+            named.append((key, short(float(value), 2) if is_number(value) else str(value)))
     return named
 
 

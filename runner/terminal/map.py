@@ -138,5 +138,5 @@ def _content(panel: Panel, cell: Cell | None, width: int) -> tuple[str, str, str
     text = figure(cell.mean, 3 if width > 3 else 2, width)
     if not cell.usable:
         return text, NOT_USED.get(cell.health, ""), "dim"
-    scores = [each.score for each in panel.cells if each.usable]
-    return text, "", shade(cell.score, min(scores), max(scores))
+    assert panel.scores is not None  # of this cell, at least
+    return text, "", shade(cell.score, *panel.scores)

@@ -1,0 +1,179 @@
+"""What follows training: answer, report, how it ended, the next step, export.
+
+What is trained is stored. So each of these may fail alone: it is said in a line, and in an exit code of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from thalweg.runner.base.errors import StoreError, last_line, sentence_of
+from thalweg.runner.cli import options as given
+from thalweg.runner.cli.output import out, say
+from thalweg.runner.show.numbers import count, duration
+from thalweg.runner.study.trial import SHOWN
+
+if TYPE_CHECKING:
+    from thalweg.runner.facts.row import Row
+    from thalweg.runner.planning.plan import Plan
+    from thalweg.runner.store import Store
+    from thalweg.runner.study.settings import TrackerSettings
+    from thalweg.runner.train.driver import SweepResult
+
+FAILED, UNSAID, INTERRUPTED = 3, 4, 130
+"""Exit codes: trials failed; all is stored, but part of what was to be said or written of it is missing; Ctrl-C."""
+EXPORT_SECONDS = 4.0
+"""Time the W&B export is given; starting and ending it stay within the second that is left of five."""
+
+
+class Afterwards:
+    """The parts that follow one training."""
+
+    def __init__(self) -> None:
+        self.failed = False
+
+    @contextmanager
+    def part(self, what: str, *passing: type[Exception]) -> Iterator[None]:
+        """Do one part; say in a line if it fails. Errors of the store, and those named, are not of the part alone."""
+        try:
+            yield
+        except Exception as error:  # recorded: said, and in the exit code
+            if isinstance(error, (StoreError, *passing)):
+                raise
+            self.failed = True
+            if os.environ.get("THALWEG_TRACEBACK"):
+                import traceback
+
+                traceback.print_exception(error)
+            say(f"no {what}: {sentence_of(error)}")
+
+    def code(self, of_training: int) -> int:
+        """The exit code: that of the training, if it says that something is wrong."""
+        return of_training or (UNSAID if self.failed else 0)
+
+
+@dataclass(frozen=True)
+class Following:
+    """How what follows training is done: where runs are exported to, the words and the store as they were typed.
+
+    silent: nothing is printed but what happens.
+    """
+
+    tracker: TrackerSettings
+    words: Sequence[str]
+    store: str | None
+    silent: bool = False
+
+
+def follow(made: Plan, result: SweepResult | None, opened: Store, how: Following) -> int:
+    """Show what a study says by now, write its report, say how the sweep ended, export; return the exit code.
+
+    What is trained is stored. So none of these ends the others: what fails is said in a line, and in the exit code.
+    """
+    after, name = Afterwards(), made.study.name
+    rows: Sequence[Row] = ()
+    with after.part("answer", OSError):  # of the terminal or file that it is printed to
+        rows = opened.study_rows(name)
+        if not how.silent:
+            _show_answer(opened, name, rows)
+    if not how.silent:
+        with after.part("report"):
+            _report(opened, name, result)
+    interrupted = result is not None and result.interrupted
+    code = close(made, result)
+    if not interrupted:
+        with after.part("next step"):
+            _say_next(made, result, how.store, rows)
+    if result and result.failed and not interrupted:
+        _say_failed(made, result)
+    if result and not interrupted:
+        with after.part("export"):
+            export(name, how.tracker, opened, how.words)
+    return after.code(code)
+
+
+def _show_answer(opened: Store, name: str, rows: Sequence[Row]) -> None:
+    """Print what a study says so far."""
+    from thalweg.runner.terminal import answer
+
+    answer.show_answer(out(), rows, opened.study(name), opened.series)
+
+
+def _report(opened: Store, name: str, result: SweepResult | None) -> None:
+    """Write the study's report if anything was trained or there is none yet, and say where it is."""
+    from thalweg.runner import page
+    from thalweg.runner.report import path_of
+
+    path = path_of(name, opened.path.parent)
+    if result and result.interrupted:
+        return
+    if result or not path.exists():
+        page.report(opened, name)
+    say(f"report: {given.shown(path)}")
+
+
+def close(made: Plan, result: SweepResult | None) -> int:
+    """Say how the sweep ended; return its exit code."""
+    if result is None:
+        return 0
+    if result.interrupted:
+        stored = made.done + result.finished + result.diverged
+        say(f"stopped: {stored:,} of {count(made.wanted, 'trial')} are stored")
+        say(f"go on: {given.as_typed()}")
+        return INTERRUPTED
+    ended = [f"{result.finished:,} finished", f"{result.diverged:,} diverged"]
+    ended += [f"{result.failed:,} failed"] if result.failed else []
+    ended += [f"{result.untried:,} not tried"] if result.untried else []
+    ended += [f"{result.left:,} left as they were"] if result.left else []
+    memory = f", {result.peak_bytes / 2**20:,.0f} MiB a worker at most" if result.peak_bytes else ""
+    say(f"{', '.join(ended)}; {duration(result.seconds)} on {result.device}{memory}")
+    return FAILED if result.failed else 0
+
+
+def _say_next(made: Plan, result: SweepResult | None, store: str | None, rows: Sequence[Row]) -> None:
+    """Say what to type next."""
+    from thalweg.runner.cells.cells import panels
+    from thalweg.runner.terminal.answer import A_LINE_EACH
+
+    name = shlex.quote(made.study.name)
+    many = len(panels(rows, made.study)) >= A_LINE_EACH
+    asks = any(each.kind == "coupling" for each in made.study.analyses)
+    looks = [f"show {name} --rows"] * asks + [f"show {name} --maps"] * many
+    verbs = [*looks, f"recommend {name}", f"refine {name}"]
+    if not any(row.outcome is not None and row.outcome.is_done for row in rows):
+        verbs = []  # nothing was measured
+    if result and result.first_failed:
+        verbs.append(f"show {result.first_failed[:SHOWN]}")
+    for verb in verbs:
+        say(f"next: {given.with_store(f'thalweg {verb}', store)}")
+
+
+def _say_failed(made: Plan, result: SweepResult) -> None:
+    first = f"the first, {_named(made, result.first_failed)}, with" if result.first_failed else "the first with"
+    say(f"{count(result.failed, 'trial')} failed, {first}: {last_line(result.first_error or 'no message')}")
+    say(f"tried again by: {given.as_typed()}")
+
+
+def _named(made: Plan, trial_id: str) -> str:
+    """A trial by its id and its place in the study."""
+    axes = next((member.axes for member in made.members if member.trial.id == trial_id), {})
+    place = ", ".join(f"{key}={value}" for key, value in axes.items())
+    return f"trial {trial_id[:SHOWN]} ({place})" if place else f"trial {trial_id[:SHOWN]}"
+
+
+def export(name: str, settings: TrackerSettings, opened: Store, words: Sequence[str]) -> None:
+    """Write W&B runs of a study for as long as the command may still take."""
+    if settings.name == "none":
+        return
+    from thalweg.runner.cli.export import export_stored
+
+    result = export_stored(opened, name, settings, words, deadline_seconds=EXPORT_SECONDS)
+    for warning in result.warnings:
+        say(warning)
+    if result.worth_saying:
+        say(result.line)

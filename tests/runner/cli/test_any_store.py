@@ -1,0 +1,153 @@
+"""Every verb that reads, on every state that a store can be in: it works, or says in a sentence why not."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from pretended import Desk, diverged, failed, finished, guessed, mixed
+
+from thalweg.runner import page
+from thalweg.runner.facts.observation import Observations
+from thalweg.runner.store import Store
+from thalweg.runner.study.trial import Trial
+
+VERBS = [
+    *(["ls"], ["ls", "mine"], ["show", "mine"], ["show", "mine", "--maps"], ["show", "mine", "--rows"]),
+    *(["best", "mine"], ["recommend", "mine"], ["analyze", "mine"], ["report", "mine"], ["refine", "mine"]),
+    *(["ls", "--json"], ["ls", "mine", "--json"], ["show", "mine", "--json"], ["best", "mine", "--json"]),
+    *(["recommend", "mine", "--json"], ["analyze", "mine", "--json"], ["refine", "mine", "--json"]),
+]
+GRID = ("optimizer.lr=1/8..1:x2", "optimizer.weight_decay=0,0.001..1:x10", "seed=0..1")
+COUPLED = """# @package _global_
+# A study of the tests.
+study:
+  question: coupled?
+  replicate: {seed: 0..1}
+  axes: {optimizer.lr: "1/8..1:x2", optimizer.weight_decay: "0.001..1:x10"}
+  analysis:
+    coupling: {lr: optimizer.lr, wd: optimizer.weight_decay}
+    warmup: {lr: optimizer.lr, warmup: schedule.warmup}
+    sensitivity: {lr: optimizer.lr}
+"""
+
+
+def sweep(desk: Desk, *words: str, fate: Callable[[Trial], Observations] = finished) -> None:
+    desk.fate = fate
+    code, _, err = desk("sweep", "study.name=mine", "tracker=none", "budget.steps=10", *words)
+    assert code in (0, 3), err
+
+
+def with_questions(desk: Desk, fate: Callable[[Trial], Observations] = finished) -> None:
+    folder = desk.folder / "conf" / "study"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "mine.yaml").write_text(COUPLED)
+    desk.fate = fate
+    code, _, err = desk("sweep", "mine", "--config-dir", "conf", "tracker=none", "budget.steps=10")
+    assert code in (0, 3), err
+
+
+def empty(desk: Desk) -> None:
+    Store.open("results/thalweg.sqlite", "write").close()
+
+
+def half_done(desk: Desk) -> None:
+    sweep(desk, "optimizer.lr=1/8,1/4", "seed=0..1")
+    declared = page.declare("study.name=mine", "budget.steps=10", *GRID)
+    with Store.open("results/thalweg.sqlite", "write") as store:
+        page.record(page.plan(declared.study, store), store)
+
+
+def unequal_seeds(desk: Desk) -> None:
+    sweep(desk, "optimizer.lr=0.1,0.3", "seed=0..3")
+    sweep(desk, "optimizer.lr=0.3,1", "seed=4,5")
+    sweep(desk, "optimizer.lr=3")
+
+
+def foreign(trial: Trial) -> Observations:
+    return replace(finished(trial), metrics={"val/elsewhere": 1.0})
+
+
+STATES: dict[str, Callable[[Desk], None]] = {
+    "empty": empty,
+    "one trial": sweep,
+    "all diverged": partial(with_questions, fate=diverged),
+    "all failed": partial(with_questions, fate=failed),
+    "all at chance": partial(with_questions, fate=guessed),
+    "one cell": lambda desk: sweep(desk, "seed=0..3"),
+    "one seed": lambda desk: sweep(desk, *GRID[:2]),
+    "unequal seeds": unequal_seeds,
+    "half done": half_done,
+    "foreign metrics": partial(with_questions, fate=foreign),
+    "mixed": partial(with_questions, fate=mixed),
+    "without questions": lambda desk: sweep(desk, *GRID, fate=mixed),
+    "by accuracy": lambda desk: sweep(desk, *GRID, "study.metric=val/accuracy", fate=mixed),
+}
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    for name in [name for name in os.environ if name.startswith(("THALWEG", "WANDB"))]:
+        monkeypatch.delenv(name)
+    return Desk(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_verb_reads_every_store(desk: Desk, state: str) -> None:
+    STATES[state](desk)
+    for words in VERBS:
+        code, out, err = desk(*words)
+        assert code in (0, 2), (words, err)
+        assert (code == 2) == err.startswith("error: "), (words, err)
+        if "--json" in words and not code:
+            json.loads(out, parse_constant=pytest.fail)
+
+
+@pytest.mark.slow
+def test_every_verb_reads_ten_thousand_cells(desk: Desk) -> None:
+    sweep(desk, "optimizer.lr=0.001..1:100log", "optimizer.weight_decay=0.001..1:100log", "--yes")
+    for words in VERBS:
+        code, _, err = desk(*words)
+        assert code in (0, 2), (words, err)
+
+
+PARTS = {
+    "answer": "thalweg.runner.terminal.answer.show_answer",
+    "report": "thalweg.runner.page.report",
+    "next step": "thalweg.runner.cells.cells.panels",
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(("fate", "expected"), [(finished, 4), (failed, 3)])
+def test_what_follows_training_may_fail_alone(desk: Desk, monkeypatch, part, fate, expected) -> None:
+    def breaks(*_: object, **__: object) -> None:
+        raise ValueError("min() of nothing\nmore")
+
+    monkeypatch.setattr(PARTS[part], breaks)
+    desk.fate = fate
+    code, out, err = desk("sweep", "study.name=mine", "tracker=none", "budget.steps=10", *GRID)
+    assert code == expected
+    assert f"no {part}: internal: ValueError: min() of nothing" in err.splitlines()
+    assert "40 finished" in err or "40 failed" in err
+    assert (part == "report") != any(line.startswith("report: ") for line in err.splitlines())
+    assert (part == "answer") or out
+
+
+def test_a_failed_export_is_said_and_the_results_are_kept(desk: Desk, monkeypatch) -> None:
+    from thalweg.runner import tracker
+
+    def breaks(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tracker, "export", breaks)
+    desk.fate = finished
+    code, _, err = desk("sweep", "study.name=mine", "budget.steps=10", *GRID)
+    assert code == 4
+    assert "no export: internal: OSError: [Errno 28] No space left on device" in err
+    assert json.loads(desk("ls", "--json")[1])["studies"][0]["finished"] == 40
