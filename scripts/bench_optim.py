@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import math
 import os
 import platform
 import re
@@ -21,6 +22,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
@@ -33,7 +35,12 @@ GOAL = 1.15
 PAGE = ROOT / "docs" / "optim.md"
 BEGIN, END = "<!-- optimizers: scripts/bench --optim --write -->", "<!-- optimizers: end -->"
 Step = Callable[[], object]
-Weights = list[torch.nn.Parameter]
+Weights = list[torch.Tensor]
+
+
+def gradients(params: Weights) -> Weights:
+    """Those of all parameters, unchecked, since it is timed: each has one."""
+    return [p.grad for p in params]  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ class ForeachLion:
 
     @torch.no_grad()
     def step(self) -> None:
-        grads = [p.grad for p in self.params]
+        grads = gradients(self.params)
         torch._foreach_mul_(self.params, 1 - self.lr * self.decay)
         direction = torch._foreach_lerp(self.means, grads, 1 - self.betas[0])
         torch._foreach_add_(self.params, torch._foreach_sign(direction), alpha=-self.lr)
@@ -72,10 +79,10 @@ class ForeachSAM:
 
     @torch.no_grad()
     def step(self) -> None:
-        grads = [p.grad for p in self.params]
+        grads = gradients(self.params)
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
         saved = [p.clone() for p in self.params]
-        torch._foreach_add_(self.params, torch._foreach_mul(grads, self.rho / (norm + 1e-12)))
+        torch._foreach_add_(self.params, [*torch._foreach_mul(grads, self.rho / (norm + 1e-12))])
         torch._foreach_copy_(self.params, saved)
         self.base.step()
 
@@ -84,11 +91,11 @@ def torch_muon(params: Weights) -> Step:
     """torch.optim.Muon for the kernels, seen as matrices, and torch.optim.AdamW (foreach) for the rest."""
     flat = [torch.nn.Parameter(p.detach().flatten(1)) for p in params if p.dim() > 1]
     pairs = [(p, f) for p, f in zip([p for p in params if p.dim() > 1], flat, strict=True)]
-    for p, f in pairs:
-        f.grad = p.grad.flatten(1)  # shares memory, as f shares p's
+    for (_, f), grad in zip(pairs, gradients([p for p, _ in pairs]), strict=True):
+        f.grad = grad.flatten(1)  # shares memory, as f shares p's
     muon = torch.optim.Muon(flat, lr=1e-3, adjust_lr_fn="match_rms_adamw")
     rest = torch.optim.AdamW([p for p in params if p.dim() < 2], lr=1e-3, weight_decay=0.1, foreach=True)
-    return lambda: (muon.step(), rest.step())
+    return lambda: (muon.step(), rest.step())  # type: ignore[no-untyped-call]
 
 
 def sam_step(params: Weights) -> Step:
@@ -96,7 +103,7 @@ def sam_step(params: Weights) -> Step:
     return lambda: (sam.first_step(), sam.second_step())
 
 
-SGD = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
+SGD: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
 PAIRS = [
     Pair(
         "SGDMomentum", "torch.optim.SGD",
@@ -149,8 +156,8 @@ def agree(pair: Pair) -> bool:
         step = make(params)
         for _ in range(3):
             step()
-    gap = sum(float((a - b).detach().square().sum()) for a, b in zip(ours, theirs, strict=True)) ** 0.5
-    return gap <= pair.apart * sum(float(b.detach().square().sum()) for b in theirs) ** 0.5
+    gap = math.sqrt(sum(float((a - b).detach().square().sum()) for a, b in zip(ours, theirs, strict=True)))
+    return gap <= pair.apart * math.sqrt(sum(float(b.detach().square().sum()) for b in theirs))
 
 
 def milliseconds(step: Step) -> float:

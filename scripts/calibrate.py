@@ -104,8 +104,8 @@ def table(case: Case, random: np.random.Generator, slope: float) -> Results:
         loss[np.tile(z > case.diverged, case.seeds)] = np.nan
     there = random.random(len(loss)) >= case.missing
     lr, wd = (np.tile(10**axis, case.seeds) for axis in (x, y))
-    seed = np.repeat(np.arange(case.seeds), len(x))
-    return Results(lr=lr[there], wd=wd[there], loss=loss[there], seed=seed[there])
+    seeds = np.repeat(np.arange(case.seeds), len(x))
+    return Results(lr=lr[there], wd=wd[there], loss=loss[there], seed=seeds[there])
 
 
 def _design(case: Case, random: np.random.Generator, slope: float) -> tuple[np.ndarray, np.ndarray]:

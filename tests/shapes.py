@@ -25,7 +25,7 @@ class WrongShape(AssertionError):  # noqa: N818
 
 def check(name: str, value: Any, sizes: dict[str, tuple[int, str]] | None = None) -> None:
     """Raise WrongShape unless an array has a dimension a letter, of the letter's size in `sizes`; a digit is a size."""
-    letters, shape = SUFFIX.search(name)[1], getattr(value, "shape", None)  # type: ignore[index]
+    letters, shape = SUFFIX.search(name)[1], getattr(value, "shape", None)
     if not isinstance(shape, tuple):
         return
     if len(shape) != len(letters):

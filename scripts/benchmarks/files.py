@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ def write_files(folder: Path, trial: Trial) -> Path:
 
     config = trial.config
     workload = Workload.of(config, torch.device("cpu"))
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name in ("train", "val"):
         split = workload.splits[name]
         x, y = split.take(torch.arange(split.rows))

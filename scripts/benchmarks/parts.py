@@ -6,6 +6,8 @@ import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from benchmarks.files import write_files
 from benchmarks.measure import COMPARED_STEPS, Run, ratios, rounds, spread
@@ -83,6 +85,11 @@ def coupling(effort: Effort) -> Section:
     )
 
 
+def under_thalweg(words: Sequence[str]) -> Run:
+    """A grid through the command line."""
+    return through_the_command_line(words)[0]
+
+
 def end_to_end(effort: Effort) -> Section:
     """A small and a larger grid from typing to the last result, against a script as written today."""
     figures, rows, notes = [], [], []
@@ -95,15 +102,13 @@ def end_to_end(effort: Effort) -> Section:
             write_files(files, trials[0])
             share, few = min(len(trials), 16), min(len(trials), effort.least(4, 1))
             sides: dict[str, Callable[[], Run]] = {
-                "thalweg": lambda words=words: through_the_command_line(words)[0],
-                "plain": lambda trials=trials, share=share, files=files: plain(trials, files, share, one_process=True),
+                "thalweg": partial(under_thalweg, words),
+                "plain": partial(plain, trials, files, share, one_process=True),
             }
             if over_processes:
-                sides["processes"] = lambda trials=trials, few=few, files=files: plain(
-                    trials, files, few, one_process=False
-                )
+                sides["processes"] = partial(plain, trials, files, few, one_process=False)
             if over_processes and not lacking:
-                sides["ray"] = lambda trials=trials, files=files: under_ray(trials, files)
+                sides["ray"] = partial(under_ray, trials, files)
             taken = rounds(effort.rounds, sides)
         what = f"MLP, {len(trials)} trials × {steps} steps"
         for side, against, goal in (
@@ -167,7 +172,9 @@ def diverging(effort: Effort) -> Figure:
     ramp = (*ramp, "launcher.workers=1", "engine=vmap", "seed=0", "divergence.loss_factor=2", SAFETY)
     calm = f"optimizer.lr=0.001..0.01:{count}log"
     half = f"optimizer.lr=0.001..0.01:{count // 2}log,3.6..3.9:{count // 2}lin"
-    full, some, shares = [], [], []
+    full: list[float] = []
+    some: list[float] = []
+    shares: list[float] = []
     for number in range(effort.rounds):
         for rates in (calm, half) if number % 2 == 0 else (half, calm):
             said = through_python((*ramp, rates))
@@ -221,15 +228,15 @@ def gpu_present() -> bool:
     return torch.cuda.is_available()
 
 
-def gains(found: Mapping[str, dict], width: int, executors: Sequence[str]) -> list[float]:
+def gains(found: Mapping[str, dict[str, Any]], width: int, executors: Sequence[str]) -> list[float]:
     """How many times the solo loop's speed the best of some executors has, round by round."""
     seconds = found.get(str(width), {}).get("seconds", {})
     there = [seconds[name] for name in executors if name in seconds]
-    best = min(there, key=statistics.median, default=[])
+    best: list[float] = min(there, key=statistics.median, default=[])
     return divided(seconds["solo"], best) if best else []
 
 
-def step_figures(workload: Workload, found: Mapping[str, dict]) -> list[Figure]:
+def step_figures(workload: Workload, found: Mapping[str, dict[str, Any]]) -> list[Figure]:
     """The figures to reach that a workload's steps decide."""
     plain_ones, any_one = ("vmap", "traced"), ("loop", "vmap", "traced", "compiled", "graphed")
     name, width = workload.title, workload.widths[-1]
@@ -257,12 +264,12 @@ def step_figures(workload: Workload, found: Mapping[str, dict]) -> list[Figure]:
             return [Figure(f"{name}: K={width}, ×", "≥ 2.5", gains(found, width, any_one), 2.5)]
 
 
-def whole(found: Mapping[str, dict], width: int, executors: Sequence[str]) -> list[float]:
+def whole(found: Mapping[str, dict[str, Any]], width: int, executors: Sequence[str]) -> list[float]:
     """How many times a solo trial's time all lanes together take, round by round."""
     return [width / gain for gain in gains(found, width, executors)]
 
 
-def step_rows(workload: Workload, width: str, found: Mapping[str, dict]) -> list[str]:
+def step_rows(workload: Workload, width: str, found: Mapping[str, dict[str, Any]]) -> list[str]:
     """A row an executor; one that is absent says why."""
     solo = found["seconds"]["solo"]
     rows = []

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 def main(files: str, steps: str, *rates: str) -> None:
     """Train a grid into the current folder; losses go into one file a trial, as the plain script leaves them."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a benchmark reports to nobody
-    from loop import train  # of plain/, on the path
+    from loop import train  # type: ignore[import-not-found]  # of plain/, on the path
     from ray import tune
 
     out = Path.cwd()

@@ -59,7 +59,7 @@ class Solo:
             outputs = self.model(x)
             loss = F.cross_entropy(outputs.flatten(0, -2), y.flatten())
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             losses.append(loss.detach())
         return torch.stack(losses).tolist()

@@ -29,6 +29,8 @@ from thalweg.runner.engine.workload import Workload
 if TYPE_CHECKING:
     from thalweg.runner.study.trial import Trial
 
+Work = Callable[[int], object]
+"""Takes so many steps."""
 MOST_STEPS = 2000
 COMPILED_AT = (1, 8, 32, 64, 256)
 
@@ -39,7 +41,7 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def clocked(work: Callable[[int], None], steps: int, device: torch.device) -> float:
+def clocked(work: Work, steps: int, device: torch.device) -> float:
     """Seconds of one of `steps` steps."""
     wait(device)
     started = time.perf_counter()
@@ -48,7 +50,9 @@ def clocked(work: Callable[[int], None], steps: int, device: torch.device) -> fl
     return (time.perf_counter() - started) / steps
 
 
-def in_turn(sides: dict[str, tuple[Callable[[int], None], int]], rounds: int, seconds: float, device: torch.device):  # noqa: ANN201
+def in_turn(
+    sides: dict[str, tuple[Work, int]], rounds: int, seconds: float, device: torch.device
+) -> dict[str, list[float]]:
     """Name -> seconds per trial-step, a round each. A side is its work and its number of trials.
 
     Each is run for about `seconds`, after a warm-up that also says how many steps that is.
@@ -65,7 +69,7 @@ def in_turn(sides: dict[str, tuple[Callable[[int], None], int]], rounds: int, se
     return taken
 
 
-def fused(name: str, workload: Workload, trials: list[Trial]) -> tuple[Callable[[int], None], list[list[float]]]:
+def fused(name: str, workload: Workload, trials: list[Trial]) -> tuple[Work, list[list[float]]]:
     """An executor's work, and its first losses `[steps][K]` from the trials' first weights.
 
     The work goes on from wherever the state is, by the same batches again: what a step costs does not change.
@@ -95,7 +99,7 @@ def compare(name: str, widths: list[int], rounds: int, seconds: float, device: t
     expected = solo.train(COMPARED_STEPS)
     found: dict[str, object] = {"parameters": workload.layout.size}
     for lanes in widths:
-        sides: dict[str, tuple[Callable[[int], None], int]] = {"solo": (lambda steps: void(solo.train(steps)), 1)}
+        sides: dict[str, tuple[Work, int]] = {"solo": (lambda steps: void(solo.train(steps)), 1)}
         said = {}
         for executor in EXECUTORS:
             if executor == "graphed" and device.type != "cuda":
@@ -127,15 +131,15 @@ def optimizer(parameters: int, lanes: int, rounds: int, seconds: float, device: 
     theta, grad = torch.randn(shape, device=device), torch.randn(shape, device=device)
     slots = {name: torch.rand(shape, device=device) for name in rule.slots}
     hyper = {"lr": 1e-3, "weight_decay": 0.01, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
-    numbers = rule.coefficients({n: np.full(lanes, v) for n, v in hyper.items()}, 1.0, np.int64(10))
+    numbers = rule.coefficients({n: np.full(lanes, v) for n, v in hyper.items()}, 1.0, 10)
     c = {n: torch.tensor(np.broadcast_to(v, (lanes,)).copy(), dtype=torch.float32)[:, None] for n, v in numbers.items()}
     c = {name: value.to(device) for name, value in c.items()}
     whole = torch.nn.Parameter(torch.randn(lanes * parameters, device=device))
     whole.grad = grad.flatten().clone()
     theirs = torch.optim.AdamW([whole], lr=1e-3, weight_decay=0.01, fused=True)
 
-    def repeated(once: Callable[[], object]) -> Callable[[int], None]:
-        return lambda steps: [once() for _ in range(steps)] and None
+    def repeated(once: Callable[[], object]) -> Work:
+        return lambda steps: [once() for _ in range(steps)]
 
     scratch = grad.clone()  # a rule overwrites its gradient: the time of the copy is taken off again
     sides = {
@@ -159,7 +163,11 @@ def main(rounds: str, seconds: str, device: str, name: str, *numbers: str) -> No
     prepare()
     where, many, long = torch.device(device), int(rounds), float(seconds)
     widths = [int(number) for number in numbers]
-    found = optimizer(*widths, many, long, where) if name == "optimizer" else compare(name, widths, many, long, where)
+    if name == "optimizer":
+        parameters, lanes = widths
+        found = optimizer(parameters, lanes, many, long, where)
+    else:
+        found = compare(name, widths, many, long, where)
     print(json.dumps(found))
 
 

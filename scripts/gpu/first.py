@@ -233,7 +233,7 @@ def memory_runs_out() -> Verdict:
     """A probe that does not fit narrows, and does not end in the loop; a cohort that does not fit trains in halves."""
     words = MLP.replace("[32,32]", "[64,64]").replace("batch_size=32", "batch_size=64")
     with little_memory(SPARE_BYTES):
-        bench = Bench(Deaf(), GPU, "x")
+        bench = Bench(Deaf(), GPU, "x")  # type: ignore[arg-type]
         sample = tuple(trials(words, 32, steps=3000))
         answer = bench.do(Ask(group_id="g", sample=sample, layout="shared", requested="auto", trials=9000))
         assert isinstance(answer, Chosen)

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from benchmarks.solo import Solo, torch_optimizer
 from benchmarks.steps import clocked
 from benchmarks.workloads import trials_of
-from torch import Tensor, nn
+from torch import Tensor
 
 from thalweg.data.load import load_splits
 from thalweg.data.splits import Pixels, Split, Splits
@@ -40,6 +40,7 @@ from thalweg.runner.engine.executors import EXECUTORS
 from thalweg.runner.engine.inputs import Inputs
 from thalweg.runner.study.trial import Trial
 
+Model = Callable[[Tensor], Tensor]
 GPU = torch.device("cuda:0")
 STEPS = 1100
 """Of a trial's budget: blocks are taken from the first 1,050."""
@@ -190,13 +191,13 @@ class Script:
         """The examples of step t."""
         return self.solo.workload.splits["train"].take(self.solo.rows[t])
 
-    def step(self, model: nn.Module, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor]) -> None:
+    def step(self, model: Model, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor]) -> None:
         """One step, the loss left on the device."""
         x, y = batch
         with torch.autocast("cuda", torch.bfloat16, enabled=self.bf16):
             loss = F.cross_entropy(model(x).flatten(0, -2).float(), y.flatten())
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     def eager(self) -> float:
@@ -207,7 +208,7 @@ class Script:
         """Seconds a step with torch.compile."""
         return self._looped(torch.compile(self.solo.model))
 
-    def _looped(self, model: nn.Module) -> float:
+    def _looped(self, model: Model) -> float:
         def steps(count: int) -> None:
             for t in range(count):
                 self.step(model, self.optimizer, self.batch(t))
@@ -218,7 +219,7 @@ class Script:
         """Seconds a step where the whole step is one CUDA graph: batches are copied into its own memory."""
         optimizer = self._capturable()
         x, y = (part.clone() for part in self.batch(0))
-        aside = torch.cuda.Stream()
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):  # outside the graph, for what kernels set up at their first use
             for _ in range(3):
@@ -244,7 +245,7 @@ class Script:
         options = {name: defaults[name] for name in FUSED_OPTIONS if name in defaults}
         if "capturable" in defaults:
             options["capturable"] = True
-        return type(self.optimizer)(self.solo.model.parameters(), **options, fused=True)
+        return type(self.optimizer)(self.solo.model.parameters(), **options | {"fused": True})
 
 
 def solos(trial: Trial, precision: str, clock: Clock) -> dict[str, float]:
@@ -261,6 +262,12 @@ def solos(trial: Trial, precision: str, clock: Clock) -> dict[str, float]:
             except Exception as error:  # said: the others still count
                 print(f"  solo {name}: {type(error).__name__}: {first_line(error)[:150]}")
     return found
+
+
+def await_copy(readout: _Readout) -> None:
+    """Wait until what was read out is in the host's memory."""
+    assert readout.arrived is not None, "on a GPU each readout has its event"
+    readout.arrived.synchronize()
 
 
 def cohort(trials: Sequence[Trial], executor: str) -> tuple[float, float, int]:
@@ -280,10 +287,10 @@ def cohort(trials: Sequence[Trial], executor: str) -> tuple[float, float, int]:
             losses_TK = EXECUTORS[executor](workload, state, inputs.block(start, start + BLOCK, lanes))
             readout = _Readout.begin(start, start + BLOCK, lanes, losses_TK, state)
             if late is not None:
-                late.arrived.synchronize()
+                await_copy(late)
             late = readout
         if late is not None:
-            late.arrived.synchronize()
+            await_copy(late)
 
     with workload.numerics():
         block = inputs.block(0, BLOCK, lanes)
@@ -343,7 +350,7 @@ def main(path: str, seconds: str, *names: str) -> int:
         return 2
     warnings.simplefilter("ignore")
     prepare()
-    workloads.load_splits = splits_here
+    workloads.load_splits = splits_here  # type: ignore[assignment, attr-defined]
     clock, rows = Clock(float(seconds)), []
     print(ceilings())
     for case in CASES:

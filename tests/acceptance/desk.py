@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 THALWEG = [sys.executable, "-P", "-m", "thalweg"]
@@ -30,6 +31,8 @@ class Desk:
     folder: Path
     extra: dict[str, str] = field(default_factory=dict)
     store_name: str = "results/thalweg.sqlite"
+    seen: dict[str, Any] = field(default_factory=dict)
+    """What a fixture kept of what it ran, for the tests that share it."""
 
     @property
     def store(self) -> Path:

@@ -36,23 +36,23 @@ def decided(desks) -> Desk:
     """A small study, swept, and refined once."""
     desk = desks("decided")
     desk.thalweg("sweep", *TINY)
-    desk.shown = desk.json("refine", "tiny")
-    desk.again = desk.json("refine", "tiny")
-    desk.before = desk.hashes()
-    desk.refined = desk.thalweg("refine", "tiny", "--yes", *SETTINGS)
+    desk.seen["shown"] = desk.json("refine", "tiny")
+    desk.seen["again"] = desk.json("refine", "tiny")
+    desk.seen["before"] = desk.hashes()
+    desk.thalweg("refine", "tiny", "--yes", *SETTINGS)
     return desk
 
 
 def test_looking_twice_shows_the_same_plan_and_trains_nothing(decided: Desk) -> None:
-    assert decided.shown == decided.again
-    assert decided.shown["refinements"] == 0
-    assert {move["kind"] for move in decided.shown["moves"]} >= {"widen"}
+    assert decided.seen["shown"] == decided.seen["again"]
+    assert decided.seen["shown"]["refinements"] == 0
+    assert {move["kind"] for move in decided.seen["shown"]["moves"]} >= {"widen"}
 
 
 def test_what_was_shown_is_what_is_trained_and_it_belongs_to_the_study(decided: Desk, look) -> None:
-    proposed = {point["id"] for move in decided.shown["moves"] for point in move["points"]}
-    assert len(proposed) == decided.shown["trials"]
-    assert set(decided.hashes()) - set(decided.before) == proposed
+    proposed = {point["id"] for move in decided.seen["shown"]["moves"] for point in move["points"]}
+    assert len(proposed) == decided.seen["shown"]["trials"]
+    assert set(decided.hashes()) - set(decided.seen["before"]) == proposed
     members = {row["id"]: row for row in json.loads(look("ls", "tiny", "--json"))["trials"]}
     assert proposed < set(members)
     assert not any(row["outside"] for row in members.values())

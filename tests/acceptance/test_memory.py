@@ -22,8 +22,10 @@ class Wide(nn.Sequential):
     def __init__(self, in_features, num_classes, width=8192):
         super().__init__(nn.Flatten(), nn.Linear(in_features, width), nn.ReLU(), nn.Linear(width, num_classes))
 """
-WORDS = ("model=target", "model._target_=nets.Wide", "study.name=mine", "budget.steps=3", "schedule.warmup=0")
-WORDS += ("optimizer.lr=0.001..0.1:8log", "launcher.workers=1", "engine=vmap", "tracker=none")
+WORDS = (
+    *("model=target", "model._target_=nets.Wide", "study.name=mine", "budget.steps=3", "schedule.warmup=0"),
+    *("optimizer.lr=0.001..0.1:8log", "launcher.workers=1", "engine=vmap", "tracker=none"),
+)
 ROOM = 300_000_000
 """Bytes. A lane takes some 70 million, and the data and one gradient some 40 million beside it."""
 

@@ -181,7 +181,8 @@ def test_a_cohort_whose_workers_are_killed_one_after_another_is_halved(desk: Des
     sweep = desk.start("sweep", *LONG, "launcher.workers=1", "launcher.checkpoint_seconds=null")
     for number in (1, 2):
         wait_for(lambda number=number: desk.is_training() and desk.query("SELECT max(id) FROM cohorts") == [(number,)])
-        os.kill(*workers_of(sweep.pid), signal.SIGKILL)
+        (worker,) = workers_of(sweep.pid)
+        os.kill(worker, signal.SIGKILL)
     _, err = sweep.communicate(timeout=240)
     assert sweep.returncode == 0, err
     assert "3 trials do not fit the memory; going on with 2 at once" in " ".join(err.split())

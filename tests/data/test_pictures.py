@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,10 +152,12 @@ def test_sixteen_bits_that_hold_eight_or_twelve_are_refused_before_anything_trai
 
 
 def test_pictures_that_are_all_the_same_are_refused(tmp_path: Path) -> None:
-    options = {"side": 8, "train_size": None, "validation": 0.2, "test": 0.2, "label_noise": 0.0, "split_seed": 0}
+    options: dict[str, Any] = {"side": 8, "train_size": None, "validation": 0.2, "test": 0.2, "label_noise": 0.0}
     path = str(folder(tmp_path, GREY))
     with pytest.raises(ConfigError, match="are the same"):
-        image_folder(ImageFolderConfig(name="image_folder", path=path, augment=(), fingerprint=None, **options))
+        image_folder(
+            ImageFolderConfig(name="image_folder", path=path, augment=(), fingerprint=None, split_seed=0, **options)
+        )
 
 
 def test_of_a_plain_picture_only_the_head_is_read_before_anything_trains(tmp_path: Path) -> None:

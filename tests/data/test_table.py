@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def test_a_smaller_training_set_is_the_beginning_and_noise_is_for_training(tmp_p
     assert np.array_equal(noisy.validation.y, full.validation.y)
 
 
-BAD = {
+BAD: dict[str, tuple[tuple[Any, ...], dict[str, Any], str]] = {
     "ragged": (([*ROWS[:3], (1, 2)],), {}, "has 2 cells in line 5; expected 5"),
     "empty": (([],), {}, "has a header and no rows"),
     "no header": ((ROWS[:3], "data.csv", "1,2,3,4,5"), {}, "begins with numbers; expected the names of its columns"),
@@ -134,7 +135,7 @@ def test_arrays_of_any_shape_come_from_npz(tmp_path):
     assert (splits.outputs, splits.train.y.shape[1]) == (2, 2)
 
 
-BAD_ARRAYS = {
+BAD_ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
     "no target": ({"x": np.ones((9, 2)), "z": np.ones(9)}, "holds x, z; expected the target 'y' and an array x"),
     "unlike": ({"x": np.ones((9, 2)), "y": np.ones(8)}, "as many rows in both"),
     "words": ({"x": np.ones((9, 2)), "y": np.array(["a"] * 9)}, "expected numbers"),
@@ -449,7 +450,7 @@ def test_huge_and_tiny_columns_are_features(tmp_path, factor):
 
 
 def test_a_number_too_far_off_is_named(tmp_path):
-    rows = [(n % 3, n % 5, n % 3) for n in range(40)]
+    rows: list[tuple[float, int, int]] = [(n % 3, n % 5, n % 3) for n in range(40)]
     last = order(0, ORDER, 40)[-1]  # it tests, so that no scale is fitted to it
     rows[last] = (1e300, 0, 0)
     with pytest.raises(ConfigError, match=f"has a number in line {last + 2} that lies 1e38 deviations"):

@@ -1,13 +1,14 @@
 """Rules of thumb: the warmup they suggest, and the decay they warn of."""
 
 import re
+from typing import Any
 
 import pytest
 
 from thalweg.optim import decay_warning, suggest_warmup
 from thalweg.optim.schema import AdamL2Config, AdamWConfig, LionConfig, SGDConfig
 
-RATES = {"beta1": 0.9, "beta2": 0.999}
+RATES: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999}
 
 
 @pytest.mark.parametrize(

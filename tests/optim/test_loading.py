@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ class PlainLion(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self):
+    def step(self, closure=None):
         for group in self.param_groups:
             for p in group["params"]:
                 state, (beta1, beta2) = self.state[p], group["betas"]
@@ -72,7 +73,7 @@ def test_a_run_of_theirs_goes_on_in_ours(theirs, ours, options, steps, scheduled
     train(before, 5, first=steps)
     train(after, 5, first=steps)
     muon = {"rtol": 0, "atol": 0.02}  # torch's Newton–Schulz runs in bfloat16
-    close = muon if ours is Muon else {"rtol": 1e-6 if "fused" in options else 1e-12, "atol": 1e-12}
+    close: dict[str, Any] = muon if ours is Muon else {"rtol": 1e-6 if "fused" in options else 1e-12, "atol": 1e-12}
     for a, b in zip(mine, before.param_groups[0]["params"], strict=True):
         torch.testing.assert_close(a, b, **close)
     assert {key for state in after.state.values() for key in state} <= {"step", *ours.keeps}

@@ -1,5 +1,7 @@
 """Muon: orthogonal steps for matrices, AdamW's for the rest, K trials at once as one alone."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -48,7 +50,7 @@ def run(rule, shape, lanes, dtype=torch.float64):
 def test_k_trials_equal_k_optimizers(shape, structure):
     together, _ = run(MuonRule(**structure), shape, list(range(K)))
     for lane in range(K):
-        hyper = {name: float(value[lane]) for name, value in HYPER.items()}
+        hyper: dict[str, Any] = {name: float(value[lane]) for name, value in HYPER.items()}
         betas = (hyper.pop("beta1"), hyper.pop("beta2"))
         theta = torch.nn.Parameter(draw(shape, 1)[lane])
         optimizer = Muon([theta], betas=betas, **hyper, **structure)
@@ -158,12 +160,13 @@ def test_what_is_no_matrix_moves_as_under_adamw():
 
 def test_the_default_is_torchs_with_match_rms_adamw_and_original_is_torchs_default():
     moves = {}
-    for name, kind, options in (
+    cases: list[tuple[str, type, dict[str, Any]]] = [
         ("ours", Muon, {}),
         ("ours, original", Muon, {"adjust": "original"}),
         ("torch", torch.optim.Muon, {}),
         ("torch, match", torch.optim.Muon, {"adjust_lr_fn": "match_rms_adamw"}),
-    ):
+    ]
+    for name, kind, options in cases:
         theta = torch.nn.Parameter(draw((32, 512), 1)[0].float())
         theta.grad = draw((32, 512), 2)[0].float()
         before = theta.detach().clone()

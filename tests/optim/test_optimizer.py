@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from thalweg.optim import SAM, AdamL2, AdamW, Lion, Muon, SGDMomentum, decay_lis
 from thalweg.optim.optimizer import BLOCK
 
 CLASSES = [SGDMomentum, AdamW, AdamL2, Lion, Muon]
-OPTIONS = {
+OPTIONS: dict[type, dict[str, Any]] = {
     SGDMomentum: {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "nesterov": True, "decay": "independent"},
     AdamW: {"lr": 0.1, "weight_decay": 0.1, "decay": "independent", "decay_order": "after"},
     AdamL2: {"lr": 0.1, "weight_decay": 0.1, "amsgrad": True},
@@ -45,7 +46,7 @@ def test_large_parameters_are_updated_in_blocks_as_if_whole(kind):
     parts = [torch.nn.Parameter(part.clone()) for part in parameter(size).detach().split(4096)]
     train(kind([whole], **OPTIONS[kind]), 3)
     train(kind(parts, **OPTIONS[kind]), 3)
-    assert torch.equal(whole, torch.cat(parts))
+    assert torch.equal(whole, torch.cat([*parts]))
 
 
 @each_class
@@ -148,7 +149,8 @@ def test_groups_train_as_they_would_alone(kind):
 
 def test_structure_may_differ_between_groups():
     a, b = parameter(3), parameter(3)
-    optimizer = AdamW([{"params": [a], "decay": "independent"}, {"params": [b]}], lr=0.1, weight_decay=0.2)
+    groups: list[dict[str, Any]] = [{"params": [a], "decay": "independent"}, {"params": [b]}]
+    optimizer = AdamW(groups, lr=0.1, weight_decay=0.2)
     train(optimizer, 3)
     alone = parameter(3)
     train(AdamW([alone], lr=0.1, weight_decay=0.2, decay="independent"), 3)
@@ -357,7 +359,7 @@ def test_a_sparse_gradient_is_refused_before_anything_moves(kind):
     theta, table = parameter(3), parameter(4, 2)
     optimizer = kind([theta, table], **OPTIONS[kind])
     theta.grad = torch.ones(3)
-    table.grad = torch.sparse_coo_tensor([[1]], [[1.0, 2.0]], (4, 2), check_invariants=True)
+    table.grad = torch.sparse_coo_tensor(torch.tensor([[1]]), torch.tensor([[1.0, 2.0]]), (4, 2), check_invariants=True)
     with pytest.raises(RuntimeError, match=r"gradient of shape \(4, 2\) is sparse; it should be dense"):
         optimizer.step()
     assert torch.equal(theta, parameter(3))

@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -25,7 +26,12 @@ from thalweg.optim import (
 from thalweg.optim.schema import OPTIMIZERS, WarmupCosineConfig
 
 K, P, T = 5, 37, 12
-DECOUPLED = [("coupled", "before"), ("coupled", "after"), ("independent", "before"), ("independent", "after")]
+DECOUPLED: list[tuple[Literal["coupled", "independent"], Literal["before", "after"]]] = [
+    ("coupled", "before"),
+    ("coupled", "after"),
+    ("independent", "before"),
+    ("independent", "after"),
+]
 RULES = [
     *(AdamWRule(decay=decay, decay_order=order) for decay, order in DECOUPLED),
     *(SGDRule(nesterov=n, decay=decay, decay_order=order) for n in (False, True) for decay, order in DECOUPLED),
@@ -109,7 +115,7 @@ def test_k_trials_of_the_rule_equal_k_optimizers(kind, options, dtype):
     table = HYPER | (
         {"momentum": HYPER["momentum"] + 0.005, "dampening": np.zeros(K)} if options.get("nesterov") else {}
     )
-    hypers = [{n: float(table[n][lane]) for n in names} for lane in range(K)]
+    hypers: list[dict[str, Any]] = [{n: float(table[n][lane]) for n in names} for lane in range(K)]
     rule = rule_for(config(name=kind.config_name, **options, **hypers[0]))
     together, _ = run(rule, list(range(K)), hyper=table, dtype=dtype)
     for lane, hyper in enumerate(hypers):

@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,7 +115,8 @@ def slow_sam(theta, rhos, adaptive, lr, steps):
 def test_steps_follow_the_papers_with_one_norm_over_all_groups(adaptive, dtype):
     start = [np.array([1.0, -0.5, 0.3]), np.array([[0.8], [-1.2]])]
     params = [nn.Parameter(torch.tensor(s, dtype=dtype)) for s in start]
-    base = SGDMomentum([{"params": params[:1], "rho": 0.3}, {"params": params[1:]}], lr=0.05)
+    groups: list[dict[str, Any]] = [{"params": params[:1], "rho": 0.3}, {"params": params[1:]}]
+    base = SGDMomentum(groups, lr=0.05)
     sam = SAM(base, rho=0.1, adaptive=adaptive)
 
     def closure():
@@ -194,7 +196,8 @@ def test_after_an_exception_the_weights_are_back_and_training_goes_on(take, fail
         torch.manual_seed(5)
         take(model, sam)
         if failing:
-            before, rng, calls = everything(model), torch.get_rng_state(), []
+            before, rng = everything(model), torch.get_rng_state()
+            calls: list[int] = []
             wanted = after_one_forward(model, rng)
             torch.set_rng_state(rng)
 
@@ -360,9 +363,9 @@ def test_a_base_that_calls_closures_or_is_none_is_refused():
     with pytest.raises(ValueError, match="SAM: SAM calls a closure itself"):
         SAM(SAM(SGDMomentum([theta])))
     with pytest.raises(TypeError, match="SAM: base is a list; it should be an optimizer"):
-        SAM([theta])
+        SAM([theta])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="SAM: model is a str"):
-        SAM(SGDMomentum([theta]), model="resnet")
+        SAM(SGDMomentum([theta]), model="resnet")  # type: ignore[arg-type]
     scheduled = SGDMomentum([theta])
     ScheduledLR(scheduled, 4, "linear", warmup=0)  # wraps its step
     SAM(scheduled)
@@ -407,12 +410,12 @@ def test_the_way_that_a_grad_scaler_is_told_trains_and_skips_what_overflows(over
         before = everything(model)
         scaled(model, scaler)
         if (t, overflows_in) == (2, 1):
-            model[0].weight.grad[0] = torch.inf
+            model.get_parameter("0.weight").grad[0] = torch.inf
         scaler.unscale_(sam)
         sam.first_step(zero_grad=True)
         scaled(model, scaler)
         if (t, overflows_in) == (2, 2):
-            model[0].weight.grad[0] = torch.inf
+            model.get_parameter("0.weight").grad[0] = torch.inf
         sam.restore()
         scaler.step(sam.base)
         scaler.update()
@@ -450,7 +453,7 @@ def test_an_impossible_rho_is_refused(rho):
 def test_sparse_gradients_are_refused_before_anything_moves():
     theta = nn.Parameter(torch.ones(4, 2))
     sam = SAM(SGDMomentum([theta]))
-    theta.grad = torch.sparse_coo_tensor([[1]], [[1.0, 2.0]], (4, 2), check_invariants=True)
+    theta.grad = torch.sparse_coo_tensor(torch.tensor([[1]]), torch.tensor([[1.0, 2.0]]), (4, 2), check_invariants=True)
     with pytest.raises(RuntimeError, match=r"SAM: a gradient of shape \(4, 2\) is sparse"):
         sam.first_step()
     assert torch.equal(theta.detach(), torch.ones(4, 2))

@@ -5,6 +5,8 @@ import dataclasses
 import functools
 import io
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,7 +147,8 @@ def test_a_table_of_trials_holds_the_bits_of_each_trial(rows):
 @pytest.mark.parametrize(("total", "warmup", "floor"), TABLE)
 def test_stepping_the_scheduler_walks_the_table(total, warmup, floor):
     a, b = (torch.nn.Parameter(torch.zeros(2)) for _ in range(2))
-    optimizer = AdamW([{"params": [a], "lr": 0.3}, {"params": [b]}], lr=0.01)
+    groups: list[dict[str, Any]] = [{"params": [a], "lr": 0.3}, {"params": [b]}]
+    optimizer = AdamW(groups, lr=0.01)
     scheduler = WarmupCosine(optimizer, total, warmup, floor=floor)
     config = WarmupCosineConfig(name="warmup_cosine", warmup=warmup, floor=floor)
     for m in multipliers(config, total, np.arange(total + 2)):
@@ -198,7 +201,7 @@ def test_a_warmup_that_cannot_be_counted_is_refused(warmup, message):
     assert optimizer.param_groups[0]["lr"] == 0.1
     for form in ("cosine", None, ["linear"]):
         with pytest.raises(ValueError, match=r"there is no schedule .*; known: warmup_cosine, linear"):
-            ScheduledLR(optimizer, 200, form, warmup=0)
+            ScheduledLR(optimizer, 200, form, warmup=0)  # type: ignore[arg-type]
 
 
 def test_a_tensor_rate_stays_the_tensor_it_was():
@@ -274,23 +277,24 @@ def test_resuming_inside_the_schedule_ends_with_the_same_bits(stop, decay):
         optimizer = AdamW([theta], lr=0.1, weight_decay=0.1, decay=decay)
         return theta, optimizer, WarmupCosine(optimizer, total, 10, floor=0.05)
 
-    def train(theta, optimizer, scheduler, steps):
+    def train(run, steps):
+        theta, optimizer, scheduler = run
         for t in steps:
             theta.grad = grads[t].clone()
             optimizer.step()
             scheduler.step()
 
     whole = start()
-    train(*whole, range(total))
+    train(whole, range(total))
     first = start()
-    train(*first, range(stop))
+    train(first, range(stop))
     saved = copy.deepcopy((first[0].detach(), first[1].state_dict(), first[2].state_dict()))
     again = start()
     with torch.no_grad():
         again[0].copy_(saved[0])
     again[1].load_state_dict(saved[1])
     again[2].load_state_dict(saved[2])
-    train(*again, range(stop, total))
+    train(again, range(stop, total))
     assert torch.equal(whole[0], again[0])
     assert whole[1].param_groups[0]["lr"] == again[1].param_groups[0]["lr"]
     assert whole[1].param_groups[0]["multiplier"] == again[1].param_groups[0]["multiplier"]
@@ -320,7 +324,7 @@ def decays_of(theta, optimizer, advance, steps=12):
 
 def plateau(optimizer):
     scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
-    scheduler.step = functools.partial(scheduler.step, 1.0)
+    scheduler.step = functools.partial(scheduler.step, 1.0)  # type: ignore[method-assign]
     return scheduler
 
 
@@ -329,7 +333,8 @@ def one_after_another(optimizer):
     return lr_scheduler.SequentialLR(optimizer, parts, milestones=[4])
 
 
-TORCHS = {  # name -> scheduler, and the peak of its rates around an optimizer that was made with .1
+# name -> scheduler, and the peak of its rates around an optimizer that was made with .1
+TORCHS: dict[str, tuple[Callable[..., Any], float]] = {
     "LambdaLR": (lambda o: lr_scheduler.LambdaLR(o, lambda t: 1 / (1 + t)), 0.1),
     "MultiplicativeLR": (lambda o: lr_scheduler.MultiplicativeLR(o, lambda t: 0.9), 0.1),
     "StepLR": (lambda o: lr_scheduler.StepLR(o, 3), 0.1),
@@ -383,7 +388,7 @@ def test_a_multiplier_written_by_hand_holds():
 @pytest.mark.parametrize("form", ["warmup_cosine", "one_cycle", "constant"])
 def test_after_a_finished_schedule_the_decay_follows_whoever_writes_the_rate(lr, form):
     theta, optimizer = silent(copy.deepcopy(lr))
-    shape = {"warmup": 2} | ({"start": 0.1, "floor": 0.0} if form == "one_cycle" else {})
+    shape: dict[str, Any] = {"warmup": 2} | ({"start": 0.1, "floor": 0.0} if form == "one_cycle" else {})
     scheduler = ScheduledLR(optimizer, 6, form, **shape)
     seen, rates = decays_of(theta, optimizer, scheduler.step, 9)
     np.testing.assert_allclose(seen, rates / 0.1, rtol=1e-6, atol=1e-12)
@@ -453,7 +458,8 @@ def test_a_resumed_schedule_stays_the_one_it_was_made_with_and_says_so():
 def test_a_least_rate_is_the_same_for_groups_of_unlike_rate(form):
     rates = [0.3, 0.01, torch.tensor(0.1, dtype=torch.float64)]
     optimizer = SGDMomentum([{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in rates])
-    shape = {"warmup": 2} | {"wsd": {"cooldown": 3}, "one_cycle": {"start": 0.5}}.get(form, {})
+    more: dict[str, dict[str, Any]] = {"wsd": {"cooldown": 3}, "one_cycle": {"start": 0.5}}
+    shape = {"warmup": 2} | more.get(form, {})
     scheduler = ScheduledLR(optimizer, 10, form, min_lr=0.005, **shape)
     for t in range(12):
         for group, base in zip(optimizer.param_groups, (0.3, 0.01, 0.1), strict=True):
@@ -492,7 +498,8 @@ def test_a_value_that_makes_no_schedule_is_one_sentence(bad, message):
 
 @pytest.mark.parametrize("form", ["warmup_cosine", "linear", "constant", "inverse_sqrt", "wsd", "one_cycle"])
 def test_every_closed_form_refuses_what_is_no_number_of_steps(form):
-    more = {"wsd": {"cooldown": 0}, "one_cycle": {"start": 0.5, "floor": 0.0}}.get(form, {})
+    shapes: dict[str, dict[str, Any]] = {"wsd": {"cooldown": 0}, "one_cycle": {"start": 0.5, "floor": 0.0}}
+    more = shapes.get(form, {})
     for bad in (0, -3, "100", INF, NAN, True, [10, 0]):
         with pytest.raises(ValueError, match="total is "):
             getattr(schedule, form)(0, bad, 0, **more)
@@ -524,14 +531,16 @@ def test_a_root_is_true_or_false(root):
 
 def test_numbers_of_numpy_and_whole_floats_are_numbers_and_can_be_saved():
     optimizer = AdamW([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
-    shape = {"warmup": np.int32(10), "cooldown": torch.tensor(10), "floor": np.float32(0.5), "offset": np.array(0)}
-    scheduler = ScheduledLR(optimizer, np.int64(100), "wsd", root=np.bool_(True), **shape)
+    shape: dict[str, Any] = {"warmup": np.int32(10), "cooldown": torch.tensor(10), "floor": np.float32(0.5)}
+    shape["offset"] = np.array(0)
+    scheduler = ScheduledLR(optimizer, np.int64(100), "wsd", root=np.bool_(True), **shape)  # type: ignore[arg-type]
     buffer = io.BytesIO()
     torch.save(scheduler.state_dict(), buffer)
     buffer.seek(0)
-    plain = {"warmup": 10, "cooldown": 10, "floor": 0.5, "offset": 0, "root": True}
+    plain: dict[str, Any] = {"warmup": 10, "cooldown": 10, "floor": 0.5, "offset": 0, "root": True}
     assert torch.load(buffer, weights_only=True)["shape"] == plain
-    for total in (1e2, torch.tensor(100), np.array(100)):
+    totals: list[Any] = [1e2, torch.tensor(100), np.array(100)]
+    for total in totals:
         assert ScheduledLR(optimizer, total, "wsd", **plain).state_dict() == scheduler.state_dict()
 
 

@@ -26,7 +26,7 @@ def test_shards_in_two_processes_train_as_the_whole_in_one():
 
 def flat_shard():
     theta = torch.nn.Parameter(torch.ones(6))
-    theta._fsdp_flattened = True  # as FullyShardedDataParallel marks them
+    theta._fsdp_flattened = True  # type: ignore[attr-defined]  # as FullyShardedDataParallel marks them
     return theta
 
 

@@ -1,5 +1,8 @@
 """Fifty-step trajectories of the optimizer classes against torch.optim and against the papers."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import reference
@@ -11,7 +14,7 @@ STEPS = 50
 SHAPES = [(5, 7), (3,), (), (2, 3, 4)]
 # float64: both sides round in another order, a few ulp a step. float32: the same with 6e-8, and Adam's
 # m/√v magnifies it where the gradient nearly cancels. bfloat16: 8 bits, and torch rounds after other operations.
-TOLERANCE = {
+TOLERANCE: dict[torch.dtype, dict[str, Any]] = {
     torch.float64: {"rtol": 1e-12, "atol": 1e-13},
     torch.float32: {"rtol": 2e-5, "atol": 2e-6},
     torch.bfloat16: {"rtol": 0.05, "atol": 0.02},
@@ -74,7 +77,7 @@ def test_fifty_steps_equal_torch(ours, theirs, kwargs, their_kwargs, dtype):
 ADAM = {"lr": 0.03, "betas": (0.9, 0.99), "eps": 1e-6, "weight_decay": 0.2}
 SGD = {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.05}
 LION = {"lr": 0.01, "betas": (0.9, 0.97), "weight_decay": 0.2}
-PAPER_ROWS = [
+PAPER_ROWS: list[tuple[type, Callable[..., Any], dict[str, Any]]] = [
     (kind, paper, {**rates, "decay": decay, "decay_order": order})
     for kind, paper, rates in ((AdamW, reference.adam, ADAM), (Lion, reference.lion, LION))
     for decay in ("coupled", "independent")

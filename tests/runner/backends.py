@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 
 from thalweg.runner.base.signals import Signals
@@ -69,10 +69,11 @@ class InProcess:
                 self.slots.remove(slot)
                 yield slot, Lost(death.code)
 
-    def give(self, slot: Slot, work: Work) -> None:
+    def give(self, slot: Hashable, work: Work) -> None:
+        assert isinstance(slot, Slot)
         slot.waiting.append(work)
 
-    def replace(self, slot: Slot) -> None:
+    def replace(self, slot: Hashable) -> None:
         self.slots.append(Slot())
 
     def close(self) -> None:

@@ -111,7 +111,7 @@ def train(store, members, study="coupling", **how):
     return store.commit(number, [make_observations(trial_id, **how) for trial_id in cohort.trial_ids])
 
 
-def in_child(work: Callable[[], None]) -> int:
+def in_child(work: Callable[[], object]) -> int:
     """Start a process that does `work` and ends, with 0 or, after a traceback, 1; return its pid."""
     pid = os.fork()
     if pid:

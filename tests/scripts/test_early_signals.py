@@ -54,6 +54,6 @@ def test_the_shell_answers_a_signal_while_it_is_there(tmp_path, number, code):
 def test_an_env_that_cannot_hold_signals_back_is_done_without(tmp_path):
     path = path_with_env(tmp_path, 'case $1 in --*) exit 125 ;; esac; exec $usual "$@"')
     variables = {**os.environ, "PATH": path, "THALWEG_PYTHON": sys.executable}
-    command = [ROOT / "scripts/thalweg", "--version"]
+    command = [str(ROOT / "scripts/thalweg"), "--version"]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("thalweg ")

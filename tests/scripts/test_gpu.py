@@ -11,9 +11,11 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +30,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 def imported(tree: ast.Module) -> dict[str, tuple[str, str | None]]:
     """Name in the module -> (module, name there or None) of everything that is imported from us."""
-    found = {}
+    found: dict[str, tuple[str, str | None]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in OURS:
             found |= {alias.asname or alias.name: (node.module, alias.name) for alias in node.names}
@@ -38,7 +40,7 @@ def imported(tree: ast.Module) -> dict[str, tuple[str, str | None]]:
     return found
 
 
-def resolved(module: str, name: str | None) -> object:
+def resolved(module: str, name: str | None) -> Any:
     """What an import gives, a module below the named one included."""
     found = importlib.import_module(module)
     if name is None:
@@ -46,7 +48,7 @@ def resolved(module: str, name: str | None) -> object:
     return getattr(found, name) if hasattr(found, name) else importlib.import_module(f"{module}.{name}")
 
 
-def fits(call: ast.Call, function: object) -> bool:
+def fits(call: ast.Call, function: Callable[..., object]) -> bool:
     """Whether a function takes so many arguments by these names; calls that unpack some are not looked at."""
     names = [keyword.arg for keyword in call.keywords]
     if None in names or any(isinstance(each, ast.Starred) for each in call.args):
@@ -138,13 +140,17 @@ def test_checks_pass_where_the_cpu_stands_in_and_each_verdict_is_said(tmp_path: 
 
     monkeypatch.setattr(first, "GPU", first.CPU)
     first.prepare()
+
+    def broken():
+        return 1 / 0
+
     report = first.Verdicts(tmp_path / "out.json", seconds=60)
     for check in first.checks():
         if "traced" in check.name:
             report.add(check)
-    report.add(first.Check("a check that breaks", lambda: 1 / 0))
+    report.add(first.Check("a check that breaks", broken))
     report.seconds = -1.0
-    report.add(first.Check("a check too late", lambda: 1 / 0))
+    report.add(first.Check("a check too late", broken))
     words = [line.split(" ", 1)[0] for line in capsys.readouterr().out.splitlines()]
     assert words == ["PASS", "PASS", "PASS", "FAIL", "SKIP"]
     assert '"a check that breaks trace": "Traceback' in report.path.read_text()

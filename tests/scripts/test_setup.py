@@ -8,8 +8,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -137,8 +137,8 @@ def test_a_checkout_without_links_is_refused_and_what_is_said_mends_it(clone):
         (clone.root / "src/thalweg" / name).unlink()
     subprocess.run([*git, "checkout", "--", "src"], check=True, capture_output=True)
     assert (clone.root / "src/thalweg/runner").read_text() == "../../runner"
-    for words in ({}, {"THALWEG_PYTHON": sys.executable}):
-        refused = clone.call("ls", **words)
+    for variables in ({}, {"THALWEG_PYTHON": sys.executable}):
+        refused = clone.call("ls", **variables)
         assert refused.returncode == 2
         assert len(refused.err.splitlines()) == 1
         assert clone.installs() == []
@@ -260,7 +260,7 @@ def test_a_home_that_cannot_hold_a_cache_is_no_obstacle(clone, home):
 
 def test_too_little_disk_space_is_refused_before_anything_is_installed(clone, monkeypatch, capsys):
     setup = clone.module()
-    monkeypatch.setattr(setup.shutil, "disk_usage", lambda _: namedtuple("Usage", "free")(1.2e9))
+    monkeypatch.setattr(setup.shutil, "disk_usage", lambda _: SimpleNamespace(free=1.2e9))
     monkeypatch.setattr(setup, "run", lambda *_: pytest.fail("installed"))
     assert setup.main(["make"]) == 2
     line = capsys.readouterr().err

@@ -41,11 +41,12 @@ def test_a_study_that_asks_nothing_is_told_nothing():
 
 def warmup_rows():
     """Rates × warmups × seeds, with batch losses that spike to 1.5 times the control's above lr = .1 without warmup."""
-    axes = (Axis("optimizer.lr", (0.05, 0.1, 0.2, 0.4), ""), Axis(WARMUP, (0, 8), ""), Axis("seed", (0, 1), ""))
+    rates, lengths, seeds = (0.05, 0.1, 0.2, 0.4), (0, 8), (0, 1)
+    axes = (Axis("optimizer.lr", rates, ""), Axis(WARMUP, lengths, ""), Axis("seed", seeds, ""))
     block, rows, series = Block("w", axes), [], {}
-    for lr in axes[0].values:
-        for length in axes[1].values:
-            for seed in axes[2].values:
+    for lr in rates:
+        for length in lengths:
+            for seed in seeds:
                 point = {"optimizer.lr": lr, WARMUP: length, "seed": seed}
                 config = {**planted.config(lr, 0.0, seed), "schedule": {"warmup": length}}
                 row = planted.row("w", point, 1.0 - lr, trial_id=f"{lr}-{length}-{seed}", config=config)

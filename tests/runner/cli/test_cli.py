@@ -109,7 +109,7 @@ def trainer(monkeypatch, spawned):
         trials = [trial for group in plan.groups for trial in group.trials]
         report.note("[b]planted[/b]")
         report.progress(done=1, diverged=0, failed=0, fraction=0.5, best=0.6)
-        behaviour = sweep.behaviour
+        behaviour = sweep.behaviour  # type: ignore[attr-defined]
         if behaviour == "interrupted":
             commit(store, plan.study, trials[:10])
             return SweepResult(finished=10, seconds=1.0, device="cpu", interrupted=True)
@@ -127,8 +127,8 @@ def trainer(monkeypatch, spawned):
         commit(store, plan.study, trials)
         return SweepResult(finished=len(trials), seconds=1.0, device="cpu")
 
-    sweep.behaviour = "finishing"
-    sweep.plans = plans
+    sweep.behaviour = "finishing"  # type: ignore[attr-defined]
+    sweep.plans = plans  # type: ignore[attr-defined]
     monkeypatch.setattr(driver, "sweep", sweep)
     return sweep
 

@@ -153,7 +153,7 @@ def test_derived_keys_are_computed_anew():
     assert made
     for member in made:
         assert member.axes[WD] == member.trial.config.optimizer.weight_decay
-        assert member.axes[WD] == pytest.approx(member.axes["lr_x_wd"] / member.axes[LR])
+        assert member.axes[WD] == pytest.approx(float(member.axes["lr_x_wd"]) / float(member.axes[LR]))
         assert member.trial.id not in at
 
 

@@ -390,10 +390,10 @@ def test_channels_without_a_default_may_be_a_width_and_is_not_filled_in():
 
 def test_finding_out_what_to_fill_in_moves_no_generator():
     chosen, before = target("zoo.Draws"), torch.get_rng_state()
-    held = np.random.get_state()[1].copy(), random.getstate()
+    held = np.random.get_state(legacy=False)["state"]["key"], random.getstate()
     fills_of(chosen, ROWS)
     assert torch.equal(torch.get_rng_state(), before)
-    assert (np.random.get_state()[1] == held[0]).all()
+    assert (np.random.get_state(legacy=False)["state"]["key"] == held[0]).all()
     assert random.getstate() == held[1]
     first, again = model("zoo.Draws"), model("zoo.Draws")
     assert torch.equal(first.w, again.w)

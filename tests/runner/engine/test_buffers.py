@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -51,7 +53,7 @@ def _odd(monkeypatch) -> None:
     )
 
 
-def advance(trials, executor: str, steps: int, layout: str = "shared") -> State:
+def advance(trials, executor: str, steps: int, layout: Literal["shared", "per_lane"] = "shared") -> State:
     workload = Workload.of(trials[0].config, CPU)
     state = workload.start(trials)
     block = Inputs(trials, layout, workload).block(0, steps, np.arange(len(trials)))

@@ -30,9 +30,11 @@ def clock(monkeypatch):
     timed: list[tuple[str, int]] = []
 
     def use(seconds: dict[str, float], outside: float = 0.6) -> list[tuple[str, int]]:
-        monkeypatch.setattr(
-            module._Contest, "_seconds", lambda self, name, lanes: timed.append((name, lanes)) or seconds[name]
-        )
+        def taken(self, name, lanes):
+            timed.append((name, lanes))
+            return seconds[name]
+
+        monkeypatch.setattr(module._Contest, "_seconds", taken)
         monkeypatch.setattr(module, "_outside_products", lambda workload, lanes: outside)
         monkeypatch.setattr(module._Contest, "_agrees", lambda self, name: True)
         return timed

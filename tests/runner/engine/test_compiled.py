@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from thalweg.runner.engine.checkpoint import Checkpoint
 from thalweg.runner.engine.choose import compiler_found
 from thalweg.runner.engine.cohort import Cohort, Keeping, train
 from thalweg.runner.engine.seating import seats
@@ -69,7 +70,7 @@ def test_a_lane_that_diverges_keeps_the_state_before(trial_of, compiled, train_a
 
 
 def test_a_checkpoint_goes_on_to_the_same_bits(six, grid_of, compiled) -> None:
-    taken = []
+    taken: list[Checkpoint] = []
     compiled(grid_of(6, **MADE), keeping=Keeping(lambda: True, taken.append))
     assert hashes_of(compiled(grid_of(6, **MADE), resume=taken[0])) == hashes_of(six)
 

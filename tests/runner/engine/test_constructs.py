@@ -186,7 +186,7 @@ def plain(trial, splits, extent):
     config, data = trial.config, splits["train"]
     net = built_anew(trial, extent)
     if config.optimizer.name == "adamw":
-        optimizer = torch.optim.AdamW(net.parameters(), lr=1.0, weight_decay=0.05)
+        optimizer: torch.optim.Optimizer = torch.optim.AdamW(net.parameters(), lr=1.0, weight_decay=0.05)
     else:
         optimizer = torch.optim.SGD(net.parameters(), lr=1.0, momentum=0.9, weight_decay=0.05)
     losses = []

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from thalweg.runner.engine.checkpoint import Checkpoint
 from thalweg.runner.engine.cohort import Cohort, Keeping, train
 from thalweg.runner.engine.executors import EXECUTORS
 from thalweg.runner.engine.inputs import Inputs
@@ -47,7 +48,8 @@ def test_training_again_on_the_gpu_gives_the_same_bits(grid_of, trial_of, execut
 
 @pytest.mark.parametrize("executor", FUSED)
 def test_a_checkpoint_taken_on_the_gpu_goes_on_to_the_same_bits(grid_of, executor) -> None:
-    trials, taken = grid_of(5, steps=200), []
+    trials = grid_of(5, steps=200)
+    taken: list[Checkpoint] = []
     whole = on("cuda", trials, executor, keeping=Keeping(lambda: True, taken.append))
     resumed = on("cuda", trials, executor, resume=taken[0])
     assert [each.weight_hash for each in resumed] == [each.weight_hash for each in whole]

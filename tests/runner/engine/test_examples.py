@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -9,13 +11,14 @@ import torch
 from thalweg.data.splits import Pixels, Split, Splits
 from thalweg.runner.engine.examples import Examples, on_device
 
+Kind = Literal["classes", "values", "tokens"]
 CPU = torch.device("cpu")
 N = 20
 
 
-def splits_of(x: np.ndarray, y: np.ndarray, kind: str, pixels: Pixels | None = None) -> Splits:
-    parts = [Split(x.copy(), y.copy()) for _ in range(3)]
-    return Splits(*parts, kind=kind, outputs=5, pixels=pixels)  # type: ignore[arg-type]
+def splits_of(x: np.ndarray, y: np.ndarray, kind: Kind, pixels: Pixels | None = None) -> Splits:
+    train, val, test = (Split(x.copy(), y.copy()) for _ in range(3))
+    return Splits(train, val, test, kind=kind, outputs=5, pixels=pixels)
 
 
 rng = np.random.default_rng(0)
@@ -25,8 +28,9 @@ CASES = {
     "floats": (splits_of(rng.normal(size=(N, 2, 3)).astype(np.float32), rng.integers(0, 5, N), "classes"), None),
     "pixels": (splits_of(IMAGES, rng.integers(0, 5, N), "classes", PIXELS), (IMAGES - PIXELS.mean) / PIXELS.deviation),
     "values": (splits_of(rng.normal(size=(N, 4)).astype(np.float32), np.ones((N, 2), np.float32), "values"), None),
-    "tokens": (splits_of(*rng.integers(0, 5, (2, N, 7)).astype(np.uint8), "tokens"), None),
 }
+tokens_x, tokens_y = rng.integers(0, 5, (2, N, 7)).astype(np.uint8)
+CASES["tokens"] = (splits_of(tokens_x, tokens_y, "tokens"), None)
 
 
 @pytest.mark.parametrize("case", CASES)

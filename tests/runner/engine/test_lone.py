@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from test_constructs import CPU, trials_of
 
 from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.engine.checkpoint import Checkpoint
 from thalweg.runner.engine.choose import Question, choose
 from thalweg.runner.engine.cohort import Cohort, Keeping, train
 from thalweg.runner.engine.workload import Workload
@@ -31,9 +33,13 @@ def run(trials, executor="loop", layout="shared", **how):
     return train(Cohort(tuple(trials), executor, layout, 3), workload, **how)
 
 
+def numpys_state():
+    return np.random.get_state(legacy=False)["state"]["key"].tolist()
+
+
 def saved(trials):
     """The checkpoints of a training that is asked for one after each block."""
-    kept = []
+    kept: list[Checkpoint] = []
     ended = run(trials, keeping=Keeping(lambda: True, kept.append))
     return kept, ended
 
@@ -62,13 +68,13 @@ def test_what_keeps_more_than_tensors_has_no_checkpoint_and_starts_again(trial_o
 
 @pytest.mark.parametrize("name", ["PythonRandom", "NumpyRandom", "TorchRandom", "SeedsItself", "AlwaysDropout"])
 def test_the_callers_random_numbers_are_put_back(trial_of, name) -> None:
-    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    before = torch.get_rng_state(), numpys_state(), random.getstate()
     trials = tuple(trials_of(trial_of, name))
     workload = Workload.of(trials[0].config, CPU)
     choose(workload, Question(trials, "shared", "traced"))
     train(Cohort(trials, "loop", "shared", 3), workload)
     assert torch.equal(before[0], torch.get_rng_state())
-    assert before[1:] == (np.random.get_state()[1].tolist(), random.getstate())
+    assert before[1:] == (numpys_state(), random.getstate())
 
 
 @pytest.mark.parametrize("name", ["SeedInAttribute", "SeedInList", "PythonRandom", "TorchRandom", "Normed"])
@@ -90,7 +96,7 @@ def test_code_that_has_changed_is_not_fused_as_was_chosen_for_it_before(trial_of
 )
 def test_who_raises_fails_alone(trial_of, name, executor, lr) -> None:
     trials = tuple(trials_of(trial_of, name, lrs=(0.001, 0.002, lr, 0.003, 0.004)))
-    bench = worker.Bench(SimpleNamespace(send=lambda message: None), CPU)
+    bench = worker.Bench(SimpleNamespace(send=lambda message: None), CPU)  # type: ignore[arg-type]
     observed = bench.do(Train(trials[0].group_id, trials, executor, "shared", 2)).observations
     assert [each.trial_id for each in observed] == [trial.id for trial in trials]
     assert [each.outcome for each in observed] == ["finished", "finished", "failed", "finished", "finished"]
@@ -101,7 +107,7 @@ def test_who_raises_fails_alone(trial_of, name, executor, lr) -> None:
 
 def test_a_seed_from_which_nothing_is_built_fails_alone(trial_of) -> None:
     trials = tuple(trials_of(trial_of, "UnluckySeed", seed=seed)[0] for seed in range(6))
-    bench = worker.Bench(SimpleNamespace(send=lambda message: None), CPU)
+    bench = worker.Bench(SimpleNamespace(send=lambda message: None), CPU)  # type: ignore[arg-type]
     observed = bench.do(Train(trials[0].group_id, trials, "loop", "per_lane", 2)).observations
     assert {each.outcome for each in observed} == {"finished", "failed"}
     assert all("not with this seed" in each.error for each in observed if each.outcome == "failed")
@@ -119,7 +125,7 @@ def test_a_tensor_that_shares_a_parameters_memory_is_refused(trial_of) -> None:
         Workload.of(config, CPU)
 
 
-PARTS = {
+PARTS: dict[str, dict[str, Any]] = {
     "sam": {"sam": {"name": "standard", "rho": 0.05}},
     "clip": {"clip": {"name": "norm", "limit": 0.1}},
     "smoothing": {"task": {"loss": "auto", "label_smoothing": 0.1}},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ PRODUCT, PRODUCT_WITH_MOMENTUM = 0.01186746395, 0.001163762668
 DATA = PlantedConfig(name="planted", train_size=50, curvature=2.0, noise=0.5, target=TARGET, split_seed=0)
 
 
-def planted(trial: Trial, **optimizer: object) -> Trial:
+def planted(trial: Trial, **optimizer: Any) -> Trial:
     config = trial.config
     return Trial(
         replace(
@@ -41,7 +43,7 @@ def trained(trial: Trial, executor: str = "vmap", steps: int = STEPS) -> tuple[W
     return workload, {name: view[0].item() for name, view in workload.layout.views(state.theta).items()}
 
 
-CASES = {
+CASES: dict[str, tuple[str, dict[str, Any], Callable[[float], float]]] = {
     "sgd": ("sgd", {"momentum": 0.0}, lambda lr: PRODUCT / lr),
     "sgd, coupled": ("sgd", {"momentum": 0.0, "decay": "coupled"}, lambda lr: PRODUCT / lr),
     "sgd with momentum": ("sgd", {"momentum": 0.9}, lambda lr: PRODUCT_WITH_MOMENTUM / lr),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ CPU = torch.device("cpu")
 DRAWN = {"train_size": 40, "label_noise": 0.1, "split_seed": 0, "augment": ()}
 BLOCKS = {"width": 8, "depth": 1, "heads": 2, "dropout": 0.0, "init_gain": 1.0}
 CNN = {"name": "cnn", "widths": (4, 6), "dropout": 0.0, "init_gain": 1.0}
-CASES = {
+CASES: dict[str, tuple[dict[str, Any], Any]] = {
     "linear on values": ({"name": "linear", "init_gain": 1.0}, {"name": "noisy_regression", "features": 5, **DRAWN}),
     "logistic": (
         {"name": "linear", "init_gain": 1.0},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from thalweg.runner.engine.workload import Workload, initialised
 
 STEPS = 20
 FUSED = ("vmap", "traced")
-PARTS = {
+PARTS: dict[str, list[dict[str, Any]]] = {
     "sam": [{"sam": {"name": "standard", "rho": rho}} for rho in (0.0, 0.05, 0.3)],
     "adaptive sam": [{"sam": {"name": "adaptive", "rho": rho}} for rho in (0.0, 0.5, 2.0)],
     "clipped norm": [{"clip": {"name": "norm", "limit": limit}} for limit in (0.1, 1.0, 1e9)],
@@ -71,7 +73,7 @@ def climbed(model: nn.Module, sam, backward) -> None:
     norm = sum((s * p.grad).square().sum() for s, p in zip(scales, weights, strict=True)).sqrt()
     before = [p.clone() for p in weights]
     for s, p in zip(scales, weights, strict=True):
-        p += sam.rho * s * s * p.grad / norm
+        p.add_(sam.rho * s * s * p.grad / norm)
     model.zero_grad()
     with torch.enable_grad():
         backward()

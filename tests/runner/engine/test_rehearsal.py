@@ -8,6 +8,7 @@ import torch
 from thalweg.runner.config import Request, declare
 from thalweg.runner.engine import rehearsal
 from thalweg.runner.study.study import expand
+from thalweg.runner.study.target import ModelTarget
 
 NETS = """\
 import torch
@@ -91,7 +92,7 @@ def test_nothing_is_wrong_with_a_model_that_trains_and_none_of_it_is_held_in_mem
     state = torch.get_rng_state()
     (only,) = said_of("Net")
     assert (only.wrong, only.text) == (False, "given from the data: model.in_features=64 model.num_classes=10")
-    import rehearsed
+    import rehearsed  # type: ignore[import-not-found]
 
     assert set(rehearsed.made) == {"meta"}
     assert torch.equal(torch.get_rng_state(), state)
@@ -118,6 +119,7 @@ def test_what_would_fail_is_said(name, words, said):
 def test_all_that_is_missing_is_said_at_once():
     config = expand(declare(Request(("model=target", "model._target_=rehearsed.Net"))).study)[0].trial.config
     # put together here, as an installed package's is: its source is not read when it is declared
+    assert isinstance(config.model, ModelTarget)
     model = replace(config.model, _target_="rehearsed.Graph", arguments=(("hiden", 3),))
     texts = [remark.text for remark in rehearsal.remarks(replace(config, model=model))]
     assert len(texts) == 2

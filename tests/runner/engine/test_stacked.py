@@ -111,7 +111,8 @@ def test_a_layer_computes_what_vmap_computes(name: str, shared: bool, training: 
     found = through(stacked.over_trials, module, weights, buffers, x, dim)
     assert expected.keys() == found.keys()
     for what, value in expected.items():
-        torch.testing.assert_close(found[what], value, rtol=1e-10, atol=1e-12, msg=lambda text, w=what: f"{w}: {text}")
+        said = f"{what}: {{}}".format
+        torch.testing.assert_close(found[what], value, rtol=1e-10, atol=1e-12, msg=said)
 
 
 @pytest.mark.parametrize("name", LAYERS)

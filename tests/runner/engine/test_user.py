@@ -1,6 +1,7 @@
 """A user's class or function: what may be imported and called, how it is called, and what its mistakes look like."""
 
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -155,7 +156,7 @@ def test_what_is_unsafe_is_refused_before_any_call(role, path):
 
 
 def test_no_refusal_called_anything():
-    import usernets
+    import usernets  # type: ignore[import-not-found]
 
     assert usernets.canary == []
 
@@ -238,9 +239,9 @@ def test_a_mistake_of_a_model_is_one_sentence_with_key_file_and_fix(path, argume
 
 
 def splits(path, **given) -> Splits:
-    plain = {"kind": "classes", "train_size": None, "validation": 0.2, "test": 0.2, "label_noise": 0.0, "split_seed": 0}
-    plain |= {"augment": [], "files": [], "fingerprint": None, "_target_": path, **given}
-    ours = {key: plain.pop(key) for key in list(plain) if key in DatasetTarget.__dataclass_fields__}
+    plain: dict[str, Any] = {"kind": "classes", "train_size": None, "validation": 0.2, "test": 0.2, "label_noise": 0.0}
+    plain |= {"split_seed": 0, "augment": [], "files": [], "fingerprint": None, "_target_": path, **given}
+    ours: dict[str, Any] = {key: plain.pop(key) for key in list(plain) if key in DatasetTarget.__dataclass_fields__}
     return own_splits(DatasetTarget(**{**ours, "augment": (), "files": ()}, arguments=tuple(plain.items())))
 
 

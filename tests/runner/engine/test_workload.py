@@ -20,7 +20,8 @@ def smoothed(trial: Trial, by: float) -> Trial:
 
 
 def augmented(trial: Trial, *names: str) -> Trial:
-    return Trial(replace(trial.config, dataset=replace(trial.config.dataset, augment=names)))
+    dataset = replace(trial.config.dataset, augment=names)  # type: ignore[arg-type]
+    return Trial(replace(trial.config, dataset=dataset))
 
 
 def losses_of(observations) -> np.ndarray:

@@ -49,7 +49,7 @@ def of_then(root: Path, *, typed: bool = False, also: tuple[Path, ...] = ()) -> 
 
 
 def then(member: Member, fingerprint: str) -> str:
-    dataset = replace(member.trial.config.dataset, fingerprint=fingerprint)
+    dataset = replace(member.trial.config.dataset, fingerprint=fingerprint)  # type: ignore[arg-type]
     return Trial(replace(member.trial.config, dataset=dataset, arithmetic=0)).id
 
 

@@ -10,9 +10,15 @@ from thalweg.runner.config import Request, declare, groups
 from thalweg.runner.project.project import here
 from thalweg.runner.store import Store
 
+
+def linked_pipe(path):
+    os.mkfifo(f"{path}.pipe")
+    path.symlink_to(f"{path}.pipe")
+
+
 KINDS = {
     "pipe": (os.mkfifo, "a named pipe"),
-    "link to a pipe": (lambda path: (os.mkfifo(f"{path}.pipe"), path.symlink_to(f"{path}.pipe")), "a named pipe"),
+    "link to a pipe": (linked_pipe, "a named pipe"),
     "link to zeros": (lambda path: path.symlink_to("/dev/zero"), "a device"),
     "link to a terminal": (lambda path: path.symlink_to("/dev/tty"), "device"),
     "link to nothing": (lambda path: path.symlink_to("/nowhere/at/all"), "No such file"),

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import planted_rows as planted
@@ -151,8 +151,8 @@ def changed(row: Row, outcome: str) -> Row:
     )
 
 
-def finding(estimate: float | None, *, side: str = "", spread: float = 0.1) -> Finding:
-    ends = {} if estimate is None else {"low": estimate * (1 - spread), "high": estimate * (1 + spread)}
+def finding(estimate: float | None, *, side: Literal["", "<", ">"] = "", spread: float = 0.1) -> Finding:
+    ends: dict[str, Any] = {} if estimate is None else {"low": estimate * (1 - spread), "high": estimate * (1 + spread)}
     return Finding(name="planted", estimate=estimate, n=3, counted="seeds", method="planted", side=side, **ends)
 
 

@@ -411,14 +411,14 @@ def test_a_series_is_kept_without_loss(pairs):
     pairs.sort(key=lambda pair: pair[0])
     steps, values = ([pair[i] for pair in pairs] for i in range(2))
     found = unpack(pack(Series(np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64))))
-    assert (found.steps.dtype, found.values.dtype) == (np.int64, np.float64)
+    assert (found.steps.dtype, found.values.dtype) == (np.dtype(np.int64), np.dtype(np.float64))
     np.testing.assert_array_equal(found.steps, steps)
     np.testing.assert_array_equal(found.values, values)
 
 
 def test_float32_losses_take_half_the_bytes_and_float64_ones_keep_their_digits():
     steps = np.arange(3)
-    assert pack(Series(steps, np.float32([0.1, 0.2, np.nan]).astype(np.float64))).dtype == "<f4"
+    assert pack(Series(steps, np.array([0.1, 0.2, np.nan], np.float32).astype(np.float64))).dtype == "<f4"
     assert pack(Series(steps, np.array([0.1, 0.2, np.inf]))).dtype == "<f8"
 
 

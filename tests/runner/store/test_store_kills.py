@@ -61,6 +61,11 @@ def assert_whole(path):
         return len(store.studies()), len(rows), len(store.export_rows())
 
 
+def swept_with(fail, when, path):
+    fail(when)
+    small_sweep(path)
+
+
 def exit_at_statement(n):
     """Leave the process, cleaning nothing up, when SQLite is about to run its n-th statement."""
     seen = 0
@@ -76,7 +81,7 @@ def exit_at_statement(n):
             super().__init__(*args, **kwargs)
             self.set_trace_callback(count)
 
-    sqlite3.connect = functools.partial(sqlite3.connect, factory=Dying)
+    sqlite3.connect = functools.partial(sqlite3.connect, factory=Dying)  # type: ignore[assignment]
 
 
 def die_beyond(size):
@@ -103,7 +108,7 @@ def test_a_process_that_dies_at_any_point_leaves_the_old_state_or_the_new(folder
         path = folder / f"{n}.sqlite"
         if begun:
             Store.open(path, "write").close()
-        code = wait(in_child(lambda n=n, path=path: (fail(n), small_sweep(path))))
+        code = wait(in_child(functools.partial(swept_with, fail, n, path)))
         if code == 0:
             break
         assert code in (CUT_SHORT, -signal.SIGXFSZ)
@@ -118,7 +123,7 @@ def test_a_process_that_dies_at_any_point_leaves_the_old_state_or_the_new(folder
 
 def test_a_store_whose_creation_lost_its_header_is_begun_anew(folder):
     path = folder / "s.sqlite"
-    assert wait(in_child(lambda: (die_beyond(40_000), small_sweep(path)))) == -signal.SIGXFSZ
+    assert wait(in_child(functools.partial(swept_with, die_beyond, 40_000, path))) == -signal.SIGXFSZ
     assert path.with_name("s.sqlite-journal").exists()
     path.write_bytes(bytes(100) + path.read_bytes()[100:])
     assert assert_whole(path) is NOTHING

@@ -94,7 +94,12 @@ def test_what_a_link_leads_to_counts(tmp_path: Path) -> None:
 def test_a_folder_is_walked_once_until_a_study_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
     walks = []
     walked = module.walked
-    monkeypatch.setattr(module, "walked", lambda root: walks.append(root) or walked(root))
+
+    def counted(root):
+        walks.append(root)
+        return walked(root)
+
+    monkeypatch.setattr(module, "walked", counted)
     assert len({fingerprint(("data",)) for _ in range(100)}) == len(walks) == 1
     forget()
     fingerprint(("data",))

@@ -270,13 +270,13 @@ def test_trials_that_differ_only_per_trial_share_a_group():
     base = Trial(trial_config(plain()))
     for key, value in [("optimizer.lr", 3.0), ("seed", 7), ("schedule.warmup", 0), ("model.init_gain", 2.0)]:
         assert Trial(trial_config(with_value(plain(), key, value))).group_id == base.group_id
-    for key, value in [
+    for key, structure in [
         ("budget.batch_size", 8),
         ("model.hidden", [8]),
         ("precision", "float64"),
         ("dataset.split_seed", 1),
     ]:
-        assert Trial(trial_config(with_value(plain(), key, value))).group_id != base.group_id
+        assert Trial(trial_config(with_value(plain(), key, structure))).group_id != base.group_id
 
 
 def test_structure_holds_nothing_per_trial():

@@ -2,6 +2,7 @@
 
 import time
 import tracemalloc
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.study.study import MOST, Axis, Base, Block, Study, expand
 
-PLAIN = {
+PLAIN: dict[str, Any] = {
     "model": {"name": "mlp", "hidden": [8], "init_gain": 1.0},
     "dataset": {"name": "digits", "train_size": 100, "label_noise": 0.0, "split_seed": 0},
     "optimizer": {

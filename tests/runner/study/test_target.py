@@ -202,8 +202,8 @@ def test_a_section_is_typed_on_the_line_as_in_a_file(tmp_path):
 @pytest.mark.parametrize("name", ["width", "hidden", "depth", "dropout", "norm", "init_gain", "mine"])
 def test_an_argument_called_as_one_of_our_keys_may_be_anything(name, value):
     (member,) = members("model=target", "model._target_=nets.Net", f"+model.{name}={value}")
-    expected = {"text": "text", "[a,b]": ["a", "b"]}
-    expected = expected[value] if value in expected else json.loads(value)
+    words = {"text": "text", "[a,b]": ["a", "b"]}
+    expected = words[value] if value in words else json.loads(value)
     assert json.loads(member.trial.config_json)["model"][name] == expected
 
 

@@ -19,6 +19,11 @@ from thalweg.runner.terminal.text import clean, console
 SURFACE = planted.valley_of(-1)
 
 
+def written(out):
+    assert isinstance(out.file, io.StringIO)
+    return out.file.getvalue()
+
+
 def hazardous(lr, wd, seed):
     """The valley, with a region that diverges, a rim where one seed does, and an unhealthy cell."""
     if lr * wd > 0.2 or (lr * wd > 0.05 and lr > 1 and seed == 1):
@@ -39,7 +44,7 @@ def drawn(width=80, surface=hazardous, names=("one",), keep=lambda row: row, col
         color_system="truecolor" if colour else None,
     )
     show_answer(out, rows, planted.study(*blocks), **how)
-    return out.file.getvalue()
+    return written(out)
 
 
 @pytest.mark.parametrize("width", [60, 66, 72, 80, 120, 200])
@@ -144,7 +149,7 @@ def listed(show, block=None, keep=lambda row: row, width=100):
     study = planted.study(block)
     out = Console(file=io.StringIO(), width=width, markup=False)
     show(out, panels([keep(row) for row in planted.rows(block, SURFACE)], study), study)
-    return out.file.getvalue()
+    return written(out)
 
 
 def test_a_line_a_cell_with_mean_interval_and_what_diverged():
@@ -158,7 +163,7 @@ def test_a_study_of_one_axis_is_a_plain_table():
     rows = planted.rows(block, SURFACE)
     out = Console(file=io.StringIO(), width=80)
     show_answer(out, rows, planted.study(block))
-    assert len(re.findall(r"(?m)^ *(1/)?\d+ +[\d.e-]+ +3 +\.6", out.file.getvalue())) == 12
+    assert len(re.findall(r"(?m)^ *(1/)?\d+ +[\d.e-]+ +3 +\.6", written(out))) == 12
 
 
 def test_best_reports_test_once_and_only_for_the_chosen_cell():
@@ -183,7 +188,7 @@ def test_progress_on_a_pipe_is_a_plain_line_every_ten_seconds():
             now[0] = float(second)
             progress.progress(done=second, diverged=2, failed=second // 30, fraction=second / 100, best=0.6444)
         progress.note("[b]vmap[/b]")
-    lines = out.file.getvalue().splitlines()
+    lines = written(out).splitlines()
     assert lines[0] == "10/100 trials, 2 diverged, best trial's val/loss .644, 1 min 30 s left"
     assert lines[2].startswith("30/100 trials, 2 diverged, 1 failed")
     assert lines[3:] == ["[b]vmap[/b]"]
@@ -193,14 +198,14 @@ def test_a_note_on_a_pipe_is_one_line_however_long():
     out = Console(file=io.StringIO(), width=80, force_terminal=False)
     with SweepProgress(out, 10, "val/loss") as progress:
         progress.note("word " * 50)
-    assert len(out.file.getvalue().splitlines()) == 1
+    assert len(written(out).splitlines()) == 1
 
 
 def test_progress_on_a_terminal_is_one_line_that_goes_away():
     out = Console(file=io.StringIO(), force_terminal=True, width=80, markup=False)
     with SweepProgress(out, 100, "val/loss") as progress:
         progress.progress(done=50, diverged=0, failed=0, fraction=0.5, best=None)
-    assert "50/100 trials" in out.file.getvalue()
+    assert "50/100 trials" in written(out)
 
 
 def test_failed_trials_are_counted_beside_diverged_ones():

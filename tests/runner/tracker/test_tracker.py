@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,9 +80,9 @@ def run_files(folder: Path) -> list[Path]:
 def read_run(path: Path) -> dict:
     """A run file through wandb-core's own reader: its run record, config, history, summary, exit code."""
     core = Path(find_spec("wandb").origin).parent / "bin" / "wandb-core"
-    command = [core, "leet", "inspect", "-no-observability", "-json", "-run-file", path]
+    command = [str(core), "leet", "inspect", "-no-observability", "-json", "-run-file", str(path)]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    found = {"history": [], "summary": {}, "exit": None}
+    found: dict[str, Any] = {"history": [], "summary": {}, "exit": None}
     for record in map(json.loads, lines):
         match record["type"]:
             case "run":

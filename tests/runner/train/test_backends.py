@@ -24,11 +24,16 @@ from thalweg.runner.store import Store
 from thalweg.runner.train.crew import Crew
 from thalweg.runner.train.driver import Backend
 from thalweg.runner.train.messages import Ask, Chosen, Event, Hello, Lost, Note, Progress, Ready, Slot, Train, Trained
-from thalweg.runner.train.pool import Pool
+from thalweg.runner.train.pool import Pool, Worker
 from thalweg.runner.train.worker import Bench
 
 WORDS = ("optimizer.lr=0.1,0.2,0.3", "budget.steps=5", "engine=vmap", "launcher.workers=2", "study.name=mine")
 Kill = Callable[[Slot], None]
+
+
+def worker_of(slot: Slot) -> Worker:
+    assert isinstance(slot, Worker)
+    return slot
 
 
 @contextmanager
@@ -37,7 +42,7 @@ def processes() -> Iterator[tuple[Backend, Kill]]:
     with Pool() as pool:
         yield (
             Crew(page.declare(*WORDS).settings, pool).require(),
-            lambda slot: os.kill(slot.process.pid, signal.SIGKILL),
+            lambda slot: os.kill(worker_of(slot).process.pid, signal.SIGKILL),
         )
 
 
@@ -55,7 +60,8 @@ class Pipe:
 def in_process() -> Iterator[tuple[Backend, Kill]]:
     """Slots that train in this process, one after another. A killed one is found dead when it is given work."""
     prepare()
-    pipe, doomed = Pipe(), []
+    pipe = Pipe()
+    doomed: list[Slot] = []
     bench = Bench(pipe, torch.device("cpu"), "here")  # type: ignore[arg-type]
 
     def do(work: Ask | Train) -> Iterator[Event]:
@@ -72,7 +78,7 @@ def in_process() -> Iterator[tuple[Backend, Kill]]:
 BACKENDS = {"processes": processes, "in process": in_process}
 
 
-@pytest.fixture(params=BACKENDS.values(), ids=BACKENDS.keys())
+@pytest.fixture(params=[*BACKENDS.values()], ids=[*BACKENDS])
 def opened(request: pytest.FixtureRequest) -> Iterator[tuple[Backend, Kill]]:
     with request.param() as made:
         yield made

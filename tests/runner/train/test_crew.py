@@ -74,6 +74,12 @@ def filled(made: Crew, busy: int = 2) -> tuple[Hello, list[str]]:
     return hello, said
 
 
+def started(made: Crew) -> list[str]:
+    pool: object = made.pool
+    assert isinstance(pool, Pool)
+    return pool.started
+
+
 @pytest.fixture
 def nvidia(monkeypatch) -> None:
     monkeypatch.setattr(crew, "nvidia_present", lambda: True)
@@ -89,14 +95,14 @@ def machine(monkeypatch) -> None:
 def test_one_worker_a_core_only_where_there_is_work_for_it(busy, workers) -> None:
     made = of(CPU)
     filled(made, busy)
-    assert made.pool.started == ["cpu"] * workers
+    assert started(made) == ["cpu"] * workers
     assert made.size == made.sharing == workers  # all share the machine's memory
 
 
 def test_one_worker_asked_for_is_one_worker_whatever_devices_are_named(nvidia) -> None:
     made = of(replace(GPU, device="cuda:1"), device=("cuda:1", "cuda:0"), workers=1)
     filled(made)
-    assert (made.pool.started, made.size) == (["cuda:1"], 1)
+    assert (started(made), made.size) == (["cuda:1"], 1)
 
 
 def test_workers_that_never_get_ready_end_it_with_one_sentence() -> None:
@@ -108,7 +114,7 @@ def test_a_gpu_that_cannot_be_used_is_said_loudly_and_the_cpu_takes_over(nvidia)
     made = of(replace(CPU, complaint="the driver is too old"), CPU)
     hello, said = filled(made)
     assert hello.device == "cpu"
-    assert made.pool.started == ["auto", "cpu"]
+    assert started(made) == ["auto", "cpu"]
     assert said == ["NOT USING THE GPU: the driver is too old"]
 
 
@@ -121,13 +127,13 @@ def test_without_an_nvidia_device_cuda_is_refused_before_a_worker_starts() -> No
     made = of(CPU, device=("cuda:1",))
     with pytest.raises(SetupError, match=r"engine\.device=cuda:1: this machine shows no NVIDIA device"):
         made.require()
-    assert made.pool.started == []
+    assert started(made) == []
 
 
 def test_each_gpu_gets_a_worker_of_its_own(nvidia) -> None:
     made = of(GPU, replace(GPU, device="cuda:1"))
     assert filled(made)[0].device_name == "NVIDIA X"
-    assert made.pool.started == ["auto", "cuda:1"]
+    assert started(made) == ["auto", "cuda:1"]
     assert (made.size, made.sharing) == (2, 1)
 
 
@@ -140,14 +146,14 @@ def test_workers_that_share_a_gpu_are_counted(nvidia) -> None:
 def test_a_second_gpu_that_fails_is_said_aloud_and_no_cpu_takes_its_place(nvidia) -> None:
     made = of(GPU, Hello("cpu", "x86_64", {}, complaint="it fell off the bus"))
     assert filled(made)[1] == ["NOT USING cuda:1: it fell off the bus"]
-    assert made.pool.started == ["auto", "cuda:1"]
+    assert started(made) == ["auto", "cuda:1"]
     assert len(made.pool.workers) == 1
 
 
 def test_a_list_of_devices_gets_a_worker_each(nvidia) -> None:
     made = of(replace(GPU, device="cuda:2"), GPU, device=("cuda:2", "cuda:0"))
     filled(made)
-    assert made.pool.started == ["cuda:2", "cuda:0"]
+    assert started(made) == ["cuda:2", "cuda:0"]
 
 
 def test_a_listed_device_that_fails_is_refused(nvidia) -> None:
@@ -160,13 +166,13 @@ def test_a_dead_worker_is_replaced_on_its_own_device(nvidia) -> None:
     filled(made)
     (worker,) = made.pool.workers
     made.replace(worker)
-    assert made.pool.started == ["cuda:1", "cuda:1"]
+    assert started(made) == ["cuda:1", "cuda:1"]
 
 
 def test_the_cpu_listed_twice_is_two_workers() -> None:
     made = of(CPU, device=("cpu", "cpu"))
     filled(made)
-    assert made.pool.started == ["cpu", "cpu"]
+    assert started(made) == ["cpu", "cpu"]
 
 
 @pytest.mark.parametrize("typed", ["engine.device=cuda:2,cuda:0", "engine.device=[cuda:2,cuda:0]"])

@@ -88,7 +88,7 @@ def test_a_worker_started_ahead_is_the_first_and_hears_then_where_to_train(their
 def test_a_worker_started_ahead_does_not_outlive_its_pool(theirs: list[Connection]) -> None:
     with Pool() as pool:
         pool.ahead()
-        process = pool._ahead.process  # type: ignore[union-attr]
+        process = pool._ahead.process
     assert process.terminated  # type: ignore[attr-defined]
     with pytest.raises(EOFError):
         theirs[0].recv()

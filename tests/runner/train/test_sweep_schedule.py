@@ -6,6 +6,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -89,6 +90,7 @@ class World:
     def done(self, order: Order) -> list[Order]:
         match order:
             case Give(slot, work):
+                assert isinstance(slot, int)
                 assert self.doing[slot] is None, "a slot was given two pieces of work"
                 self.doing[slot] = work
                 busy = [trial.id for each in self.doing.values() if isinstance(each, Train) for trial in each.trials]
@@ -135,7 +137,7 @@ WHAT = ("ready", "progress", "end", "fail", "no memory", "killed", "died", "more
 def test_whatever_happens_each_trial_ends_once_and_none_is_lost(data: st.DataObject) -> None:
     width = data.draw(st.integers(1, 9), "width")
     terms = replace(TERMS, workers=data.draw(st.integers(1, 3)), width=data.draw(st.sampled_from([None, 3])))
-    layout = data.draw(st.sampled_from(["shared", "per_lane"]))
+    layout: Literal["shared", "per_lane"] = data.draw(st.sampled_from(["shared", "per_lane"]))
     world = World(terms, Choice(data.draw(st.sampled_from(["vmap", "loop"])), layout, width, "drawn"))
     for name in range(data.draw(st.integers(1, 3), "groups")):
         settled = data.draw(st.sampled_from([None, Settled(VMAP)]))

@@ -19,7 +19,7 @@ from thalweg.runner.train.messages import Ask, Note, OutOfMemory, Progress, Trai
 
 @pytest.fixture
 def bench():
-    return worker.Bench(SimpleNamespace(send=lambda message: None), torch.device("cpu"))
+    return worker.Bench(SimpleNamespace(send=lambda message: None), torch.device("cpu"))  # type: ignore[arg-type]
 
 
 def broken(*args: object) -> None:
@@ -39,7 +39,7 @@ def test_a_task_that_raises_becomes_failed_trials_with_the_traceback(bench, monk
 def test_a_model_that_leaves_at_step_3_fails_its_cohort_with_its_own_traceback(bench, monkeypatch) -> None:
     calls = []
 
-    def forward(self, *args: object) -> None:
+    def forward(self, *args):
         calls.append(1)
         if len(calls) > 3:
             sys.exit("my own check failed")
@@ -120,7 +120,7 @@ def test_an_ordinary_error_is_not_taken_for_a_lack_of_memory() -> None:
 
 
 def test_a_checkpoint_that_cannot_be_written_is_said_and_training_goes_on(bench, monkeypatch, tmp_path) -> None:
-    said = []
+    said: list[object] = []
     bench.pipe.send = said.append
     (tmp_path / "file").write_text("no folder")
     trial = make_trial()
@@ -153,9 +153,10 @@ def test_what_one_group_left_on_the_bench_is_not_used_for_the_next(bench) -> Non
 
 
 def test_progress_is_said_a_few_times_a_second_and_adds_up(monkeypatch) -> None:
-    now, said = [0.0], []
+    now = [0.0]
+    said: list[Progress] = []
     monkeypatch.setattr(worker.time, "monotonic", lambda: now[0])
-    bench = worker.Bench(SimpleNamespace(send=said.append), torch.device("cpu"))
+    bench = worker.Bench(SimpleNamespace(send=said.append), torch.device("cpu"))  # type: ignore[arg-type]
     tick = bench._ticker()
     for _ in range(100):
         now[0] += 0.01
