@@ -81,7 +81,8 @@ class Desk:
     """A command line and a store of its own. `fate`: what becomes of the trials that it trains from now on."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
-        self.folder, self.fate, self._patch = folder, mixed, patch
+        self.folder, self._patch = folder, patch
+        self.fate: Fate = mixed
         patch.chdir(folder)
         patch.setattr(verbs_train, "open_pool", lambda log: nullcontext(SimpleNamespace(ahead=lambda: None)))
         patch.setattr(verbs_train, "crew_of", self._crew)
