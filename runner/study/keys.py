@@ -258,8 +258,10 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def shown(value: Any) -> str:
-    """Return a value as it is quoted in a message, cut at 60 characters."""
+    """Return a value as it is quoted in a message, as one would type it, cut at 60 characters."""
     text = repr(value) if isinstance(value, str) else str(value)
+    if value is None or isinstance(value, bool):
+        text = "null" if value is None else text.lower()
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

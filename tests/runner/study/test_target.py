@@ -212,8 +212,8 @@ def test_an_argument_called_as_one_of_our_keys_may_be_anything(name, value):
     [
         (("model=vit", "dataset=cifar10", "model.width=[30,5]"), "model.width is [30, 5]; expected an integer"),
         (("model=mlp", "model.init_gain=[1,2]"), "model.init_gain is [1, 2]; expected a number"),
-        (("model=mlp", "model.init_gain=true"), "model.init_gain is True; expected a number"),
-        (("model=mlp", "model.init_gain=null"), "model.init_gain is None; expected a number"),
+        (("model=mlp", "model.init_gain=true"), "model.init_gain is true; expected a number"),
+        (("model=mlp", "model.init_gain=null"), "model.init_gain is null; expected a number"),
         (("model=mlp", "+model.config.hidden=3"), "no key 'model.config.hidden'"),
         (("model=mlp", "model.output=0"), "model.output belongs to model=target"),
         (("model=net", "dataset=target", "dataset._target_=points.make", "+dataset.x.y=3"), "no key 'dataset.x.y'"),
