@@ -150,7 +150,8 @@ def _part(key: str, item: Any, also: Callable[[Any], bool]) -> Any:
                 raise ConfigError(f"{key}: {error.message}", error.hint) from None
         raise ConfigError(f"{key} is {item!r}, which is neither a number nor a range", f"write a number, or {FORMS}")
     if isinstance(item, bool) or not isinstance(item, int | float):
-        raise ConfigError(f"{key} is {item!r}, which is not a number", f"write a number, or {FORMS}")
+        seen = "null" if item is None else repr(item)
+        raise ConfigError(f"{key} is {seen}, which is not a number", f"write a number, or {FORMS}")
     return item
 
 

@@ -178,5 +178,5 @@ class TestNull:
     )
     def test_elsewhere_null_is_refused(self, word):
         more = ("dataset.train_size=null",) if word == "dataset=digits" else ()
-        with pytest.raises(ConfigError, match="None"):
+        with pytest.raises(ConfigError, match="null"):
             declare(Request((word, *more)))
