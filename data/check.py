@@ -21,9 +21,9 @@ def declared(config: Any) -> Any:
     return replace(seen, fingerprint=marked(seen.fingerprint, _read(seen)[0]))
 
 
-def notes(config: Any) -> tuple[str, ...]:
-    """Return what is worth knowing of how a dataset that was declared is read, in sentences."""
-    return _read(replace(config, fingerprint=fingerprint_of(config)))[1] if isinstance(config, TableConfig) else ()
+def notes(config: TableConfig) -> tuple[str, ...]:
+    """Return what is worth knowing of how a table that was declared is read, in sentences."""
+    return _read(replace(config, fingerprint=fingerprint_of(config)))[1]
 
 
 @lru_cache(maxsize=64)

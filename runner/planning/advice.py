@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from thalweg.data import check
+from thalweg.data.schema import TableConfig
 from thalweg.optim.advice import decay_warning, suggest_warmup
 from thalweg.runner.study import target
 from thalweg.runner.study.study import Study
@@ -23,8 +23,17 @@ def advice(study: Study, trials: Sequence[Trial]) -> list[str]:
 def _notes(trials: Sequence[Trial]) -> list[str]:
     """How the user's files are read, where that may surprise."""
     datasets: set[Any] = {trial.config.dataset for trial in trials}
-    found = (target.notes(dataset) if target.is_target(dataset) else check.notes(dataset) for dataset in datasets)
-    return sorted({note for notes in found for note in notes})
+    return sorted({note for dataset in datasets for note in _notes_of(dataset)})
+
+
+def _notes_of(dataset: Any) -> tuple[str, ...]:
+    if target.is_target(dataset):
+        return target.notes(dataset)
+    if not isinstance(dataset, TableConfig):
+        return ()
+    from thalweg.data.check import notes  # here, as it imports numpy, which most plans go without
+
+    return notes(dataset)
 
 
 def _warmups(study: Study, trials: Sequence[Trial]) -> list[str]:

@@ -577,7 +577,10 @@ def test_only_workers_import_anything_heavy(swept, desk, words):
         check=True,
     )
     assert "thalweg.runner.cli" in done.stderr.split()
-    assert not HEAVY & {name.split(".")[0] for name in done.stderr.split()}
+    loaded = {name.split(".")[0] for name in done.stderr.split()}
+    assert not HEAVY & loaded
+    if words[0] in ("--help", "config"):  # they read no results, and .08 s of .4 is much
+        assert not {"numpy", "PIL"} & loaded
 
 
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
