@@ -9,8 +9,9 @@
     findings  the store             -> what they say, with intervals
     report    the store             -> all of it as one HTML file
 
-The command line, the benchmarks and a notebook call these, and nothing else puts the rooms together. What is said
-on the way, and how it looks, is its callers' affair. No torch here: it is the workers who train.
+The command line, the benchmarks and a notebook call these; only the verbs that list, choose or propose read the cells
+of a study by themselves. What is said on the way, and how it looks, is its callers' affair. No torch here: it is the
+workers who train.
 """
 
 from __future__ import annotations
