@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from thalweg.data.schema import DATASETS
 from thalweg.models.schema import MODELS
 from thalweg.optim.schema import OPTIMIZERS, SCHEDULES
-from thalweg.runner.study.settings import EngineSettings, Evaluation, LauncherSettings, TrackerSettings
+from thalweg.runner.study.settings import LAUNCHERS, EngineSettings, Evaluation, TrackerSettings
 from thalweg.runner.study.target import DatasetTarget, ModelTarget
 from thalweg.runner.study.trial import Budget, Divergence, TrialConfig
 
@@ -28,7 +28,7 @@ GROUPS: dict[str, dict[str, type]] = {
     "optimizer": dict(OPTIMIZERS),
     "schedule": dict(SCHEDULES),
     "engine": dict.fromkeys(("auto", "loop", "vmap", "traced", "compiled", "graphed"), EngineSettings),
-    "launcher": {"local": LauncherSettings},
+    "launcher": dict(LAUNCHERS),
     "tracker": dict.fromkeys(("wandb", "none"), TrackerSettings),
 }
 SETTINGS = ("engine", "launcher", "tracker")

@@ -192,16 +192,17 @@ def _train(
 ) -> int:
     """Declare what was shown and train it, whole or not at all: a killed refinement is finished by the next."""
     from thalweg.runner import page
+    from thalweg.runner.train.driver import backend_of
 
     with verbs_train.open_pool(log) as pool:
-        crew = verbs_train.crew_of(settings, pool)
+        backend = backend_of(settings, pool)
         with verbs_train.open_to_write(path) as opened:
             record = opened.study(proposal.record.name)
             now = _propose(opened, record, asked)
             if _ids(now.moves) != _ids(proposal.moves):
                 raise UsageError(f"{record.name} changed while the plan was shown", "look again: thalweg refine")
             made = page.refine(record, now.moves, opened)
-            result = verbs_train.train_missing(made, opened, settings, crew)
+            result = verbs_train.train_missing(made, opened, settings, backend)
             how = Following(settings.tracker, words, store, silent=json)
             code = follow(made, result, opened, how)
             if json:

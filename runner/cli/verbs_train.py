@@ -28,11 +28,10 @@ if TYPE_CHECKING:
     from thalweg.runner.facts.remark import Remark
     from thalweg.runner.planning.plan import Plan
     from thalweg.runner.study.settings import Settings
-    from thalweg.runner.train.crew import Crew
-    from thalweg.runner.train.driver import SweepResult
+    from thalweg.runner.train.driver import Backend, SweepResult
     from thalweg.runner.train.pool import Pool
 
-Ready = tuple["Declaration", "Crew", "Store"]
+Ready = tuple["Declaration", "Backend", "Store"]
 WORK_LEFT = 3
 
 
@@ -100,8 +99,8 @@ def sweep(
     request = _request(_about_a_study(words or ()), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
-    with _ready(request, store, log, yes) as (declared, crew, opened):
-        made, result = _train(declared, opened, crew, rerun_changed)
+    with _ready(request, store, log, yes) as (declared, backend, opened):
+        made, result = _train(declared, opened, backend, rerun_changed)
         return follow(made, result, opened, Following(declared.settings.tracker, request.words, store))
 
 
@@ -120,8 +119,8 @@ def run(
     request = _request(words, config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
-    with _ready(request, store, log, one=True) as (declared, crew, opened):
-        made, result = _train(declared, opened, crew, rerun_changed)
+    with _ready(request, store, log, one=True) as (declared, backend, opened):
+        made, result = _train(declared, opened, backend, rerun_changed)
         if result and result.interrupted:
             return close(made, result)
         _show_trial(opened, made.members[0].trial.id)
@@ -197,15 +196,16 @@ def _ready(
     Where no store is yet something will train: the first worker starts while the words are read.
     """
     from thalweg.runner.cli.export import check_names
+    from thalweg.runner.train.driver import backend_of
 
     with open_pool(log) as pool:
         if not given.store_path(store).exists():
             pool.ahead()
         declaration, path = _declared(request, store, yes, one)
         check_names(declaration.settings.tracker, request.words, path)
-        crew = crew_of(declaration.settings, pool)
+        backend = backend_of(declaration.settings, pool)
         with open_to_write(path) as opened:
-            yield declaration, crew, opened
+            yield declaration, backend, opened
 
 
 @contextmanager
@@ -218,13 +218,6 @@ def open_pool(log_file: Path | None) -> Iterator[Pool]:
         log.write("command", words=sys.argv[1:], folder=os.getcwd(), version=__version__)
         yield pool
         log.write("done")
-
-
-def crew_of(settings: Settings, pool: Pool) -> Crew:
-    """The workers. Raises SetupError, before anything is written, for a device that is not there."""
-    from thalweg.runner.train.crew import Crew
-
-    return Crew(settings, pool).require()
 
 
 def open_to_write(path: Path) -> Store:
@@ -258,14 +251,14 @@ def _show_plan(made: Plan, remarks: Sequence[Remark]) -> None:
         say(f"{'would fail: ' if remark.wrong else ''}{about}{remark.text}")
 
 
-def _train(declared: Declaration, opened: Store, crew: Crew, rerun: bool) -> tuple[Plan, SweepResult | None]:
+def _train(declared: Declaration, opened: Store, backend: Backend, rerun: bool) -> tuple[Plan, SweepResult | None]:
     """Plan, say what is missing and train it; None where nothing is."""
     from thalweg.runner import page
 
     study = declared.study
     made = page.plan(study, opened, rerun_changed=rerun)
     if made.to_train:
-        crew.pool.ahead()
+        backend.ahead()
     page.record(made, opened)
     from thalweg.runner.terminal.listing import changed_lines, plan_details, plan_line  # 0.1 s, while a worker starts
 
@@ -277,16 +270,16 @@ def _train(declared: Declaration, opened: Store, crew: Crew, rerun: bool) -> tup
         lines = [f"nothing to train: {made.done:,} of {count(made.wanted, 'trial')} are done", *changed_lines(made)]
     for line in lines:
         say(line)
-    return made, train_missing(made, opened, declared.settings, crew) if made.to_train else None
+    return made, train_missing(made, opened, declared.settings, backend) if made.to_train else None
 
 
-def train_missing(made: Plan, opened: Store, settings: Settings, crew: Crew) -> SweepResult:
+def train_missing(made: Plan, opened: Store, settings: Settings, backend: Backend) -> SweepResult:
     """Train what a recorded plan lacks, showing how far it is."""
     from thalweg.runner import page
     from thalweg.runner.terminal.progress import SweepProgress
 
     with SweepProgress(err(), made.to_train, made.study.metric) as progress:
-        return page.train(made, opened, settings, progress, crew)
+        return page.train(made, opened, settings, progress, backend)
 
 
 def _show_trial(opened: Store, trial_id: str) -> None:

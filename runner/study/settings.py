@@ -45,16 +45,41 @@ class EngineSettings:
     device: Devices
 
 
+Workers = Annotated[int, Field(ge=1, le=MOST_WORKERS)] | None
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
+Share = Annotated[float, Field(ge=0, le=1024, allow_inf_nan=False)]
+
+
 @dataclass(frozen=True, kw_only=True)
-class LauncherSettings:
-    """Where cohorts are trained. `workers` is the number of processes; null means one per CPU core or GPU.
+class LocalLauncher:
+    """Cohorts train on this machine. `workers` is the number of processes; null means one per CPU core or GPU.
 
     checkpoint_seconds: training time between a long cohort's checkpoints; null means none.
     """
 
     name: Literal["local"]
-    workers: Annotated[int, Field(ge=1, le=MOST_WORKERS)] | None
-    checkpoint_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
+    workers: Workers
+    checkpoint_seconds: Seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayLauncher:
+    """Cohorts train on a Ray cluster, at `address`; null means one of this machine, made for the sweep.
+
+    cpus, gpus, resources: what a worker takes of its node. gpus: null means 1 where the cluster has any.
+    """
+
+    name: Literal["ray"]
+    workers: Workers
+    checkpoint_seconds: Seconds
+    address: Annotated[str, Field(min_length=1, max_length=256)] | None
+    cpus: Annotated[float, Field(gt=0, le=1024, allow_inf_nan=False)]
+    gpus: Share | None
+    resources: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]]
+
+
+LauncherSettings = Annotated[LocalLauncher | RayLauncher, Field(discriminator="name")]
+LAUNCHERS: dict[str, type] = {"local": LocalLauncher, "ray": RayLauncher}
 
 
 WANDB_NAME = r"[^/\\#?%:\x00-\x1f\x7f]{1,128}"

@@ -5,6 +5,7 @@ orders          what it orders
 described       events and orders, for the log
 driver          carries the orders out: asks the store, commits
 crew            the slots: how many workers, on which devices
+cluster         the same on the nodes of a Ray cluster
 pool            the worker processes, as the driver sees them
 messages        what driver and workers say to each other
 worker          a worker process; it alone imports the engine

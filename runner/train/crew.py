@@ -58,6 +58,10 @@ class Crew:
             self.hello = self.hello or hello
         return self
 
+    def ahead(self) -> None:
+        """Start the first worker before its device is known."""
+        self.pool.ahead()
+
     @property
     def open(self) -> bool:
         """Whether there is a worker, ready or not."""
@@ -144,7 +148,7 @@ class Crew:
         code = dead.process.exitcode
         if dead.hello is None and not self.pool.workers:
             raise SetupError(f"every worker process ended before it was ready, the last with code {code}", DOCTOR)
-        return Lost(code)
+        return Lost(code or 0)
 
     def _greeted(self, speaker: Worker, hello: Hello) -> Iterator[tuple[Worker, Event]]:
         """Take a later worker in; one whose device cannot be used is let go, aloud, and not replaced by a CPU."""

@@ -61,6 +61,9 @@ class Backend(Protocol):
     def open(self) -> bool:
         """Whether there is a slot, ready or not."""
 
+    def ahead(self) -> None:
+        """There will be work: begin with what takes long and can be begun."""
+
     def fill(self, busy: int, say: Callable[[str], None]) -> Hello:
         """Open the slots, `busy` at most unless a number was asked for; return what the first runs on."""
 
@@ -109,7 +112,7 @@ def sweep(
     """
     if backend is None:
         with Pool() as pool:
-            return sweep(plan, store, settings, listener, Crew(settings, pool).require())
+            return sweep(plan, store, settings, listener, backend_of(settings, pool))
     started, interrupted = time.monotonic(), False
     driver = _Driver(plan, store, settings, listener, backend)
     if plan.groups:
@@ -134,6 +137,18 @@ def sweep(
         first_error=tally.first_error,
         first_failed=tally.first_failed,
     )
+
+
+def backend_of(settings: Settings, pool: Pool) -> Backend:
+    """The slots that the settings name. Raises SetupError, before anything is written, for what is not there.
+
+    pool: the processes of this machine, for a backend that trains here.
+    """
+    if settings.launcher.name == "ray":
+        from thalweg.runner.train.cluster import Cluster  # spares others the import
+
+        return Cluster(settings).require()
+    return Crew(settings, pool).require()
 
 
 class _Driver:

@@ -16,7 +16,7 @@ from thalweg.runner.study.trial import Trial
 
 @dataclass(frozen=True)
 class Ask:
-    """Choose executor and width for a group, from a sample of its trials. `attempt` as in Train.
+    """Choose executor and width for a group, from a sample of its trials. `attempt`, `moves` as in Train.
 
     trials: how many there are in all, for `workers` processes to share; `sharing` of these share a device.
     """
@@ -26,6 +26,7 @@ class Ask:
     layout: Layout
     requested: str
     attempt: int = 1
+    moves: int = 0
     trials: int = 0
     workers: int = 1
     sharing: int = 1
@@ -36,6 +37,7 @@ class Ask:
 class Train:
     """Train a cohort. `attempt` counts from 1; a piece of work whose worker died is tried once more.
 
+    moves: how often its machine went away, which was not its doing.
     checkpoints: the folder for its checkpoints and the seconds of training between them; None for none.
     """
 
@@ -46,6 +48,7 @@ class Train:
     evaluations: int
     checkpoints: tuple[str, float] | None = None
     attempt: int = 1
+    moves: int = 0
     metrics: tuple[str, ...] = ()
 
 
@@ -119,7 +122,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Lost:
-    """A slot is no more: its process ended, with this exit code."""
+    """A slot is no more: its process ended, with this exit code. None: its machine is gone, whatever it did."""
 
     code: int | None
 

@@ -50,6 +50,8 @@ from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Re
 
 PROBED_TRIALS = 32
 ATTEMPTS = 2
+MOVES = 16
+"""Machines that may go away under a piece of work before that counts as an attempt too: a sweep ends."""
 FAILED_ALIKE = 2
 """Cohorts of a group that fail with one message, and nothing else trained, before the rest of it is left alone."""
 
@@ -245,7 +247,9 @@ class Schedule:
         work = self._taken_back(slot)
         self._idle = [each for each in self._idle if each != slot]
         orders: list[Order] = []
-        if work and work.attempt < ATTEMPTS:
+        if work and lost.code is None and work.moves < MOVES:
+            self._queue.appendleft(replace(work, moves=work.moves + 1))
+        elif work and work.attempt < ATTEMPTS:
             self._queue.appendleft(replace(work, attempt=work.attempt + 1))
         elif isinstance(work, Train):
             reason = f"the worker process died {ATTEMPTS} times while it trained this cohort (exit code {lost.code})"
@@ -257,7 +261,8 @@ class Schedule:
             reason = f"the worker process died {ATTEMPTS} times while probing (exit code {lost.code})"
             orders = [self._settle(slot, work, Choice("loop", work.layout, LOOP_WIDTH, reason))]
         again = slot in self._ready and bool(self._queue or self._asked)
-        orders.append(Say(f"a worker process died (exit code {lost.code}){'; starting another' * again}"))
+        gone = "a worker's machine is gone" if lost.code is None else f"a worker process died (exit code {lost.code})"
+        orders.append(Say(f"{gone}{'; starting another' * again}"))
         self._ready.discard(slot)
         return [*orders, *([Replace(slot)] if again else []), *self._handed_out()]
 

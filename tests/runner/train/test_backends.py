@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from thalweg.runner.engine.determinism import prepare
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.planning.plan import Group
 from thalweg.runner.store import Store
+from thalweg.runner.train.cluster import Cluster, Place
 from thalweg.runner.train.crew import Crew
 from thalweg.runner.train.driver import Backend
 from thalweg.runner.train.messages import Ask, Chosen, Event, Hello, Lost, Note, Progress, Ready, Slot, Train, Trained
@@ -44,6 +46,26 @@ def processes() -> Iterator[tuple[Backend, Kill]]:
             Crew(page.declare(*WORDS).settings, pool).require(),
             lambda slot: os.kill(worker_of(slot).process.pid, signal.SIGKILL),
         )
+
+
+@contextmanager
+def ray_actors() -> Iterator[tuple[Backend, Kill]]:
+    """Actors on a Ray of this machine."""
+    import ray
+
+    if not ray.is_initialized():  # one for all tests here: starting it takes seconds
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    backend = Cluster(page.declare(*WORDS, "launcher=ray").settings).require()
+
+    def kill(slot: Slot) -> None:
+        assert isinstance(slot, Place)
+        pid = slot.relay.__ray_call__.remote(lambda relay: relay.worker.process.pid)
+        os.kill(ray.get(pid), signal.SIGKILL)
+
+    try:
+        yield backend, kill
+    finally:
+        backend.close()
 
 
 class Pipe:
@@ -75,12 +97,14 @@ def in_process() -> Iterator[tuple[Backend, Kill]]:
     yield InProcess(do, size=2, hello=Hello("cpu", "here", {"torch": torch.__version__})), doomed.append
 
 
-BACKENDS = {"processes": processes, "in process": in_process}
+BACKENDS = {"processes": processes, "in process": in_process, "ray": ray_actors}
+WITHOUT_RAY = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: pip install 'thalweg[ray]'")
+NAMES = ["processes", "in process", pytest.param("ray", marks=WITHOUT_RAY)]
 
 
-@pytest.fixture(params=[*BACKENDS.values()], ids=[*BACKENDS])
+@pytest.fixture(params=NAMES)
 def opened(request: pytest.FixtureRequest) -> Iterator[tuple[Backend, Kill]]:
-    with request.param() as made:
+    with BACKENDS[request.param]() as made:
         yield made
 
 
@@ -183,11 +207,12 @@ def test_closed_it_has_no_slot(opened) -> None:
     backend.close()
 
 
-def test_a_sweep_has_the_same_bits_on_every_backend(tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("other", NAMES[1:])
+def test_a_sweep_has_the_same_bits_on_every_backend(tmp_path, other) -> None:
     hashes = {}
-    for name, backend in BACKENDS.items():
+    for name in ("processes", other):
         declared = page.declare(*WORDS)
-        with Store.open(tmp_path / name, "write") as store, backend() as (made, _):
+        with Store.open(tmp_path / name, "write") as store, BACKENDS[name]() as (made, _):
             result = page.sweep(page.plan(declared.study, store), store, declared.settings, backend=made)
             assert (result.finished, result.failed) == (3, 0)
             hashes[name] = {record.trial_id: record.weight_hash for record in store.export_rows()}

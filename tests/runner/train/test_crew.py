@@ -10,7 +10,7 @@ import pytest
 
 from thalweg.runner import page
 from thalweg.runner.base.errors import SetupError
-from thalweg.runner.study.settings import EngineSettings, Evaluation, LauncherSettings, Settings, TrackerSettings
+from thalweg.runner.study.settings import EngineSettings, Evaluation, LocalLauncher, Settings, TrackerSettings
 from thalweg.runner.train import crew
 from thalweg.runner.train.crew import Crew
 from thalweg.runner.train.messages import Hello, Note
@@ -55,7 +55,7 @@ def of(*hellos: Hello | None, device: Sequence[str] = ("auto",), workers: int | 
     """A crew whose workers say these hellos."""
     settings = Settings(
         engine=replace(ENGINE, device=tuple(device)),
-        launcher=LauncherSettings(name="local", workers=workers, checkpoint_seconds=None),
+        launcher=LocalLauncher(name="local", workers=workers, checkpoint_seconds=None),
         tracker=TrackerSettings(name="none", project="p", entity=None, history_points=50),
         evaluation=Evaluation(points=1, metrics=()),
     )

@@ -19,7 +19,7 @@ from thalweg.runner.planning.plan import Group
 from thalweg.runner.study.trial import Trial
 from thalweg.runner.train.messages import Ask, Chosen, Lost, Note, OutOfMemory, Progress, Ready, Train, Trained, Work
 from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Say, Settle, Settled
-from thalweg.runner.train.schedule import Schedule, Terms
+from thalweg.runner.train.schedule import ATTEMPTS, MOVES, Schedule, Terms
 
 TERMS = Terms(executor="auto", workers=2, evaluations=2)
 VMAP = Choice("vmap", "shared", 64, "told so")
@@ -129,7 +129,7 @@ class World:
         assert self.schedule.tally.steps == self.schedule.tally.wanted_steps
 
 
-WHAT = ("ready", "progress", "end", "fail", "no memory", "killed", "died", "more", "note", "left")
+WHAT = ("ready", "progress", "end", "fail", "no memory", "killed", "died", "gone", "more", "note", "left")
 
 
 @settings(max_examples=300)
@@ -158,6 +158,8 @@ def test_whatever_happens_each_trial_ends_once_and_none_is_lost(data: st.DataObj
             continue
         elif what == "killed":
             world.hear(slot, Lost(-9))
+        elif what == "gone":
+            world.hear(slot, Lost(None))
         elif what == "note":
             world.hear(slot, Note("a word"))
         elif isinstance(work, Ask):
@@ -265,6 +267,16 @@ def test_a_slot_lost_before_it_was_ready_is_not_replaced() -> None:
     world.doing[99] = None
     world.hear(99, Lost(1))
     assert not [each for each in world.orders if isinstance(each, Replace)]
+
+
+def test_a_machine_that_goes_away_is_no_attempt_of_its_work_until_many_have_gone() -> None:
+    for gone in (MOVES, MOVES + ATTEMPTS):
+        world = World()
+        world.want(group("a", 2), Settled(VMAP))
+        for _ in range(gone):
+            world.hear(world.ready(), Lost(None))
+        failed = world.schedule.tally.ended[Outcome.FAILED]
+        assert (failed, world.schedule.at_rest) == ((0, False) if gone == MOVES else (2, True))
 
 
 def test_a_lost_slot_is_replaced_only_where_work_waits() -> None:
