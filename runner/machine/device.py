@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import math
 import os
+import platform
 import re
 import subprocess
 from collections.abc import Mapping
@@ -108,3 +109,13 @@ def network_file_system(path: Path, root: str = "/") -> str | None:
 
 def _unescape(folder: str) -> str:
     return re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), folder)
+
+
+def processor() -> str:
+    """The make of this machine's CPU, as it names itself."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()

@@ -265,14 +265,25 @@ def _device(wanted: str) -> tuple[torch.device, Hello]:
 
 
 def _versions() -> dict[str, str]:
+    """What a trial's bits depend on besides itself. The names are stored, and compared by `replay`."""
     import numpy
     import torch
 
     from thalweg.runner.base.version import __version__
+    from thalweg.runner.machine.device import processor
 
     return {
         "thalweg": __version__,
         "torch": str(torch.__version__),  # a class of torch's own, which the driver would import torch to unpickle
         "numpy": numpy.__version__,
         "python": platform.python_version(),
+        "processor": processor(),
+        "instructions": " ".join([torch.backends.cpu.get_cpu_capability(), *_held_to()]),
     }
+
+
+def _held_to() -> list[str]:
+    """Instruction sets that the libraries below torch were told to keep to."""
+    return [
+        f"{name}={os.environ[name]}" for name in ("MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA") if name in os.environ
+    ]

@@ -170,7 +170,7 @@ def test_progress_is_said_a_few_times_a_second_and_adds_up(monkeypatch) -> None:
 def test_the_cpu_says_what_it_runs_and_complains_of_nothing() -> None:
     device, hello = worker._device("cpu")
     assert (device.type, hello.device, hello.complaint) == ("cpu", "cpu", None)
-    assert set(hello.versions) == {"thalweg", "torch", "numpy", "python"}
+    assert set(hello.versions) == {"thalweg", "torch", "numpy", "python", "processor", "instructions"}
 
 
 def test_a_missing_gpu_is_a_complaint_with_what_was_found() -> None:
