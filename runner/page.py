@@ -7,6 +7,8 @@
     trials    the store             -> a table: axes, outcome and final metrics of each trial
     curves    the store             -> a table: what was observed while they trained
     findings  the store             -> what they say, with intervals
+    replay    recorded trials       -> whether they come out again
+    audit     a study               -> what a sample of its trials, trained again, bounds
     report    the store             -> all of it as one HTML file
 
 The command line, the benchmarks and a notebook call these; only the verbs that list, choose or propose read the cells
@@ -26,8 +28,11 @@ if TYPE_CHECKING:
     from thalweg.runner.analysis import Answer
     from thalweg.runner.config import Declaration
     from thalweg.runner.decide import Move
+    from thalweg.runner.facts.record import TrialRecord
+    from thalweg.runner.facts.replayed import Audit, Replayed
     from thalweg.runner.facts.row import Row
     from thalweg.runner.planning.plan import Plan
+    from thalweg.runner.replay.again import Again
     from thalweg.runner.store import Store
     from thalweg.runner.study.settings import Settings
     from thalweg.runner.study.study import Study
@@ -124,6 +129,53 @@ def findings(store: Store, study: str) -> list[Answer]:
     return answers(_rows(store, study), store.study(study), store.series)
 
 
+def replay(
+    store: Store, *ids: str, settings: Settings | None = None, listener: Listener | None = None
+) -> list[Replayed]:
+    """Train recorded trials again, as they were trained, and say of each whether it came out. Nothing is written.
+
+    ids: beginnings of trials' ids. settings: how many workers; their device is the one that each was trained on.
+    """
+    return _again([store.trial(each) for each in ids], store, settings, listener).replayed
+
+
+def audit(
+    store: Store,
+    study: str,
+    n: int = 60,
+    seed: int = 0,
+    *,
+    settings: Settings | None = None,
+    listener: Listener | None = None,
+) -> Audit:
+    """Train a random sample of a study's trials again, and say what that bounds. `Store.record_audit` keeps it."""
+    from thalweg.runner.base.errors import UsageError
+    from thalweg.runner.replay.audit import audit_of, population, sample
+
+    name = store.study(study).name
+    done = population(store.export_rows(name), name)
+    if not done:
+        raise UsageError(f"nothing of {name} is trained yet", f"first: thalweg sweep {name}")
+    again = _again(sample(done, n, seed), store, settings, listener)
+    return audit_of(again, name, seed, len(done), datetime.now(UTC))
+
+
+def _again(records: Sequence[TrialRecord], store: Store, settings: Settings | None, listener: Listener | None) -> Again:
+    from thalweg.runner.replay.again import Source
+    from thalweg.runner.replay.again import replay as trained_again
+    from thalweg.runner.train import driver
+    from thalweg.runner.train.crew import Crew
+    from thalweg.runner.train.pool import Pool
+
+    how = settings or declare().settings
+    with Pool() as pool:
+
+        def crew_on(device: str) -> Backend:
+            return Crew(replace(how, engine=replace(how.engine, device=(device,))), pool).require()
+
+        return trained_again(records, Source(store.series, store.trial), crew_on, listener or driver.Silent())
+
+
 def report(store: Store, study: str, path: Path | None = None) -> Path:
     """Write a study as one HTML file, beside the store unless `path`, a file or a folder, says otherwise; return it.
 
@@ -137,6 +189,7 @@ def report(store: Store, study: str, path: Path | None = None) -> Path:
         answers=findings(store, study),
         trained=store.export_rows(study),
         series=store.series,
+        audits=store.audits(study),
     )
     out = path or store.path.parent
     out = path_of(study, out) if out.is_dir() else out

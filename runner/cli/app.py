@@ -4,6 +4,8 @@
 |----------------------------------|-----------|
 | it returns a code, or nothing    | that, or 0 |
 | trials failed, or work is left   | 3: `sweep`, `refine`, `run`; `plan --exit-code` |
+| trials cannot be verified here   | 3: `replay`, `audit` |
+| a trial did not come out again   | 6: `replay`, `audit` |
 | all is trained, but its answer, report or export failed | 4: what is stored is whole |
 | a ThalwegError                   | its own: 2 usage or configuration, 5 store, 1 internal |
 | anything else                    | 1 |
@@ -27,7 +29,15 @@ from typer.core import TyperGroup
 
 from thalweg.runner.base.errors import ThalwegError, sentence_of
 from thalweg.runner.base.version import __version__
-from thalweg.runner.cli import verbs_about, verbs_analyze, verbs_decide, verbs_read, verbs_report, verbs_train
+from thalweg.runner.cli import (
+    verbs_about,
+    verbs_analyze,
+    verbs_check,
+    verbs_decide,
+    verbs_read,
+    verbs_report,
+    verbs_train,
+)
 from thalweg.runner.cli.options import take_info
 from thalweg.runner.cli.output import say
 
@@ -62,7 +72,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: thalweg sweep coupling",
 )
-for verbs in (verbs_train, verbs_read, verbs_analyze, verbs_report, verbs_decide, verbs_about):
+for verbs in (verbs_train, verbs_read, verbs_analyze, verbs_report, verbs_decide, verbs_check, verbs_about):
     verbs.register(app)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, near_optimal, p
 from thalweg.runner.facts.observation import Series
 from thalweg.runner.facts.record import StudySummary, TrialRecord
 from thalweg.runner.facts.remark import Remark
+from thalweg.runner.facts.replayed import Audit, Replayed, Verdict
 from thalweg.runner.facts.row import Row
 from thalweg.runner.planning.plan import Plan
 from thalweg.runner.study.study import Study
@@ -73,6 +75,28 @@ def trial(record: TrialRecord) -> dict[str, Any]:
         "config": record.config,
         "studies": places,
     }
+
+
+def replayed(found: Replayed) -> dict[str, Any]:
+    """What training a trial again said of it."""
+    return {
+        "trial": found.trial_id,
+        "verdict": found.verdict,
+        "quantity": found.quantity,
+        "step": found.step,
+        "why": found.why or None,
+    }
+
+
+def verdicts(found: Sequence[Replayed]) -> dict[str, int]:
+    """How many trials came out again, did not, and could not be verified."""
+    counted = Counter(each.verdict for each in found)
+    return {each.lower().replace(" ", "_"): counted[each] for each in Verdict}
+
+
+def audit(found: Audit) -> dict[str, Any]:
+    """What an audit says; `bound` is the share of trials that would not come out again, at most."""
+    return {**found.document, "verified": found.verified, "bound": found.bound, "sentence": found.sentence}
 
 
 def series(named: Mapping[str, Series]) -> dict[str, Any]:

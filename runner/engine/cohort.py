@@ -28,6 +28,7 @@ from thalweg.runner.engine.state import State, weight_hash
 from thalweg.runner.engine.workload import Workload
 from thalweg.runner.facts.choice import Layout
 from thalweg.runner.facts.observation import GUESS, Observations
+from thalweg.runner.study.settings import evaluation_steps
 from thalweg.runner.study.trial import Trial
 
 BLOCK = 50
@@ -92,11 +93,6 @@ def train(
         course.run(keeping)
     seconds = (time.monotonic() - started) / len(cohort.trials)
     return course.record.observations(cohort.trials, seconds)
-
-
-def evaluation_steps(steps: int, points: int) -> list[int]:
-    """The numbers of optimizer steps after which the validation loss is measured, evenly spaced, `steps` last."""
-    return sorted({max(1, round(steps * i / points)) for i in range(1, points + 1)})
 
 
 def _spans(steps: int, measured: Sequence[int]) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thalweg.runner.facts.record import CohortRecord
+from thalweg.runner.facts.replayed import Audit
 from thalweg.runner.report.markup import Markup, join, tag, text
 from thalweg.runner.report.source import Source
 from thalweg.runner.show.inert import clean_lines
@@ -95,7 +96,13 @@ def environment(source: Source) -> list[tuple[str, str]]:
         ("trained", f"{count(len(trained), 'trial')}, {when}"),
         ("time in training", f"{duration(sum(one.seconds or 0.0 for one in trained))}, over all trials"),
         ("declared", f"{_minute(source.study.declared)} UTC"),
+        *[("audited", _audited(audit)) for audit in source.audits[:1]],
     ]
+
+
+def _audited(audit: Audit) -> str:
+    by = f"torch {audit.versions['torch']}, " if "torch" in audit.versions else ""
+    return f"{audit.sentence} ({by}seed {audit.seed}, {_minute(audit.when)} UTC)"
 
 
 def _cohorts(source: Source) -> list[CohortRecord]:

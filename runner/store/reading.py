@@ -111,6 +111,15 @@ def study(db: sqlite3.Connection, name: str) -> Study:
     )
 
 
+def audits(db: sqlite3.Connection, name: str) -> list[dict[str, Any]]:
+    """What audits of a study said, the last one first."""
+    found = db.execute(
+        "SELECT a.result FROM audits a JOIN studies s ON s.id = a.study WHERE s.name = ? ORDER BY a.number DESC",
+        (name,),
+    )
+    return [json.loads(result) for (result,) in found]
+
+
 def seconds_a_trial(db: sqlite3.Connection, name: str) -> float | None:
     """Mean time that a trial of a study took to train; None before any ended."""
     found = db.execute(

@@ -161,7 +161,21 @@ REFINEMENTS = Migration(
     ),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (FOUNDATION, PEAK_MEMORY, REFINEMENTS)
+AUDITS = Migration(
+    "audits",
+    (
+        """
+        CREATE TABLE audits (
+            study    INTEGER NOT NULL REFERENCES studies (id),
+            number   INTEGER NOT NULL,              -- 1, 2, ...: how often a sample of its trials was trained again
+            result   TEXT NOT NULL,                 -- JSON: what came out again, of how many, by which versions
+            PRIMARY KEY (study, number)
+        ) STRICT, WITHOUT ROWID
+        """,
+    ),
+)
+
+MIGRATIONS: tuple[Migration, ...] = (FOUNDATION, PEAK_MEMORY, REFINEMENTS, AUDITS)
 
 
 def migrate(db: sqlite3.Connection, migrations: Sequence[Migration], now: str) -> None:

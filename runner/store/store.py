@@ -16,6 +16,7 @@ from thalweg.runner.base.version import __version__
 from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.observation import Observations, Series
 from thalweg.runner.facts.record import CohortRecord, Membership, StudySummary, TrialRecord
+from thalweg.runner.facts.replayed import Audit
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.machine.device import network_file_system
 from thalweg.runner.store import reading, writing
@@ -154,6 +155,11 @@ class Store:
         with self._transaction() as db:
             writing.replace(db, study, ids)
 
+    def record_audit(self, audit: Audit) -> None:
+        """Keep what an audit of a study said."""
+        with self._transaction() as db:
+            writing.record_audit(db, audit.study, audit.document)
+
     def record_choice(self, group_id: str, key: str, choice: Choice) -> Choice:
         """Keep how a group is trained, unless that was decided before; return what is in force."""
         with self._transaction() as db:
@@ -217,6 +223,11 @@ class Store:
         """
         with self._snapshot() as db:
             return reading.study(db, name)
+
+    def audits(self, name: str) -> list[Audit]:
+        """What audits of a study said, the last one first."""
+        with self._snapshot() as db:
+            return [Audit.of(document) for document in reading.audits(db, name)]
 
     def seconds_a_trial(self, name: str) -> float | None:
         """Mean time that a trial of a study took to train; None before any finished."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -128,6 +128,15 @@ def replace(db: sqlite3.Connection, study: str, ids: Iterable[str]) -> None:
         "UPDATE members SET declared = 0, overridden = 0 WHERE study = (SELECT id FROM studies WHERE name = ?)"
         " AND trial IN (SELECT t.seq FROM json_each(?) j JOIN trials t ON t.id = j.value)",
         (study, json.dumps(list(ids))),
+    )
+
+
+def record_audit(db: sqlite3.Connection, study: str, result: Mapping[str, Any]) -> None:
+    """Keep what an audit of a study said, after those before it."""
+    db.execute(
+        "INSERT INTO audits (study, number, result) SELECT s.id, 1 + count(a.number), ?"
+        " FROM studies s LEFT JOIN audits a ON a.study = s.id WHERE s.name = ? GROUP BY s.id",
+        (_json(result), study),
     )
 
 

@@ -116,3 +116,8 @@ class Settings:
     launcher: LauncherSettings
     tracker: TrackerSettings
     evaluation: Evaluation
+
+
+def evaluation_steps(steps: int, points: int) -> list[int]:
+    """The numbers of optimizer steps after which the validation loss is measured, evenly spaced, `steps` last."""
+    return sorted({max(1, round(steps * i / points)) for i in range(1, points + 1)})

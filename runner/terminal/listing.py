@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from rich.text import Text
 from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, near_optimal
 from thalweg.runner.decide import on_validation
 from thalweg.runner.facts.observation import Outcome
+from thalweg.runner.facts.replayed import Replayed
 from thalweg.runner.planning.plan import Plan
 from thalweg.runner.show.numbers import count, figure
 from thalweg.runner.study.study import Study
@@ -194,6 +196,18 @@ def show_series(out: Console, series: Mapping[str, Any]) -> None:
         extremes = [figure(min(finite)), figure(max(finite))] if finite else [None, None]
         row(made, name, len(values), *ends, *extremes)
     out.print(made)
+
+
+def show_replayed(out: Console, found: Sequence[Replayed]) -> None:
+    """Print each trial's verdict, and why, a line each; then how many there are of each."""
+    for each in found:
+        why = f": {each.why}" if each.why else ""
+        out.print(Text(clean(f"{each.trial_id[:8]}  {each.verdict}{why}")), soft_wrap=True)
+    counts = Counter(each.verdict for each in found)
+    if len(found) > 1:
+        out.print(
+            Text(", ".join(f"{number:,} {verdict}" for verdict, number in sorted(counts.items()))), soft_wrap=True
+        )
 
 
 def config_lines(config: Mapping[str, Any], indent: int = 0) -> list[str]:

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
     from thalweg.runner.base.errors import ThalwegError as ThalwegError
     from thalweg.runner.base.version import __version__ as __version__
+    from thalweg.runner.page import audit as audit
     from thalweg.runner.page import curves as curves
     from thalweg.runner.page import declare as declare
     from thalweg.runner.page import findings as findings
     from thalweg.runner.page import plan as plan
+    from thalweg.runner.page import replay as replay
     from thalweg.runner.page import report as report
     from thalweg.runner.page import sweep as sweep
     from thalweg.runner.page import trials as trials
@@ -36,7 +38,9 @@ _HOME = {
     "Listener": "runner.train.driver",
     "Store": "runner.store",
     "ThalwegError": "runner.base.errors",
-    **dict.fromkeys(("curves", "declare", "findings", "plan", "report", "sweep", "trials"), "runner.page"),
+    **dict.fromkeys(
+        ("audit", "curves", "declare", "findings", "plan", "replay", "report", "sweep", "trials"), "runner.page"
+    ),
 }
 
 __all__ = sorted(_HOME)

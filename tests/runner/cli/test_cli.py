@@ -266,6 +266,29 @@ def test_the_store_is_the_option_then_the_variable_then_the_default(thalweg, des
     assert "by-option" in thalweg("ls", "--store", "by-option")[2]
 
 
+# replay, audit
+
+
+def test_what_cannot_be_replayed_is_refused_in_a_sentence(thalweg, desk):
+    assert thalweg("replay", "3f2a")[0] == thalweg("audit", "coupling")[0] == 5
+    with Store.open(desk / "results" / "thalweg.sqlite", "write") as store:
+        study = declare(Request(WORDS)).study
+        store.declare(study, expand(study))
+    for words, said in [
+        (("replay", "smoke"), "thalweg audit smoke"),
+        (("replay", "3f2a", "optimizer.lr=1"), "optimizer.lr=1 is no setting"),
+        (("replay", "launcher.workers=1"), "no trial is named"),
+        (("replay", "zz"), "'zz' is not a trial id"),
+        (("audit", "smoek"), "smoke"),
+        (("audit", "smoke", "other"), "one at a time"),
+        (("audit", "smoke", "-n", "0"), "-n"),
+        (("audit", "smoke"), "nothing of smoke is trained yet"),
+    ]:
+        code, out, err = thalweg(*words)
+        assert (code, out) == (2, ""), words
+        assert said in err
+
+
 # plan, sweep, run
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from thalweg.runner.engine.cohort import Cohort, evaluation_steps, train
+from thalweg.runner.engine.cohort import Cohort, train
 from thalweg.runner.engine.state import weight_hash
 from thalweg.runner.engine.workload import Workload
+from thalweg.runner.study.settings import evaluation_steps
 
 
 def test_a_finished_trial_has_every_loss_and_all_final_metrics(trial_of, train_all) -> None:

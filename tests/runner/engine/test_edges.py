@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from thalweg.runner.engine import cohort as module
-from thalweg.runner.engine.cohort import Cohort, evaluation_steps, train
+from thalweg.runner.engine.cohort import Cohort, train
 from thalweg.runner.engine.evaluate import evaluate
 from thalweg.runner.engine.workload import Workload
+from thalweg.runner.study.settings import evaluation_steps
 
 both = pytest.mark.parametrize("executor", ["loop", "vmap", "traced"])
 

@@ -1,0 +1,88 @@
+"""What was observed of a trial then and now: the first step and quantity that differ. Pure.
+
+Metrics by functions of the user's are no part of a trial, and neither is how often it is measured: what only one side
+has is not compared, but for losses of batches, which each step has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from thalweg.runner.base.errors import last_line
+from thalweg.runner.facts.observation import Observations, Outcome, Series
+from thalweg.runner.facts.replayed import Replayed, Verdict
+from thalweg.runner.replay.recorded import Recorded, cannot
+
+
+@dataclass(frozen=True)
+class Difference:
+    """quantity: the name of what differs; step: the first at which it does. then, now: its values, as text."""
+
+    quantity: str
+    step: int
+    then: str
+    now: str
+
+    def __str__(self) -> str:
+        return f"{self.quantity} at step {self.step:,} was {self.then} and is {self.now}"
+
+
+def verdict(stored: Recorded, observed: Observations, doubts: str) -> Replayed:
+    """Compare what is stored of a trial with what was observed now. doubts: what may explain other bits.
+
+    Doubts explain nothing where the losses are equal and the weights are not, or the other way round: one of the two
+    is not what was written.
+    """
+    trial_id = stored.record.trial_id
+    if observed.outcome is Outcome.FAILED:
+        return cannot(stored.record, f"it cannot be trained here: {last_line(observed.error or 'no message')}")
+    lost = first_difference(stored.series, observed.series)
+    other_weights = stored.record.weight_hash != observed.weight_hash
+    first = lost or _ending(stored, observed) or (_weights(stored, observed) if other_weights else None)
+    if first is None:
+        return Replayed(trial_id=trial_id, verdict=Verdict.MATCH)
+    if doubts and lost and other_weights:
+        return cannot(stored.record, f"{first}, and {doubts}")
+    what = f"{first}{'' if other_weights else ', though the weights are the same'}"
+    return Replayed(trial_id=trial_id, verdict=Verdict.MISMATCH, why=what, quantity=first.quantity, step=first.step)
+
+
+def first_difference(then: Mapping[str, Series], now: Mapping[str, Series]) -> Difference | None:
+    """The first point at which series of the same name differ."""
+    found = [each for name in sorted(then.keys() & now.keys()) if (each := _difference(name, then[name], now[name]))]
+    return min(found, key=lambda each: each.step, default=None)
+
+
+def _difference(name: str, then: Series, now: Series) -> Difference | None:
+    steps, at_then, at_now = np.intersect1d(then.steps, now.steps, assume_unique=True, return_indices=True)
+    a, b = then.values[at_then], now.values[at_now]
+    differ = np.flatnonzero((a != b) & ~(np.isnan(a) & np.isnan(b)))
+    if len(differ):
+        at = differ[0]
+        return Difference(name, int(steps[at]), repr(float(a[at])), repr(float(b[at])))
+    if name.startswith("train/") and len(then.steps) != len(now.steps):
+        alone = np.setxor1d(then.steps, now.steps)
+        words = ("there", "not there") if alone[0] in then.steps else ("not there", "there")
+        return Difference(name, int(alone[0]), *words)
+    return None
+
+
+def _ending(stored: Recorded, observed: Observations) -> Difference | None:
+    """What differs in how a trial ended."""
+    record, steps = stored.record, stored.trial.config.budget.steps
+    ends = [(record.outcome, record.diverged_step), (observed.outcome, observed.diverged_step)]
+    if ends[0] != ends[1]:
+        words = [f"{outcome}" if step is None else f"{outcome} at step {step:,}" for outcome, step in ends]
+        return Difference("outcome", min(steps, *(step for _, step in ends if step is not None)), *words)
+    for name in sorted(record.metrics.keys() & observed.metrics.keys()):
+        if record.metrics[name] != observed.metrics[name]:
+            return Difference(f"final {name}", steps, repr(record.metrics[name]), repr(observed.metrics[name]))
+    return None
+
+
+def _weights(stored: Recorded, observed: Observations) -> Difference:
+    ended = stored.trial.config.budget.steps if observed.diverged_step is None else observed.diverged_step
+    return Difference("weight hash", ended, f"{stored.record.weight_hash}"[:16], f"{observed.weight_hash}"[:16])

@@ -1,0 +1,58 @@
+"""What was trained comes out again, and the report says of how much of a study that was seen."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+
+import pytest
+from desk import Desk
+
+
+@pytest.fixture(scope="module")
+def copied(swept: Desk, desks) -> Desk:
+    """A copy of the small study, to write to."""
+    desk = desks("copied")
+    shutil.copytree(swept.folder / "results", desk.folder / "results")
+    return desk
+
+
+def changed(desk: Desk, sql: str) -> None:
+    db = sqlite3.connect(desk.store)
+    with db:
+        db.execute(sql)
+    db.close()
+
+
+def test_an_audit_says_what_it_bounds_and_the_report_shows_it(copied: Desk) -> None:
+    said = copied.thalweg("audit", "smoke", "-n", "20").stdout
+    assert "smoke: 20 of 20 came out again: fewer than 14% of trials would not, 95% confidence" in " ".join(
+        said.split()
+    )
+    copied.thalweg("report", "smoke")
+    page = (copied.folder / "results" / "smoke.html").read_text()
+    assert "20 of 20 came out again: fewer than 14% of trials would not" in page
+
+
+def test_replay_names_what_differs_and_writes_nothing(copied: Desk) -> None:
+    ids = [trial_id for (trial_id,) in copied.query("SELECT id FROM trials ORDER BY id LIMIT 3")]
+    changed(
+        copied,
+        "UPDATE trials SET weight_hash = iif(weight_hash LIKE '0%', '1', '0') || substr(weight_hash, 2)"
+        f" WHERE id = '{ids[1]}'",
+    )
+    before = copied.store.read_bytes()
+    done = copied.thalweg("replay", *(each[:10] for each in ids), "--json", "launcher.workers=1", code=6)
+    found = json.loads(done.stdout)
+    assert [each["trial"] for each in found["replayed"]] == ids
+    assert [each["verdict"] for each in found["replayed"]] == ["MATCH", "MISMATCH", "MATCH"]
+    assert found["replayed"][1]["quantity"] == "weight hash"
+    assert (found["match"], found["mismatch"], found["cannot_verify"]) == (2, 1, 0)
+    assert copied.store.read_bytes() == before
+
+
+def test_another_torch_is_named_and_nothing_is_accused(copied: Desk) -> None:
+    changed(copied, "UPDATE cohorts SET versions = json_set(versions, '$.torch', '1.0.0')")
+    done = copied.thalweg("audit", "smoke", "-n", "5", "--seed", "3", code=3)
+    assert "none of 5 trials could be verified: torch: 1.0.0 then," in " ".join(done.stdout.split())
