@@ -9,5 +9,6 @@ arithmetic      repairs after which some configurations give other numbers, and 
 fingerprint     the user's files as part of what a trial is
 ranges          `1/256..8:x2`: exact points, rounded once
 derive          keys computed from axes
+condition       `val/loss < 0.45 and optimizer.lr > 1e-3`: true or false of a trial or a cell
 durations       epochs and shares of a run as steps
 """

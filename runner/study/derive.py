@@ -84,16 +84,17 @@ def _dotted(node: ast.expr) -> str:
 def _evaluate(node: ast.expr, lookup: Lookup) -> Fraction:
     match node:
         case ast.Constant(value=int() | float() as number):
-            return _bounded(exact(number))
+            return bounded(exact(number))
         case ast.UnaryOp(op=op, operand=operand):
             value = _evaluate(operand, lookup)
             return -value if isinstance(op, ast.USub) else value
         case ast.BinOp(left=left, op=op, right=right):
-            return _bounded(_operate(op, _evaluate(left, lookup), _evaluate(right, lookup)))
+            return bounded(operate(op, _evaluate(left, lookup), _evaluate(right, lookup)))
     return exact(lookup(_dotted(node)))
 
 
-def _operate(op: ast.operator, a: Fraction, b: Fraction) -> Fraction:
+def operate(op: ast.operator, a: Fraction, b: Fraction) -> Fraction:
+    """Return a + b, a - b, a * b, a / b or a ** b. Raises ArithmeticError for what is no number, or too large."""
     match op:
         case ast.Add():
             return a + b
@@ -120,7 +121,8 @@ def _decimal(value: Fraction) -> Decimal:
     return _ROOTS.divide(Decimal(value.numerator), Decimal(value.denominator))
 
 
-def _bounded(value: Fraction) -> Fraction:
+def bounded(value: Fraction) -> Fraction:
+    """Return the value. Raises OverflowError for one of more digits than anybody means."""
     if value.numerator.bit_length() > _MAX_BITS or value.denominator.bit_length() > _MAX_BITS:
         raise OverflowError
     return value
