@@ -198,7 +198,7 @@ def _joined(parts: list[_Term], any_: bool) -> _Term:
     def claim(lookup: Lookup) -> bool | None:
         unknown = False
         for part in parts:
-            held = part(lookup)
+            held: bool | None = part(lookup)
             if held is any_:
                 return any_
             unknown |= held is None
