@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from thalweg.runner.facts.record import TrialRecord
     from thalweg.runner.facts.replayed import Audit, Replayed
     from thalweg.runner.facts.row import Row
+    from thalweg.runner.facts.tidy import Columns
     from thalweg.runner.planning.plan import Plan
     from thalweg.runner.replay.again import Again
     from thalweg.runner.store import Store
@@ -101,14 +102,34 @@ def train(
     return driver.sweep(made, store, settings, listener or driver.Silent(), backend)
 
 
-def trials(store: Store, study: str, *, test: bool = False) -> Any:
+def trials(store: Store, study: str, *conditions: str, test: bool = False) -> Any:
     """Return a tidy table, a line a trial: its id, block, axes, outcome and final metrics. See `facts.tidy`.
 
-    test: those of the test split too. They are for the cell that was chosen without them.
+    conditions: those alone of which all hold, such as "val/loss < 0.45". test: metrics of the test split too. They
+    are for the cell that was chosen without them.
     """
     from thalweg.runner.facts import tidy
 
-    return tidy.table(tidy.trials(_rows(store, study), test))
+    return tidy.table(trial_columns(store, study, *conditions, test=test))
+
+
+def trial_columns(store: Store, study: str, *conditions: str, test: bool = False) -> Columns:
+    """Return `trials` as plain columns."""
+    from thalweg.runner.facts import tidy
+
+    return tidy.trials([row for _, row in select(store, study, *conditions)], test)
+
+
+def select(store: Store, study: str | None, *conditions: str, since: datetime | None = None) -> list[tuple[str, Row]]:
+    """Return the rows of a study, or of all, of which conditions such as "val/loss < 0.45" are true; those inside only.
+
+    Each with its study's name. since: those that ended then or later.
+    """
+    from thalweg.runner.facts.chosen import chosen
+
+    names = [each.name for each in store.studies()] if study is None else [store.study(study).name]
+    placed = [(name, row) for name in names for row in store.study_rows(name) if not row.outside]
+    return chosen(placed, conditions, since)
 
 
 def curves(store: Store, study: str, *names: str) -> Any:
@@ -118,8 +139,39 @@ def curves(store: Store, study: str, *names: str) -> Any:
     """
     from thalweg.runner.facts import tidy
 
+    return tidy.table(curve_columns(store, study, *names))
+
+
+def curve_columns(store: Store, study: str, *names: str) -> Columns:
+    """Return `curves` as plain columns."""
+    from thalweg.runner.facts import tidy
+
     ids = (row.trial_id for row in _rows(store, study) if not row.outside)
-    return tidy.table(tidy.curves(ids, store.series, names))
+    return tidy.curves(ids, store.series, names)
+
+
+def diff(store: Store, a: str, b: str) -> Any:
+    """Return a table of what differs between two trials, or two studies: kind, name, a, b. See `facts.differing`."""
+    from thalweg.runner.facts import tidy
+
+    return tidy.table(difference(store, a, b))
+
+
+def difference(store: Store, a: str, b: str) -> Columns:
+    """Return `diff` as plain columns. Raises UsageError for a study and a trial, and for what is not there."""
+    from thalweg.runner.base.errors import UsageError
+    from thalweg.runner.facts import differing
+
+    studies = {each.name: each.metric for each in store.studies()}
+    if (a in studies) is not (b in studies):
+        study, other = (a, b) if a in studies else (b, a)
+        raise UsageError(f"{study} is a study and {other} is none", "name two studies, or two trials by their ids")
+    if a in studies:
+        rows = [[row for row in _rows(store, name) if not row.outside] for name in (a, b)]
+        return differing.table(differing.of_studies(rows[0], rows[1], studies[a]))
+    first, second = store.trial(a), store.trial(b)
+    series = store.series(first.trial_id), store.series(second.trial_id)
+    return differing.table(differing.of_trials(first, second, series))
 
 
 def findings(store: Store, study: str) -> list[Answer]:

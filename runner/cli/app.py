@@ -36,6 +36,7 @@ from thalweg.runner.cli import (
     verbs_decide,
     verbs_read,
     verbs_report,
+    verbs_tables,
     verbs_train,
 )
 from thalweg.runner.cli.options import take_info
@@ -72,7 +73,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: thalweg sweep coupling",
 )
-for verbs in (verbs_train, verbs_read, verbs_analyze, verbs_report, verbs_decide, verbs_check, verbs_about):
+for verbs in (
+    verbs_train,
+    verbs_read,
+    verbs_analyze,
+    verbs_report,
+    verbs_decide,
+    verbs_check,
+    verbs_tables,
+    verbs_about,
+):
     verbs.register(app)
 
 

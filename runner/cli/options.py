@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -16,6 +19,8 @@ from thalweg.runner.cli.output import say
 from thalweg.runner.project.project import here
 from thalweg.runner.store import Store
 from thalweg.runner.study.study import Study
+
+Result = TypeVar("Result")
 
 INFO_KINDS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 DEFAULT_STORE = Path("results", "thalweg.sqlite")
@@ -60,6 +65,67 @@ Probe = Annotated[
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Go on with more than 10,000 trials.")]
+
+
+@dataclass(frozen=True)
+class Output:
+    """How a listing is to be printed: as what, which lines and columns of it, and in which order."""
+
+    csv: bool = False
+    json: bool = False
+    parquet: Path | None = None
+    n: int | None = None
+    sort: str | None = None
+    columns: tuple[str, ...] = ()
+
+    @property
+    def is_table(self) -> bool:
+        """Whether lines and columns are asked for, not what a verb shows by itself."""
+        return self != Output(json=self.json)
+
+
+_OUTPUT = {
+    "csv": Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")],
+    "json": Annotated[bool, typer.Option("--json", help="Print one JSON object.")],
+    "parquet": Annotated[
+        Path | None, typer.Option("--parquet", metavar="FILE", help="Write the table to a Parquet file.")
+    ],
+    "n": Annotated[int | None, typer.Option("-n", min=1, metavar="N", help="At most N lines.", show_default=False)],
+    "sort": Annotated[
+        str | None, typer.Option("--sort", metavar="COLUMN", help="By a column; -COLUMN for the largest first.")
+    ],
+    "columns": Annotated[str | None, typer.Option("--columns", metavar="A,B,…", help="Only these columns.")],
+}
+
+
+def listing(verb: Callable[..., Result]) -> Callable[..., Result]:
+    """Give a verb whose last parameter is `output` the options that all listings have in its place."""
+    signature = inspect.signature(verb, eval_str=True)
+    kept = [each for name, each in signature.parameters.items() if name != "output"]
+    where = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    options = [
+        inspect.Parameter(name, where, default=False if name in ("csv", "json") else None, annotation=annotation)
+        for name, annotation in _OUTPUT.items()
+    ]
+
+    @wraps(verb)
+    def taken(**words: Any) -> Result:
+        return verb(**{key: value for key, value in words.items() if key not in _OUTPUT}, output=_output(words))
+
+    taken.__signature__ = signature.replace(parameters=[*kept, *options])  # type: ignore[attr-defined]
+    taken.__annotations__ = {each.name: each.annotation for each in (*kept, *options)}
+    return taken
+
+
+def _output(words: Mapping[str, Any]) -> Output:
+    asked = {name: words[name] for name in _OUTPUT}
+    forms = [f"--{name}" for name in ("csv", "json", "parquet") if asked[name]]
+    if len(forms) > 1:
+        raise UsageError(f"{' and '.join(forms)} are two forms of output", "ask for one")
+    names = tuple(name for word in (asked["columns"] or "").split(",") if (name := word.strip()))
+    if asked["columns"] is not None and not names:
+        raise UsageError("--columns names no column", "such as: --columns trial,val/loss")
+    return Output(**{**asked, "columns": names})
 
 
 def store_path(given: str | None) -> Path:

@@ -22,25 +22,49 @@ if TYPE_CHECKING:
     from thalweg.runner.study.study import Study
 
 
+STUDY_KEYS = ("name", "question", "metric", "wanted", "done", "diverged", "failed", "outside", "declared")
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's verbs to the command line."""
-    app.command("ls", epilog="Example: thalweg ls coupling")(list_)
+    app.command(
+        "ls", epilog="Example: thalweg ls 'val/loss < 0.45 and optimizer.lr > 1e-3' --study coupling --since 7d"
+    )(list_)
     app.command(epilog="Example: thalweg show coupling --maps, or by a trial's id: thalweg show 3f2a")(show)
     app.command(epilog="Example: thalweg best coupling")(best)
 
 
-def list_(study: given.StudyName = None, store: given.StorePath = None, json: given.Json = False) -> None:
-    """List studies, or the cells of one study.
+@given.listing
+def list_(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[STUDY] [CONDITION]", help="A study; what is true of the trials.")
+    ] = None,
+    study: Annotated[str | None, typer.Option("--study", metavar="STUDY", help="The study, too.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="Trials that ended since 30m, 12h, 7d, a date.")
+    ] = None,
+    store: given.StorePath = None,
+    *,
+    output: given.Output,
+) -> None:
+    """List studies, the cells of one, or trials.
 
-    A cell is a point of the grid: number of seeds, mean and 95% interval of the study's metric over them.
+    Of a study: a cell is a point of the grid, with number of seeds, mean and 95% interval of the study's metric. With a
+    condition, --since, or a way to print tables: trials, such as 'val/loss < 0.45 and optimizer.lr > 1e-3'. A condition
+    may name axes, metrics, keys of the configuration, study, block, trial, outcome and diverged_step.
     """
+    from thalweg.runner.cli.list_trials import Asked, list_trials
+
+    asked = Asked.of(words or (), study, since)
     with _reading(store) as opened:
-        if study is None:
-            _list_studies(opened.studies() if opened else [], json)
+        if asked.conditions or asked.since or (asked.study and output.is_table):
+            list_trials(opened, asked, output)
+        elif asked.study is None:
+            _list_studies(opened.studies() if opened else [], output)
         elif opened is None:
-            _nothing(json, {"study": given.plain_name(study), "trials": []})
+            _nothing(output.json, {"study": asked.study, "trials": []})
         else:
-            _list_cells(opened, opened.study(given.plain_name(study)), json)
+            _list_cells(opened, opened.study(asked.study), output.json)
 
 
 def show(
@@ -106,9 +130,12 @@ def _title(record: Study) -> None:
     out().print(Text(clean(f"{record.name}: {record.question}".rstrip(": ")), "bold"))
 
 
-def _list_studies(studies: Sequence[StudySummary], json: bool) -> None:
-    if json:
-        emit_json({"studies": [as_json.summary(each) for each in studies]})
+def _list_studies(studies: Sequence[StudySummary], output: given.Output) -> None:
+    if output.json or output.is_table:
+        from thalweg.runner.cli.tables import columns_of, write
+
+        listed = [as_json.summary(each) for each in studies]
+        write(columns_of(listed, STUDY_KEYS), output, {"studies": listed}, noun="study")
     elif studies:
         from thalweg.runner.terminal.listing import show_studies
 

@@ -19,6 +19,7 @@ class Row:
 
     axes: every axis, var and derived key of its block -> value. metrics: final values, finite only. outcome
     is None while the trial has not been trained. `outside`: an edited YAML no longer declares it.
+    `ended`: when, ISO 8601 in UTC; None while untrained.
     `overridden`: a command line with overrides declared it, whether or not the YAML does too.
     """
 
@@ -32,6 +33,7 @@ class Row:
     outside: bool = False
     overridden: bool = False
     error: str | None = None
+    ended: str | None = None
 
 
 def lookup(config: Mapping[str, Any], key: str) -> Any:

@@ -6,11 +6,13 @@ Names of columns never hide what a DataFrame has of its own: a study's own varia
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
+from thalweg.runner.base.errors import UsageError
 from thalweg.runner.facts.observation import Series
 from thalweg.runner.facts.row import Row
-from thalweg.runner.study.keys import leaf_of, sections
+from thalweg.runner.study.keys import leaf_of, nearest, sections
 
 Columns = dict[str, list[Any]]
 
@@ -27,7 +29,7 @@ def trials(rows: Iterable[Row], test: bool = False) -> Columns:
     return {
         "trial": [row.trial_id for row in inside],
         "block": [row.block for row in inside],
-        **{_column(key): [row.axes.get(key) for row in inside] for key in axes},
+        **{column_of(key): [row.axes.get(key) for row in inside] for key in axes},
         "outcome": [None if row.outcome is None else row.outcome.value for row in inside],
         "diverged_step": [row.diverged_step for row in inside],
         **{name: [row.metrics.get(name) for row in inside] for name in metrics},
@@ -47,6 +49,42 @@ def curves(ids: Iterable[str], series: Callable[[str], Mapping[str, Series]], na
     return columns
 
 
+def arranged(columns: Columns, sort: str | None = None, n: int | None = None) -> list[int]:
+    """Return which lines of a table to show, in order. sort: a column, or -COLUMN for the largest first; n: at most.
+
+    What has no value comes last, and text after numbers; lines that are equal stay in their order.
+    Raises UsageError for a column that is not there.
+    """
+    lines = list(range(len(next(iter(columns.values()), []))))
+    if sort is not None and lines:
+        values = columns[known(columns, sort.removeprefix("-"))]
+        some = [line for line in lines if values[line] is not None]
+        some.sort(key=lambda line: _rank(values[line]), reverse=sort.startswith("-"))
+        lines = some + [line for line in lines if values[line] is None]
+    return lines if n is None else lines[:n]
+
+
+def _rank(value: Any) -> tuple[bool, Any]:
+    return isinstance(value, str), value
+
+
+def known(columns: Columns, name: str) -> str:
+    """Return the name of a column. Raises UsageError, naming the nearest, if there is none of that name."""
+    if name in columns:
+        return name
+    near = nearest(name, columns) or next(iter(get_close_matches(name, columns, n=1)), None)
+    hint = f"did you mean {near}?" if near else f"there are {', '.join(columns)}"
+    raise UsageError(f"there is no column {name!r}", hint)
+
+
+def picked(columns: Columns, lines: Sequence[int], names: Sequence[str] = ()) -> Columns:
+    """Return some lines of a table, and some of its columns; all columns if none is named."""
+    if not lines:  # no trial has a metric then, and nobody misspelled it
+        return {name: [] for name in names or columns}
+    wanted = [known(columns, name) for name in names] or list(columns)
+    return {name: [columns[name][line] for line in lines] for name in wanted}
+
+
 def table(columns: Columns) -> Any:
     """Return columns as a DataFrame; as they are where there is no pandas."""
     try:
@@ -56,6 +94,7 @@ def table(columns: Columns) -> Any:
     return DataFrame(columns)
 
 
-def _column(axis: str) -> str:
+def column_of(axis: str) -> str:
+    """The name of an axis as a column: that of its key, or vars.NAME of a study's own variable."""
     known = "." in axis or leaf_of(axis) or axis in sections()
     return axis if known else f"vars.{axis}"

@@ -6,28 +6,11 @@ has is not compared, but for losses of batches, which each step has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
-import numpy as np
-
 from thalweg.runner.base.errors import last_line
-from thalweg.runner.facts.observation import Observations, Outcome, Series
+from thalweg.runner.facts.observation import Observations, Outcome
+from thalweg.runner.facts.parting import Difference, first_difference
 from thalweg.runner.facts.replayed import Replayed, Verdict
 from thalweg.runner.replay.recorded import Recorded, cannot
-
-
-@dataclass(frozen=True)
-class Difference:
-    """quantity: the name of what differs; step: the first at which it does. then, now: its values, as text."""
-
-    quantity: str
-    step: int
-    then: str
-    now: str
-
-    def __str__(self) -> str:
-        return f"{self.quantity} at step {self.step:,} was {self.then} and is {self.now}"
 
 
 def verdict(stored: Recorded, observed: Observations, doubts: str) -> Replayed:
@@ -48,26 +31,6 @@ def verdict(stored: Recorded, observed: Observations, doubts: str) -> Replayed:
         return cannot(stored.record, f"{first}, and {doubts}")
     what = f"{first}{'' if other_weights else ', though the weights are the same'}"
     return Replayed(trial_id=trial_id, verdict=Verdict.MISMATCH, why=what, quantity=first.quantity, step=first.step)
-
-
-def first_difference(then: Mapping[str, Series], now: Mapping[str, Series]) -> Difference | None:
-    """The first point at which series of the same name differ."""
-    found = [each for name in sorted(then.keys() & now.keys()) if (each := _difference(name, then[name], now[name]))]
-    return min(found, key=lambda each: each.step, default=None)
-
-
-def _difference(name: str, then: Series, now: Series) -> Difference | None:
-    steps, at_then, at_now = np.intersect1d(then.steps, now.steps, assume_unique=True, return_indices=True)
-    a, b = then.values[at_then], now.values[at_now]
-    differ = np.flatnonzero((a != b) & ~(np.isnan(a) & np.isnan(b)))
-    if len(differ):
-        at = differ[0]
-        return Difference(name, int(steps[at]), repr(float(a[at])), repr(float(b[at])))
-    if name.startswith("train/") and len(then.steps) != len(now.steps):
-        alone = np.setxor1d(then.steps, now.steps)
-        words = ("there", "not there") if alone[0] in then.steps else ("not there", "there")
-        return Difference(name, int(alone[0]), *words)
-    return None
 
 
 def _ending(stored: Recorded, observed: Observations) -> Difference | None:

@@ -158,7 +158,7 @@ def study_rows(db: sqlite3.Connection, name: str) -> list[Row]:
     metrics = _metrics(db, OF_STUDY, {"study": name})
     found = db.execute(
         f"SELECT t.seq, t.id, m.block, m.axes, t.outcome, t.diverged_step, t.config, {OUTSIDE}, m.overridden,"
-        " t.error FROM members m JOIN studies s ON s.id = m.study JOIN trials t ON t.seq = m.trial"
+        " t.error, t.ended FROM members m JOIN studies s ON s.id = m.study JOIN trials t ON t.seq = m.trial"
         " WHERE s.name = ? ORDER BY m.declared DESC, m.overridden DESC, m.position, t.seq",
         (name,),
     )
@@ -174,8 +174,9 @@ def study_rows(db: sqlite3.Connection, name: str) -> list[Row]:
             outside=bool(outside),
             overridden=bool(overridden),
             error=error,
+            ended=ended,
         )
-        for seq, trial_id, block, axes, outcome, diverged_step, config, outside, overridden, error in found
+        for seq, trial_id, block, axes, outcome, diverged_step, config, outside, overridden, error, ended in found
     ]
     return placed(rows)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from thalweg.runner.page import audit as audit
     from thalweg.runner.page import curves as curves
     from thalweg.runner.page import declare as declare
+    from thalweg.runner.page import diff as diff
     from thalweg.runner.page import findings as findings
     from thalweg.runner.page import plan as plan
     from thalweg.runner.page import replay as replay
@@ -38,9 +39,8 @@ _HOME = {
     "Listener": "runner.train.driver",
     "Store": "runner.store",
     "ThalwegError": "runner.base.errors",
-    **dict.fromkeys(
-        ("audit", "curves", "declare", "findings", "plan", "replay", "report", "sweep", "trials"), "runner.page"
-    ),
+    **dict.fromkeys(("declare", "plan", "sweep", "trials", "curves", "findings", "report"), "runner.page"),
+    **dict.fromkeys(("diff", "replay", "audit"), "runner.page"),
 }
 
 __all__ = sorted(_HOME)

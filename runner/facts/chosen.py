@@ -1,0 +1,93 @@
+"""Trials chosen by a condition in the user's words, and by when they ended. Pure.
+
+A condition may name what a row has: study, block, trial, outcome, diverged_step, an axis or var, a final metric, any
+key of the configuration, a section by the name of its option. Not a metric of the test split: those never choose.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from thalweg.runner.base.canonical import Scalar
+from thalweg.runner.base.errors import ConfigError, UsageError
+from thalweg.runner.facts.coordinates import coordinate
+from thalweg.runner.facts.row import Row
+from thalweg.runner.facts.tidy import column_of
+from thalweg.runner.study.condition import Condition, parse_condition
+
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+TEST = re.compile(r"\btest/\w")
+OWN = ("study", "block", "trial", "outcome", "diverged_step")
+
+Placed = tuple[str, Row]
+"""A study's name, and a row of it."""
+
+
+def chosen(rows: Sequence[Placed], texts: Sequence[str], since: datetime | None = None) -> list[Placed]:
+    """Return the rows of which all conditions are true, and that ended at `since` or later.
+
+    Raises ConfigError for what is no condition, or names what no row has.
+    """
+    known = names_of(row for _, row in rows)
+    conditions = [_parsed(text, known) for text in texts]
+    if since is not None:
+        rows = [each for each in rows if each[1].ended and _time(each[1].ended) >= since]
+    return [each for each in rows if all(_holds(condition, *each) for condition in conditions)]
+
+
+def since(text: str, now: datetime) -> datetime:
+    """Read 7d, 12h, 30m, 2w, or a date, as a moment. Raises UsageError."""
+    if found := re.fullmatch(r"(\d{1,5})([mhdw])", text):
+        return now - timedelta(**{UNITS[found[2]]: int(found[1])})
+    try:
+        return _time(text)
+    except ValueError:
+        hint = "write 30m, 12h, 7d, 2w, or a date such as 2026-03-05"
+        raise UsageError(f"--since {text} is no time", hint) from None
+
+
+def _time(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def names_of(rows: Iterable[Row]) -> dict[str, None]:
+    """All names that a condition may use of some rows."""
+    names = dict.fromkeys(OWN)
+    for row in rows:
+        for axis in row.axes:
+            names[axis] = names[column_of(axis)] = None
+        names |= dict.fromkeys(name for name in row.metrics if not name.startswith("test/"))
+        _add_keys(row.config, "", names)
+    return names
+
+
+def _add_keys(config: Mapping[str, Any], above: str, names: dict[str, None]) -> None:
+    for key, value in config.items():
+        names[f"{above}{key}"] = None
+        if isinstance(value, Mapping):
+            _add_keys(value, f"{above}{key}.", names)
+
+
+def _parsed(text: str, known: Mapping[str, None]) -> Condition:
+    if TEST.search(text):
+        raise ConfigError(f"{text!r} asks for a test metric; test metrics never choose", "choose by val/…")
+    return parse_condition(text, known.keys())
+
+
+def _holds(condition: Condition, study: str, row: Row) -> bool:
+    def lookup(name: str) -> Scalar:
+        if name in row.axes:
+            return row.axes[name]
+        if name.startswith("vars."):
+            return row.axes.get(name.removeprefix("vars."))
+        if name in row.metrics:
+            return row.metrics[name]
+        own: dict[str, Scalar] = {"study": study, "block": row.block, "trial": row.trial_id}
+        own |= {"outcome": row.outcome and row.outcome.value, "diverged_step": row.diverged_step}
+        return own[name] if name in own else coordinate(row.config, name)
+
+    return condition.holds(lookup)
