@@ -165,7 +165,8 @@ def test_a_device_that_is_not_here_is_named(trained: Path) -> None:
 
 
 def test_a_worker_that_dies_and_memory_that_runs_out_change_no_verdict(trained: Path) -> None:
-    does, troubles = bench(), [Died(), OutOfMemory("no memory")]
+    does = bench()
+    troubles: list[Died | OutOfMemory] = [Died(), OutOfMemory("no memory")]
 
     def troubled(work: Work) -> Iterator[Event]:
         if troubles and isinstance(work, Train) and len(work.trials) > 1:

@@ -10,7 +10,7 @@ from math import comb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_recorded import RECORD
+from replay_cases import RECORD
 
 from thalweg.runner.facts.record import Membership
 from thalweg.runner.facts.replayed import Audit, Replayed, Verdict, percent, upper_bound
@@ -29,6 +29,7 @@ def audit(match: int = 60, mismatch: int = 0, cannot: int = 0, of: int = 2592) -
 def test_the_sentence_says_what_was_seen_and_what_it_bounds() -> None:
     assert audit().sentence == "60 of 60 came out again: fewer than 5% of trials would not, 95% confidence"
     assert audit(of=60).sentence == "60 of 60 came out again, all that the study has"
+    assert audit(58, 2, of=60).bound == 2 / 60
     assert audit(58, 2).sentence.startswith("58 of 60 came out again: fewer than 11% of trials")
     some = audit(40, cannot=20).sentence
     assert "40 of 40 came out again: fewer than 8% of" in some

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_recorded import RECORD, TRIAL
+from replay_cases import RECORD, TRIAL
 
 from thalweg.runner.facts.observation import Observations, Outcome, Series
 from thalweg.runner.facts.replayed import Verdict

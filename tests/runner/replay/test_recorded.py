@@ -9,52 +9,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from replay_cases import COHORT, RECORD, SERIES, TRIAL, VERSIONS
 from store_cases import make_trial
 
 from thalweg.runner.facts.observation import Outcome, Series
-from thalweg.runner.facts.record import CohortRecord, TrialRecord
+from thalweg.runner.facts.record import TrialRecord
 from thalweg.runner.facts.replayed import Replayed, Verdict
 from thalweg.runner.replay import recorded
 from thalweg.runner.replay.recorded import Recorded, doubts, measured_alike, measurements, obstacle, read
 from thalweg.runner.study.arithmetic import Repair
 from thalweg.runner.study.settings import evaluation_steps
-
-TRIAL = make_trial()
-VERSIONS = {
-    "thalweg": "0.1.0",
-    "torch": "2.15.0",
-    "numpy": "2.4.6",
-    "python": "3.11.7",
-    "processor": "A Processor",
-    "instructions": "AVX512",
-}
-COHORT = CohortRecord(
-    study="s",
-    group_id=TRIAL.group_id,
-    executor="traced",
-    layout="shared",
-    width=4,
-    device="cpu",
-    versions=VERSIONS,
-    trial_ids=(TRIAL.id,),
-)
-SERIES = {"val/loss": Series(np.array([0, 200, 400, 600]), np.ones(4))}
-RECORD = TrialRecord(
-    trial_id=TRIAL.id,
-    group_id=TRIAL.group_id,
-    config=json.loads(TRIAL.config_json),
-    outcome=Outcome.FINISHED,
-    diverged_step=None,
-    weight_hash="ab" * 32,
-    error=None,
-    seconds=1.0,
-    metrics={},
-    memberships=(),
-    cohort=COHORT,
-    version="0.1.0",
-    declared="",
-    ended="",
-)
+from thalweg.runner.study.trial import Trial
 
 
 def why_not(record: TrialRecord, series=SERIES) -> str:
@@ -101,6 +66,13 @@ def test_a_repair_since_then_is_named(monkeypatch) -> None:
     assert why_not(RECORD) == "it was trained before this was mended: rates were doubled"
     monkeypatch.setattr(recorded, "REPAIRS", (replace(mended, touches=lambda config: False),))
     assert isinstance(read(RECORD, SERIES), Recorded)
+
+
+def test_a_trial_that_was_trained_after_a_repair_is_verified(monkeypatch) -> None:
+    monkeypatch.setattr(recorded, "REPAIRS", (Repair(99, "rates were doubled", lambda config: True),))
+    since = Trial(replace(TRIAL.config, arithmetic=99))
+    record = replace(RECORD, trial_id=since.id, config=json.loads(since.config_json))
+    assert isinstance(read(record, SERIES), Recorded)
 
 
 @pytest.mark.parametrize(
