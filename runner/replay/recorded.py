@@ -11,7 +11,7 @@ A trial's bits are a function of these, of which each is held or, where it is no
 | executor, batch layout   | its cohort                         | held                                 |
 | when it is measured      | the steps of its series            | held                                 |
 | torch, device            | its cohort                         | cannot verify                        |
-| instruction set          | its cohort, since version 0.2      | cannot verify                        |
+| instruction set          | its cohort, if it is not an old one | cannot verify; a doubt where unknown |
 | thalweg, numpy, Python, the processor's make | its cohort     | a doubt                              |
 
 With a doubt it is trained all the same: equal bits are equal, and other bits prove nothing. On a CPU a lane's bits
