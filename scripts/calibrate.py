@@ -10,31 +10,38 @@ runs a few tables of each case.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from thalweg.runner.analysis import Coupling, Results, coupling
+from thalweg.runner.show.numbers import count
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- calibration -->\n", "<!-- /calibration -->"
-SLOPES = (-2.0, -1.0, -0.5, 0.0, 1.0)
-LOW_LR, BEST_LR, BEST_WD, LEAST = 2.0**-8, 2.0**-3, 0.04, 0.64
+LOW_LR, BEST_WD, LEAST = 2.0**-8, 0.04, 0.64
+PRINTED = 0.02
+"""Width that no interval falls below: its ends are printed with two decimals."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """A kind of table. noise: standard deviation of one seed's log loss. width: log loss a decade off the ridge.
 
-    grid: "along" the ridge (columns of constant product), "plain" (lr × wd), "oblique" (along lr·wd^½: neither), or
-    "random". asymmetry: how much steeper the valley is above the ridge. off: decades that the ridge is moved by.
-    diverged: decades above the ridge at which trials diverge. missing: share of trials that are not there.
+    grid: "along" the ridge (columns of constant product), "plain" (lr × wd), "oblique" (along lr·wd^½: neither),
+    "random" (in a box as tall as the ridge), or "box" (random in five decades of decay, whatever the slope).
+    asymmetry: how much steeper the valley is above the ridge. tilt: log loss a decade of the rate off the best.
+    off: decades that the ridge is moved by. best: log10 of the best rate. diverged: decades above the ridge at which
+    trials diverge. corner: decades of lr·wd above the best at which they do. missing: share of trials that are not
+    there. beside: how far a planted slope may lie beside one of `slopes`, in every other table.
     """
 
     name: str
@@ -53,7 +60,39 @@ class Case:
     diverged: float | None = None
     missing: float = 0.0
     trials: int = 200
+    tilt: float = 0.02
+    best: float = -0.9
+    corner: float | None = None
+    slopes: tuple[float, ...] = (-2.0, -1.0, -0.5, 0.0, 1.0)
+    beside: float = 0.0
 
+
+FIVE = (-2.0, -1.0, -0.5, 0.0, 0.5)
+SURFACES: dict[str, dict[str, Any]] = {
+    "shallow bowl": {},
+    "steep bowl": {"width": 0.5, "tilt": 0.6},
+    "best rate at the border": {"best": -2.4, "tilt": 0.1},
+    "corner diverged": {"corner": 1.2, "tilt": 0.1},
+    "separable": {"slopes": (0.0,), "beside": 0.0},
+}
+NOISES = {"no noise": 0.0, "noise 2%": 0.02, "noise 10%": 0.10}
+
+
+def _kinds() -> Iterator[Case]:
+    """Grids and random searches that know nothing of the slope: each surface with each noise, and other seeds."""
+    for design, grid, columns in (("grid", "plain", 10), ("random", "box", 0)):
+        for surface, changed in SURFACES.items():
+            for said, noise in NOISES.items():
+                shape: dict[str, Any] = {"asymmetry": 0.3, "beside": 0.1, "slopes": FIVE, **changed}
+                shape |= {"grid": grid, "columns": columns, "noise": noise}
+                counts = (1, 3, 5) if surface == "shallow bowl" else (3,)
+                for seeds in counts:
+                    name = f"{design}, {surface}, {said}, {count(seeds, 'seed')}"
+                    yield Case(name=name, seeds=seeds, **shape)
+
+
+KINDS = tuple(_kinds())
+"""Designs that people make: whether their slope can be known depends on where it leads."""
 
 KNOWN = (
     Case(name="along the ridge, noise 1%", noise=0.01),
@@ -91,9 +130,9 @@ OPEN = (
 def table(case: Case, random: np.random.Generator, slope: float) -> Results:
     """One table of a case with a known slope; the ridge lies anywhere between two columns."""
     x, y = _design(case, random, slope)
-    z = y - np.log10(BEST_WD) - slope * (x - np.log10(BEST_LR)) - case.off
+    z = y - np.log10(BEST_WD) - slope * (x - case.best) - case.off
     z -= random.uniform(-0.5, 0.5) * np.log10(case.step)
-    valley = case.width * z**2 * (1 + case.asymmetry * np.tanh(z)) + 0.02 * (x - np.log10(BEST_LR)) ** 2
+    valley = case.width * z**2 * (1 + case.asymmetry * np.tanh(z)) + case.tilt * (x - case.best) ** 2
     shared = random.normal(0, case.shared, case.seeds)
     parts = []
     for seed in range(case.seeds):
@@ -102,6 +141,8 @@ def table(case: Case, random: np.random.Generator, slope: float) -> Results:
     loss = np.concatenate(parts)
     if case.diverged is not None:
         loss[np.tile(z > case.diverged, case.seeds)] = np.nan
+    if case.corner is not None:
+        loss[np.tile(x + y > case.best + np.log10(BEST_WD) + case.corner, case.seeds)] = np.nan
     there = random.random(len(loss)) >= case.missing
     lr, wd = (np.tile(10**axis, case.seeds) for axis in (x, y))
     seeds = np.repeat(np.arange(case.seeds), len(x))
@@ -111,22 +152,24 @@ def table(case: Case, random: np.random.Generator, slope: float) -> Results:
 def _design(case: Case, random: np.random.Generator, slope: float) -> tuple[np.ndarray, np.ndarray]:
     """log10 lr and log10 wd of each point."""
     top = np.log10(LOW_LR) + (case.rows - 1) * np.log10(case.rate_step)
-    if case.grid == "random":
+    if case.grid in ("random", "box"):
         lr = random.uniform(np.log10(LOW_LR), top, case.trials)
+        if case.grid == "box":
+            return lr, np.log10(BEST_WD) + random.uniform(-2.5, 2.5, case.trials)
         wide = 2.0 + abs(slope) * (top - np.log10(LOW_LR)) / 2
-        middle = np.log10(BEST_WD) + slope * ((top + np.log10(LOW_LR)) / 2 - np.log10(BEST_LR))
+        middle = np.log10(BEST_WD) + slope * ((top + np.log10(LOW_LR)) / 2 - case.best)
         return lr, random.uniform(middle - wide, middle + wide, case.trials)
     exponent = {"along": slope, "plain": 0.0, "oblique": -0.5}[case.grid]
     lrs = np.log10(LOW_LR) + np.arange(case.rows) * np.log10(case.rate_step)
     columns = (np.arange(case.columns) - case.columns // 2) * np.log10(case.step)
     x, c = (axis.ravel() for axis in np.meshgrid(lrs, columns, indexing="ij"))
-    return x, np.log10(BEST_WD) + c + exponent * (x - np.log10(BEST_LR))
+    return x, np.log10(BEST_WD) + c + exponent * (x - case.best)
 
 
 def answers(case: Case, tables: int) -> list[tuple[float, Coupling]]:
     """(planted slope, answer) of so many tables."""
     random = np.random.default_rng(zlib.crc32(case.name.encode()))
-    slopes = [float(random.choice(SLOPES)) for _ in range(tables)]
+    slopes = [float(random.choice(case.slopes)) + at % 2 * random.uniform(-1, 1) * case.beside for at in range(tables)]
     return [(slope, coupling(table(case, random, slope))) for slope in slopes]
 
 
@@ -139,8 +182,11 @@ def known(case: Case, tables: int) -> str:
     ]
     error = [each.estimate - slope for slope, each in named if each.estimate is not None]
     wide = [each.high - each.low for _, each in named if each.low is not None and each.high is not None]
+    if not named:
+        return f"| {case.name} | | | | | | | 100.0% |"
     rows, lost = np.mean([each.n for _, each in named]), 1 - len(named) / tables
-    spread = f"{np.mean(error):+.3f} | {np.std(error):.3f} | {np.median(wide):.2f}"
+    calibrated = max(2 * float(np.quantile(np.abs(error), 0.95)), PRINTED)
+    spread = f"{np.mean(error):+.3f} | {np.std(error):.3f} | {np.median(wide):.2f} | {np.median(wide) / calibrated:.2f}"
     return f"| {case.name} | {np.mean(covered):.1%} | {spread} | {rows:.1f} | {lost:.1%} |"
 
 
@@ -156,15 +202,15 @@ def unknown(case: Case, tables: int) -> str:
 def page(tables: int) -> str:
     """The two tables as Markdown."""
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        covered = list(pool.map(known, KNOWN, [tables] * len(KNOWN)))
-        called = list(pool.map(unknown, OPEN, [tables] * len(OPEN)))
+        covered = list(pool.map(known, (*KINDS, *KNOWN), itertools.repeat(tables)))
+        called = list(pool.map(unknown, OPEN, itertools.repeat(tables)))
     return "\n".join(
         [
-            f"Made by `scripts/calibrate --tables {tables} --write`; {tables} tables a line, planted slopes"
-            f" {', '.join(f'{slope:g}' for slope in SLOPES)}.",
+            f"Made by `scripts/calibrate --tables {tables} --write`; {tables} tables a line.",
             "",
-            "| tables | 95% interval covers | bias | standard deviation | width of interval | rows | not identified |",
-            "|---|---|---|---|---|---|---|",
+            "| tables | 95% interval covers | bias | standard deviation | median width | width / calibrated | rows |"
+            " not identified |",
+            "|---|---|---|---|---|---|---|---|",
             *covered,
             "",
             "| tables without an answer | called not identified | reason given |",
