@@ -81,7 +81,7 @@ class RowFit:
 
     wd: vertex of the parabola for a row that is kept, else its best cell's; None where no cell is usable. low and
     high: 95% interval of wd. side: < or > where the truth lies at or beyond wd. loss: of the best cell, a mean over
-    seeds. reason: why the row is dropped; empty if it is kept.
+    seeds. reason: why the row is dropped; empty if it is kept. weight: what it counts for, 0 to 1.
     """
 
     lr: float
@@ -92,6 +92,7 @@ class RowFit:
     kept: bool = False
     reason: str = ""
     side: Side = ""
+    weight: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

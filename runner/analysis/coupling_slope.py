@@ -17,20 +17,22 @@ from thalweg.runner.analysis import scattered, sentences
 from thalweg.runner.analysis.answers import LESS, MORE, Coupling, Edge, Expected, Finding, Place, RowFit, Side
 from thalweg.runner.analysis.noise import noise, roughness
 from thalweg.runner.analysis.results import Bools, Floats, Grid, Ints, Results, grid, place
-from thalweg.runner.analysis.ridge import theil_sen, vertices
-from thalweg.runner.analysis.rows import Drop, Judged, judge, reasons
+from thalweg.runner.analysis.ridge import skewness, theil_sen, vertices
+from thalweg.runner.analysis.rows import Drop, Judged, Weighed, effective, judge, weigh
 from thalweg.runner.cells.noise import Noise
 from thalweg.runner.cells.student import t95
 
 FEWEST_ROWS = 4
-FLOOR = 0.015
-"""Half-width that is left without any noise: the grid's steps move the slope by about .013. Added in quadrature."""
-DRAWS = 1000
+FLOOR = 0.01
+"""Half-width that is left of any interval, added in quadrature: ends are printed with two decimals."""
+DRAWS = 400
 BAGGED = 0.8
 """The median over draws spreads .75 to .85 as far as one draw does (300 tables each of eight kinds)."""
 NAME, UNIT = "slope of best wd against lr", "d log wd / d log lr"
-METHOD = "parabola in log wd for each lr, Theil-Sen over rows"
-REPLICATED = f"median and 95% interval of {DRAWS} tables redrawn with the noise pooled over seeds"
+METHOD = "parabola in log wd for each lr, weighted Theil-Sen over rows"
+REPLICATED = (
+    f"median and 95% interval of {DRAWS} tables redrawn with the noise pooled over seeds, with what rows scatter beyond"
+)
 SCATTER = "95% interval by Student's t of the rows about the line"
 ONE_SEED = "one seed: the interval knows how rows scatter about a line, but not the noise between seeds"
 
@@ -49,99 +51,99 @@ def coupling(
     if scattered.without_rows(folded):
         slope, rows = scattered.ridge(results)
         return _answer(results, folded, slope, rows, flips, panel, expect)
-    spread = noise(folded)
-    log = results.scale == "log"
-    judged = judge(folded, spread or roughness(folded), log)
-    fit = _fit(folded, judged, folded.mean_RC[None], log)
-    drawn = _draw(folded, judged, spread, log) if spread else None
-    slope = _slope(folded, fit, drawn)
-    return _answer(results, folded, slope, _rows(results, folded, judged, fit, drawn), flips, panel, expect)
+    spread, log = noise(folded), results.scale == "log"
+    assumed = spread or roughness(folded)
+    judged = judge(folded, assumed, log)
+    fit = _fit(folded, assumed or Noise(0.0, 1))
+    weighed = weigh(folded, judged, fit.at_BR, fit.least_BR, log)
+    slope = _slope(folded, fit, weighed, replicated=spread is not None)
+    return _answer(results, folded, slope, _rows(results, folded, judged, fit, weighed), flips, panel, expect)
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """Best column, vertex (log10 wd), score and reason of each row, and the slope of the rows kept, for B tables."""
+    """Best column, its score, and vertex (log10 wd) of each row: of the table itself first, then of those redrawn."""
 
     at_BR: Ints
+    least_BR: Floats
     vertex_BR: Floats
-    reason_BR: Ints
-    slope_B: Floats
-
-    @property
-    def kept_BR(self) -> Bools:  # noqa: N802 - its shape
-        kept: Bools = self.reason_BR == Drop.KEPT
-        return kept
 
 
-def _fit(folded: Grid, judged: Judged, score_BRC: Floats, log: bool) -> _Fit:
-    at, vertex = vertices(score_BRC, folded.x_RC, folded.usable_RC)
-    least = np.take_along_axis(np.where(folded.usable_RC, score_BRC, np.inf), at[..., None], 2)[..., 0]
-    reason = reasons(folded, judged, at, least, log)
-    slope = theil_sen(np.log10(folded.lr_R), vertex, reason == Drop.KEPT)[0]
-    return _Fit(at, vertex, reason, slope)
+def _fit(folded: Grid, spread: Noise) -> _Fit:
+    usable = folded.usable_RC
+    score_BRC = np.concatenate([folded.mean_RC[None], _drawn(folded, spread)])
+    skew = skewness(folded.mean_RC, folded.x_RC, usable)
+    at, vertex = vertices(score_BRC, folded.x_RC, usable, skew)
+    least = np.take_along_axis(np.where(usable, score_BRC, np.inf), at[..., None], 2)[..., 0]
+    return _Fit(at, least, vertex)
 
 
-def _draw(folded: Grid, judged: Judged, spread: Noise, log: bool) -> _Fit:
-    """Fit tables redrawn around the cell means, the uncertainty of the noise itself included."""
+def _drawn(folded: Grid, spread: Noise) -> Floats:
+    """Tables redrawn around the cell means, [B,R,C], the uncertainty of the noise itself included."""
     random = np.random.default_rng(0)
     scale_B = spread.deviation * np.sqrt(spread.freedom / random.chisquare(spread.freedom, DRAWS))
     usable = folded.usable_RC  # a cell that cannot be used draws nothing, so that it changes no other's interval
     shaken = np.zeros((DRAWS, *usable.shape))
     noise_BN = random.standard_normal((DRAWS, int(usable.sum()))) / np.sqrt(folded.count_RC[usable])
     shaken[:, usable] = folded.mean_RC[usable] + noise_BN * scale_B[:, None]
-    return _fit(folded, judged, shaken, log)
+    return shaken
 
 
-def _slope(folded: Grid, fit: _Fit, drawn: _Fit | None) -> Finding:
-    kept, x = fit.kept_BR[0], np.log10(folded.lr_R)
+def _slope(folded: Grid, fit: _Fit, weighed: Weighed, *, replicated: bool) -> Finding:
+    kept, x = weighed.kept_R, np.log10(folded.lr_R)
     estimate = low = high = None
-    if kept.sum() >= FEWEST_ROWS and drawn is not None:
-        slope_B = theil_sen(x, drawn.vertex_BR, np.broadcast_to(kept, drawn.vertex_BR.shape))[0]
-        low, estimate, high = (float(q) for q in np.quantile(slope_B, (0.025, 0.5, 0.975)))
-        low, high = (estimate + BAGGED * (end - estimate) for end in (low, high))
-    elif kept.sum() >= FEWEST_ROWS:
-        estimate = float(fit.slope_B[0])
-        half = _scatter(x[kept], fit.vertex_BR[0, kept], estimate)
-        low, high = estimate - half, estimate + half
+    if kept.sum() >= FEWEST_ROWS:
+        slope_B = theil_sen(x, fit.vertex_BR[1:], weighed.weight_BR)
+        low, estimate, high = (float(q) for q in np.nanquantile(slope_B, (0.025, 0.5, 0.975)))
+        noise_R = fit.vertex_BR[1:].var(0) if replicated else np.zeros(len(x))
+        beyond = math.hypot(_scatter(x, fit.vertex_BR[0], weighed.weight_R, noise_R, estimate), FLOOR)
+        beyond *= 1.0 if replicated else BAGGED
+        low, high = (BAGGED * (end - estimate) if replicated else 0.0 for end in (low, high))
+        low, high = estimate - math.hypot(low, beyond), estimate + math.hypot(high, beyond)
     return Finding(
         name=NAME,
         estimate=estimate,
-        low=None if estimate is None or low is None else estimate - math.hypot(estimate - low, FLOOR),
-        high=None if estimate is None or high is None else estimate + math.hypot(high - estimate, FLOOR),
+        low=low,
+        high=high,
         n=int(kept.sum()),
         unit=UNIT,
-        method=f"{METHOD}; {SCATTER if drawn is None else REPLICATED}",
-        caveats=(ONE_SEED,) if drawn is None else (),
+        method=f"{METHOD}; {REPLICATED if replicated else SCATTER}",
+        caveats=() if replicated else (ONE_SEED,),
     )
 
 
-def _scatter(x: Floats, y: Floats, slope: float) -> float:
-    """Half-width of the slope's 95% interval, had the rows independent normal errors about the line."""
-    rest = y - slope * x
-    centred = x - x.mean()
-    variance = float(((rest - rest.mean()) ** 2).sum()) / (len(x) - 2)
-    return t95(len(x) - 2) * math.sqrt(variance / float((centred**2).sum()))
+def _scatter(x_R: Floats, y_R: Floats, weight_R: Floats, noise_R: Floats, slope: float) -> float:
+    """Half-width of the slope's 95% interval by the scatter of rows about the line, beyond what noise explains.
+
+    noise_R: variances of y that are accounted for elsewhere.
+    """
+    share_R = weight_R / weight_R.sum()
+    rest_R = y_R - slope * x_R
+    freedom = max(effective(weight_R) - 2, 1.0)
+    rest = float(share_R @ (rest_R - share_R @ rest_R) ** 2)
+    beyond = max(rest * (1 + 2 / freedom) - float(share_R @ noise_R), 0.0)
+    spread = float(share_R @ (x_R - share_R @ x_R) ** 2) * (freedom + 2)
+    return t95(freedom) * math.sqrt(beyond / spread)
 
 
-def _rows(results: Results, folded: Grid, judged: Judged, fit: _Fit, drawn: _Fit | None) -> tuple[RowFit, ...]:
-    made = []
+def _rows(results: Results, folded: Grid, judged: Judged, fit: _Fit, weighed: Weighed) -> tuple[RowFit, ...]:
+    made, one_seed = [], folded.count_RC.max(initial=0) < 2
     for row, lr in enumerate(folded.lr_R):
-        reason, at = Drop(fit.reason_BR[0, row]), int(fit.at_BR[0, row])
+        reason, at = Drop(weighed.reason_R[row]), int(fit.at_BR[0, row])
         if reason == Drop.EMPTY:
             made.append(RowFit(float(lr), None, reason=reason.phrase))
             continue
         low = high = None
-        if drawn is not None and reason == Drop.KEPT:
-            low, high = (10 ** float(q) for q in np.quantile(drawn.vertex_BR[:, row], (0.025, 0.975)))
+        if reason == Drop.KEPT and not one_seed:
+            low, high = (10 ** float(q) for q in np.quantile(fit.vertex_BR[1:, row], (0.025, 0.975)))
         bound = reason in (Drop.EDGE, Drop.DIVERGED, Drop.ABSENT)
         wd = fit.vertex_BR[0, row] if reason == Drop.KEPT else folded.x_RC[row, at]
         score = min(float(folded.mean_RC[row, at]), float(folded.none_R[row]))
-        side: Side = "" if not bound else MORE if judged.side_RC[row, at] > 0 else LESS
+        side: Side = "" if not bound else MORE if judged.side_RC[row, fit.at_BR[:, row]].sum() > 0 else LESS
         if bound and folded.none_R[row] < folded.mean_RC[row, at]:
             wd, side = np.nanmin(folded.x_RC[row]), LESS
-        made.append(
-            RowFit(float(lr), 10 ** float(wd), low, high, results.unscored(score), not reason, reason.phrase, side)
-        )
+        counts, loss = float(weighed.weight_R[row]), results.unscored(score)
+        made.append(RowFit(float(lr), 10 ** float(wd), low, high, loss, not reason, reason.phrase, side, counts))
     return tuple(made)
 
 

@@ -1,4 +1,7 @@
-"""Which rows of a grid say where the best decay lies, and why the others do not.
+"""How much each row of a grid says about where the best decay lies, and why some say nothing.
+
+No row passes a cut that noise decides: a row's share falls to nothing as its loss rises above the best, as its best
+cell comes to lie beside a bound in half of the redrawn tables, and as its losses come to span no more than noise does.
 
 B draws of the noise, R rows, C columns.
 """
@@ -17,7 +20,13 @@ from thalweg.runner.cells.noise import Noise
 
 FEWEST_CELLS = 4
 FAR = 0.15
-"""A row whose least log loss is this much above the best row's (16%) says little about where the ridge is."""
+"""Log loss above the best (16%) at which a row counts 1/e; more where few rows would be left."""
+FURTHEST = 1.0
+"""The most that it may be."""
+WANTED = 6.0
+"""Rows, by Kish's effective number, that should be left; three quarters of those there are, if these are fewer."""
+LEAST = 0.05
+"""What a row must count for at least, of one that is as good as the best: less is nothing."""
 FLAT = 0.005
 """A row whose log losses span less than this (half a percent), or than noise would, has no best decay."""
 RANGE = 4.3
@@ -49,7 +58,7 @@ _PHRASES = {
     Drop.GUESS: Health.GUESS.value,
     Drop.FEW: f"fewer than {FEWEST_CELLS} usable cells",
     Drop.FLAT: "flat: decay makes no difference",
-    Drop.FAR: "above the best loss by 16% or more",
+    Drop.FAR: "far above the best loss",
     Drop.EDGE: "on the grid's edge",
     Drop.DIVERGED: "beside a diverged cell",
     Drop.ABSENT: "beside a cell that is not there",
@@ -60,13 +69,29 @@ _PHRASES = {
 class Judged:
     """What holds whatever the noise draws. Entries are numbers of Drop.
 
-    row_R: why a whole row is dropped. cell_RC: why it is dropped if that cell is its best; side_RC: then the truth
-    lies below (-1) or above (1) that cell.
+    row_R: why a whole row is dropped. sure_R: how surely it is not flat, 0 to 1. cell_RC: why it is dropped if that
+    cell is its best; side_RC: then the truth lies below (-1) or above (1) that cell.
     """
 
     row_R: Ints
+    sure_R: Floats
     cell_RC: Ints
     side_RC: Ints
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """reason_R: why a row does not count. weight_R: what it counts for; weight_BR: the same in redrawn tables."""
+
+    reason_R: Ints
+    weight_R: Floats
+    weight_BR: Floats
+
+    @property
+    def kept_R(self) -> Bools:  # noqa: N802 - its shape
+        """Which rows count at all."""
+        kept: Bools = self.reason_R == Drop.KEPT
+        return kept
 
 
 def judge(folded: Grid, noise: Noise | None, log: bool) -> Judged:
@@ -75,22 +100,63 @@ def judge(folded: Grid, noise: Noise | None, log: bool) -> Judged:
     least = mean.min(1)
     span = np.where(usable, mean, -math.inf).max(1) - least
     error = noise.deviation / np.sqrt(np.maximum(folded.count_RC.max(1), 1)) if noise else 0.0
-    row = np.where(span <= np.maximum(FLAT if log else 0.0, RANGE * error), Drop.FLAT, Drop.KEPT)
+    limit = np.maximum(FLAT if log else 0.0, RANGE * error)
+    row = np.where(span <= limit, Drop.FLAT, Drop.KEPT)
     row[usable.sum(1) < FEWEST_CELLS] = Drop.FEW
     row[(folded.guess_RC | ~usable).all(1)] = Drop.GUESS
     row[~usable.any(1)] = Drop.EMPTY
-    return Judged(row, *_bounds(folded))
+    sure = np.where(row == Drop.KEPT, np.clip(span / np.maximum(limit, 1e-300) - 1, 0, 1), 0.0)
+    return Judged(row, sure, *_bounds(folded))
 
 
-def reasons(folded: Grid, judged: Judged, at_BR: Ints, least_BR: Floats, log: bool) -> Ints:
-    """Why each row is dropped, [B,R], given the column and the score of its best cell."""
-    reason = judged.cell_RC[np.arange(len(folded.lr_R)), at_BR]
-    reason = np.where(folded.none_R < least_BR, Drop.EDGE, reason)
-    if log:
-        lost = np.isin(judged.row_R, (Drop.EMPTY, Drop.GUESS))
-        best_B = np.minimum(np.where(lost, np.inf, least_BR).min(1), folded.none_R.min())
-        reason = np.where(least_BR > best_B[:, None] + FAR, Drop.FAR, reason)
-    return np.where(judged.row_R != Drop.KEPT, judged.row_R, reason).astype(np.int64)
+def weigh(folded: Grid, judged: Judged, at_BR: Ints, least_BR: Floats, log: bool) -> Weighed:
+    """Weigh rows, given the column and the score of their best cells: of the table itself first, then of those redrawn.
+
+    A row counts in so far as its best cell is no bound in more than half of the redrawn tables.
+    """
+    bound_BR = np.where(folded.none_R < least_BR, Drop.EDGE, judged.cell_RC[np.arange(len(folded.lr_R)), at_BR])
+    share_R = judged.sure_R * np.clip(2 * (bound_BR[1:] == Drop.KEPT).mean(0) - 1, 0, 1)
+    reason_R = np.where(judged.row_R != Drop.KEPT, judged.row_R, np.where(share_R > 0, Drop.KEPT, _usual(bound_BR)))
+    if not log:
+        return Weighed(reason_R, share_R, np.broadcast_to(share_R, least_BR[1:].shape))
+    lost = np.isin(judged.row_R, (Drop.EMPTY, Drop.GUESS))
+    best_B = np.minimum(np.where(lost, np.inf, least_BR).min(1), folded.none_R.min())
+    above_BR = np.where(share_R > 0, least_BR - best_B[:, None], np.inf)
+    wanted = min(WANTED, 0.75 * float((share_R > 0).sum()))
+    weight_BR = share_R * near(above_BR, reach(above_BR[0], share_R, wanted))
+    return Weighed(np.where((share_R > 0) & (weight_BR[0] == 0), Drop.FAR, reason_R), weight_BR[0], weight_BR[1:])
+
+
+def near(above: Floats, scale: float) -> Floats:
+    """What a row counts for whose least log loss lies this much above the best: 1 falling to 0 at three times scale."""
+    part: Floats = np.maximum((np.exp(-np.maximum(above, 0) / scale) - LEAST) / (1 - LEAST), 0.0)
+    return part
+
+
+def effective(weight: Floats) -> float:
+    """How many equal weights are worth these (Kish 1965)."""
+    squares = float((weight**2).sum())
+    return float(weight.sum()) ** 2 / squares if squares > 0 else 0.0
+
+
+def reach(above: Floats, share: Floats, wanted: float) -> float:
+    """Log loss above the best at which a share counts 1/e, such that so many are left: found by halving."""
+    low, high = FAR, FURTHEST
+    if effective(share * near(above, low)) >= wanted:
+        return low
+    for _ in range(30):
+        middle = math.sqrt(low * high)
+        enough = effective(share * near(above, middle)) >= wanted
+        low, high = (low, middle) if enough else (middle, high)
+    return high
+
+
+def _usual(bound_BR: Ints) -> Ints:
+    """Why a row's best cell is a bound: in the table itself, else in most of the redrawn ones."""
+    counts = np.stack([(bound_BR == reason).sum(0) for reason in range(len(Drop))])
+    counts[Drop.KEPT] = 0
+    usual: Ints = np.where(bound_BR[0] != Drop.KEPT, bound_BR[0], counts.argmax(0))
+    return usual
 
 
 def _bounds(folded: Grid) -> tuple[Ints, Ints]:

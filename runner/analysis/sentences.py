@@ -18,12 +18,12 @@ CLOSE = 0.35
 WIDE = 1.0
 """An interval this wide, the distance between two pictures, claims none."""
 PICTURES = {
-    -2.0: ("only lr²·wd matters", "lr²·wd"),
-    -1.0: ("only lr·wd matters", "lr·wd"),
-    0.0: ("separable", "separable"),
-    1.0: ("only wd/lr matters", "wd/lr"),
+    -2.0: ("only lr²·wd matters", "lr²·wd", "nearly lr²·wd alone"),
+    -1.0: ("only lr·wd matters", "lr·wd", "nearly lr·wd alone"),
+    0.0: ("separable", "separable", "nearly separable"),
+    1.0: ("only wd/lr matters", "wd/lr", "nearly wd/lr alone"),
 }
-"""Slope -> the picture that has it, in words and in brief."""
+"""Slope -> the picture that has it, in words, in brief, and where the interval comes close but leaves it out."""
 SAYS_LITTLE = (Drop.EMPTY.phrase, Drop.GUESS.phrase, Drop.FAR.phrase)
 """Reasons of rows that could not have counted whatever the grid."""
 AXES = {0.0: "wd", -1.0: "lr·wd", 1.0: "wd/lr", -2.0: "lr²·wd", 2.0: "wd/lr²", -0.5: "√lr·wd", 0.5: "wd/√lr"}
@@ -63,6 +63,11 @@ def say(
     excluded = tuple(PICTURES[each][0] for each in PICTURES if each not in consistent)
     verdict = _sentences(
         f"{label}: the best wd goes as lr^{signed(slope.estimate).lstrip('+')} ({interval(slope)})",
+        *(
+            f"The interval comes near to {short(each)}, and leaves it out"
+            for each in consistent
+            if _outside(slope, each)
+        ),
         f"Excluded: {', '.join(excluded)}" if excluded else "Nothing is excluded",
         _tally(rows),
         *_advice(edge),
@@ -70,7 +75,7 @@ def say(
         _beside(slope.estimate, expect),
         *slope.caveats,
     )
-    return Said(label, verdict, len(consistent) > 1, tuple(PICTURES[each][0] for each in consistent), excluded)
+    return Said(label, verdict, len(consistent) > 1, tuple(_named(slope, each) for each in consistent), excluded)
 
 
 def signed(value: float) -> str:
@@ -92,14 +97,26 @@ def _allows(slope: Finding, picture: float) -> bool:
     return slope.low - MARGIN <= picture <= slope.high + MARGIN
 
 
+def _outside(slope: Finding, picture: float) -> bool:
+    """Whether a picture that is allowed is so by the margin alone."""
+    assert slope.low is not None
+    assert slope.high is not None
+    return not slope.low <= picture <= slope.high
+
+
+def _named(slope: Finding, picture: float, brief: bool = False) -> str:
+    """A picture, called nearly so where the interval leaves it out."""
+    return PICTURES[picture][2 if _outside(slope, picture) else int(brief)]
+
+
 def _label(slope: Finding, consistent: Sequence[float]) -> str:
     """The picture that the slope is close to, if it is the only one left; else what is left, or ruled out."""
     assert slope.estimate is not None
     if len(consistent) > 1:
-        return f"undecided: {' or '.join(PICTURES[each][1] for each in consistent)}"
+        return f"undecided: {' or '.join(_named(slope, each, brief=True) for each in consistent)}"
     nearest = sorted(PICTURES, key=lambda each: abs(each - (slope.estimate or 0.0)))
     if consistent == tuple(nearest[:1]) and abs(nearest[0] - slope.estimate) <= CLOSE and _width(slope) < WIDE:
-        return PICTURES[nearest[0]][0]
+        return _named(slope, nearest[0])
     ruled_out = [PICTURES[each][1] for each in nearest if each not in consistent][:2]
     return ", ".join(f"not {each}" for each in ruled_out)
 

@@ -8,10 +8,15 @@ _T95 = (
 )
 
 
-def t95(freedom: int) -> float:
-    """Two-sided 95% quantile of Student's t; beyond 20 degrees of freedom by Cornish-Fisher, to within 1e-4."""
+def t95(freedom: float) -> float:
+    """Two-sided 95% quantile of Student's t; beyond 20 degrees of freedom by Cornish-Fisher, to within 1e-4.
+
+    Between whole degrees it is interpolated in their inverse, to within 2%.
+    """
     if freedom <= len(_T95):
-        return _T95[freedom - 1]
+        below = min(int(freedom), len(_T95) - 1)
+        part = (1 / below - 1 / freedom) / (1 / below - 1 / (below + 1))
+        return _T95[below - 1] + part * (_T95[below] - _T95[below - 1])
     z, v = 1.959964, float(freedom)
     first = (z**3 + z) / 4
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96

@@ -24,6 +24,10 @@ MEANING = {
     "only lr·wd matters": "at twice the learning rate, half the weight decay",
     "separable": "the same weight decay at every learning rate",
     "only wd/lr matters": "at twice the learning rate, twice the weight decay",
+    "nearly lr²·wd alone": "at twice the learning rate, about a quarter of the weight decay",
+    "nearly lr·wd alone": "at twice the learning rate, about half the weight decay",
+    "nearly separable": "nearly the same weight decay at every learning rate",
+    "nearly wd/lr alone": "at twice the learning rate, about twice the weight decay",
 }
 """Verdicts that have a plain meaning, in the words of somebody who turns the knobs."""
 COMMON = 0.2

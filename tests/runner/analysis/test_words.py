@@ -15,9 +15,13 @@ def said(estimate, low, high):
     ("slope", "label", "undetermined"),
     [
         ((-1.07, -1.18, -0.94), "only lr·wd matters", False),
-        ((-0.11, -0.14, -0.09), "separable", False),
+        ((-0.11, -0.14, -0.09), "nearly separable", False),
+        ((-0.05, -0.14, 0.01), "separable", False),
+        ((-1.08, -1.10, -1.06), "nearly lr·wd alone", False),
+        ((0.51, 0.10, 1.03), "undecided: nearly separable or wd/lr", True),
         ((-1.91, -2.07, -1.57), "only lr²·wd matters", False),
-        ((1.25, 1.13, 1.52), "only wd/lr matters", False),
+        ((1.25, 1.13, 1.52), "nearly wd/lr alone", False),
+        ((1.1, 0.95, 1.52), "only wd/lr matters", False),
         ((0.53, 0.21, 0.98), "not separable, not lr·wd", False),  # allowed but far from it
         ((0.42, 0.22, 1.36), "not separable, not lr·wd", False),  # allowed by a wide interval
         ((-0.5, -0.6, -0.4), "not lr·wd, not separable", False),
