@@ -145,11 +145,21 @@ class Coupling:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """Sums over the steps of the rate, and of rate times decay, of trials whose peak rate is lr."""
+
+    lr: float
+    rate: Finding
+    decay: Finding
+
+
+@dataclass(frozen=True)
 class WarmupLevel:
     """What one length of warmup (steps) allows.
 
     spike_free, trainable: the largest rate such that no seed spikes, every seed trains, there and at every smaller
-    one. best: the lowest mean loss. sensitivity: what a rate that is not the best costs on average.
+    one. best: the lowest mean loss. sensitivity: what a rate that is not the best costs on average. spent: at the
+    rate of the best loss; None where it is not known.
     """
 
     warmup: float
@@ -157,6 +167,11 @@ class WarmupLevel:
     trainable: Finding
     best: Finding
     sensitivity: Finding
+    spent: Spent | None = None
+
+
+def _sums(level: WarmupLevel) -> tuple[Finding, ...]:
+    return (level.spent.rate, level.spent.decay) if level.spent else ()
 
 
 @dataclass(frozen=True)
@@ -186,7 +201,11 @@ class Warmup:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """Every number of this answer."""
-        of_levels = (f for each in self.levels for f in (each.spike_free, each.trainable, each.best, each.sensitivity))
+        of_levels = (
+            f
+            for each in self.levels
+            for f in (each.spike_free, each.trainable, each.best, each.sensitivity, *_sums(each))
+        )
         return (*of_levels, *(f for each in self.needs for f in (each.spike_free, each.sufficient)))
 
 

@@ -13,9 +13,10 @@ from thalweg.runner.analysis.answers import Answer, Expected
 from thalweg.runner.analysis.coupling_slope import coupling
 from thalweg.runner.analysis.lr_sensitivity import sensitivity
 from thalweg.runner.analysis.results import Floats, Results, Scale
+from thalweg.runner.analysis.spent import spent
 from thalweg.runner.analysis.warmup_need import SPIKE, warmup
 from thalweg.runner.cells.cells import Cell, Panel, panels
-from thalweg.runner.cells.health import guess_of, is_loss
+from thalweg.runner.cells.health import UNTRAINED, guess_of, is_loss
 from thalweg.runner.facts.observation import Outcome, Series
 from thalweg.runner.facts.row import Row, lookup
 from thalweg.runner.show.numbers import is_number, labels, rate, short
@@ -24,6 +25,10 @@ from thalweg.runner.study.study import Analysis, Study
 GetSeries = Callable[[str], Mapping[str, Series]]
 """Trial id -> its series by name."""
 BATCH_LOSS = "train/batch_loss"
+SMALLER = 4.0
+"""A control that is none is asked for again at a rate so many times smaller."""
+MOVED = 0.1
+"""Share of its first loss by which a control's may change if it ends no better than guessing."""
 SMALL = 0.1
 """A control's loss counts as at least this share of its first ones: of losses near 0, ratios are noise."""
 
@@ -66,7 +71,9 @@ def of_panel(panel: Panel, asked: Analysis, study: Study, series: GetSeries | No
     batch = [known.get(row.trial_id, {}).get(BATCH_LOSS) for row in trials]
     initial = np.array([_first(known.get(row.trial_id, {}), study.metric) for row in trials])
     spike, control = _spikes(results, trials, batch)
-    return warmup(replace(results, spike=spike, control=control, initial=initial), panel=panel.name)
+    sums = np.array([spent(row.config) for row in trials]).T
+    known_sums = {"rate_sum": sums[0], "decay_sum": sums[1]}
+    return warmup(replace(results, spike=spike, control=control, initial=initial, **known_sums), panel=panel.name)
 
 
 def _turns(row: Row, asked: Analysis) -> bool:
@@ -160,8 +167,9 @@ def _spikes(results: Results, trials: Sequence[Row], batch: Sequence[Series | No
         if control is None:
             continue
         rates.append(f"lr {rate(float(results.lr[at]))}, warmup {short(float(results.warmup[at]))}")
-        if why := _no_control(trials[at], control):
-            wrong.append(f"{rates[-1]} {why}, so a smaller rate is wanted as the control of spikes")
+        if why := _no_control(trials[at], control, dead=_dead(results, at)):
+            wanted = rate(float(results.lr[at]) / SMALLER)
+            wrong.append(f"{rates[-1]} {why}, so it is no control of spikes: add a smaller rate, such as lr {wanted}")
             continue
         for member in members:
             spikes[member] = _ratio(batch[int(member)], control)
@@ -170,14 +178,27 @@ def _spikes(results: Results, trials: Sequence[Row], batch: Sequence[Series | No
     return spikes, wrong[0] if wrong else f"Spikes are measured against {rates[0]}"
 
 
-def _no_control(row: Row, series: Series) -> str:
-    """Why a trial is no control: it diverged, or its own loss, smoothed over a twentieth of the steps, rises."""
+def _dead(results: Results, at: int) -> bool:
+    """Whether a trial ended where a guess is, and not above it on its way."""
+    loss, chance = float(results.loss[at]), results.chance
+    return chance is not None and UNTRAINED * chance <= loss <= chance / UNTRAINED**5
+
+
+def _no_control(row: Row, series: Series, *, dead: bool) -> str:
+    """Why a trial is no control: it diverged, or its own loss, smoothed over a twentieth of the steps, rises.
+
+    Or it came to lie where a guess is: it was driven there. One that hardly moves is a control, wherever it begins.
+    """
     if row.outcome is not Outcome.FINISHED:
         return "diverged itself"
-    half = series.values[: len(series.values) // 2]
-    width = max(1, len(half) // 10)
-    smooth = np.convolve(half, np.ones(width) / width, "valid") if len(half) else half
-    return "spikes itself" if len(smooth) and smooth.max() >= SPIKE * smooth[0] else ""
+    width = max(1, len(series.values) // 20)
+    if len(series.values) < 2 * width:
+        return ""
+    smooth = np.convolve(series.values, np.ones(width) / width, "valid")
+    if smooth[: len(series.values) // 2 - width + 1].max(initial=0.0) >= SPIKE * smooth[0]:
+        return "spikes itself"
+    moved = abs(smooth[-1] - smooth[0]) > MOVED * smooth[0]
+    return "ends no better than guessing, though it moved" if dead and moved else ""
 
 
 def _ratio(one: Series | None, control: Series) -> float:

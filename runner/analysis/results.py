@@ -37,8 +37,8 @@ class Results:
     initial [n]: loss before the first step. spike [n]: largest ratio of the loss to that of a control trial over the
     first half. chance: the loss of a guess; None where it is not known. scale: how the metric is compared, "log" for a
     loss, "negated" for what is best large. limit [n]: the loss from which a trial is not healthy, where it was judged
-    elsewhere. whole: every trial that diverged is here, so that an absent one did not. control: what spikes are
-    measured against, or why nothing is.
+    elsewhere. rate_sum, decay_sum [n]: sums of the rate, and of rate times decay, over the steps. whole: every trial
+    that diverged is here, so that an absent one did not. control: what spikes are measured against, or why nothing is.
     """
 
     lr: Floats
@@ -51,6 +51,8 @@ class Results:
     chance: float | None = None
     scale: Scale = "log"
     limit: Floats | None = None
+    rate_sum: Floats | None = None
+    decay_sum: Floats | None = None
     whole: bool = False
     control: str = ""
 
@@ -82,7 +84,7 @@ class Results:
 
     def take(self, which: NDArray[Any]) -> Results:
         """The entries of a mask or of indices. What is healthy is still judged by the whole table's losses."""
-        columns = ("wd", "warmup", "initial", "spike")
+        columns = ("wd", "warmup", "initial", "spike", "rate_sum", "decay_sum")
         taken: dict[str, Any] = {name: getattr(self, name) for name in columns if getattr(self, name) is not None}
         taken = {name: column[which] for name, column in taken.items()}
         least: dict[str, Any] = {"lr": self.lr[which], "loss": self.loss[which], "seed": self.seed[which]}

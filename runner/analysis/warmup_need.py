@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
-from thalweg.runner.analysis.answers import LESS, MORE, Finding, Side, Warmup, WarmupLevel, WarmupNeed
+from thalweg.runner.analysis.answers import LESS, MORE, Finding, Side, Spent, Warmup, WarmupLevel, WarmupNeed
 from thalweg.runner.analysis.lr_sensitivity import at_start, cost
 from thalweg.runner.analysis.results import Bools, Floats, Results, place, same_points
 from thalweg.runner.cells.health import UNTRAINED
@@ -27,6 +28,8 @@ LITTLE = 1.45
 STEPS = "steps of warmup"
 BRACKET = "estimate: no seed {what} up to this {axis}; low to high: from there to where every seed does"
 SUFFICIENT = f"smallest warmup from which on the mean paired excess is at most 2 standard errors or {ENOUGH:.0%}"
+SUM_LR, SUM_LR_WD = "Σlr", "Σlr·wd"
+SPENT = "sum over the steps, by the schedule, at the rate of the best loss"
 FEW_SEEDS = "noisy with so few seeds"
 
 
@@ -102,7 +105,25 @@ def _level(table: _Table, results: Results, at: int, reference: float | None) ->
         table.lr_R, ~table.trained_RWS[:, at] & fast, fast, f"largest trainable lr {named}", "fails to train"
     )
     sensitive = cost(results, results.warmup == length, reference, f"LR sensitivity {named}")
-    return WarmupLevel(length, free, trainable, _best(table, at, named), sensitive)
+    return WarmupLevel(length, free, trainable, _best(table, at, named), sensitive, _spent(table, results, at, named))
+
+
+def _spent(table: _Table, results: Results, at: int, named: str) -> Spent | None:
+    """Sums over the steps at the rate of the best loss; None where they are not known, or nothing trains."""
+    mean = _means(table.loss_RWS[:, at])
+    lr = float(table.lr_R[int(mean.argmin())])
+    here = np.isclose(results.lr, lr, rtol=1e-4, atol=0) & (results.warmup == table.warmup_W[at])
+    if results.rate_sum is None or results.decay_sum is None or not np.isfinite(mean.min()):
+        return None
+    sums = [(SUM_LR, float(results.rate_sum[here][0])), (SUM_LR_WD, float(results.decay_sum[here][0]))]
+    if not all(math.isfinite(value) for _, value in sums):
+        return None
+    seeds, method = int(here.sum()), f"{SPENT}, {rate(lr)}"
+    made = [
+        Finding(name=f"{name} {named}", estimate=value, n=seeds, counted="seeds", unit=name, method=method)
+        for name, value in sums
+    ]
+    return Spent(lr, *made)
 
 
 def _largest(lr_R: Floats, bad_RS: Bools, there_RS: Bools, name: str, what: str, missing: str = "") -> Finding:
@@ -238,7 +259,8 @@ def _said(levels: Sequence[WarmupLevel], table: _Table) -> tuple[str, str, bool]
 class _Growth:
     """A largest rate at the shortest and at the longest warmup, and whether no length between contradicts a rise.
 
-    least: the factor between them that the brackets leave, at the least.
+    start, end: the two on the steady rise that is closest to all lengths, so that none of them is a lucky one.
+    least, most: the factor between the two that their brackets leave.
     """
 
     first: Finding
@@ -246,10 +268,12 @@ class _Growth:
     shortest: float
     longest: float
     steady: bool
+    start: float
+    end: float
 
     @property
     def factor(self) -> float:
-        return (self.last.estimate or 0.0) / (self.first.estimate or 1.0)
+        return self.end / self.start
 
     @property
     def least(self) -> float:
@@ -262,12 +286,20 @@ class _Growth:
 
 def _growth(levels: Sequence[WarmupLevel], pick: Callable[[WarmupLevel], Finding]) -> _Growth | None:
     """How a largest rate grows with warmup. It is steady if some rates within the brackets never fall."""
-    known = [each for each in levels if pick(each).estimate is not None]
+    known = [(each.warmup, pick(each)) for each in levels]
+    known = [(length, found) for length, found in known if found.estimate is not None]
     if len(known) < 2:
         return None
-    found = [pick(each) for each in known]
+    found = [each for _, each in known]
     steady = all(_low(one) <= _high(later) for at, one in enumerate(found) for later in found[at + 1 :])
-    return _Growth(found[0], found[-1], known[0].warmup, known[-1].warmup, steady)
+    rise = [math.exp(end) for end in _rise([math.log(each.estimate) for each in found if each.estimate])]
+    return _Growth(found[0], found[-1], known[0][0], known[-1][0], steady, *rise)
+
+
+def _rise(values: Sequence[float]) -> tuple[float, float]:
+    """Both ends of the isotonic regression of these values: means over what a fall makes one (Barlow et al. 1972)."""
+    start = min(fmean(values[: at + 1]) for at in range(len(values)))
+    return start, max(fmean(values[at:]) for at in range(len(values)))
 
 
 def _low(found: Finding) -> float:
@@ -281,17 +313,17 @@ def _high(found: Finding) -> float:
 def _told(name: str, found: _Growth) -> str:
     """What became of a largest rate between the shortest warmup and the longest, with what the seeds leave open."""
     lengths = f"as warmup goes from {short(found.shortest)} to {short(found.longest)} steps"
-    if found.first.estimate == found.last.estimate and found.first.side == found.last.side:
-        said = f"the largest {name} rate is {_end(found.last)} at the shortest and at the longest warmup"
+    if short(found.start, 3) == short(found.end, 3) and found.first.side == found.last.side:
+        said = f"the largest {name} rate is {_end(found.last, found.end)} at the shortest and at the longest warmup"
     else:
-        said = f"the largest {name} rate goes from {_end(found.first)} to {_end(found.last)} {lengths}"
+        ends = f"{_end(found.first, found.start)} to {_end(found.last, found.end)}"
+        said = f"the largest {name} rate goes from {ends} {lengths}"
     if not found.steady:
         return f"{said}, up and down on the way"
     most = "" if math.isinf(found.most) else f" and at most {short(found.most, 2)}"
     return f"{said} (a factor of at least {short(found.least, 2)}{most})"
 
 
-def _end(found: Finding) -> str:
-    assert found.estimate is not None
+def _end(found: Finding, value: float) -> str:
     said = {LESS: "less than ", MORE: "at least ", "": ""}[found.side]
-    return f"{said}{short(found.estimate, 3)}"
+    return f"{said}{short(value, 3)}"

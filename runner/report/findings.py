@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from thalweg.runner.analysis import Finding, Sensitivity, Warmup
+from thalweg.runner.analysis import Finding, Sensitivity, Warmup, WarmupLevel
 from thalweg.runner.report.chart import LEFT, Frame, dots, named_ends, path, runs, svg
 from thalweg.runner.report.markup import Markup, px, tag
 from thalweg.runner.report.ruler import Ruler
-from thalweg.runner.show.numbers import figure
+from thalweg.runner.show.numbers import figure, short
 
 WIDTH, HEIGHT = 400.0, 300.0
 Trace = tuple[str, Sequence[tuple[float, Finding]]]
@@ -25,6 +25,7 @@ def draw_warmup(answer: Warmup) -> list[tuple[Markup, str]]:
         ("sufficient", [(need.lr, need.sufficient) for need in answer.needs]),
         ("spike-free", [(need.lr, need.spike_free) for need in answer.needs]),
     ]
+    sums = "What each length of warmup spends at its best rate: sums over the steps of the rate, and of rate × decay."
     return [
         (_draw(rates, "warmup, steps", "largest learning rate"), "How large a rate each length of warmup allows."),
         (_draw(needs, "learning rate", "warmup, steps"), "The shortest warmup that each rate asks for."),
@@ -36,7 +37,24 @@ def draw_warmup(answer: Warmup) -> list[tuple[Markup, str]]:
             _draw([("", [(level.warmup, level.sensitivity) for level in levels])], "warmup, steps", "sensitivity"),
             "Sensitivity: what a rate that is not the best costs on average.",
         ),
+        *([(_spent(levels), sums)] if any(level.spent for level in levels) else []),
     ]
+
+
+def _spent(levels: Sequence[WarmupLevel]) -> Markup:
+    heads = ("warmup, steps", "best rate", "Σlr", "Σlr·wd")
+    lines = [
+        (
+            short(each.warmup),
+            short(each.spent.lr),
+            *(figure(f.estimate or 0.0) for f in (each.spent.rate, each.spent.decay)),
+        )
+        for each in levels
+        if each.spent
+    ]
+    head = tag("tr", *(tag("th", name, scope="col", class_="num") for name in heads))
+    body = (tag("tr", *(tag("td", text, class_="num") for text in line)) for line in lines)
+    return tag("table", tag("thead", head), tag("tbody", *body))
 
 
 def draw_sensitivity(answer: Sensitivity) -> Markup:

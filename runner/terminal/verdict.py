@@ -108,11 +108,16 @@ def show_warmup(out: Console, found: Warmup) -> None:
     for level in found.levels:
         numbers = [level.best, level.sensitivity]
         row(allows, short(level.warmup), bound(level.spike_free), bound(level.trainable), *map(_plain, numbers))
+    spends = table("warmup", "best lr", "Σlr", "Σlr·wd", right={"warmup", "best lr", "Σlr", "Σlr·wd"})
+    for level in found.levels:
+        if level.spent:
+            sums = (level.spent.rate, level.spent.decay)
+            row(spends, short(level.warmup), short(level.spent.lr), *map(_plain, sums))
     needs = table("lr", "spike-free from warmup", "sufficient warmup", right={"lr"})
     named = labels(each.lr for each in found.needs)
     for need in found.needs:
         row(needs, named[need.lr], bound(need.spike_free), bound(need.sufficient))
-    for each in (allows, needs):
+    for each in (allows, needs, *([spends] if spends.row_count else [])):
         out.print(each)
         out.print()
 

@@ -123,7 +123,38 @@ def test_a_control_that_does_not_train_is_none_and_a_smaller_rate_is_asked_for(b
                 rows[at] = replace(row, outcome=Outcome.DIVERGED, metrics={}, diverged_step=3)
     found, _ = findings(rows, study, series.__getitem__)
     assert all(level.spike_free.estimate is None for level in found.levels)
-    assert f"lr .05, warmup 0 {why}, so a smaller rate is wanted" in found.verdict
+    wanted = "add a smaller rate, such as lr .0125"
+    assert f"lr .05, warmup 0 {why}, so it is no control of spikes: {wanted}" in found.verdict
+
+
+@pytest.mark.parametrize(("end", "refused"), [(2.303, True), (2.31, False)])
+def test_a_control_that_was_driven_to_guessing_is_none_and_one_that_hardly_moves_is_one(end, refused):
+    rows, study, series = warmup_rows()
+    for at, row in enumerate(rows):
+        if row.trial_id.startswith("0.05-0-"):
+            falling = np.concatenate([np.linspace(2.6 if refused else end, end, 20), np.full(80, end)])
+            series[row.trial_id] = {"train/batch_loss": Series(np.arange(100), falling)}
+            rows[at] = replace(row, metrics={**row.metrics, "val/loss": end, "guess/loss": 2.303})
+    found, _ = findings(rows, study, series.__getitem__)
+    assert ("ends no better than guessing, though it moved, so it is no control" in found.verdict) == refused
+    assert all((level.spike_free.estimate is None) == refused for level in found.levels)
+
+
+@pytest.mark.parametrize(("decay", "each"), [("coupled", 0.4 * 0.01), ("independent", 0.01)])
+def test_what_each_length_of_warmup_spends_is_summed_by_the_schedule(decay, each):
+    rows, study, series = warmup_rows()
+    changed = []
+    for row in rows:
+        schedule = {"name": "warmup_cosine", "warmup": row.axes[WARMUP], "floor": 0.0}
+        optimizer = {**row.config["optimizer"], "weight_decay": 0.01, "decay": decay}
+        config = {**row.config, "budget": {"steps": 20}, "schedule": schedule, "optimizer": optimizer}
+        changed.append(replace(row, config=config))
+    found, _ = findings(changed, study, series.__getitem__)
+    for level in found.levels:
+        t, W = np.arange(20), level.warmup
+        m = np.where(t < W, (t + 1) / max(W, 1), 0.5 * (1 + np.cos(np.pi * (t - W) / (20 - W))))
+        sums = [level.spent.rate.estimate, level.spent.decay.estimate]
+        assert (level.spent.lr, *sums) == pytest.approx((0.4, 0.4 * m.sum(), each * m.sum()))
 
 
 def test_losses_near_nothing_are_not_divided_by():

@@ -129,7 +129,8 @@ def test_up_and_down_is_no_growth_whatever_its_largest():
 
 def test_growth_is_from_the_shortest_warmup_to_the_longest():
     found = warmup(lasting(0.25, 2.0, 1.0, high=4.0))  # 2 and 1 are one rate within their brackets
-    assert found.label.startswith("largest rate ×4")
+    assert found.label.startswith("largest rate ×5.7")  # from .25 to the mean of the two, and not to the larger one
+    assert "goes from .25 to 1.41" in found.verdict
 
 
 @pytest.mark.parametrize("values", [[3.0, 0.001, 0.002], [1e-6, 2e-3, 1e-3]])
