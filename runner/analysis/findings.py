@@ -86,7 +86,8 @@ def _turns(row: Row, asked: Analysis) -> bool:
 
 
 def _sensitivity(asked: Analysis, cut: Sequence[Panel], study: Study, series: GetSeries | None) -> Answer:
-    placed = [(row, _curve(panel, cell, asked)) for panel in cut for cell in panel.cells for row in _counted(cell)]
+    named = _curves(cut, asked)
+    placed = [(row, named[id(cell)]) for panel in cut for cell in panel.cells for row in _counted(cell)]
     trials = [row for row, _ in placed]
     start: dict[tuple[str, object], float] = {}  # trials of one block and seed begin with the same weights
     for row in trials if series else ():
@@ -98,10 +99,17 @@ def _sensitivity(asked: Analysis, cut: Sequence[Panel], study: Study, series: Ge
     return sensitivity(results, [curve for _, curve in placed], panel=study.name)
 
 
-def _curve(panel: Panel, cell: Cell, asked: Analysis) -> str:
+def _curves(cut: Sequence[Panel], asked: Analysis) -> dict[int, str]:
+    """Curve by id of its cells: the block and the values of all axes but the rate's, no two of them by one name."""
+    cells = [cell for panel in cut for cell in panel.cells]
+    keys = {key for cell in cells for key in cell.axes}
+    named = {key: labels(dict.fromkeys(cell.axes[key] for cell in cells if key in cell.axes)) for key in keys}
+    return {id(cell): _curve(panel, cell, asked, named) for panel in cut for cell in panel.cells}
+
+
+def _curve(panel: Panel, cell: Cell, asked: Analysis, named: Mapping[str, Mapping[Any, str]]) -> str:
     others = [key for key in panel.axes if key != asked.lr and key in cell.axes]
-    named = [f"{key.rpartition('.')[2]} {labels([cell.axes[key]])[cell.axes[key]]}" for key in others]
-    return ", ".join([panel.block, *named])
+    return ", ".join([panel.block, *(f"{key.rpartition('.')[2]} {named[key][cell.axes[key]]}" for key in others)])
 
 
 def _ended(panel: Panel) -> list[Row]:

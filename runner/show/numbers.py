@@ -52,8 +52,12 @@ def is_number(value: object) -> TypeGuard[int | float]:
 
 
 def labels(values: Iterable[Scalar], *, fractions: bool = True, width: int = 99) -> dict[Scalar, str]:
-    """Name each value of one axis. Powers of two are fractions where allowed and every value but 0 is one."""
+    """Name each value of one axis. Powers of two are fractions where allowed and every value but 0 is one.
+
+    Others have three digits, or as many as tell different values apart.
+    """
     values = list(values)
+    digits = _digits({float(v) for v in values if is_number(v) and not isinstance(v, int)}, width)
     numbers = [float(v) for v in values if is_number(v) and v != 0]
     binary = fractions and len(numbers) > 1 and all(v > 0 and math.frexp(v)[0] == 0.5 for v in numbers)
     named = {}
@@ -64,8 +68,13 @@ def labels(values: Iterable[Scalar], *, fractions: bool = True, width: int = 99)
         elif binary:
             named[value] = rate(float(value))
         else:
-            named[value] = str(value) if isinstance(value, int) else short(float(value), 3, width)
+            named[value] = str(value) if isinstance(value, int) else short(float(value), digits, width)
     return named
+
+
+def _digits(values: set[float], width: int) -> int:
+    known = (digits for digits in range(3, 17) if len({short(v, digits, width) for v in values}) == len(values))
+    return next(known, 3)
 
 
 def duration(seconds: float) -> str:

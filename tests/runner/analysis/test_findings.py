@@ -172,3 +172,10 @@ def test_what_warmup_buys_is_asked_of_the_loss_where_a_study_chooses_by_accuracy
     rows = [replace(row, metrics={**row.metrics, "val/accuracy": 0.5}) for row in rows]
     study = replace(study, metric="val/accuracy", direction="max")
     assert [answer.findings for answer in findings(rows, study, series.__getitem__)] == by_loss
+
+
+def test_curves_whose_values_share_three_digits_are_two_curves():
+    rows, study, series = warmup_rows()
+    rows = [replace(row, axes={**row.axes, WARMUP: 0.12345 if row.axes[WARMUP] else 0.12341}) for row in rows]
+    _, found = findings(rows, study, series.__getitem__)
+    assert [curve.name for curve in found.curves] == ["w, warmup .1234", "w, warmup .1235"]
