@@ -98,10 +98,10 @@ def _allows(slope: Finding, picture: float) -> bool:
 
 
 def _outside(slope: Finding, picture: float) -> bool:
-    """Whether a picture that is allowed is so by the margin alone."""
+    """Whether a picture that is allowed is so by the margin alone, by the interval as it is printed."""
     assert slope.low is not None
     assert slope.high is not None
-    return not slope.low <= picture <= slope.high
+    return not round(slope.low, 2) <= picture <= round(slope.high, 2)
 
 
 def _named(slope: Finding, picture: float, brief: bool = False) -> str:
