@@ -11,6 +11,7 @@ from tables import planted, shrinking_weight, with_losses
 from thalweg.runner.analysis import Expected, Results, coupling
 from thalweg.runner.analysis.coupling_slope import _drawn
 from thalweg.runner.analysis.results import grid
+from thalweg.runner.analysis.ridge import skewness, vertices
 from thalweg.runner.analysis.rows import Drop
 from thalweg.runner.cells.noise import Noise
 
@@ -263,3 +264,34 @@ def test_noise_that_few_seeds_tell_of_is_redrawn_with_its_own_uncertainty(freedo
     shaken = _drawn(folded, Noise(0.02, freedom)) - folded.mean_RC
     scale = shaken.std((1, 2))  # of a table: as uncertain as a variance is that rests on so many degrees of freedom
     assert (scale.max() > 10 * np.median(scale)) == (freedom == 1)
+
+
+def test_a_row_whose_best_cell_comes_to_lie_at_the_edge_counts_the_less_the_surer_that_is():
+    one = planted(-1.0, noise=0.02, grid="along", columns=8)
+    row = one.lr == np.unique(one.lr)[6]
+    edge = row & np.isclose(one.wd, one.wd[row].max())
+    best = math.log(coupling(one).rows[6].loss)
+    weights = []
+    for above in np.linspace(0.04, -0.04, 9):
+        loss = np.where(edge, math.exp(best + above), one.loss)
+        weights.append(coupling(replace(one, loss=loss)).rows[6].weight)
+    assert weights == sorted(weights, reverse=True)
+    assert (weights[0] > 0.5, weights[-1]) == (True, 0.0)
+    assert len(set(weights)) >= 4
+
+
+def test_an_asymmetric_valley_has_its_best_where_it_is_wherever_that_lies_between_two_cells():
+    lies, cells = np.linspace(-0.3, 0.3, 7), 0.6 * np.arange(-4, 5)
+    away = cells - lies[:, None]
+    score, x = away**2 * (1 + 0.3 * np.tanh(away)), np.broadcast_to(cells, away.shape)
+    usable = np.ones(x.shape, bool)
+    skew = skewness(score, x, usable)
+    errors = [np.ptp(vertices(score[None], x, usable, each)[1][0] - lies) for each in (0.0, skew)]
+    assert errors[1] < errors[0] / 3
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_random_search_that_a_ridge_leaves_soon_knows_its_slope(seed):
+    """Of some of these tables the better half shows no valley to begin with."""
+    found = coupling(planted(-2.0, seed=seed, noise=0.0, grid="box", best=-2.4, tilt=0.1, asymmetry=0.3))
+    assert found.slope.low <= -2 <= found.slope.high
