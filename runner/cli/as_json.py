@@ -133,7 +133,15 @@ def _panel(panel: Panel, found: Coupling | None) -> dict[str, Any]:
 def _row_fit(fit: RowFit) -> dict[str, Any]:
     why = fit.reason or "inside the grid"
     ends = {"low": fit.low, "high": fit.high, "loss": fit.loss}
-    return {"at": fit.lr, "best": fit.wd, **ends, "used": fit.kept, "bound": fit.side or None, "why": why}
+    return {
+        "at": fit.lr,
+        "best": fit.wd,
+        **ends,
+        "used": fit.kept,
+        "weight": fit.weight,
+        "bound": fit.side or None,
+        "why": why,
+    }
 
 
 def answer(found: Answer) -> dict[str, Any]:

@@ -87,8 +87,15 @@ def _rows(found: Coupling) -> Table:
     for each in found.rows:
         style = None if each.kept else "dim"
         loss = None if each.loss is None else figure(each.loss)
-        row(made, named[each.lr], decay(each), _span(each), loss, "used" if each.kept else each.reason, style=style)
+        row(made, named[each.lr], decay(each), _span(each), loss, _counts(each), style=style)
     return made
+
+
+def _counts(fit: RowFit) -> str:
+    """What a row counts for, of one that counts in full, or why it does not."""
+    if not fit.kept:
+        return fit.reason
+    return "used" if fit.weight > 0.995 else f"used, counts {max(round(100 * fit.weight), 1)}%"
 
 
 def decay(fit: RowFit | None) -> str:
