@@ -28,6 +28,8 @@ FLOOR = 0.01
 DRAWS = 400
 BAGGED = 0.8
 """The median over draws spreads .75 to .85 as far as one draw does (300 tables each of eight kinds)."""
+UNREPLICATED = 0.9
+"""Share of the rows' scatter that the median over draws keeps where one seed tells nothing of the noise."""
 NAME, UNIT = "slope of best wd against lr", "d log wd / d log lr"
 METHOD = "parabola in log wd for each lr, weighted Theil-Sen over rows"
 REPLICATED = (
@@ -97,7 +99,7 @@ def _slope(folded: Grid, fit: _Fit, weighed: Weighed, *, replicated: bool) -> Fi
         low, estimate, high = (float(q) for q in np.nanquantile(slope_B, (0.025, 0.5, 0.975)))
         noise_R = fit.vertex_BR[1:].var(0) if replicated else np.zeros(len(x))
         beyond = math.hypot(_scatter(x, fit.vertex_BR[0], weighed.weight_R, noise_R, estimate), FLOOR)
-        beyond *= 1.0 if replicated else BAGGED
+        beyond *= 1.0 if replicated else UNREPLICATED
         low, high = (BAGGED * (end - estimate) if replicated else 0.0 for end in (low, high))
         low, high = estimate - math.hypot(low, beyond), estimate + math.hypot(high, beyond)
     return Finding(
