@@ -89,8 +89,10 @@ def refine(study: Study, moves: Sequence[Move], store: Store) -> Plan:
     members = [member for move in moves for member in move.members]
     if any(move.kind != "finish" for move in moves):
         store.refine(study.name, members, [move.document for move in moves])
+    commits = store.last_commit()
     statuses = store.statuses(member.trial.id for member in members)
-    return make_plan(replace(study, overridden=True), members, statuses, store.study_rows(study.name))
+    made = make_plan(replace(study, overridden=True), members, statuses, store.study_rows(study.name))
+    return replace(made, commits=commits)
 
 
 def train(

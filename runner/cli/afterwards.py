@@ -122,7 +122,7 @@ def close(made: Plan, result: SweepResult | None) -> int:
     if result is None:
         return 0
     if result.interrupted:
-        stored = made.done + result.finished + result.diverged
+        stored = made.done + result.finished + result.diverged + result.elsewhere
         say(f"stopped: {stored:,} of {count(made.wanted, 'trial')} are stored")
         say(f"go on: {given.as_typed()}")
         return INTERRUPTED
@@ -130,6 +130,7 @@ def close(made: Plan, result: SweepResult | None) -> int:
     ended += [f"{result.failed:,} failed"] if result.failed else []
     ended += [f"{result.untried:,} not tried"] if result.untried else []
     ended += [f"{result.left:,} left as they were"] if result.left else []
+    ended += [f"{result.elsewhere:,} trained by another sweep"] if result.elsewhere else []
     memory = f", {result.peak_bytes / 2**20:,.0f} MiB a worker at most" if result.peak_bytes else ""
     say(f"{', '.join(ended)}; {duration(result.seconds)} on {result.device}{memory}")
     return FAILED if result.failed else 0

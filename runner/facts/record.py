@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from thalweg.runner.base.canonical import Scalar
@@ -12,6 +12,39 @@ from thalweg.runner.facts.observation import Outcome
 
 LEFT = "left"
 """What a cohort keeps of a trial that was done before and ended otherwise now: it was left as it was."""
+
+
+LOST = "lost"
+"""What a cohort keeps of a trial that its driver no longer had a claim to when it ended."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A driver at work on a store: its number, and the last commit that its plan knows of."""
+
+    driver: int
+    since: int
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Trials that a driver may not train. held: another trains them now; settled: trained since it planned, and how."""
+
+    held: frozenset[str] = frozenset()
+    settled: Mapping[str, Outcome] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """All of them."""
+        return self.held | self.settled.keys()
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What the store did not take of a commit. left: done before, with other bits; lost: no longer its driver's."""
+
+    left: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,9 @@ class Stored(Protocol):
     def study(self, name: str) -> Study:
         """A study that is there, as it was declared last."""
 
+    def last_commit(self) -> int:
+        """The number of the last commit."""
+
 
 def compare(study: Study, stored: Stored | None, rerun: bool = False) -> Plan:
     """Expand a study and return what of it is done and what is missing, all of it where nothing is stored yet.
@@ -42,6 +45,7 @@ def compare(study: Study, stored: Stored | None, rerun: bool = False) -> Plan:
     members = expand(study)
     if stored is None:
         return make_plan(study, members, {})
+    commits = stored.last_commit()
 
     def code_of(ids: Collection[str]) -> dict[str, Code]:
         found = {trial_id: recorded(versions) for trial_id, versions in stored.trained_by(ids).items()}
@@ -58,7 +62,7 @@ def compare(study: Study, stored: Stored | None, rerun: bool = False) -> Plan:
         raise _no_axes(study, stored.study(study.name), rows)
     made = make_plan(study, now.members, stored.statuses(member.trial.id for member in now.members), rows)
     replaced = mended.replaced + now.replaced + superseded(rows, members, now.members)
-    return replace(made, changed=now.changed, repaired=mended.counts, replaced=replaced)
+    return replace(made, changed=now.changed, repaired=mended.counts, replaced=replaced, commits=commits)
 
 
 def _ids(rows: Sequence[Row]) -> set[str]:

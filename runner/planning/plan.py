@@ -46,6 +46,7 @@ class Plan:
     repaired: dict[str, int] = field(default_factory=dict)  # what was mended -> to train: done only by code of before
     lacking: int = 0
     replaced: tuple[str, ...] = ()  # ids of trials in whose place another stands, by the code as it is now
+    commits: int | None = None  # how many the store had, so that a trial that failed since is not taken for a retry
 
     @property
     def to_train(self) -> int:

@@ -8,7 +8,8 @@ It knows neither torch nor hydra, and imports numpy only where a series is packe
     series          a series as compressed blobs
     schema          ordered migrations
     connection      how the file is opened
-    lock            one writer at a time
+    claims          which of several drivers trains what, in SQL
+    lock            who writes: many, or one alone
 """
 
 from thalweg.runner.store.store import Store

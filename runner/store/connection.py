@@ -20,12 +20,14 @@ from pathlib import Path
 
 from thalweg.runner.base.errors import SetupError, StoreError, ThalwegError, UsageError
 from thalweg.runner.base.regular import open_regular
+from thalweg.runner.store.lock import Lock
 from thalweg.runner.store.schema import APPLICATION_ID, Migration, migrate
 
 MAGIC = b"SQLite format 3\0"
 OLDEST_SQLITE = (3, 37)  # the first with STRICT tables
 PAGE_BYTES = 16384  # three times less lost to half-filled pages than 4096, with series of 2.2 KB
-PATIENCE_MS = 10_000
+PATIENCE_MS = 25_000
+"""How long to wait for other writers, each of whom needs milliseconds. Ctrl-C is heard after it, within 30 s."""
 ELSEWHERE = "use another file with --store PATH"
 
 
@@ -108,14 +110,16 @@ def is_store(path: Path) -> bool:
     return True
 
 
-def open_writing(path: Path, migrations: Sequence[Migration], now: str) -> sqlite3.Connection:
-    """Open `path` for its one writer, created or upgraded as needed. The caller holds the lock."""
+def open_writing(path: Path, migrations: Sequence[Migration], now: str, lock: Lock) -> sqlite3.Connection:
+    """Open `path` to write, created or upgraded by who holds the lock alone, perhaps beside others else."""
     with _connected(path, "rwc") as db:
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # no effect on a file that has pages
         (found,) = db.execute("PRAGMA quick_check(1)").fetchone()  # 0.3 s a GB: writing would damage more
         if found != "ok":
             raise damaged(path, str(found).replace("\n", " "))
         version = _version(db, path, migrations)
+        if version < len(migrations) and not lock.alone:
+            raise lock.taken("is writing to")
         if 0 < version < len(migrations):
             _back_up(db, Path(f"{path}.v{version}"))
         db.execute("BEGIN IMMEDIATE")

@@ -28,7 +28,7 @@ def statuses(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, TrialStatu
     """Trial id -> status, for those of `ids` that the store knows."""
     found = db.execute(
         "SELECT t.id, t.outcome, (SELECT group_concat(name, char(10)) FROM metrics WHERE trial = t.seq),"
-        " t.seq IN (SELECT trial FROM cohort_trials WHERE outcome = ?)"
+        " EXISTS (SELECT 1 FROM cohort_trials WHERE trial = t.seq AND outcome = ?)"
         " FROM json_each(?) j JOIN trials t ON t.id = j.value",
         (LEFT, json.dumps(list(ids))),
     ).fetchall()

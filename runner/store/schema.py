@@ -175,7 +175,30 @@ AUDITS = Migration(
     ),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (FOUNDATION, PEAK_MEMORY, REFINEMENTS, AUDITS)
+CLAIMS = Migration(
+    "claims",
+    (
+        """
+        CREATE TABLE drivers (                      -- sweeps that are at work now, or were killed
+            id    INTEGER PRIMARY KEY AUTOINCREMENT,-- never given twice: one that was stopped for long comes back
+            pid   INTEGER NOT NULL,
+            beats INTEGER NOT NULL                  -- counted up while it lives; no clock is compared
+        ) STRICT
+        """,
+        "ALTER TABLE cohorts ADD COLUMN driver INTEGER",
+        """
+        CREATE TABLE claims (                       -- trials that train now, each for one cohort
+            trial  INTEGER PRIMARY KEY REFERENCES trials (seq),
+            cohort INTEGER NOT NULL REFERENCES cohorts (id)
+        ) STRICT
+        """,
+        "ALTER TABLE cohort_trials ADD COLUMN committed INTEGER",  # order of commits; clocks can be set back
+        "CREATE INDEX cohort_trials_by_trial ON cohort_trials (trial)",
+        "CREATE INDEX cohort_trials_by_commit ON cohort_trials (committed)",
+    ),
+)
+
+MIGRATIONS: tuple[Migration, ...] = (FOUNDATION, PEAK_MEMORY, REFINEMENTS, AUDITS, CLAIMS)
 
 
 def migrate(db: sqlite3.Connection, migrations: Sequence[Migration], now: str) -> None:

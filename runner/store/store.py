@@ -15,11 +15,19 @@ from thalweg.runner.base.errors import StoreError
 from thalweg.runner.base.version import __version__
 from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.observation import Observations, Series
-from thalweg.runner.facts.record import CohortRecord, Membership, StudySummary, TrialRecord
+from thalweg.runner.facts.record import (
+    CohortRecord,
+    Committed,
+    Membership,
+    Owner,
+    Refused,
+    StudySummary,
+    TrialRecord,
+)
 from thalweg.runner.facts.replayed import Audit
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.machine.device import network_file_system
-from thalweg.runner.store import reading, writing
+from thalweg.runner.store import claims, reading, writing
 from thalweg.runner.store.connection import decoded, explained, is_store, open_reading, open_writing
 from thalweg.runner.store.lock import Lock
 from thalweg.runner.store.schema import MIGRATIONS, Migration
@@ -67,8 +75,8 @@ class Store:
     ) -> Store:
         """Open the store at `path`; mode "write" creates it, and its folders, where there is none.
 
-        Raises StoreError if it is missing (mode "read"), not a store, of a newer release, not accessible,
-        or (mode "write") being written by another sweep. Reading goes on while another process writes.
+        Raises StoreError if it is missing (mode "read"), not a store, of a newer release, not accessible, or (mode
+        "write") to be upgraded while another sweep writes to it. Many may write at once, and read meanwhile.
         """
         if mode == "write":
             return cls._open_writing(path, migrations, clock)
@@ -97,7 +105,10 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = Lock(path)
             try:
-                db = open_writing(path, migrations, _text(clock))
+                db = open_writing(path, migrations, _text(clock), lock)
+                if lock.alone:
+                    claims.forget_all(db)
+                    lock.share()
             except BaseException:
                 lock.release()
                 raise
@@ -109,7 +120,7 @@ class Store:
         return cls(path, db, lock=lock, warnings=[warning] if kind else [], clock=clock)
 
     def close(self) -> None:
-        """Close the file, folding the write-ahead log into it, and let the next writer in."""
+        """Close the file, folding the write-ahead log into it if nobody else has it open."""
         with explained(self.path):
             self._db.close()
         if self._lock is not None:
@@ -176,12 +187,47 @@ class Store:
         with self._transaction() as db:
             return writing.open_cohort(db, cohort, _text(self._clock))
 
-    def commit(self, cohort_id: int, observations: Sequence[Observations], peak_bytes: int | None = None) -> list[str]:
-        """Write what was observed of some or all trials of a cohort, in one transaction.
+    def claim(self, cohort: CohortRecord, owner: Owner, metric: str) -> int | Refused:
+        """Open a cohort whose trials are its driver's alone to train until they are committed; return its number.
 
-        A trial that is done never changes: return the ids of those that were and so were left as they were.
-        Only metrics and series that a finished trial lacks are added, if its weight hash is the same. Failed
-        and pruned ones are overwritten. Raises ValueError for a trial of another cohort.
+        If one of them may not be trained, for a study that asks for `metric`, say which; nothing is written then.
+        """
+        with self._transaction() as db:
+            if (refused := claims.refused(db, cohort.trial_ids, owner, metric)).ids:
+                return refused
+            number = writing.open_cohort(db, cohort, _text(self._clock))
+            claims.claim(db, number, owner)
+            return number
+
+    def enter(self, since: int | None = None) -> Owner:
+        """Begin to train, perhaps beside others; until `leave` the driver's beat is to be heard.
+
+        since: the last commit that its plan knows of, if not the last one now.
+        """
+        with self._transaction() as db:
+            return claims.enter(db, os.getpid(), since)
+
+    def beat(self, owner: Owner) -> dict[int, int]:
+        """Show that a driver lives, and return how often each other has."""
+        with self._transaction() as db:
+            return claims.beat(db, owner, os.getpid())
+
+    def take_over(self, silent: Mapping[int, int]) -> None:
+        """Take away what drivers have claimed whose beats still stand at these numbers."""
+        with self._transaction() as db:
+            claims.take_over(db, silent)
+
+    def leave(self, owner: Owner) -> None:
+        """Give up what a driver has claimed."""
+        with self._transaction() as db:
+            claims.leave(db, owner)
+
+    def commit(self, cohort_id: int, observations: Sequence[Observations], peak_bytes: int | None = None) -> Committed:
+        """Write what was observed of some or all trials of a cohort, in one transaction; return what was not taken.
+
+        A trial that is done never changes. Only metrics and series that a finished trial lacks are added, if its weight
+        hash is the same. Failed and pruned ones are overwritten. What its driver has no claim to any more is lost.
+        Raises ValueError for a trial of another cohort.
         """
         with self._transaction() as db:
             if peak_bytes is not None:
@@ -194,6 +240,16 @@ class Store:
         """Trial id -> status, for those of `ids` that the store knows."""
         with self._snapshot() as db:
             return reading.statuses(db, ids)
+
+    def last_commit(self) -> int:
+        """The number of the last commit."""
+        with self._snapshot() as db:
+            return claims.last_commit(db)
+
+    def refused(self, ids: Iterable[str], owner: Owner, metric: str) -> Refused:
+        """Which of these trials a driver may not train, as `claim` has it."""
+        with self._snapshot() as db:
+            return claims.refused(db, ids, owner, metric)
 
     def trained_by(self, ids: Iterable[str]) -> dict[str, dict[str, str]]:
         """Trial id -> the versions that its cohort recorded, for those of `ids` that are done."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.observation import Observations, Outcome
-from thalweg.runner.facts.record import LEFT, CohortRecord
+from thalweg.runner.facts.record import LEFT, LOST, CohortRecord, Committed
+from thalweg.runner.store import claims
 from thalweg.runner.study.study import Member, Study
 
 Made = tuple[int, str, str]
@@ -177,11 +178,12 @@ def narrow_choice(db: sqlite3.Connection, group_id: str, key: str, width: int) -
 
 def commit(
     db: sqlite3.Connection, cohort_id: int, observations: Sequence[Observations], version: str, now: str
-) -> list[str]:
-    """Write what was observed of some of a cohort's trials; return the ids of those left as they were.
+) -> Committed:
+    """Write what was observed of some of a cohort's trials; return what was not taken.
 
     | stored                  | observed                       | effect                                |
     |-------------------------|--------------------------------|---------------------------------------|
+    | claimed by another      | anything                       | lost: nothing is written              |
     | nothing, failed, pruned | anything                       | written                               |
     | finished                | finished, the same weight hash | metrics and series it lacks are added |
     | finished, diverged      | anything else                  | left as it was                        |
@@ -194,22 +196,34 @@ def commit(
     )
     if strangers := [o.trial_id for o in observations if o.trial_id not in lanes]:
         raise ValueError(f"cohort {cohort_id} has no trial {strangers[0]}")
-    left = []
+    not_taken: dict[str, list[str]] = {LEFT: [], LOST: []}
+    number = claims.last_commit(db) + 1
     for observed in observations:
         seq = lanes[observed.trial_id]
-        seen = observed.outcome.value
-        if _write_outcome(db, seq, observed, (cohort_id, version, now)) or _completes(db, seq, observed):
-            _add_values(db, seq, observed)
-        else:
-            left.append(observed.trial_id)
-            seen = LEFT
-        db.execute("UPDATE cohort_trials SET outcome = ? WHERE cohort = ? AND trial = ?", (seen, cohort_id, seq))
+        seen = LOST
+        if claims.owned(db, cohort_id, seq):
+            seen = keep(db, seq, observed, (cohort_id, version, now))
+        if seen in not_taken:
+            not_taken[seen].append(observed.trial_id)
+        db.execute(
+            "UPDATE cohort_trials SET outcome = ?, committed = ? WHERE cohort = ? AND trial = ?",
+            (seen, None if seen == LOST else number, cohort_id, seq),
+        )
+        db.execute("DELETE FROM claims WHERE trial = ? AND cohort = ?", (seq, cohort_id))
     db.execute(
         "UPDATE cohorts SET finished = :now WHERE id = :cohort"
         " AND NOT EXISTS (SELECT 1 FROM cohort_trials WHERE cohort = :cohort AND outcome IS NULL)",
         {"cohort": cohort_id, "now": now},
     )
-    return left
+    return Committed(tuple(not_taken[LEFT]), tuple(not_taken[LOST]))
+
+
+def keep(db: sqlite3.Connection, seq: int, observed: Observations, made: Made) -> str:
+    """Write what was observed of a trial as far as it changes nothing that is done; return its outcome, or LEFT."""
+    if not (_write_outcome(db, seq, observed, made) or _completes(db, seq, observed)):
+        return LEFT
+    _add_values(db, seq, observed)
+    return observed.outcome.value
 
 
 def note_peak(db: sqlite3.Connection, cohort_id: int, peak_bytes: int) -> None:

@@ -4,6 +4,7 @@ schedule        decides, and does nothing: told what happened, it answers with o
 orders          what it orders
 described       events and orders, for the log
 driver          carries the orders out: asks the store, commits
+vigil           beats, and who of the drivers on one store is dead
 crew            the slots: how many workers, on which devices
 cluster         the same on the nodes of a Ray cluster
 pool            the worker processes, as the driver sees them

@@ -77,7 +77,7 @@ class Shelf:
         content = save(dict(arrays), metadata=header)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{self.cohort}-{facts['step']}-{hashlib.sha256(content).hexdigest()}.safetensors"
-        partial = path.with_suffix(".partial")
+        partial = path.with_suffix(f".{os.getpid()}.partial")  # another may save the same
         try:
             with partial.open("wb") as file:
                 file.write(content)

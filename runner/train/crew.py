@@ -24,7 +24,19 @@ from thalweg.runner.base.errors import SetupError
 from thalweg.runner.base.signals import Signals
 from thalweg.runner.machine.device import nvidia_present, usable_cores
 from thalweg.runner.study.settings import Settings
-from thalweg.runner.train.messages import Event, Hello, Lost, Note, Ready, Said, Slot, Work
+from thalweg.runner.train.messages import (
+    Chosen,
+    Event,
+    Hello,
+    Lost,
+    Note,
+    OutOfMemory,
+    Ready,
+    Said,
+    Slot,
+    Trained,
+    Work,
+)
 from thalweg.runner.train.pool import SILENT_SECONDS, Pool, Worker
 
 DOCTOR = "see: thalweg doctor"
@@ -45,6 +57,8 @@ class Crew:
         self.hello: Hello | None = None
         self.size = self.sharing = 1
         self._welcome: list[Worker] = []  # said hello, and are not announced as ready yet
+        self._busy: set[Worker] = set()
+        self._heard_last = time.monotonic()
 
     def require(self) -> Self:
         """Start, and wait for, the workers on devices that were asked for by name. Raises SetupError without them."""
@@ -113,17 +127,19 @@ class Crew:
             while self._welcome:
                 yield self._welcome.pop(0), Ready()
             return
-        began, heard = time.monotonic(), False
         for speaker, said in self._heard():
-            heard = True
+            self._heard_last = time.monotonic()
+            if said is None or isinstance(said, Chosen | Trained | OutOfMemory):
+                self._busy.discard(speaker)
             if said is None:
                 yield speaker, self._lost(speaker)
             elif isinstance(said, Hello):
                 yield from self._greeted(speaker, said)
             else:
                 yield speaker, said
-        if not heard and time.monotonic() - began >= SILENT_SECONDS:
-            yield self.pool.workers[0], Note(_silence())
+        if self._busy and time.monotonic() - self._heard_last >= SILENT_SECONDS:
+            self._heard_last = time.monotonic()
+            yield next(iter(self._busy)), Note(_silence())
 
     def _heard(self) -> Iterator[tuple[Worker, Said | None]]:
         yield from self.pool.hear(self.signals.waker if self.signals else None)
@@ -165,6 +181,8 @@ class Crew:
     def give(self, slot: Slot, work: Work) -> None:
         """Start a piece of work on a worker that has none. One that died meanwhile is found by the next `hear`."""
         assert isinstance(slot, Worker)
+        self._busy.add(slot)
+        self._heard_last = time.monotonic()
         slot.give(work)
 
     def replace(self, slot: Slot) -> None:

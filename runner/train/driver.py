@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,18 +16,21 @@ from thalweg.runner.base.errors import SetupError
 from thalweg.runner.base.signals import Signals
 from thalweg.runner.facts.choice import LOOP_WIDTH, Choice
 from thalweg.runner.facts.observation import Outcome
-from thalweg.runner.facts.record import CohortRecord
+from thalweg.runner.facts.record import CohortRecord, Refused
 from thalweg.runner.planning.plan import Plan
 from thalweg.runner.project.code import code_of, to_record
+from thalweg.runner.show.numbers import count
 from thalweg.runner.store import Store
 from thalweg.runner.study.settings import Settings
+from thalweg.runner.study.trial import Trial
 from thalweg.runner.train.checkpoints import Shelf, facts_of, folder_of, tidy
 from thalweg.runner.train.crew import DOCTOR, Crew
 from thalweg.runner.train.described import described
 from thalweg.runner.train.messages import Event, Hello, Progress, Slot, Train, Trained, Work
-from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Say, Settle, Settled
+from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Resume, Say, Settle, Settled
 from thalweg.runner.train.pool import Pool
 from thalweg.runner.train.schedule import Schedule, Tally, Terms
+from thalweg.runner.train.vigil import Vigil
 
 
 class Listener(Protocol):
@@ -68,7 +71,10 @@ class Backend(Protocol):
         """Open the slots, `busy` at most unless a number was asked for; return what the first runs on."""
 
     def hear(self) -> Iterator[tuple[Slot, Event]]:
-        """Wait until slots say something, and yield it. A slot says Ready first, Lost last, and no more after that."""
+        """Wait until slots say something, a second or two at most, and yield it.
+
+        A slot says Ready first, Lost last, and no more after that.
+        """
 
     def give(self, slot: Slot, work: Work) -> None:
         """Start a piece of work on a slot that has none. It ends with Chosen, Trained, OutOfMemory or Lost."""
@@ -85,8 +91,9 @@ class SweepResult:
     """How a sweep ended. `interrupted` means that trials are left; a next sweep goes on with them.
 
     peak_bytes: the most memory that one worker held. untried: trials left alone since those before them all failed.
-    left: trials that were trained anew to other bits than are stored, and so stay as they were. first_failed: the id of
-    the trial that first_error is of.
+    left: trials that were trained anew to other bits than are stored, and so stay as they were. elsewhere: trials that
+    another sweep trained meanwhile; those of them that failed are among failed. first_failed: the id of the trial that
+    first_error is of.
     """
 
     finished: int = 0
@@ -94,6 +101,7 @@ class SweepResult:
     failed: int = 0
     untried: int = 0
     left: int = 0
+    elsewhere: int = 0
     seconds: float = 0.0
     device: str = ""
     peak_bytes: int = 0
@@ -123,13 +131,15 @@ def sweep(
             interrupted = True
         finally:
             backend.close()
+            driver.leave()
     ended, tally = driver.tally.ended, driver.tally
     return SweepResult(
         finished=ended[Outcome.FINISHED],
         diverged=ended[Outcome.DIVERGED],
-        failed=ended[Outcome.FAILED],
+        failed=ended[Outcome.FAILED] + tally.elsewhere[Outcome.FAILED],
         untried=tally.untried,
         left=tally.left,
+        elsewhere=tally.elsewhere.total() - tally.elsewhere[Outcome.FAILED],
         seconds=time.monotonic() - started,
         device=driver.device,
         peak_bytes=driver.peak_bytes,
@@ -160,6 +170,8 @@ class _Driver:
         self.folder = folder_of(store.path)
         self.tally, self.device, self.peak_bytes = Tally(), "", 0
         self.cohorts: dict[Slot, int] = {}  # the store's number of the cohort that a slot was given last
+        self.vigil: Vigil | None = None  # once there is something to claim
+        self.waiting = False
 
     def run(self) -> None:
         self.hello = self.backend.fill(self.plan.to_train // LOOP_WIDTH, self.listener.note)
@@ -169,9 +181,11 @@ class _Driver:
         self.terms = self._terms()
         self.schedule = Schedule(self.terms, self.plan.study.metric, self.plan.study.direction)
         self.tally = self.schedule.tally
+        self.vigil = Vigil(self.store, self.plan.commits)
         for group in self.plan.groups:
             choice = self.store.choice(group.group_id, self._choice_key())
-            self._carry_out(self.schedule.wanted(group, self._settled(group.group_id, choice) if choice else None))
+            settled = self._settled(group.group_id, group.trials, choice) if choice else None
+            self._carry_out(self.schedule.wanted(group, settled))
         while not self.schedule.at_rest:
             if not self.backend.open:
                 raise SetupError("no worker process is left", DOCTOR)
@@ -180,8 +194,25 @@ class _Driver:
                 self._carry_out(self.schedule.heard(slot, event))
                 if isinstance(event, Progress | Trained):  # what is taken back shows with the next of these
                     self._show()
-        if self.folder.exists():
+            if self.vigil.kept():
+                self._look()
+        if self.folder.exists() and self.vigil.alone:
             tidy(self.folder, self._unfinished)
+
+    def leave(self) -> None:
+        """Let others train what was not committed."""
+        if self.vigil:
+            self.vigil.end()
+
+    def _look(self) -> None:
+        """See what became of the trials that others train."""
+        assert self.vigil is not None
+        if held := self.schedule.held:
+            refused = self.store.refused(held, self.vigil.owner, self.plan.study.metric)
+            if self.schedule.waits and refused.held and not self.waiting:
+                self.waiting = True
+                self.listener.note(f"waiting for {count(len(refused.held), 'trial')} that another sweep trains")
+            self._carry_out(self.schedule.looked(refused))
 
     def _carry_out(self, orders: Iterable[Order]) -> None:
         waiting = deque(orders)
@@ -194,18 +225,25 @@ class _Driver:
         match order:
             case Give(slot, work):
                 if isinstance(work, Train):
-                    self.cohorts[slot] = self._open_cohort(work)
+                    opened = self._claimed(work)
+                    if isinstance(opened, Refused):
+                        return self.schedule.refused(order, opened)
+                    self.cohorts[slot] = opened
                 self.backend.give(slot, work)
             case Commit():
-                left = self.store.commit(self.cohorts.pop(order.slot), order.observations, order.peak_bytes)
+                taken = self.store.commit(self.cohorts.pop(order.slot), order.observations, order.peak_bytes)
                 self.peak_bytes = max(self.peak_bytes, order.peak_bytes or 0)
-                Shelf(self.folder, facts_of(order.work), {}).clear()
-                return self.schedule.committed(order, left)
+                if not taken.lost:  # else another may be going on from them
+                    Shelf(self.folder, facts_of(order.work), {}).clear()
+                return self.schedule.committed(order, taken)
             case Settle():
                 choice = order.choice
                 if order.keep:
                     choice = self.store.record_choice(order.group_id, self._choice_key(), choice)
-                return self.schedule.settled(order, self._settled(order.group_id, choice))
+                trials = tuple(self.trials[order.group_id].values())
+                return self.schedule.settled(order, self._settled(order.group_id, trials, choice))
+            case Resume():
+                return self.schedule.resumed(order, self._settled(order.group_id, order.trials, order.choice))
             case Discard():
                 Shelf(self.folder, facts_of(order.work), {}).clear()
             case Narrow():
@@ -258,13 +296,13 @@ class _Driver:
         where = f"{device} {self.hello.device_name} torch {self.hello.versions['torch']}"
         return where if name == "auto" else f"{name} {where}"
 
-    def _settled(self, group_id: str, choice: Choice) -> Settled:
-        """How a group is trained, with its cohorts that were killed and whose trials are all still to be trained.
+    def _settled(self, group_id: str, wanted: Sequence[Trial], choice: Choice) -> Settled:
+        """How a group is trained, with its cohorts that were killed and whose trials are all among the wanted.
 
         A lane's bits do not depend on its cohort, so an old cohort is trained as it was and the rest is cut anew. A
         cohort of which a trial is no longer wanted starts afresh with its others.
         """
-        missing, begun = dict(self.trials[group_id]), []
+        missing, begun = {trial.id: trial for trial in wanted}, []
         for record in self.store.unfinished_cohorts(group_id) if self.folder.exists() else []:
             if not missing.keys() >= set(record.trial_ids):
                 continue
@@ -275,16 +313,16 @@ class _Driver:
                     del missing[trial_id]
         return Settled(choice, tuple(begun))
 
-    def _open_cohort(self, work: Train) -> int:
-        return self.store.open_cohort(
-            CohortRecord(
-                study=self.plan.study.name,
-                group_id=work.group_id,
-                executor=work.executor,
-                layout=work.layout,
-                width=len(work.trials),
-                device=self.device,
-                versions={**self.hello.versions, **to_record(code_of(work.trials[0].config))},
-                trial_ids=tuple(trial.id for trial in work.trials),
-            )
+    def _claimed(self, work: Train) -> int | Refused:
+        assert self.vigil is not None
+        cohort = CohortRecord(
+            study=self.plan.study.name,
+            group_id=work.group_id,
+            executor=work.executor,
+            layout=work.layout,
+            width=len(work.trials),
+            device=self.device,
+            versions={**self.hello.versions, **to_record(code_of(work.trials[0].config))},
+            trial_ids=tuple(trial.id for trial in work.trials),
         )
+        return self.store.claim(cohort, self.vigil.owner, self.plan.study.metric)

@@ -64,13 +64,22 @@ class Replace:
 
 
 @dataclass(frozen=True)
+class Resume:
+    """Look how far others came with trials that they no longer train; `resumed` is to be told."""
+
+    group_id: str
+    trials: tuple[Trial, ...]
+    choice: Choice
+
+
+@dataclass(frozen=True)
 class Say:
     """Tell the user."""
 
     text: str
 
 
-Order = Give | Settle | Commit | Discard | Narrow | Replace | Say
+Order = Give | Settle | Commit | Discard | Narrow | Replace | Resume | Say
 
 
 @dataclass(frozen=True)

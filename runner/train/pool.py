@@ -23,6 +23,7 @@ from thalweg.runner.base import log, stacks
 from thalweg.runner.train import messages, worker
 
 STOP_SECONDS = 1.0
+BREATH_SECONDS = 1.0
 SILENT_SECONDS = 600.0
 """A worker speaks several times a second while it trains; compiling and loading data take minutes at worst."""
 
@@ -93,10 +94,10 @@ class Pool:
     def hear(self, waker: socket | None = None) -> Iterator[tuple[Worker, messages.Said | None]]:
         """Wait for what workers say and yield it. None in place of it: that worker died and was removed.
 
-        Something to read on `waker` ends the wait as well, and so does a silence of SILENT_SECONDS.
+        Something to read on `waker` ends the wait as well, and so does a silence of BREATH_SECONDS.
         """
         by_pipe: dict[object, Worker] = {each.pipe: each for each in self.workers}
-        for ready in wait([*(each.pipe for each in self.workers), *([waker] if waker else [])], SILENT_SECONDS):
+        for ready in wait([*(each.pipe for each in self.workers), *([waker] if waker else [])], BREATH_SECONDS):
             speaker = by_pipe.get(ready)
             if speaker is not None and speaker in self.workers:
                 yield speaker, self._said_by(speaker)

@@ -12,23 +12,28 @@ where one piece of work at a time is done; none comes back once it is lost.
 | `heard` Progress                          | nothing                                                     |
 | `heard` Trained                           | Commit                                                      |
 | `committed`: what the store took          | Say, where a group is given up                              |
+| `refused`: a cohort has trials that another driver trains, or has trained | nothing: the others are handed out anew |
+| `looked`: what became of those since      | Resume, for those that are free                             |
+| `resumed`: how those train                | nothing: their cohorts wait                                 |
 | `heard` OutOfMemory                       | Discard, Narrow; a trial alone that does not fit has failed |
 | `heard` Lost: a slot is no more           | Replace, where there is work; again, narrower, or failed    |
 
-A group's trials may grow at any time; what is wanted later is trained as the group was.
+A group's trials may grow at any time; what is wanted later is trained as the group was. Trials that another driver
+trains are `held`: there is no rest until they are looked for and have ended, or are free again and trained here.
 """
 
 from __future__ import annotations
 
 import signal
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from thalweg.runner.base.errors import last_line
 from thalweg.runner.facts.choice import LOOP_WIDTH, Choice, layout_for
 from thalweg.runner.facts.observation import Observations, Outcome
+from thalweg.runner.facts.record import Committed, Refused
 from thalweg.runner.planning.plan import Group
 from thalweg.runner.study.trial import Trial
 from thalweg.runner.train.cutting import cut, narrowed
@@ -46,8 +51,9 @@ from thalweg.runner.train.messages import (
     Trained,
     Work,
 )
-from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Say, Settle, Settled
+from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Resume, Say, Settle, Settled
 
+NOTHING_LEFT = Committed()
 PROBED_TRIALS = 32
 ATTEMPTS = 2
 MOVES = 16
@@ -106,10 +112,12 @@ class Tally:
     """How far a sweep is, in trials and trial-steps.
 
     left: trials that were trained to other bits than are stored, which stay. untried: left alone since those before
-    them all failed. best: the best value so far of the study's metric. first_failed: the trial of first_error.
+    them all failed. elsewhere: how those ended that another driver trained. best: the best value so far of the study's
+    metric. first_failed: the trial of first_error.
     """
 
     ended: Counter[Outcome] = field(default_factory=Counter)
+    elsewhere: Counter[Outcome] = field(default_factory=Counter)
     left: int = 0
     untried: int = 0
     steps: int = 0
@@ -134,6 +142,7 @@ class Schedule:
         self._structure: dict[str, str] = {}  # group -> what it is, in words
         self._waiting: dict[str, list[Trial]] = {}  # group -> trials that are not cut into cohorts yet
         self._choices: dict[str, Choice] = {}
+        self._held: dict[str, dict[str, Trial]] = {}  # group -> trials that another driver trains
         self._asked: set[str] = set()  # groups whose choice is being made
         self._queue: deque[Work] = deque()
         self._idle: list[Slot] = []
@@ -146,7 +155,17 @@ class Schedule:
     @property
     def at_rest(self) -> bool:
         """Whether nothing is left to do, or to be told."""
-        return not (self._queue or self._doing or self._asked or self._uncommitted)
+        return not (self._queue or self._doing or self._asked or self._uncommitted or self.held)
+
+    @property
+    def held(self) -> list[str]:
+        """Ids of the trials that another driver trains, or did when that was last looked for."""
+        return [trial_id for trials in self._held.values() for trial_id in trials]
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing is left to do here, but for what others train."""
+        return bool(self.held) and not (self._queue or self._doing)
 
     def wanted(self, group: Group, settled: Settled | None = None) -> list[Order]:
         """Take in trials to train. settled: how their group is trained, where that was decided before."""
@@ -202,12 +221,51 @@ class Schedule:
             case Lost():
                 return self._lost(slot, event)
 
-    def committed(self, order: Commit, left: Sequence[str] = ()) -> list[Order]:
-        """Take in that a cohort was written; `left` are ids of trials that were done, and stay, with other bits."""
+    def refused(self, order: Give, refused: Refused) -> list[Order]:
+        """Take in that trials of a cohort are not this driver's to train: it begins anew with the others."""
+        work = self._taken_back(order.slot)
+        assert isinstance(work, Train)
+        self._hold(work, refused.held)
+        self._settle_elsewhere([trial for trial in work.trials if trial.id in refused.settled], refused.settled)
+        rest = tuple(trial for trial in work.trials if trial.id not in refused.ids)
+        if rest:
+            self._queue.appendleft(replace(work, trials=rest))
+        return self._free(order.slot)
+
+    def looked(self, refused: Refused) -> list[Order]:
+        """Take in what became of the trials that were held: refused still, settled, or free to be trained here."""
+        orders: list[Order] = []
+        for group_id, trials in self._held.items():
+            ended = [trials.pop(trial_id) for trial_id in [*trials] if trial_id in refused.settled]
+            self._settle_elsewhere(ended, refused.settled)
+            if free := tuple(trial for trial_id, trial in trials.items() if trial_id not in refused.held):
+                orders.append(Resume(group_id, free, self._choices[group_id]))
+        return orders
+
+    def resumed(self, order: Resume, settled: Settled) -> list[Order]:
+        """Take in how trials that were held are trained, and cut them."""
+        for trial in order.trials:
+            del self._held[order.group_id][trial.id]
+        self._waiting.setdefault(order.group_id, []).extend(order.trials)
+        self._queue.extend(self._cohorts(order.group_id, settled))
+        return self._handed_out()
+
+    def _hold(self, work: Train, ids: Collection[str]) -> None:
+        held = {trial.id: trial for trial in work.trials if trial.id in ids}
+        self._held.setdefault(work.group_id, {}).update(held)
+
+    def _settle_elsewhere(self, trials: Sequence[Trial], settled: Mapping[str, Outcome]) -> None:
+        self.tally.elsewhere.update(settled[trial.id] for trial in trials)
+        self.tally.wanted_steps -= sum(trial.config.budget.steps for trial in trials)
+
+    def committed(self, order: Commit, taken: Committed = NOTHING_LEFT) -> list[Order]:
+        """Take in that a cohort was written, and what of it was not taken."""
         self._uncommitted -= 1
-        self.tally.left += len(left)
+        self.tally.left += len(taken.left)
+        self._hold(order.work, taken.lost)
+        self.tally.steps -= sum(t.config.budget.steps for t in order.work.trials if t.id in taken.lost)
         for each in order.observations:
-            if each.trial_id in left:
+            if each.trial_id in (*taken.left, *taken.lost):
                 continue
             self.tally.ended[each.outcome] += 1
             value = each.metrics.get(self.metric)
@@ -215,7 +273,7 @@ class Schedule:
                 self.tally.best = value if self.tally.best is None else self.better(self.tally.best, value)
             if each.outcome is Outcome.FAILED and self.tally.first_error is None:
                 self.tally.first_error, self.tally.first_failed = each.error, each.trial_id
-        said = [*self._said_of_left(order.work, left), *self._given_up(order.work, order.observations)]
+        said = [*self._said_of_left(order.work, taken), *self._given_up(order.work, order.observations)]
         return [*said, *self._free(order.slot)]
 
     # what a slot does
@@ -311,11 +369,15 @@ class Schedule:
         said = Say(f"{what}; going on with {width} at once ({last_line(reason)})")
         return [Discard(work), Narrow(work.group_id, width), said]
 
-    def _said_of_left(self, work: Train, left: Sequence[str]) -> list[Order]:
-        if not left:
-            return []
-        what = f"{self._structure[work.group_id]}: {len(left):,} of {len(work.trials):,} trials were done before"
-        return [Say(f"{what} and end with other bits now, by another torch or machine; what is stored stays")]
+    def _said_of_left(self, work: Train, taken: Committed) -> list[Order]:
+        said, structure = [], self._structure[work.group_id]
+        if taken.left:
+            what = f"{structure}: {len(taken.left):,} of {len(work.trials):,} trials were done before"
+            said.append(f"{what} and end with other bits now, by another torch or machine; what is stored stays")
+        if taken.lost:
+            what = f"{structure}: {len(taken.lost):,} of {len(work.trials):,} trials were taken over by another sweep"
+            said.append(f"{what} while this one stood still; what it trained of them is dropped")
+        return [Say(text) for text in said]
 
     def _given_up(self, work: Train, observations: Sequence[Observations]) -> list[Order]:
         """Leave the rest of a group alone when its first cohorts failed, all with the same message."""

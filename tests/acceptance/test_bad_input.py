@@ -144,20 +144,6 @@ def test_hostile_words_are_shown_harmless(here, capsys, word) -> None:
     assert len(err) < 1000
 
 
-def test_a_second_sweep_on_the_same_store_is_refused(desk: Desk) -> None:
-    first = desk.start("sweep", "smoke", "tracker=none", "budget.steps=3000")
-    try:
-        lock = desk.folder / "results" / "thalweg.sqlite.lock"
-        while not (lock.exists() and lock.read_text()):
-            assert first.poll() is None
-        second = desk.thalweg("sweep", "smoke", code=5)
-        assert f"another sweep (pid {first.pid})" in second.stderr
-        desk.thalweg("ls")
-    finally:
-        first.kill()
-        first.communicate()
-
-
 def test_a_gpu_asked_for_by_name_is_never_replaced_by_the_cpu(desk: Desk) -> None:
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():

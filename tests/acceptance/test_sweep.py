@@ -100,6 +100,16 @@ def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(swept: Desk, 
     assert desk.query("SELECT count(*) FROM trials WHERE outcome IS NULL OR outcome = 'failed'") == [(0,)]
 
 
+def test_two_sweeps_at_once_train_each_trial_once_to_the_bits_of_one_alone(swept: Desk, desk: Desk) -> None:
+    both = [desk.start("sweep", *SMALL, "launcher.workers=1") for _ in range(2)]
+    said = [sweep.communicate(timeout=240) for sweep in both]
+    assert [sweep.returncode for sweep in both] == [0, 0], said
+    assert not any("locked" in out + err or "Traceback" in err for out, err in said)
+    assert desk.hashes() == swept.hashes()
+    assert desk.query("SELECT count(*) FROM cohort_trials") == [(len(swept.hashes()),)]
+    assert [out for out, _ in said] == [said[0][0]] * 2  # both have the whole answer
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_sweep_keeps_what_it_has_and_says_how_to_go_on(desk: Desk, number: int, code: int) -> None:
     sweep = desk.start("sweep", "smoke", "tracker=none", "budget.steps=3000")

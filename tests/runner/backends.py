@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
@@ -60,7 +61,10 @@ class InProcess:
     def hear(self) -> Iterator[tuple[Slot, Event]]:
         self.rounds += 1
         self.before_round(self.rounds)
-        for slot in [slot for slot in self.slots if slot.waiting]:
+        speaking = [slot for slot in self.slots if slot.waiting]
+        if not speaking:
+            time.sleep(0.01)
+        for slot in speaking:
             work = slot.waiting.popleft()
             if work is None:
                 yield slot, Ready()

@@ -105,10 +105,10 @@ def cohort_of(members, study="coupling", **changes):
 
 
 def train(store, members, study="coupling", **how):
-    """Open a cohort of `members` and commit the same kind of observations for each."""
+    """Open a cohort of `members` and commit the same kind of observations for each; return who was left as it was."""
     cohort = cohort_of(members, study)
     number = store.open_cohort(cohort)
-    return store.commit(number, [make_observations(trial_id, **how) for trial_id in cohort.trial_ids])
+    return list(store.commit(number, [make_observations(trial_id, **how) for trial_id in cohort.trial_ids]).left)
 
 
 def in_child(work: Callable[[], object]) -> int:

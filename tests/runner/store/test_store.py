@@ -17,6 +17,7 @@ from store_cases import cohort_of, make_members, make_observations, make_study, 
 from thalweg.runner.base.errors import ThalwegError, UsageError
 from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.observation import Observations, Outcome, Series
+from thalweg.runner.facts.record import Committed
 from thalweg.runner.store import Store
 from thalweg.runner.store.series import pack, unpack
 from thalweg.runner.study.study import Analysis, Expectation, Member
@@ -106,7 +107,7 @@ def test_measuring_again_adds_what_was_missing_only_on_the_same_weights(store):
         number = store.open_cohort(cohort_of(members))
         more = {"val/loss": 0.7, "test/loss": 0.8}
         seen = Observations(trial_id=trial_id, outcome=Outcome.FINISHED, metrics=more, weight_hash=weight_hash)
-        return store.commit(number, [seen])
+        return list(store.commit(number, [seen]).left)
 
     assert again("cd" * 32) == [trial_id]
     assert "test/loss" not in store.trial(trial_id).metrics
@@ -124,7 +125,7 @@ def test_a_final_metric_that_is_not_finite_is_refused_and_nothing_of_the_commit_
     with pytest.raises(ThalwegError):
         store.commit(number, [good, bad])
     assert store.export_rows() == []
-    assert store.commit(number, [good]) == []
+    assert store.commit(number, [good]) == Committed()
 
 
 def test_a_trial_of_another_cohort_is_refused(store):

@@ -1,11 +1,14 @@
 """How a store file is opened, refused, upgraded and locked."""
 
+import fcntl
+import functools
 import os
 import resource
 import shutil
 import signal
 import sqlite3
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -109,7 +112,7 @@ def test_the_file_carries_our_mark_and_version(path):
     assert db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
     assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
     assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert db.execute("SELECT name FROM migrations").fetchall() == [(m.name,) for m in MIGRATIONS]
+    assert db.execute("SELECT name FROM migrations ORDER BY version").fetchall() == [(m.name,) for m in MIGRATIONS]
     kinds = db.execute("SELECT name, strict FROM pragma_table_list WHERE type = 'table' AND schema = 'main'")
     assert [name for name, strict in kinds if not strict and not name.startswith("sqlite_")] == []
     db.close()
@@ -248,20 +251,58 @@ def test_a_full_disk_is_named(path):
         store.declare(make_study(), make_members())
 
 
-# One writer
+# Many writers
 
 
-def test_a_second_writer_is_refused_naming_the_first(path):
-    with Store.open(path, "write"):
-        assert f"another sweep (pid {os.getpid()}) is writing to {path}" in refusal(path)
-        assert wait(in_child(lambda: refusal(path))) == 0
+def test_a_second_writer_is_let_in(path):
+    with Store.open(path, "write") as first:
+        assert wait(in_child(lambda: Store.open(path, "write").declare(make_study(), make_members()))) == 0
+        assert len(first.study_rows("coupling")) == 1
+
+
+def held_by_an_older_release(path):
+    """An older release lets nobody in beside it."""
+    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT)
+    os.write(lock, b"4242\n")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
+def test_a_store_that_an_older_release_writes_to_is_waited_for_and_then_refused(path, monkeypatch):
+    filled(path)
+    lock = held_by_an_older_release(path)
+    monkeypatch.setattr("thalweg.runner.store.lock.PATIENCE_SECONDS", 0.1)
+    assert f"a sweep of another release (pid 4242) lets nobody else write to {path}" in refusal(path)
+    threading.Timer(0.3, lambda: os.close(lock)).start()
+    monkeypatch.setattr("thalweg.runner.store.lock.PATIENCE_SECONDS", 10.0)
     Store.open(path, "write").close()
 
 
-def test_a_link_to_a_store_is_the_same_store(path, tmp_path):
-    (tmp_path / "link").symlink_to(path)
+def test_a_store_is_not_upgraded_while_another_writes_to_it(path):
     with Store.open(path, "write"):
-        assert "another sweep" in refusal(tmp_path / "link")
+        said = refusal(path, migrations=(*MIGRATIONS, SECOND))
+        assert f"a sweep of another release (pid {os.getpid()}) is writing to {path}" in said
+    Store.open(path, "write", migrations=(*MIGRATIONS, SECOND)).close()
+    assert columns(path) == (True, len(MIGRATIONS) + 1)
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_many_that_open_a_store_at_once_all_find_it_made_or_upgraded_and_one_backup(path, older):
+    if older:
+        filled(path)
+    migrations = (*MIGRATIONS, SECOND) if older else MIGRATIONS
+    members = make_members([0.5 + i for i in range(8)])
+
+    def work(number):
+        with Store.open(path, "write", migrations=migrations) as store:
+            store.declare(make_study(str(number)), members[number : number + 1])
+
+    assert [wait(pid) for pid in [in_child(functools.partial(work, number)) for number in range(8)]] == [0] * 8
+    with Store.open(path, migrations=migrations) as store:
+        assert len(store.studies()) == 8 + older
+    if older:
+        with Store.open(f"{path}.v{len(MIGRATIONS)}") as backup:
+            assert len(backup.studies()) == 1
 
 
 def test_readers_see_commits_while_a_writer_writes(path):
@@ -286,7 +327,7 @@ def columns(path):
     db = sqlite3.connect(path)
     found = [row[1] for row in db.execute("PRAGMA table_info(trials)")]
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    recorded = [row[0] for row in db.execute("SELECT version FROM migrations")]
+    recorded = [row[0] for row in db.execute("SELECT version FROM migrations ORDER BY version")]
     db.close()
     assert recorded == list(range(1, version + 1))
     return "note" in found, version

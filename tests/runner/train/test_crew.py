@@ -13,7 +13,7 @@ from thalweg.runner.base.errors import SetupError
 from thalweg.runner.study.settings import EngineSettings, Evaluation, LocalLauncher, Settings, TrackerSettings
 from thalweg.runner.train import crew
 from thalweg.runner.train.crew import Crew
-from thalweg.runner.train.messages import Hello, Note
+from thalweg.runner.train.messages import Hello, Note, Train
 from thalweg.runner.train.pool import Worker
 
 CPU = Hello("cpu", "x86_64", {"torch": "2.0"})
@@ -189,5 +189,7 @@ def test_silence_is_said_and_a_worker_that_never_gets_ready_refused(monkeypatch)
     filled(made)
     assert list(made.hear()) == []
     monkeypatch.setattr(crew, "SILENT_SECONDS", 0.0)
+    assert list(made.hear()) == []  # nobody has anything to do
+    made.give(made.pool.workers[0], Train("a", (), "vmap", "shared", 1))
     ((_, note),) = made.hear()
     assert re.search(r"no worker has said anything .* kill -USR1 \d+", note.text)

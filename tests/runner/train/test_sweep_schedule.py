@@ -15,10 +15,11 @@ from store_cases import make_trial
 
 from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.observation import Observations, Outcome
+from thalweg.runner.facts.record import Committed, Refused
 from thalweg.runner.planning.plan import Group
 from thalweg.runner.study.trial import Trial
 from thalweg.runner.train.messages import Ask, Chosen, Lost, Note, OutOfMemory, Progress, Ready, Train, Trained, Work
-from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Say, Settle, Settled
+from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Resume, Say, Settle, Settled
 from thalweg.runner.train.schedule import ATTEMPTS, MOVES, Schedule, Terms
 
 TERMS = Terms(executor="auto", workers=2, evaluations=2)
@@ -61,6 +62,8 @@ class World:
         self.said: list[str] = []
         self.orders: list[Order] = []
         self.left: tuple[str, ...] = ()  # ids that the store leaves as they were
+        self.held: set[str] = set()  # ids that another driver trains
+        self.elsewhere: dict[str, Outcome] = {}  # ids that another driver has trained
         self.names = itertools.count()
 
     def want(self, group: Group, settled: Settled | None = None) -> None:
@@ -92,6 +95,8 @@ class World:
             case Give(slot, work):
                 assert isinstance(slot, int)
                 assert self.doing[slot] is None, "a slot was given two pieces of work"
+                if isinstance(work, Train) and (refused := self.refused([trial.id for trial in work.trials])).ids:
+                    return self.schedule.refused(order, refused)
                 self.doing[slot] = work
                 busy = [trial.id for each in self.doing.values() if isinstance(each, Train) for trial in each.trials]
                 assert len(busy) == len(set(busy)), "a trial trains twice at once"
@@ -100,8 +105,13 @@ class World:
                 ids = [each.trial_id for each in order.observations]
                 assert ids == [trial.id for trial in order.work.trials]
                 assert not self.ended.keys() & set(ids), "a trial ended twice"
-                self.ended |= {each.trial_id: each.outcome for each in order.observations}
-                return self.schedule.committed(order, [each for each in ids if each in self.left])
+                lost = tuple(each for each in ids if each in self.held | self.elsewhere.keys())
+                self.ended |= {each.trial_id: each.outcome for each in order.observations if each.trial_id not in lost}
+                left = tuple(each for each in ids if each in self.left and each not in lost)
+                return self.schedule.committed(order, Committed(left, lost))
+            case Resume():
+                assert not self.held & {trial.id for trial in order.trials}
+                return self.schedule.resumed(order, Settled(order.choice))
             case Settle():
                 return self.schedule.settled(order, Settled(self.choice))
             case Replace():
@@ -110,12 +120,25 @@ class World:
                 self.said.append(order.text)
         return []
 
+    def refused(self, ids: Iterable[str]) -> Refused:
+        asked = {*ids}
+        settled = {each: self.elsewhere[each] for each in asked & self.elsewhere.keys()}
+        return Refused(frozenset(asked & self.held), settled)
+
+    def look(self) -> None:
+        self.obey(self.schedule.looked(self.refused(self.schedule.held)))
+
+    def in_training(self) -> set[str]:
+        return {trial.id for work in self.doing.values() if isinstance(work, Train) for trial in work.trials}
+
     def busy(self) -> list[int]:
         return [slot for slot, work in self.doing.items() if work is not None]
 
     def finish(self) -> None:
-        """Let everything go well from here on."""
+        """Let everything go well from here on; other drivers have been killed."""
+        self.held.clear()
         for _ in range(1000):
+            self.look()
             if self.schedule.at_rest:
                 break
             if not self.doing:
@@ -124,12 +147,15 @@ class World:
                 work = self.doing[slot]
                 self.hear(slot, Chosen(work.group_id, VMAP) if isinstance(work, Ask) else well(work))
         assert self.schedule.at_rest, "it never comes to rest"
-        assert len(self.wanted) == len(self.ended) + self.schedule.tally.untried, "a trial was lost"
-        assert sum(self.schedule.tally.ended.values()) + self.schedule.tally.left == len(self.ended)
+        tally = self.schedule.tally
+        assert len(self.wanted) == len(self.ended) + tally.untried + tally.elsewhere.total(), "a trial was lost"
+        assert sum(tally.ended.values()) + tally.left == len(self.ended)
         assert self.schedule.tally.steps == self.schedule.tally.wanted_steps
 
 
 WHAT = ("ready", "progress", "end", "fail", "no memory", "killed", "died", "gone", "more", "note", "left")
+OTHERS = ("claim", "settle", "free", "look")
+"""What other drivers on the store do, and that this one looks."""
 
 
 @settings(max_examples=300)
@@ -142,10 +168,22 @@ def test_whatever_happens_each_trial_ends_once_and_none_is_lost(data: st.DataObj
     for name in range(data.draw(st.integers(1, 3), "groups")):
         settled = data.draw(st.sampled_from([None, Settled(VMAP)]))
         world.want(group(f"g{name}", data.draw(st.integers(1, 20), "trials")), settled)
-    for what in data.draw(st.lists(st.sampled_from(WHAT), max_size=60), "what"):
+    for what in data.draw(st.lists(st.sampled_from(WHAT + OTHERS), max_size=60), "what"):
         if what == "more":
             settled = data.draw(st.sampled_from([None, Settled(VMAP)]))
             world.want(group(f"g{data.draw(st.integers(0, 4))}", data.draw(st.integers(1, 9)), seed=1), settled)
+        others = sorted(world.held)
+        free = sorted(world.wanted - world.ended.keys() - world.elsewhere.keys() - world.held - world.in_training())
+        if what == "claim" and free:  # those in training may be claimed too: this driver stood still meanwhile
+            robbed = sorted(world.in_training()) if data.draw(st.booleans(), "robbed") else []
+            world.held |= set(data.draw(st.lists(st.sampled_from(free + robbed), max_size=9), "claimed"))
+        if what in ("settle", "free") and others:
+            freed = data.draw(st.sets(st.sampled_from(others)), "no longer held")
+            world.held -= freed
+            if what == "settle":
+                world.elsewhere |= dict.fromkeys(freed, data.draw(st.sampled_from([*Outcome])))
+        if what == "look":
+            world.look()
         if what == "ready" or not world.doing:
             world.ready()
         busy = world.busy()
@@ -304,3 +342,44 @@ def test_the_sample_for_the_probe_comes_from_the_seed_with_the_most_trials() -> 
     ask = TERMS.probe("a", (*few, *many))
     assert (ask.layout, {trial.config.seed for trial in ask.sample}) == ("shared", {1})
     assert len(ask.sample) == 20
+
+
+def test_trials_that_another_trains_are_waited_for_and_the_others_trained() -> None:
+    world = World()
+    whole = group("a", 4)
+    world.held = {trial.id for trial in whole.trials[:2]}
+    world.want(whole, Settled(VMAP))
+    slot = world.ready()
+    work = world.doing[slot]
+    assert isinstance(work, Train)
+    assert work.trials == whole.trials[2:]
+    assert not world.schedule.waits
+    world.hear(slot, well(work))
+    assert (world.schedule.at_rest, world.schedule.waits) == (False, True)
+    world.look()
+    assert world.doing[slot] is None
+    ended, freed = (trial.id for trial in whole.trials[:2])
+    world.held, world.elsewhere = set(), {ended: Outcome.FINISHED}
+    world.look()
+    again = world.doing[slot]
+    assert isinstance(again, Train)
+    assert [trial.id for trial in again.trials] == [freed]
+    world.finish()
+    assert world.schedule.tally.elsewhere == {Outcome.FINISHED: 1}
+
+
+def test_what_was_trained_of_trials_that_were_taken_over_is_dropped_and_said() -> None:
+    world = World()
+    whole = group("a", 3)
+    world.want(whole, Settled(VMAP))
+    slot = world.ready()
+    work = world.doing[slot]
+    assert isinstance(work, Train)
+    world.held = {whole.trials[0].id}
+    world.hear(slot, well(work))
+    assert world.schedule.tally.ended == {Outcome.FINISHED: 2}
+    assert "1 of 3 trials were taken over by another sweep" in world.said[-1]
+    world.elsewhere, world.held = {whole.trials[0].id: Outcome.FAILED}, set()
+    world.look()
+    world.finish()
+    assert world.schedule.tally.elsewhere == {Outcome.FAILED: 1}

@@ -1,0 +1,116 @@
+"""Which driver trains what, in SQL: several sweeps share a store, and none trains what another is training.
+
+A driver claims the trials of a cohort before their first step, and commits only what it still has a claim to. It shows
+that it lives by counting up its beats. Whoever sees them stand still for long takes its claims away; what it commits
+then, should it come back, is not taken. No clock is compared with another, so none of this depends on what they say.
+Each function runs inside a transaction that its caller owns.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+
+from thalweg.runner.facts.observation import Outcome
+from thalweg.runner.facts.record import Owner, Refused
+from thalweg.runner.store.reading import statuses
+
+
+def enter(db: sqlite3.Connection, pid: int, since: int | None) -> Owner:
+    """Take a driver in, whose plan knows of the commits up to `since`, or of all."""
+    (driver,) = db.execute("INSERT INTO drivers (pid, beats) VALUES (?, 0) RETURNING id", (pid,)).fetchone()
+    return Owner(int(driver), last_commit(db) if since is None else since)
+
+
+def leave(db: sqlite3.Connection, owner: Owner) -> None:
+    """Let a driver go, and what it had claimed."""
+    _drop_claims(db, owner.driver)
+    db.execute("DELETE FROM drivers WHERE id = ?", (owner.driver,))
+
+
+def forget_all(db: sqlite3.Connection) -> None:
+    """Drop what drivers that are all dead have left."""
+    db.execute("DELETE FROM claims")
+    db.execute("DELETE FROM drivers")
+
+
+def beat(db: sqlite3.Connection, owner: Owner, pid: int) -> dict[int, int]:
+    """Count a driver's beats up, taking it in again if it was taken for dead; return those of all others."""
+    db.execute(
+        "INSERT INTO drivers (id, pid, beats) VALUES (?, ?, 0) ON CONFLICT (id) DO UPDATE SET beats = beats + 1",
+        (owner.driver, pid),
+    )
+    return dict(db.execute("SELECT id, beats FROM drivers WHERE id != ?", (owner.driver,)).fetchall())
+
+
+def take_over(db: sqlite3.Connection, silent: Mapping[int, int]) -> None:
+    """Drop the claims of drivers that have not moved on from these beats."""
+    for driver, beats in silent.items():
+        if db.execute("DELETE FROM drivers WHERE id = ? AND beats = ?", (driver, beats)).rowcount:
+            _drop_claims(db, driver)
+
+
+def _drop_claims(db: sqlite3.Connection, driver: int) -> None:
+    db.execute("DELETE FROM claims WHERE cohort IN (SELECT id FROM cohorts WHERE driver = ?)", (driver,))
+
+
+def refused(db: sqlite3.Connection, ids: Iterable[str], owner: Owner, metric: str) -> Refused:
+    """Which of these trials a driver may not train.
+
+    | stored                                                | effect  |
+    |-------------------------------------------------------|---------|
+    | done, for a study that asks for `metric`              | settled |
+    | failed or pruned by a commit since the driver planned | settled |
+    | claimed for a cohort of another driver                | held    |
+    """
+    asked = list(ids)
+    known = statuses(db, asked)
+    tried = _trial_ids(
+        db,
+        "SELECT t.id FROM json_each(:ids) j JOIN trials t ON t.id = j.value WHERE t.outcome IS NOT NULL"
+        " AND EXISTS (SELECT 1 FROM cohort_trials c WHERE c.trial = t.seq AND c.committed > :since)",
+        {"ids": json.dumps(asked), "since": owner.since},
+    )
+    settled = {
+        trial_id: status.outcome
+        for trial_id, status in known.items()
+        if status.outcome is not None
+        and (status.is_done(metric) or (trial_id in tried and status.outcome is not Outcome.FINISHED))
+    }
+    held = _trial_ids(
+        db,
+        "SELECT t.id FROM json_each(:ids) j JOIN trials t ON t.id = j.value JOIN claims l ON l.trial = t.seq"
+        " JOIN cohorts c ON c.id = l.cohort WHERE c.driver IS NOT :driver",
+        {"ids": json.dumps(asked), "driver": owner.driver},
+    )
+    return Refused(held - settled.keys(), settled)
+
+
+def claim(db: sqlite3.Connection, cohort_id: int, owner: Owner) -> None:
+    """Claim the trials of a cohort that was just opened, for that cohort alone."""
+    db.execute("UPDATE cohorts SET driver = ? WHERE id = ?", (owner.driver, cohort_id))
+    db.execute(
+        "INSERT INTO claims (trial, cohort) SELECT trial, cohort FROM cohort_trials WHERE cohort = ?"
+        " ON CONFLICT (trial) DO UPDATE SET cohort = excluded.cohort",
+        (cohort_id,),
+    )
+
+
+def owned(db: sqlite3.Connection, cohort_id: int, seq: int) -> bool:
+    """Whether a trial may be committed by a cohort: it is claimed for it, or no driver ever opened that cohort."""
+    found = db.execute(
+        "SELECT driver IS NULL OR id IS (SELECT cohort FROM claims WHERE trial = ?) FROM cohorts WHERE id = ?",
+        (seq, cohort_id),
+    ).fetchone()
+    return bool(found[0])
+
+
+def last_commit(db: sqlite3.Connection) -> int:
+    """The number of the last commit."""
+    (number,) = db.execute("SELECT ifnull(max(committed), 0) FROM cohort_trials").fetchone()
+    return int(number)
+
+
+def _trial_ids(db: sqlite3.Connection, query: str, values: Mapping[str, object]) -> frozenset[str]:
+    return frozenset(trial_id for (trial_id,) in db.execute(query, dict(values)))
