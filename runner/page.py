@@ -2,6 +2,7 @@
 
     declare   words                 -> a study, and how to run it
     plan      a study and a store   -> what is wanted, done and missing
+    share     the same, of one machine among several
     sweep     a plan                -> the store agrees with it
     refine    moves                 -> a plan of what they add
     trials    the store             -> a table: axes, outcome and final metrics of each trial
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from thalweg.runner.facts.row import Row
     from thalweg.runner.facts.tidy import Columns
     from thalweg.runner.planning.plan import Plan
+    from thalweg.runner.planning.shard import Shard
     from thalweg.runner.replay.again import Again
     from thalweg.runner.store import Store
     from thalweg.runner.study.settings import Settings
@@ -59,6 +61,21 @@ def plan(study: Study, store: Store | None = None, *, rerun_changed: bool = Fals
     from thalweg.runner.planning.compare import compare
 
     return compare(study, store, rerun_changed)
+
+
+def share(
+    study: Study, shard: Shard, store: Store | None, whole: Store | None = None, *, rerun_changed: bool = False
+) -> Plan:
+    """Return what of a study one of several machines would train.
+
+    store: its own. whole: the one that all will be merged into, as far as it is there: what is done in it is done.
+    """
+    from thalweg.runner.planning.compare import compare
+    from thalweg.runner.planning.shard import Both
+    from thalweg.runner.planning.shard import share as of
+
+    stored = Both(store, whole) if store and whole else store or whole
+    return of(compare(study, stored, rerun_changed), shard)
 
 
 def sweep(

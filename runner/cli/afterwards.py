@@ -19,6 +19,8 @@ from thalweg.runner.show.numbers import count, duration
 from thalweg.runner.study.trial import SHOWN
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from thalweg.runner.facts.row import Row
     from thalweg.runner.planning.plan import Plan
     from thalweg.runner.store import Store
@@ -134,6 +136,16 @@ def close(made: Plan, result: SweepResult | None) -> int:
     memory = f", {result.peak_bytes / 2**20:,.0f} MiB a worker at most" if result.peak_bytes else ""
     say(f"{', '.join(ended)}; {duration(result.seconds)} on {result.device}{memory}")
     return FAILED if result.failed else 0
+
+
+def close_shard(made: Plan, result: SweepResult | None, path: Path, store: str | None) -> int:
+    """Say how the sweep of one share ended, and how it comes to the others."""
+    code = close(made, result)
+    if result and result.failed and not result.interrupted:
+        _say_failed(made, result)
+    if code != INTERRUPTED:
+        say(f"next: {given.with_store(f'thalweg store merge {shlex.quote(given.shown(path))}', store)}")
+    return code
 
 
 def _say_next(made: Plan, result: SweepResult | None, store: str | None, rows: Sequence[Row]) -> None:

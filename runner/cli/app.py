@@ -36,6 +36,7 @@ from thalweg.runner.cli import (
     verbs_decide,
     verbs_read,
     verbs_report,
+    verbs_store,
     verbs_tables,
     verbs_train,
 )
@@ -81,6 +82,7 @@ for verbs in (
     verbs_decide,
     verbs_check,
     verbs_tables,
+    verbs_store,
     verbs_about,
 ):
     verbs.register(app)

@@ -56,6 +56,10 @@ RerunChanged = Annotated[
 Log = Annotated[
     Path | None, typer.Option("--log", metavar="FILE", help="Append what happens to a file, a JSON object a line.")
 ]
+Shard = Annotated[
+    str | None,
+    typer.Option("--shard", metavar="i/n", help="One of n shares of what is missing, in a store of its own."),
+]
 Probe = Annotated[
     bool | None,
     typer.Option(

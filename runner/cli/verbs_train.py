@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,7 @@ from thalweg.runner.base.errors import UsageError, last_line
 from thalweg.runner.base.version import __version__
 from thalweg.runner.cli import as_json
 from thalweg.runner.cli import options as given
-from thalweg.runner.cli.afterwards import FAILED, Afterwards, Following, close, export, follow
+from thalweg.runner.cli.afterwards import FAILED, Afterwards, Following, close, close_shard, export, follow
 from thalweg.runner.cli.output import emit_json, err, out, say
 from thalweg.runner.project.project import here
 from thalweg.runner.show.numbers import count
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from thalweg.runner.facts.remark import Remark
     from thalweg.runner.planning.plan import Plan
     from thalweg.runner.study.settings import Settings
+    from thalweg.runner.study.study import Study
     from thalweg.runner.train.driver import Backend, SweepResult
     from thalweg.runner.train.pool import Pool
 
@@ -55,6 +57,7 @@ def plan(
     multirun: given.Multirun = False,
     yes: given.Yes = False,
     probe: given.Probe = None,
+    shard: given.Shard = None,
 ) -> int:
     """Say what a sweep would train.
 
@@ -64,11 +67,10 @@ def plan(
     request = _request(_about_a_study(words or ()), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
-    from thalweg.runner import page
-
-    declaration, path = _declared(request, store, yes)
+    path = _place(store, shard)
+    declaration = _declared(request, path, yes)
     with Store.open_if_present(path) or nullcontext() as opened:
-        made = page.plan(declaration.study, opened)
+        made = _planned(declaration.study, opened, Share(shard, store))
     remarks = _rehearsed(made, probe)
     if json:
         emit_json(as_json.plan(made, path, remarks))
@@ -91,16 +93,20 @@ def sweep(
     yes: given.Yes = False,
     rerun_changed: given.RerunChanged = False,
     log: given.Log = None,
+    shard: given.Shard = None,
 ) -> int:
     """Train what is missing and show the answer.
 
-    Stop it at any time; the same command goes on where it stopped.
+    Stop it at any time; the same command goes on where it stopped. With --shard 2/4 it trains the second of four shares
+    into a store of its own, on a machine of its own perhaps; thalweg store merge brings them together.
     """
     request = _request(_about_a_study(words or ()), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
-    with _ready(request, store, log, yes) as (declared, backend, opened):
-        made, result = _train(declared, opened, backend, rerun_changed)
+    with _ready(request, _place(store, shard), log, yes) as (declared, backend, opened):
+        made, result = _train(declared, opened, backend, Share(shard, store, rerun_changed))
+        if shard is not None:
+            return close_shard(made, result, opened.path, store)
         return follow(made, result, opened, Following(declared.settings.tracker, request.words, store))
 
 
@@ -119,8 +125,8 @@ def run(
     request = _request(words, config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
-    with _ready(request, store, log, one=True) as (declared, backend, opened):
-        made, result = _train(declared, opened, backend, rerun_changed)
+    with _ready(request, given.store_path(store), log, one=True) as (declared, backend, opened):
+        made, result = _train(declared, opened, backend, Share(rerun=rerun_changed))
         if result and result.interrupted:
             return close(made, result)
         _show_trial(opened, made.members[0].trial.id)
@@ -162,13 +168,47 @@ def _shown(request: Request, cfg: str | None, resolve: bool, info: str | None) -
     return cfg is not None or info is not None
 
 
-def _declared(request: Request, store: str | None, yes: bool, one: bool = False) -> tuple[Declaration, Path]:
+@dataclass(frozen=True)
+class Share:
+    """What of a study is wanted: the share `i/n` of it that is missing in `store` too, or all. rerun: changed ones."""
+
+    typed: str | None = None
+    store: str | None = None
+    rerun: bool = False
+
+
+def _place(store: str | None, shard: str | None) -> Path:
+    """Where the store is; that of a shard is beside the store of the whole."""
+    path = given.store_path(store)
+    if shard is None:
+        return path
+    from thalweg.runner.planning.shard import Shard
+
+    return Shard.typed(shard).store(path)
+
+
+def _planned(study: Study, opened: Store | None, wanted: Share) -> Plan:
+    """What is missing. A shard plans, and is trained, as the whole does, where that is there."""
+    from thalweg.runner import page
+
+    if wanted.typed is None:
+        return page.plan(study, opened, rerun_changed=wanted.rerun)
+    from thalweg.runner.planning.shard import Shard
+
+    with Store.open_if_present(given.store_path(wanted.store)) or nullcontext() as whole:
+        made = page.share(study, Shard.typed(wanted.typed), opened, whole, rerun_changed=wanted.rerun)
+        if whole and opened and opened.writes:
+            opened.adopt_choices(whole, [group.group_id for group in made.groups])
+    return made
+
+
+def _declared(request: Request, path: Path, yes: bool, one: bool = False) -> Declaration:
     """Declare, check the size before anything is built, and say where the store is."""
     from thalweg.runner import page
     from thalweg.runner.study.study import CONFIRM_ABOVE, FEW_ENOUGH, FEWER, MOST
 
     declaration = page.declare(*request.words, config_dir=request.config_dir, config_name=request.config_name)
-    size, path = declaration.study.size, given.store_path(store)
+    size = declaration.study.size
     if one and size != 1:
         raise UsageError(f"run trains one trial; this declares {size:,}", "use thalweg sweep")
     if size > MOST or (size > CONFIRM_ABOVE and not yes):
@@ -179,7 +219,7 @@ def _declared(request: Request, store: str | None, yes: bool, one: bool = False)
             raise UsageError(f"{declared}; {FEW_ENOUGH}", FEWER)
         raise UsageError(f"{declared}; more than {CONFIRM_ABOVE:,} need --yes", "add --yes if that is meant")
     say(f"store: {path.absolute()}{'' if path.exists() else ' (not made yet)'}")
-    return declaration, path
+    return declaration
 
 
 def _product(block: object) -> str:
@@ -188,9 +228,7 @@ def _product(block: object) -> str:
 
 
 @contextmanager
-def _ready(
-    request: Request, store: str | None, log: Path | None, yes: bool = False, one: bool = False
-) -> Iterator[Ready]:
+def _ready(request: Request, path: Path, log: Path | None, yes: bool = False, one: bool = False) -> Iterator[Ready]:
     """What is declared, the workers, and the store open to write.
 
     Where no store is yet something will train: the first worker starts while the words are read.
@@ -199,9 +237,9 @@ def _ready(
     from thalweg.runner.train.driver import backend_of
 
     with open_pool(log) as pool:
-        if not given.store_path(store).exists():
+        if not path.exists():
             pool.ahead()
-        declaration, path = _declared(request, store, yes, one)
+        declaration = _declared(request, path, yes, one)
         check_names(declaration.settings.tracker, request.words, path)
         backend = backend_of(declaration.settings, pool)
         with open_to_write(path) as opened:
@@ -251,12 +289,12 @@ def _show_plan(made: Plan, remarks: Sequence[Remark]) -> None:
         say(f"{'would fail: ' if remark.wrong else ''}{about}{remark.text}")
 
 
-def _train(declared: Declaration, opened: Store, backend: Backend, rerun: bool) -> tuple[Plan, SweepResult | None]:
+def _train(declared: Declaration, opened: Store, backend: Backend, wanted: Share) -> tuple[Plan, SweepResult | None]:
     """Plan, say what is missing and train it; None where nothing is."""
     from thalweg.runner import page
 
     study = declared.study
-    made = page.plan(study, opened, rerun_changed=rerun)
+    made = _planned(study, opened, wanted)
     if made.to_train:
         backend.ahead()
     page.record(made, opened)

@@ -47,6 +47,19 @@ class Committed:
     lost: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Merged:
+    """What one store took from another. trials: outcomes taken; same: they were here; left: ids with other bits here.
+
+    studies: how many the other has.
+    """
+
+    trials: int
+    same: int
+    left: tuple[str, ...]
+    studies: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class CohortRecord:
     """Trials that train as one program, in lane order, and where. Written before their first step."""

@@ -27,9 +27,9 @@ class Group:
 class Plan:
     """The difference between a declaration and a store.
 
-    wanted counts distinct trials; done + to_train == wanted. Among to_train, `retry` counts those that failed before
-    and `unmeasured` those that finished without the study's metric; `lacking` counts those of the done ones for which
-    that was mended in vain, since it gave other bits: they stay without it.
+    wanted counts distinct trials; done + to_train + others == wanted, others being those of other shards. Among
+    to_train, `retry` counts those that failed before and `unmeasured` those that finished without the study's metric;
+    `lacking` counts those of the done ones for which that was mended in vain, since it gave other bits: they stay so.
     """
 
     study: Study
@@ -46,6 +46,7 @@ class Plan:
     repaired: dict[str, int] = field(default_factory=dict)  # what was mended -> to train: done only by code of before
     lacking: int = 0
     replaced: tuple[str, ...] = ()  # ids of trials in whose place another stands, by the code as it is now
+    others: int = 0
     commits: int | None = None  # how many the store had, so that a trial that failed since is not taken for a retry
 
     @property

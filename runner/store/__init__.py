@@ -8,6 +8,8 @@ It knows neither torch nor hydra, and imports numpy only where a series is packe
     series          a series as compressed blobs
     schema          ordered migrations
     connection      how the file is opened
+    checking        whether it holds what it should, in SQL
+    merging         one store taken into another, in SQL
     claims          which of several drivers trains what, in SQL
     lock            who writes: many, or one alone
 """

@@ -110,6 +110,12 @@ def is_store(path: Path) -> bool:
     return True
 
 
+def version_of(path: Path) -> int:
+    """The schema version that a store has on disk, whatever it is read as."""
+    with path.open("rb") as file:
+        return int.from_bytes(file.read(64)[60:64])
+
+
 def open_writing(path: Path, migrations: Sequence[Migration], now: str, lock: Lock) -> sqlite3.Connection:
     """Open `path` to write, created or upgraded by who holds the lock alone, perhaps beside others else."""
     with _connected(path, "rwc") as db:

@@ -60,6 +60,31 @@ def choice(db: sqlite3.Connection, group_id: str, key: str) -> Choice | None:
     return Choice(*found) if found else None
 
 
+def contents(db: sqlite3.Connection) -> dict[str, int]:
+    """How many there are of each thing."""
+    said = {
+        "studies": "SELECT count(*) FROM studies",
+        "trials": "SELECT count(*) FROM trials",
+        **{each.value: f"SELECT count(*) FROM trials WHERE outcome = '{each.value}'" for each in Outcome},
+        "untrained": "SELECT count(*) FROM trials WHERE outcome IS NULL",
+        "claimed": "SELECT count(*) FROM claims",
+        "cohorts": "SELECT count(*) FROM cohorts",
+        "series": "SELECT count(*) FROM series",
+        "series_bytes": "SELECT ifnull(sum(length(steps) + length(points)), 0) FROM series",
+    }
+    return {name: int(db.execute(query).fetchone()[0]) for name, query in said.items()}
+
+
+def choices(db: sqlite3.Connection, group_ids: Iterable[str]) -> list[tuple[str, str, Choice]]:
+    """(group, key, choice) of all choices that were made for groups."""
+    found = db.execute(
+        "SELECT group_id, key, executor, layout, width, reason FROM choices"
+        " WHERE group_id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(group_ids)),),
+    )
+    return [(group_id, key, Choice(*how)) for group_id, key, *how in found]
+
+
 def studies(db: sqlite3.Connection) -> list[StudySummary]:
     """Every study, the last declared one first."""
     found = db.execute(

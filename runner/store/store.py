@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from thalweg.runner.base.errors import StoreError
+from thalweg.runner.base.errors import StoreError, UsageError
 from thalweg.runner.base.version import __version__
 from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.observation import Observations, Series
@@ -19,6 +19,7 @@ from thalweg.runner.facts.record import (
     CohortRecord,
     Committed,
     Membership,
+    Merged,
     Owner,
     Refused,
     StudySummary,
@@ -28,7 +29,7 @@ from thalweg.runner.facts.replayed import Audit
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.machine.device import network_file_system
 from thalweg.runner.store import claims, reading, writing
-from thalweg.runner.store.connection import decoded, explained, is_store, open_reading, open_writing
+from thalweg.runner.store.connection import decoded, explained, is_store, open_reading, open_writing, version_of
 from thalweg.runner.store.lock import Lock
 from thalweg.runner.store.schema import MIGRATIONS, Migration
 from thalweg.runner.study.study import Member, Study
@@ -54,6 +55,7 @@ class Store:
         db: sqlite3.Connection,
         *,
         lock: Lock | None = None,
+        version: int = len(MIGRATIONS),
         warnings: Sequence[str] = (),
         clock: Clock = _utc,
     ) -> None:
@@ -63,6 +65,7 @@ class Store:
         self._lock = lock
         self._clock = clock
         self._file = _identity(path) if lock else None
+        self._version = version
 
     @classmethod
     def open(
@@ -95,7 +98,10 @@ class Store:
             return None
         with explained(path):
             db, stale = open_reading(path, migrations, _text(clock))
-        return None if db is None else cls(path, db, warnings=[stale] if stale else [], clock=clock)
+        if db is None:
+            return None
+        version = version_of(path)
+        return cls(path, db, version=version, warnings=[stale] if stale else [], clock=clock)
 
     @classmethod
     def _open_writing(cls, path: str | Path, migrations: Sequence[Migration], clock: Clock) -> Store:
@@ -118,6 +124,11 @@ class Store:
             " keep the store on a local disk with --store PATH"
         )
         return cls(path, db, lock=lock, warnings=[warning] if kind else [], clock=clock)
+
+    @property
+    def writes(self) -> bool:
+        """Whether it is open to write."""
+        return self._lock is not None
 
     def close(self) -> None:
         """Close the file, folding the write-ahead log into it if nobody else has it open."""
@@ -187,6 +198,23 @@ class Store:
         with self._transaction() as db:
             return writing.open_cohort(db, cohort, _text(self._clock))
 
+    def merge(self, other: Store) -> Merged:
+        """Take in what another store holds, all of it or, where that is damaged, nothing; what is done stays."""
+        if _identity(other.path) == self._file:
+            raise UsageError(f"{other.path} is the store itself", "name another to merge into it")
+        from thalweg.runner.store import merging  # numpy, which most verbs go without
+
+        with other._snapshot() as theirs, self._transaction() as db:
+            return merging.merge(db, theirs, other.path)
+
+    def adopt_choices(self, other: Store, group_ids: Iterable[str]) -> None:
+        """Train these groups as another store has it decided, unless that was decided here."""
+        with other._snapshot() as theirs:
+            found = reading.choices(theirs, group_ids)
+        with self._transaction() as db:
+            for group_id, key, choice in found:
+                writing.record_choice(db, group_id, key, choice, __version__, _text(self._clock))
+
     def claim(self, cohort: CohortRecord, owner: Owner, metric: str) -> int | Refused:
         """Open a cohort whose trials are its driver's alone to train until they are committed; return its number.
 
@@ -235,6 +263,23 @@ class Store:
             return writing.commit(db, cohort_id, observations, __version__, _text(self._clock))
 
     # Reading
+
+    @property
+    def version(self) -> int:
+        """The schema version of the file."""
+        return self._version
+
+    def contents(self) -> dict[str, Any]:
+        """How much there is of what, by name; `bytes` of the file, `schema` its version."""
+        with self._snapshot() as db:
+            return {"bytes": self.path.stat().st_size, "schema": self.version, **reading.contents(db)}
+
+    def faults(self) -> tuple[list[str], int]:
+        """What is wrong with what is stored, a sentence each, and how many trials were checked."""
+        from thalweg.runner.store import checking
+
+        with self._snapshot() as db:
+            return checking.faults(db), reading.contents(db)["trials"]
 
     def statuses(self, ids: Iterable[str]) -> dict[str, TrialStatus]:
         """Trial id -> status, for those of `ids` that the store knows."""

@@ -26,7 +26,8 @@ SHOWN_CELLS = 12
 def plan_line(plan: Plan) -> str:
     """A plan in one line: wanted, done, to train."""
     line = f"{count(plan.wanted, 'trial')} wanted, {plan.done:,} done, {plan.to_train:,} to train"
-    return f"{line} in {count(len(plan.groups), 'group')}" if plan.groups else line
+    line = f"{line} in {count(len(plan.groups), 'group')}" if plan.groups else line
+    return f"{line}, {plan.others:,} left to other shards" if plan.others else line
 
 
 def plan_details(plan: Plan) -> list[str]:

@@ -23,7 +23,7 @@ def registered() -> list[str]:
     return [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
 
 
-TAKES_VALUE = ("--config-dir", "--config-name", "--store", "--moves", "--panel", "--log")
+TAKES_VALUE = ("--config-dir", "--config-name", "--store", "--moves", "--panel", "--log", "--shard")
 
 
 def commands() -> list[tuple[str, str]]:

@@ -1,0 +1,84 @@
+"""One of several equal shares of a study, each trained where the others are not seen. Pure.
+
+Which share a trial is in follows from its id alone: so shares never overlap, whoever cuts them and whatever is done.
+Each is trained into a store of its own; merging these is the collection.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from thalweg.runner.base.errors import UsageError
+from thalweg.runner.facts.row import Row, TrialStatus
+from thalweg.runner.planning.compare import Stored
+from thalweg.runner.planning.plan import Plan
+from thalweg.runner.study.study import Study
+
+MOST = 10_000
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Share `number`, from 1, of `of`."""
+
+    number: int
+    of: int
+
+    @classmethod
+    def typed(cls, text: str) -> Shard:
+        """Return the shard that `2/4` names. Raises UsageError for what names none."""
+        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+        if match and 1 <= int(match[1]) <= int(match[2]) <= MOST:
+            return cls(int(match[1]), int(match[2]))
+        raise UsageError(f"--shard {text} is no share; expected i/n with 1 <= i <= n <= {MOST:,}", "e.g. --shard 1/4")
+
+    def holds(self, trial_id: str) -> bool:
+        """Whether a trial is in this share."""
+        return int(trial_id[:16], 16) % self.of == self.number - 1
+
+    def store(self, whole: Path) -> Path:
+        """Where this share is stored: beside the store of the whole."""
+        return whole.with_name(f"{whole.stem}.{self.number}-of-{self.of}{whole.suffix}")
+
+
+def share(made: Plan, shard: Shard) -> Plan:
+    """Return what of a plan a shard would train; `others` counts what is left to the other shares."""
+    kept = [replace(group, trials=tuple(t for t in group.trials if shard.holds(t.id))) for group in made.groups]
+    groups = tuple(group for group in kept if group.trials)
+    others = made.to_train - sum(len(group.trials) for group in groups)
+    return replace(made, groups=groups, others=others, retry=0, unmeasured=0)
+
+
+@dataclass(frozen=True)
+class Both:
+    """A shard's own store and that of the whole, where there is one: what is done in either is done."""
+
+    own: Stored
+    whole: Stored
+
+    def statuses(self, ids: Iterable[str]) -> dict[str, TrialStatus]:
+        """As the whole has it, unless it is done in the shard's own alone."""
+        asked = list(ids)
+        own, whole = self.own.statuses(asked), self.whole.statuses(asked)
+        done = {i: status for i, status in whole.items() if status.outcome and status.outcome.is_done}
+        return whole | own | done
+
+    def trained_by(self, ids: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
+        """The versions that were recorded where a trial is done."""
+        asked = list(ids)
+        return {**self.own.trained_by(asked), **self.whole.trained_by(asked)}
+
+    def study_rows(self, name: str) -> Sequence[Row]:
+        """The study as the whole has it, else the shard's own."""
+        return self.whole.study_rows(name) or self.own.study_rows(name)
+
+    def study(self, name: str) -> Study:
+        """A study that is there."""
+        return (self.whole if self.whole.study_rows(name) else self.own).study(name)
+
+    def last_commit(self) -> int:
+        """Of the shard's own store, to which it is trained."""
+        return self.own.last_commit()

@@ -1,0 +1,46 @@
+"""Whether a store holds what it should, as far as it can tell by itself: SQLite's own checks, and ids. In SQL."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection
+from typing import Any
+
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.store.series import Packed, unpack
+from thalweg.runner.study.keys import trial_config
+from thalweg.runner.study.trial import SHOWN, Trial
+
+
+def faults(db: sqlite3.Connection, known: Collection[str] = ()) -> list[str]:
+    """Return what is wrong, a sentence each. known: ids of trials that were checked before."""
+    found = [str(line).replace("\n", " ") for (line,) in db.execute("PRAGMA integrity_check(8)") if line != "ok"]
+    if found:
+        return found
+    found += [f"a row of {table} refers to what is not there" for table, *_ in db.execute("PRAGMA foreign_key_check")]
+    for trial_id, config in db.execute("SELECT id, config FROM trials ORDER BY seq"):
+        if trial_id not in known and not _is_named(trial_id, config):
+            found.append(f"trial {trial_id[:SHOWN]} has not the id of its configuration")
+    query = "SELECT t.id, s.name, s.dtype, s.steps, s.points FROM series s JOIN trials t ON t.seq = s.trial"
+    for trial_id, name, *packed in db.execute(query):
+        if trial_id not in known and not _is_whole(packed):
+            found.append(f"series {name} of trial {trial_id[:SHOWN]} cannot be read")
+    return found
+
+
+def _is_named(trial_id: str, config: str) -> bool:
+    try:
+        return Trial(trial_config(json.loads(config))).id == trial_id
+    except (ConfigError, ValueError, TypeError):
+        return False
+
+
+def _is_whole(packed: list[Any]) -> bool:
+    import zlib
+
+    try:
+        series = unpack(Packed(*packed))
+    except (ValueError, TypeError, zlib.error):
+        return False
+    return len(series.steps) == len(series.values)

@@ -1,0 +1,158 @@
+"""One store taken into another, in SQL: what the other holds is checked first, and nothing that is done changes.
+
+Runs inside a transaction of the one and a snapshot of the other, which its caller owns. Twice is once.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from thalweg.runner.facts.record import LEFT, LOST, Merged
+from thalweg.runner.store import claims
+from thalweg.runner.store.checking import faults
+from thalweg.runner.store.connection import damaged
+
+Rows = list[dict[str, Any]]
+Numbers = Mapping[int, int]
+"""The other store's number of a thing -> the number here."""
+
+ENDED = ("outcome", "diverged_step", "weight_hash")
+
+
+def merge(db: sqlite3.Connection, other: sqlite3.Connection, path: Path) -> Merged:
+    """Take in what another store, at `path`, holds.
+
+    | here                  | there                          | effect                                |
+    |-----------------------|--------------------------------|---------------------------------------|
+    | no such trial         | anything                       | written                               |
+    | untrained             | any outcome                    | written                               |
+    | failed, pruned        | finished, diverged             | written                               |
+    | finished              | finished, the same weight hash | metrics and series it lacks are added |
+    | diverged              | diverged, the same hash, step  | nothing                               |
+    | finished, diverged    | done otherwise                 | left as it was, and said              |
+
+    A study that is here keeps its declaration, unless only command lines made it and a file that of the other; members
+    are in if they are in either.
+    """
+    if found := faults(other, {trial_id for (trial_id,) in db.execute("SELECT id FROM trials")}):
+        raise damaged(path, found[0])
+    studies = _studies(db, other)
+    trials = _trials(db, other)
+    _members(db, other, studies, trials)
+    taken, same, left = _compared(db, other)
+    cohorts = _cohorts(db, other, studies, trials, taken)
+    for seq in taken:
+        _take_outcome(db, other, seq, trials[seq], cohorts)
+    for seq in (*taken, *same):
+        _take_values(db, other, seq, trials[seq])
+    for row in _rows(other, "SELECT * FROM choices"):
+        _insert(db, "choices", row, "ON CONFLICT DO NOTHING")
+    return Merged(trials=len(taken), same=len(same), left=tuple(left), studies=len(studies))
+
+
+def _studies(db: sqlite3.Connection, other: sqlite3.Connection) -> Numbers:
+    numbers = {}
+    for row in _rows(other, "SELECT * FROM studies ORDER BY declaration"):
+        there = row.pop("id")
+        known = db.execute("SELECT id, overridden FROM studies WHERE name = ?", (row["name"],)).fetchone()
+        if known is None:
+            (row["declaration"],) = db.execute("SELECT ifnull(max(declaration), 0) + 1 FROM studies").fetchone()
+            numbers[there] = _insert(db, "studies", row)
+            for refinement in _rows(other, "SELECT * FROM refinements WHERE study = ?", there):
+                _insert(db, "refinements", refinement | {"study": numbers[there]})
+            continue
+        numbers[there], overridden = known
+        if overridden and not row["overridden"]:
+            said = {name: row[name] for name in row if name not in ("name", "declaration")}
+            _update(db, "studies", said, "id", numbers[there])
+    return numbers
+
+
+def _trials(db: sqlite3.Connection, other: sqlite3.Connection) -> Numbers:
+    known = dict(db.execute("SELECT id, seq FROM trials").fetchall())
+    numbers = {}
+    for row in _rows(other, "SELECT seq, id, group_id, config, declared FROM trials ORDER BY seq"):
+        there = row.pop("seq")
+        numbers[there] = known[row["id"]] if row["id"] in known else _insert(db, "trials", row)
+    return numbers
+
+
+def _members(db: sqlite3.Connection, other: sqlite3.Connection, studies: Numbers, trials: Numbers) -> None:
+    either = ", ".join(f"{name} = max({name}, excluded.{name})" for name in ("declared", "overridden"))
+    for row in _rows(other, "SELECT * FROM members"):
+        here = row | {"study": studies[row["study"]], "trial": trials[row["trial"]]}
+        _insert(db, "members", here, f"ON CONFLICT (study, trial, block) DO UPDATE SET {either}")
+
+
+def _compared(db: sqlite3.Connection, other: sqlite3.Connection) -> tuple[list[int], list[int], list[str]]:
+    """The other's numbers of trials to take and of those that are the same, and ids of those that end otherwise."""
+    taken, same, left = [], [], []
+    query = f"SELECT id, seq, {', '.join(ENDED)} FROM trials WHERE outcome IS NOT NULL ORDER BY seq"
+    here = {trial_id: tuple(ended) for trial_id, _, *ended in db.execute(query)}
+    for trial_id, seq, *ended in other.execute(query):
+        before = here.get(trial_id)
+        is_done = ended[0] in ("finished", "diverged")
+        if before is None or (is_done and before[0] in ("failed", "pruned")):
+            taken.append(seq)
+        elif is_done and before == tuple(ended):
+            same.append(seq)
+        elif is_done:
+            left.append(trial_id)
+    return taken, same, left
+
+
+def _cohorts(
+    db: sqlite3.Connection, other: sqlite3.Connection, studies: Numbers, trials: Numbers, taken: list[int]
+) -> Numbers:
+    """Bring over the cohorts that trained what is taken, with all their lanes."""
+    numbers, number = {}, claims.last_commit(db) + 1
+    chosen = "SELECT cohort FROM trials WHERE seq IN (SELECT value FROM json_each(?))"
+    for row in _rows(other, f"SELECT * FROM cohorts WHERE id IN ({chosen}) ORDER BY id", json.dumps(taken)):
+        there = row.pop("id")
+        numbers[there] = _insert(db, "cohorts", row | {"study": studies[row["study"]], "driver": None})
+    lanes: dict[int, Rows] = defaultdict(list)
+    for lane in _rows(other, f"SELECT * FROM cohort_trials WHERE cohort IN ({chosen})", json.dumps(taken)):
+        lanes[lane["cohort"]].append(lane)
+    for there, here in numbers.items():
+        for lane in lanes[there]:
+            ended = lane["outcome"] not in (None, LOST)
+            seen = None if lane["outcome"] == LEFT else lane["outcome"]  # what was left there may be all there is here
+            brought = {"cohort": here, "trial": trials[lane["trial"]], "committed": number if ended else None}
+            _insert(db, "cohort_trials", lane | brought | {"outcome": seen})
+    return numbers
+
+
+def _take_outcome(db: sqlite3.Connection, other: sqlite3.Connection, there: int, here: int, cohorts: Numbers) -> None:
+    names = (*ENDED, "error", "seconds", "cohort", "version", "ended")
+    (row,) = _rows(other, f"SELECT {', '.join(names)} FROM trials WHERE seq = ?", there)
+    _update(db, "trials", row | {"cohort": cohorts.get(row["cohort"])}, "seq", here)
+    for table in ("metrics", "series"):
+        db.execute(f"DELETE FROM {table} WHERE trial = ?", (here,))
+
+
+def _take_values(db: sqlite3.Connection, other: sqlite3.Connection, there: int, here: int) -> None:
+    for table in ("metrics", "series"):
+        for row in _rows(other, f"SELECT * FROM {table} WHERE trial = ?", there):
+            _insert(db, table, row | {"trial": here}, "ON CONFLICT (trial, name) DO NOTHING")
+
+
+def _rows(db: sqlite3.Connection, query: str, *values: Any) -> Rows:
+    found = db.execute(query, values)
+    names = [column[0] for column in found.description]
+    return [dict(zip(names, row, strict=True)) for row in found]
+
+
+def _insert(db: sqlite3.Connection, table: str, row: Mapping[str, Any], conflict: str = "") -> int:
+    """Write a row, and return its number where it has one."""
+    places = ", ".join("?" * len(row))
+    done = db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places}) {conflict}", tuple(row.values()))
+    return done.lastrowid or 0
+
+
+def _update(db: sqlite3.Connection, table: str, row: Mapping[str, Any], key: str, number: int) -> None:
+    db.execute(f"UPDATE {table} SET {', '.join(f'{n} = ?' for n in row)} WHERE {key} = ?", (*row.values(), number))

@@ -1,0 +1,113 @@
+"""The verbs that keep the store, as they are typed."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from store_cases import make_members, make_study, train
+
+from thalweg.runner.cli import main
+from thalweg.runner.store import Store
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def thalweg(tmp_path, capsys, monkeypatch) -> Call:
+    """Run a command line in an empty folder: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["thalweg", *words])
+        code = main()
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return code, said.out, said.err
+
+    return call
+
+
+def filled(path: Path | str, trained: int = 3, lrs=(0.1, 0.2, 0.3), name: str = "coupling", **how) -> None:
+    members = make_members(lrs)
+    with Store.open(path, "write") as store:
+        store.declare(make_study(name, lrs=lrs), members)
+        if trained:
+            train(store, members[:trained], name, **how)
+
+
+HERE = "results/thalweg.sqlite"
+
+
+def test_info_says_how_much_there_is(thalweg: Call) -> None:
+    filled(HERE, trained=2)
+    code, out, _ = thalweg("store", "info", "--json")
+    said = json.loads(out)
+    assert (code, said["trials"], said["finished"], said["untrained"], said["schema"]) == (0, 3, 2, 1, said["schema"])
+    assert "finished" in thalweg("store")[1]
+
+
+def test_check_finds_what_was_changed_behind_its_back(thalweg: Call) -> None:
+    filled(HERE)
+    assert thalweg("store", "check")[:2] == (0, f"{HERE}: sound, 3 trials checked\n")
+    db = sqlite3.connect(HERE)
+    db.execute("UPDATE trials SET config = replace(config, '0.2', '0.25')")
+    db.commit()
+    db.close()
+    code, _, err = thalweg("store", "check")
+    assert code == 5
+    assert "has not the id of its configuration" in err
+
+
+def test_merge_says_what_was_taken_and_what_was_left(thalweg: Call) -> None:
+    filled(HERE)
+    filled("same.sqlite")
+    filled("unlike.sqlite", weight_hash="cd" * 32)
+    filled("more.sqlite", lrs=(0.1, 0.4), trained=2)
+    code, out, err = thalweg("store", "merge", "same.sqlite", "unlike.sqlite", "more.sqlite")
+    assert code == 0
+    assert "same.sqlite: 0 trials taken, 3 were here" in out
+    assert "more.sqlite: 1 trial taken, 1 were here" in out
+    assert "unlike.sqlite: 3 trials ended with other bits here and are left as they were" in err
+    (first, *_) = json.loads(thalweg("store", "merge", "same.sqlite", "--json")[1])["merged"]
+    assert (first["trials"], first["same"], first["left"]) == (0, 3, [])
+
+
+def test_merge_makes_the_store_that_is_not_there(thalweg: Call) -> None:
+    filled("part.sqlite")
+    assert thalweg("store", "merge", "part.sqlite", "--store", "new/all.sqlite")[0] == 0
+    with Store.open("new/all.sqlite") as store:
+        assert len(store.export_rows()) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("store", "burn"), 2, "store burn is not known; there are info, check, merge, upgrade"),
+        (("store", "info", "more.sqlite"), 2, "takes no other store"),
+        (("store", "merge"), 2, "needs the stores to take in"),
+        (("store", "merge", "none.sqlite"), 5, "there is no store at"),
+        (("store", "merge", HERE), 2, "is the store itself"),
+        (("plan", "study.name=x", "--shard", "5/4"), 2, "--shard 5/4 is no share"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(thalweg: Call, words: tuple[str, ...], code: int, said: str) -> None:
+    filled(HERE)
+    found, _, err = thalweg(*words)
+    assert (found, said in err, "hint:" in err) == (code, True, True)
+
+
+def test_upgrade_keeps_a_copy_and_says_the_versions(thalweg: Call) -> None:
+    Path("results").mkdir()
+    db = sqlite3.connect(HERE, isolation_level=None)
+    db.executescript((Path(__file__).parents[1] / "planning" / "store_v3.sql").read_text())
+    db.close()
+    code, out, _ = thalweg("store", "upgrade")
+    assert (code, "upgraded from schema version 3 to" in out, Path(f"{HERE}.v3").exists()) == (0, True, True)
+    assert "is this release's" in thalweg("store", "upgrade")[1]
