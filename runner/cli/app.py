@@ -34,6 +34,7 @@ from thalweg.runner.cli import (
     verbs_analyze,
     verbs_check,
     verbs_decide,
+    verbs_keep,
     verbs_read,
     verbs_report,
     verbs_store,
@@ -83,6 +84,7 @@ for verbs in (
     verbs_check,
     verbs_tables,
     verbs_store,
+    verbs_keep,
     verbs_about,
 ):
     verbs.register(app)

@@ -43,7 +43,7 @@ def plan(made: Plan, path: Path, remarks: Sequence[Remark] = ()) -> dict[str, An
 def summary(study: StudySummary) -> dict[str, Any]:
     """A study as a line of `ls`."""
     keys = ("name", "question", "metric", "direction", "wanted", "done", "finished", "diverged", "pruned", "failed")
-    return {key: getattr(study, key) for key in (*keys, "outside", "declared")}
+    return {key: getattr(study, key) for key in (*keys, "outside", "declared", "tags", "note")}
 
 
 def row(member: Row) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def trial(record: TrialRecord) -> dict[str, Any]:
     return {
         "id": record.trial_id,
         "group": record.group_id,
-        **{key: getattr(record, key) for key in keys},
+        **{key: getattr(record, key) for key in (*keys, "tags", "note")},
         "metrics": dict(record.metrics),
         "config": record.config,
         "studies": places,

@@ -82,7 +82,7 @@ def show(
         if opened is None:
             _nothing(json, {"study": what, "panels": []})
             return
-        if what and _names_trial(opened, what):
+        if what and names_trial(opened, what):
             _show_trial(opened, opened.trial(what), json)
         else:
             _show_study(opened, given.study_of(opened, what), json, maps=maps, each_row=rows)
@@ -163,7 +163,7 @@ def _list_cells(opened: Store, record: Study, json: bool) -> None:
         say(f"{count(outside, 'trial')} not shown: an edited YAML no longer declares them (--json has them)")
 
 
-def _names_trial(opened: Store, word: str) -> bool:
+def names_trial(opened: Store, word: str) -> bool:
     """Whether a word is the beginning of an id, and no study's name."""
     is_prefix = re.fullmatch(r"[0-9a-fA-F]{3,64}", word) is not None
     return is_prefix and all(each.name != word for each in opened.studies())
@@ -187,6 +187,9 @@ def _show_trial(opened: Store, trial: TrialRecord, json: bool) -> None:
     if trial.cohort:
         cohort = trial.cohort
         screen.print(Text(clean(f"trained by {cohort.executor}, {cohort.width} at a time, on {cohort.device}")))
+    for words in (" ".join(trial.tags), trial.note):
+        if words:
+            screen.print(Text(clean(words)))
     if trial.weight_hash:
         screen.print(Text(f"weights {trial.weight_hash}"))
     if trial.error:
@@ -214,4 +217,8 @@ def _show_study(opened: Store, record: Study | None, json: bool, *, maps: bool, 
     from thalweg.runner.terminal.answer import show_answer
 
     _title(record)
+    (said,) = (each for each in opened.studies() if each.name == record.name)
+    for words in (" ".join(said.tags), said.note):
+        if words:
+            out().print(Text(clean(words)))
     show_answer(out(), rows, record, opened.series, maps=maps, each_row=each_row)

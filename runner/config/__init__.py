@@ -8,6 +8,6 @@ section     the `study:` section of a file
 blocks      what that section and the command line declare together
 """
 
-from thalweg.runner.config.declare import Declaration, Request, declare, groups, info, job
+from thalweg.runner.config.declare import Declaration, Request, as_study_name, declare, groups, info, job
 
-__all__ = ["Declaration", "Request", "declare", "groups", "info", "job"]
+__all__ = ["Declaration", "Request", "as_study_name", "declare", "groups", "info", "job"]

@@ -320,9 +320,14 @@ def _name(typed: _Typed, study: Study) -> str:
         return typed.study
     if given is None:
         return f"adhoc-{tagged_hash('thalweg.adhoc.v1', [_content(block) for block in study.blocks])[:6]}"
-    if not NAME.fullmatch(str(given)):
-        raise ConfigError(f"study.name is {str(given)[:80]!r}; expected {_NAME_EXPECTED}")
-    return str(given)
+    return as_study_name(str(given))
+
+
+def as_study_name(name: str) -> str:
+    """Return a study's name. Raises ConfigError for one that no study can have."""
+    if not NAME.fullmatch(name):
+        raise ConfigError(f"study.name is {name[:80]!r}; expected {_NAME_EXPECTED}")
+    return name
 
 
 def _content(block: Block) -> dict[str, Any]:

@@ -20,9 +20,10 @@ LOST = "lost"
 
 @dataclass(frozen=True)
 class Owner:
-    """A driver at work on a store: its number, and the last commit that its plan knows of."""
+    """A driver at work on a store: its number, its study, and the last commit that its plan knows of."""
 
     driver: int
+    study: str
     since: int
 
 
@@ -45,6 +46,22 @@ class Committed:
 
     left: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What would be removed, and who would miss it. trials: the store's numbers; done: how many of them are.
+
+    kept: study -> trials of the removed studies that stay since it declares them. wanted: study -> named trials that it
+    declares, and so would train again.
+    """
+
+    studies: tuple[str, ...]
+    trials: tuple[int, ...]
+    done: int
+    bytes: int
+    kept: Mapping[str, int]
+    wanted: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -103,6 +120,8 @@ class TrialRecord:
     version: str | None  # of thalweg, when it was trained
     declared: str
     ended: str | None
+    tags: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +142,8 @@ class StudySummary:
     failed: int
     outside: int
     declared: str
+    tags: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def done(self) -> int:

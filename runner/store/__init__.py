@@ -9,6 +9,7 @@ It knows neither torch nor hydra, and imports numpy only where a series is packe
     schema          ordered migrations
     connection      how the file is opened
     checking        whether it holds what it should, in SQL
+    keeping         removing, renaming, tags and notes, in SQL
     merging         one store taken into another, in SQL
     claims          which of several drivers trains what, in SQL
     lock            who writes: many, or one alone

@@ -17,10 +17,12 @@ from thalweg.runner.facts.record import Owner, Refused
 from thalweg.runner.store.reading import statuses
 
 
-def enter(db: sqlite3.Connection, pid: int, since: int | None) -> Owner:
-    """Take a driver in, whose plan knows of the commits up to `since`, or of all."""
-    (driver,) = db.execute("INSERT INTO drivers (pid, beats) VALUES (?, 0) RETURNING id", (pid,)).fetchone()
-    return Owner(int(driver), last_commit(db) if since is None else since)
+def enter(db: sqlite3.Connection, study: str, pid: int, since: int | None) -> Owner:
+    """Take in a driver of a study, whose plan knows of the commits up to `since`, or of all."""
+    (driver,) = db.execute(
+        "INSERT INTO drivers (study, pid, beats) VALUES (?, ?, 0) RETURNING id", (study, pid)
+    ).fetchone()
+    return Owner(int(driver), study, last_commit(db) if since is None else since)
 
 
 def leave(db: sqlite3.Connection, owner: Owner) -> None:
@@ -38,8 +40,9 @@ def forget_all(db: sqlite3.Connection) -> None:
 def beat(db: sqlite3.Connection, owner: Owner, pid: int) -> dict[int, int]:
     """Count a driver's beats up, taking it in again if it was taken for dead; return those of all others."""
     db.execute(
-        "INSERT INTO drivers (id, pid, beats) VALUES (?, ?, 0) ON CONFLICT (id) DO UPDATE SET beats = beats + 1",
-        (owner.driver, pid),
+        "INSERT INTO drivers (id, study, pid, beats) VALUES (?, ?, ?, 0)"
+        " ON CONFLICT (id) DO UPDATE SET beats = beats + 1",
+        (owner.driver, owner.study, pid),
     )
     return dict(db.execute("SELECT id, beats FROM drivers WHERE id != ?", (owner.driver,)).fetchall())
 

@@ -16,6 +16,7 @@ from thalweg.runner.facts.record import LEFT, LOST, Merged
 from thalweg.runner.store import claims
 from thalweg.runner.store.checking import faults
 from thalweg.runner.store.connection import damaged
+from thalweg.runner.store.keeping import Kind
 
 Rows = list[dict[str, Any]]
 Numbers = Mapping[int, int]
@@ -67,8 +68,9 @@ def _studies(db: sqlite3.Connection, other: sqlite3.Connection) -> Numbers:
                 _insert(db, "refinements", refinement | {"study": numbers[there]})
             continue
         numbers[there], overridden = known
+        _add_words(db, "studies", numbers[there], row)
         if overridden and not row["overridden"]:
-            said = {name: row[name] for name in row if name not in ("name", "declaration")}
+            said = {name: row[name] for name in row if name not in ("name", "declaration", "tags", "note")}
             _update(db, "studies", said, "id", numbers[there])
     return numbers
 
@@ -76,10 +78,24 @@ def _studies(db: sqlite3.Connection, other: sqlite3.Connection) -> Numbers:
 def _trials(db: sqlite3.Connection, other: sqlite3.Connection) -> Numbers:
     known = dict(db.execute("SELECT id, seq FROM trials").fetchall())
     numbers = {}
-    for row in _rows(other, "SELECT seq, id, group_id, config, declared FROM trials ORDER BY seq"):
+    for row in _rows(other, "SELECT seq, id, group_id, config, declared, tags, note FROM trials ORDER BY seq"):
         there = row.pop("seq")
-        numbers[there] = known[row["id"]] if row["id"] in known else _insert(db, "trials", row)
+        if row["id"] in known:
+            numbers[there] = known[row["id"]]
+            _add_words(db, "trials", numbers[there], row)
+        else:
+            numbers[there] = _insert(db, "trials", row)
     return numbers
+
+
+def _add_words(db: sqlite3.Connection, table: Kind, number: int, row: Mapping[str, Any]) -> None:
+    """Add another store's tags to those here, and its note where there is none."""
+    if row["tags"] == "[]" and not row["note"]:
+        return
+    key = "id" if table == "studies" else "seq"
+    tags, note = db.execute(f"SELECT tags, note FROM {table} WHERE {key} = ?", (number,)).fetchone()
+    both = json.dumps(sorted({*json.loads(tags), *json.loads(row["tags"])}))
+    _update(db, table, {"tags": both, "note": note or row["note"]}, key, number)
 
 
 def _members(db: sqlite3.Connection, other: sqlite3.Connection, studies: Numbers, trials: Numbers) -> None:

@@ -93,7 +93,7 @@ def studies(db: sqlite3.Connection) -> list[StudySummary]:
             SELECT m.study, m.trial, t.outcome, min({OUTSIDE}) AS outside
             FROM members m JOIN trials t ON t.seq = m.trial GROUP BY m.study, m.trial
         )
-        SELECT s.name, s.question, s.metric, s.direction, s.declared,
+        SELECT s.name, s.question, s.metric, s.direction, s.declared, s.tags, s.note,
             ifnull(sum(NOT outside), 0) AS wanted,
             ifnull(sum(NOT outside AND outcome IS 'finished'), 0) AS finished,
             ifnull(sum(NOT outside AND outcome IS 'diverged'), 0) AS diverged,
@@ -105,7 +105,8 @@ def studies(db: sqlite3.Connection) -> list[StudySummary]:
         """
     )
     names = [column[0] for column in found.description]
-    return [StudySummary(**dict(zip(names, row, strict=True))) for row in found]
+    rows = (dict(zip(names, row, strict=True)) for row in found)
+    return [StudySummary(**row | {"tags": tuple(json.loads(row["tags"]))}) for row in rows]
 
 
 def study(db: sqlite3.Connection, name: str) -> Study:
@@ -255,7 +256,7 @@ def trial_records(db: sqlite3.Connection, chosen: str, values: Values) -> list[T
     cohorts = _cohorts(db, f"SELECT cohort FROM trials WHERE seq IN ({chosen})", values)
     found = db.execute(
         "SELECT seq, id, group_id, config, outcome, diverged_step, weight_hash, error, seconds, cohort,"
-        f" version, declared, ended FROM trials WHERE seq IN ({chosen}) ORDER BY seq",
+        f" version, declared, ended, tags, note FROM trials WHERE seq IN ({chosen}) ORDER BY seq",
         values,
     )
     names = [column[0] for column in found.description]
@@ -265,6 +266,7 @@ def trial_records(db: sqlite3.Connection, chosen: str, values: Values) -> list[T
         seq = one.pop("seq")
         one["trial_id"] = one.pop("id")
         one["config"] = json.loads(one["config"])
+        one["tags"] = tuple(json.loads(one["tags"]))
         one["outcome"] = _outcome(one["outcome"])
         one["metrics"] = metrics.get(seq, {})
         one["memberships"] = tuple(memberships.get(seq, ()))

@@ -181,6 +181,7 @@ CLAIMS = Migration(
         """
         CREATE TABLE drivers (                      -- sweeps that are at work now, or were killed
             id    INTEGER PRIMARY KEY AUTOINCREMENT,-- never given twice: one that was stopped for long comes back
+            study TEXT NOT NULL,
             pid   INTEGER NOT NULL,
             beats INTEGER NOT NULL                  -- counted up while it lives; no clock is compared
         ) STRICT
@@ -198,7 +199,16 @@ CLAIMS = Migration(
     ),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (FOUNDATION, PEAK_MEMORY, REFINEMENTS, AUDITS, CLAIMS)
+NOTES = Migration(
+    "notes",
+    tuple(
+        f"ALTER TABLE {table} ADD COLUMN {column}"
+        for table in ("studies", "trials")
+        for column in ("tags TEXT NOT NULL DEFAULT '[]'", "note TEXT NOT NULL DEFAULT ''")
+    ),
+)
+
+MIGRATIONS: tuple[Migration, ...] = (FOUNDATION, PEAK_MEMORY, REFINEMENTS, AUDITS, CLAIMS, NOTES)
 
 
 def migrate(db: sqlite3.Connection, migrations: Sequence[Migration], now: str) -> None:

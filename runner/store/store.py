@@ -22,13 +22,14 @@ from thalweg.runner.facts.record import (
     Merged,
     Owner,
     Refused,
+    Removal,
     StudySummary,
     TrialRecord,
 )
 from thalweg.runner.facts.replayed import Audit
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.machine.device import network_file_system
-from thalweg.runner.store import claims, reading, writing
+from thalweg.runner.store import claims, keeping, reading, writing
 from thalweg.runner.store.connection import decoded, explained, is_store, open_reading, open_writing, version_of
 from thalweg.runner.store.lock import Lock
 from thalweg.runner.store.schema import MIGRATIONS, Migration
@@ -215,6 +216,27 @@ class Store:
             for group_id, key, choice in found:
                 writing.record_choice(db, group_id, key, choice, __version__, _text(self._clock))
 
+    def remove(self, wanted: Removal) -> None:
+        """Remove what `removal` or `unneeded` named. Raises UsageError if that has changed, or is being swept."""
+        with self._transaction() as db:
+            keeping.remove(db, wanted)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a study another name. Raises UsageError for a name that is taken, or while it is swept."""
+        with self._transaction() as db:
+            reading.study(db, old)
+            keeping.rename(db, old, new)
+
+    def tag(self, kind: keeping.Kind, key: str, tags: Sequence[str], *, off: bool = False) -> list[str]:
+        """Put tags on a study (its name) or a trial (its full id), or take them off; return all that it has then."""
+        with self._transaction() as db:
+            return keeping.tag(db, kind, key, tags, off=off)
+
+    def note(self, kind: keeping.Kind, key: str, text: str) -> None:
+        """Write a note on a study or a trial in place of the one before; an empty text is none."""
+        with self._transaction() as db:
+            keeping.note(db, kind, key, text)
+
     def claim(self, cohort: CohortRecord, owner: Owner, metric: str) -> int | Refused:
         """Open a cohort whose trials are its driver's alone to train until they are committed; return its number.
 
@@ -227,13 +249,13 @@ class Store:
             claims.claim(db, number, owner)
             return number
 
-    def enter(self, since: int | None = None) -> Owner:
-        """Begin to train, perhaps beside others; until `leave` the driver's beat is to be heard.
+    def enter(self, study: str, since: int | None = None) -> Owner:
+        """Begin to train a study, perhaps beside others; until `leave` the driver's beat is to be heard.
 
         since: the last commit that its plan knows of, if not the last one now.
         """
         with self._transaction() as db:
-            return claims.enter(db, os.getpid(), since)
+            return claims.enter(db, study, os.getpid(), since)
 
     def beat(self, owner: Owner) -> dict[int, int]:
         """Show that a driver lives, and return how often each other has."""
@@ -286,10 +308,35 @@ class Store:
         with self._snapshot() as db:
             return reading.statuses(db, ids)
 
+    def any_untrained(self, ids: Iterable[str]) -> bool:
+        """Whether one of these trials is stored, and not done."""
+        known = self.statuses(ids).values()
+        return any(status.outcome is None or not status.outcome.is_done for status in known)
+
     def last_commit(self) -> int:
         """The number of the last commit."""
         with self._snapshot() as db:
             return claims.last_commit(db)
+
+    def removal(self, studies: Sequence[str], trials: Sequence[str]) -> Removal:
+        """What would go with studies, by their names, and trials, by their full ids."""
+        with self._snapshot() as db:
+            return keeping.removal(db, studies, trials)
+
+    def unneeded(self) -> Removal:
+        """The trials that no study declares."""
+        with self._snapshot() as db:
+            return keeping.unneeded(db)
+
+    def is_swept(self) -> bool:
+        """Whether a sweep is at work on it, or was killed half a minute ago at most."""
+        with self._snapshot() as db:
+            return db.execute("SELECT 1 FROM drivers LIMIT 1").fetchone() is not None
+
+    def compact(self) -> None:
+        """Give the room of what was removed back to the disk."""
+        with explained(self.path):
+            self._db.execute("VACUUM")
 
     def refused(self, ids: Iterable[str], owner: Owner, metric: str) -> Refused:
         """Which of these trials a driver may not train, as `claim` has it."""

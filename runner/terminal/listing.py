@@ -84,6 +84,10 @@ class Summary(Protocol):
     @property
     def question(self) -> str: ...
     @property
+    def tags(self) -> tuple[str, ...]: ...
+    @property
+    def note(self) -> str: ...
+    @property
     def wanted(self) -> int: ...
     @property
     def done(self) -> int: ...
@@ -97,12 +101,16 @@ class Summary(Protocol):
 
 def show_studies(out: Console, studies: Sequence[Summary]) -> None:
     """Print the studies of a store, the last declared one first."""
-    made = table("study", "done", "diverged", "failed", "declared", "question", right={"done", "diverged", "failed"})
+    tagged = ["tags"] if any(study.tags for study in studies) else []
+    noted = ["note"] if any(study.note for study in studies) else []
+    columns = ["study", "done", "diverged", "failed", "declared", "question", *tagged, *noted]
+    made = table(*columns, right={"done", "diverged", "failed"})
     for study in studies:
+        words = [" ".join(study.tags)] * len(tagged) + [study.note] * len(noted)
         done = f"{study.done:,}/{study.wanted:,}"
         counts = [f"{study.diverged:,}" if study.diverged else "", f"{study.failed:,}" if study.failed else ""]
         when = study.declared.replace("T", " ").removesuffix("Z")[:16]
-        row(made, study.name, done, *counts, when, study.question)
+        row(made, study.name, done, *counts, when, study.question, *words)
     out.print(made)
 
 

@@ -181,7 +181,7 @@ class _Driver:
         self.terms = self._terms()
         self.schedule = Schedule(self.terms, self.plan.study.metric, self.plan.study.direction)
         self.tally = self.schedule.tally
-        self.vigil = Vigil(self.store, self.plan.commits)
+        self.vigil = Vigil(self.store, self.plan.study.name, self.plan.commits)
         for group in self.plan.groups:
             choice = self.store.choice(group.group_id, self._choice_key())
             settled = self._settled(group.group_id, group.trials, choice) if choice else None
@@ -197,7 +197,7 @@ class _Driver:
             if self.vigil.kept():
                 self._look()
         if self.folder.exists() and self.vigil.alone:
-            tidy(self.folder, self._unfinished)
+            tidy(self.folder, self.store.any_untrained)
 
     def leave(self) -> None:
         """Let others train what was not committed."""
@@ -263,10 +263,6 @@ class _Driver:
             fraction=self.tally.fraction,
             best=self.tally.best,
         )
-
-    def _unfinished(self, trial_ids: Iterable[str]) -> bool:
-        known = self.store.statuses(trial_ids)
-        return any(status.outcome is None or not status.outcome.is_done for status in known.values())
 
     def _accept_mps(self) -> None:
         if any(trial.config.precision == "float64" for group in self.plan.groups for trial in group.trials):

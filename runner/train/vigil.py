@@ -37,9 +37,9 @@ class Watch:
 class Vigil:
     """One driver's beats, and its watch over those of others. `alone`: there were none when it last looked."""
 
-    def __init__(self, store: Store, since: int | None) -> None:
+    def __init__(self, store: Store, study: str, since: int | None) -> None:
         self.store = store
-        self.owner = store.enter(since)
+        self.owner = store.enter(study, since)
         self.alone = True
         self._watch = Watch(LEASE)
         self._last = -BEAT_SECONDS

@@ -111,3 +111,79 @@ def test_upgrade_keeps_a_copy_and_says_the_versions(thalweg: Call) -> None:
     code, out, _ = thalweg("store", "upgrade")
     assert (code, "upgraded from schema version 3 to" in out, Path(f"{HERE}.v3").exists()) == (0, True, True)
     assert "is this release's" in thalweg("store", "upgrade")[1]
+
+
+def test_rm_says_what_it_would_do_and_does_nothing_where_nobody_can_be_asked(thalweg: Call) -> None:
+    filled(HERE)
+    filled(HERE, lrs=(0.1,), name="other", trained=0)
+    code, _, err = thalweg("rm", "coupling")
+    assert (code, "to remove: study coupling, 2 trials, 2 of them trained" in err) == (2, True)
+    assert "1 trial of these studies stay: other needs them" in err
+    assert "nothing was removed" in err
+    with Store.open(HERE) as store:
+        assert len(store.export_rows()) == 3
+    assert thalweg("rm", "coupling", "--yes")[0] == 0
+    with Store.open(HERE) as store:
+        assert [each.name for each in store.studies()] == ["other"]
+        (left,) = store.export_rows()
+    code, _, err = thalweg("rm", left.trial_id[:8], "--yes")
+    assert (code, "other declares 1 of the trials: its next sweep trains them again" in err) == (0, True)
+
+
+def test_gc_removes_what_no_study_declares_and_checkpoints_of_it(thalweg: Call) -> None:
+    filled(HERE)
+    with Store.open(HERE, "write") as store:
+        store.declare(make_study(lrs=(0.1,)), make_members((0.1,)))
+    folder = Path("results/thalweg.checkpoints")
+    folder.mkdir()
+    (folder / "a.1.partial").write_bytes(bytes(2_000_000))
+    assert thalweg("gc")[0] == 2
+    code, _, err = thalweg("gc", "--yes")
+    assert (code, "removed: 2 trials" in err, "checkpoints: 2.0 of 2.0 MB removed" in err) == (0, True, True)
+    assert not folder.exists()
+    assert "every trial is declared by a study" in thalweg("gc")[2]
+
+
+def test_names_tags_and_notes_are_shown_by_ls_and_show(thalweg: Call) -> None:
+    filled(HERE)
+    trial = make_members((0.1,))[0].trial
+    for words in (
+        ("rename", "coupling", "valley"),
+        ("tag", "valley", "paper", "draft"),
+        ("tag", "valley", "draft", "--off"),
+        ("note", "valley", "figure 2\x1b[31m"),
+        ("tag", trial.id[:8], "odd"),
+        ("note", trial.id[:8], "look at it"),
+    ):
+        assert thalweg(*words)[0] == 0
+    out = thalweg("ls")[1]
+    assert ("valley" in out, "paper" in out, "figure 2" in out, "\x1b" in out) == (True, True, True, False)
+    (said,) = json.loads(thalweg("ls", "--json")[1])["studies"]
+    assert (said["tags"], said["note"]) == (["paper"], "figure 2\x1b[31m")
+    shown = thalweg("show", trial.id[:8])[1]
+    assert "odd" in shown
+    assert "look at it" in shown
+    assert "paper" in thalweg("show", "valley")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("rm", "none"), "the store has no study 'none'"),
+        (("rm", "ffff"), "no trial id in the store begins with ffff"),
+        (("rename", "coupling", "../x"), "expected up to 64 of"),
+        (("rename", "none", "other"), "the store has no study 'none'"),
+        (("tag", "coupling", "two words"), "is no tag"),
+        (("note", "none", "text"), "the store has no study 'none'"),
+    ],
+)
+def test_a_word_that_names_nothing_is_one_sentence(thalweg: Call, words: tuple[str, ...], said: str) -> None:
+    filled(HERE)
+    code, _, err = thalweg(*words)
+    assert (code, said in err) == (2, True)
+
+
+@pytest.mark.parametrize("words", [("rm", "x"), ("gc",), ("rename", "x", "y"), ("tag", "x", "y"), ("note", "x", "y")])
+def test_none_of_them_makes_a_store(thalweg: Call, words: tuple[str, ...]) -> None:
+    assert thalweg(*words)[0] == 5
+    assert not Path("results").exists()

@@ -206,7 +206,7 @@ def test_a_sweep_that_trains_what_is_merged_meanwhile_changes_nothing(store, tmp
     from store_cases import cohort_of
 
     cohort = cohort_of(MEMBERS[:2])
-    number = store.claim(cohort, store.enter(), "val/loss")
+    number = store.claim(cohort, store.enter("coupling"), "val/loss")
     merge(store, other(tmp_path, "there", MEMBERS[:1], weight_hash="cd" * 32))
     seen = [make_observations(trial_id) for trial_id in cohort.trial_ids]
     assert store.commit(number, seen) == Committed(left=(MEMBERS[0].trial.id,))
