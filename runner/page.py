@@ -53,29 +53,39 @@ def declare(*words: str, config_dir: str | None = None, config_name: str | None 
     return declared(Request(words, config_dir, config_name))
 
 
-def plan(study: Study, store: Store | None = None, *, rerun_changed: bool = False) -> Plan:
+def plan(study: Study, store: Store | None = None, *, rerun_changed: bool = False, retry_failed: bool = True) -> Plan:
     """Return what of a study is done and what a sweep would train. Nothing is written.
 
-    rerun_changed: trials that earlier code of the user's trained are wanted anew.
+    rerun_changed: trials that earlier code of the user's trained are wanted anew. retry_failed: and those that failed.
     """
     from thalweg.runner.planning.compare import compare
+    from thalweg.runner.planning.plan import leave_failed
 
-    return compare(study, store, rerun_changed)
+    made = compare(study, store, rerun_changed)
+    return made if retry_failed or store is None else leave_failed(made, store.statuses(made.ids_to_train))
 
 
 def share(
-    study: Study, shard: Shard, store: Store | None, whole: Store | None = None, *, rerun_changed: bool = False
+    study: Study,
+    shard: Shard,
+    store: Store | None,
+    whole: Store | None = None,
+    *,
+    rerun_changed: bool = False,
+    retry_failed: bool = True,
 ) -> Plan:
     """Return what of a study one of several machines would train.
 
     store: its own. whole: the one that all will be merged into, as far as it is there: what is done in it is done.
     """
     from thalweg.runner.planning.compare import compare
+    from thalweg.runner.planning.plan import leave_failed
     from thalweg.runner.planning.shard import Both
     from thalweg.runner.planning.shard import share as of
 
     stored = Both(store, whole) if store and whole else store or whole
-    return of(compare(study, stored, rerun_changed), shard)
+    made = of(compare(study, stored, rerun_changed), shard)
+    return made if retry_failed or stored is None else leave_failed(made, stored.statuses(made.ids_to_train))
 
 
 def sweep(
@@ -113,12 +123,18 @@ def refine(study: Study, moves: Sequence[Move], store: Store) -> Plan:
 
 
 def train(
-    made: Plan, store: Store, settings: Settings, listener: Listener | None = None, backend: Backend | None = None
+    made: Plan,
+    store: Store,
+    settings: Settings,
+    listener: Listener | None = None,
+    backend: Backend | None = None,
+    *,
+    max_failures: int | None = None,
 ) -> SweepResult:
-    """Train what a recorded plan lacks; `sweep` is both."""
+    """Train what a recorded plan lacks; `sweep` is both. max_failures: failed trials after which it ends."""
     from thalweg.runner.train import driver
 
-    return driver.sweep(made, store, settings, listener or driver.Silent(), backend)
+    return driver.sweep(made, store, settings, listener or driver.Silent(), backend, max_failures=max_failures)
 
 
 def trials(store: Store, study: str, *conditions: str, test: bool = False) -> Any:

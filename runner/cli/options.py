@@ -56,6 +56,18 @@ RerunChanged = Annotated[
 Log = Annotated[
     Path | None, typer.Option("--log", metavar="FILE", help="Append what happens to a file, a JSON object a line.")
 ]
+RetryFailed = Annotated[
+    bool,
+    typer.Option(
+        "--retry-failed/--no-retry-failed",
+        help="Whether trials that failed before are tried again [they are].",
+        show_default=False,
+    ),
+]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="End at the first trial that fails.")]
+MaxFailures = Annotated[
+    int | None, typer.Option("--max-failures", metavar="N", min=1, help="End once N trials have failed.")
+]
 Shard = Annotated[
     str | None,
     typer.Option("--shard", metavar="i/n", help="One of n shares of what is missing, in a store of its own."),

@@ -47,9 +47,10 @@ def rm(whats: Whats, store: given.StorePath = None, yes: Yes = False) -> int:
 
 
 def gc(store: given.StorePath = None, yes: Yes = False) -> int:
-    """Remove trials that no study declares any more, and checkpoints that no sweep can use.
+    """Remove what no study needs any more.
 
-    Says how many and how large, and asks. What was removed is given back to the disk where no sweep is at work.
+    That is trials that none declares, and checkpoints that no sweep can use. Says how many and how large, and asks.
+    What was removed is given back to the disk where no sweep is at work.
     """
     from thalweg.runner.train.checkpoints import folder_of, tidy
 

@@ -28,7 +28,7 @@ def store(
     path: given.StorePath = None,
     json: given.Json = False,
 ) -> int:
-    """Say what the store holds, check it, merge others into it, or upgrade it.
+    """Look into the store, check, merge or upgrade it.
 
     merge takes in trials, curves and studies of other stores, such as those of shards: each is checked first and taken
     whole or not at all; a trial that ended with other bits here is left as it is, and said. Merging twice is merging

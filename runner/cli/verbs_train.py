@@ -58,6 +58,7 @@ def plan(
     yes: given.Yes = False,
     probe: given.Probe = None,
     shard: given.Shard = None,
+    retry_failed: given.RetryFailed = True,
 ) -> int:
     """Say what a sweep would train.
 
@@ -70,7 +71,7 @@ def plan(
     path = _place(store, shard)
     declaration = _declared(request, path, yes)
     with Store.open_if_present(path) or nullcontext() as opened:
-        made = _planned(declaration.study, opened, Share(shard, store))
+        made = _planned(declaration.study, opened, Share(shard, store, retry=retry_failed))
     remarks = _rehearsed(made, probe)
     if json:
         emit_json(as_json.plan(made, path, remarks))
@@ -94,17 +95,22 @@ def sweep(
     rerun_changed: given.RerunChanged = False,
     log: given.Log = None,
     shard: given.Shard = None,
+    retry_failed: given.RetryFailed = True,
+    fail_fast: given.FailFast = False,
+    max_failures: given.MaxFailures = None,
 ) -> int:
     """Train what is missing and show the answer.
 
     Stop it at any time; the same command goes on where it stopped. With --shard 2/4 it trains the second of four shares
-    into a store of its own, on a machine of its own perhaps; thalweg store merge brings them together.
+    into a store of its own, on a machine of its own perhaps; thalweg store merge brings them together. Trials that fail
+    do not end it, unless --fail-fast or --max-failures is given; the same command tries them again.
     """
     request = _request(_about_a_study(words or ()), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
     with _ready(request, _place(store, shard), log, yes) as (declared, backend, opened):
-        made, result = _train(declared, opened, backend, Share(shard, store, rerun_changed))
+        wanted = Share(shard, store, rerun_changed, retry_failed)
+        made, result = _train(declared, opened, backend, wanted, 1 if fail_fast else max_failures)
         if shard is not None:
             return close_shard(made, result, opened.path, store)
         return follow(made, result, opened, Following(declared.settings.tracker, request.words, store))
@@ -170,11 +176,15 @@ def _shown(request: Request, cfg: str | None, resolve: bool, info: str | None) -
 
 @dataclass(frozen=True)
 class Share:
-    """What of a study is wanted: the share `i/n` of it that is missing in `store` too, or all. rerun: changed ones."""
+    """What of a study is wanted: the share `i/n` of it that is missing in `store` too, or all.
+
+    rerun: those that other code trained, too. retry: those that failed.
+    """
 
     typed: str | None = None
     store: str | None = None
     rerun: bool = False
+    retry: bool = True
 
 
 def _place(store: str | None, shard: str | None) -> Path:
@@ -192,11 +202,13 @@ def _planned(study: Study, opened: Store | None, wanted: Share) -> Plan:
     from thalweg.runner import page
 
     if wanted.typed is None:
-        return page.plan(study, opened, rerun_changed=wanted.rerun)
+        return page.plan(study, opened, rerun_changed=wanted.rerun, retry_failed=wanted.retry)
     from thalweg.runner.planning.shard import Shard
 
     with Store.open_if_present(given.store_path(wanted.store)) or nullcontext() as whole:
-        made = page.share(study, Shard.typed(wanted.typed), opened, whole, rerun_changed=wanted.rerun)
+        made = page.share(
+            study, Shard.typed(wanted.typed), opened, whole, rerun_changed=wanted.rerun, retry_failed=wanted.retry
+        )
         if whole and opened and opened.writes:
             opened.adopt_choices(whole, [group.group_id for group in made.groups])
     return made
@@ -289,7 +301,9 @@ def _show_plan(made: Plan, remarks: Sequence[Remark]) -> None:
         say(f"{'would fail: ' if remark.wrong else ''}{about}{remark.text}")
 
 
-def _train(declared: Declaration, opened: Store, backend: Backend, wanted: Share) -> tuple[Plan, SweepResult | None]:
+def _train(
+    declared: Declaration, opened: Store, backend: Backend, wanted: Share, max_failures: int | None = None
+) -> tuple[Plan, SweepResult | None]:
     """Plan, say what is missing and train it; None where nothing is."""
     from thalweg.runner import page
 
@@ -306,18 +320,23 @@ def _train(declared: Declaration, opened: Store, backend: Backend, wanted: Share
         lines = [plan_line(made), *plan_details(made)]
     else:
         lines = [f"nothing to train: {made.done:,} of {count(made.wanted, 'trial')} are done", *changed_lines(made)]
+        lines += [f"{count(made.failed, 'trial')} failed before, left alone"] if made.failed else []
     for line in lines:
         say(line)
-    return made, train_missing(made, opened, declared.settings, backend) if made.to_train else None
+    if not made.to_train:
+        return made, None
+    return made, train_missing(made, opened, declared.settings, backend, max_failures=max_failures)
 
 
-def train_missing(made: Plan, opened: Store, settings: Settings, backend: Backend) -> SweepResult:
+def train_missing(
+    made: Plan, opened: Store, settings: Settings, backend: Backend, *, max_failures: int | None = None
+) -> SweepResult:
     """Train what a recorded plan lacks, showing how far it is."""
     from thalweg.runner import page
     from thalweg.runner.terminal.progress import SweepProgress
 
     with SweepProgress(err(), made.to_train, made.study.metric) as progress:
-        return page.train(made, opened, settings, progress, backend)
+        return page.train(made, opened, settings, progress, backend, max_failures=max_failures)
 
 
 def _show_trial(opened: Store, trial_id: str) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.facts.observation import Outcome
@@ -27,9 +27,10 @@ class Group:
 class Plan:
     """The difference between a declaration and a store.
 
-    wanted counts distinct trials; done + to_train + others == wanted, others being those of other shards. Among
-    to_train, `retry` counts those that failed before and `unmeasured` those that finished without the study's metric;
-    `lacking` counts those of the done ones for which that was mended in vain, since it gave other bits: they stay so.
+    wanted counts distinct trials; done + to_train + others + failed == wanted. others: those of other shards; failed:
+    those that failed before and are left alone. Among to_train, `retry` counts those that failed before and
+    `unmeasured` those that finished without the study's metric; `lacking` counts those of the done ones for which that
+    was mended in vain, since it gave other bits: they stay without it.
     """
 
     study: Study
@@ -47,12 +48,18 @@ class Plan:
     lacking: int = 0
     replaced: tuple[str, ...] = ()  # ids of trials in whose place another stands, by the code as it is now
     others: int = 0
+    failed: int = 0
     commits: int | None = None  # how many the store had, so that a trial that failed since is not taken for a retry
 
     @property
     def to_train(self) -> int:
         """Number of trials that a sweep would train."""
         return sum(len(group.trials) for group in self.groups)
+
+    @property
+    def ids_to_train(self) -> list[str]:
+        """Ids of the trials that a sweep would train."""
+        return [trial.id for group in self.groups for trial in group.trials]
 
     @property
     def advice(self) -> list[str]:
@@ -91,6 +98,19 @@ def make_plan(
         kept_points=_kept_points(study, previous),
         lacking=sum(each.lacks(study.metric) for each in status.values()),
     )
+
+
+def only(made: Plan, wanted: Callable[[Trial], bool]) -> tuple[Group, ...]:
+    """The groups of a plan with those trials that are wanted."""
+    kept = (replace(group, trials=tuple(filter(wanted, group.trials))) for group in made.groups)
+    return tuple(group for group in kept if group.trials)
+
+
+def leave_failed(made: Plan, statuses: Mapping[str, TrialStatus]) -> Plan:
+    """The plan without the trials that failed before."""
+    groups = only(made, lambda trial: statuses.get(trial.id, UNTRAINED).outcome is not Outcome.FAILED)
+    left = made.to_train - sum(len(group.trials) for group in groups)
+    return replace(made, groups=groups, failed=left, retry=0)
 
 
 def _groups(wanted: Iterable[Trial], missing: Sequence[Trial]) -> tuple[Group, ...]:

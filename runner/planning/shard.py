@@ -14,7 +14,7 @@ from pathlib import Path
 from thalweg.runner.base.errors import UsageError
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.planning.compare import Stored
-from thalweg.runner.planning.plan import Plan
+from thalweg.runner.planning.plan import Plan, only
 from thalweg.runner.study.study import Study
 
 MOST = 10_000
@@ -46,8 +46,7 @@ class Shard:
 
 def share(made: Plan, shard: Shard) -> Plan:
     """Return what of a plan a shard would train; `others` counts what is left to the other shares."""
-    kept = [replace(group, trials=tuple(t for t in group.trials if shard.holds(t.id))) for group in made.groups]
-    groups = tuple(group for group in kept if group.trials)
+    groups = only(made, lambda trial: shard.holds(trial.id))
     others = made.to_train - sum(len(group.trials) for group in groups)
     return replace(made, groups=groups, others=others, retry=0, unmeasured=0)
 

@@ -37,6 +37,8 @@ def plan_details(plan: Plan) -> list[str]:
         lines.append(f"{plan.diverged:,} of the done ones diverged")
     if plan.retry:
         lines.append(f"{count(plan.retry, 'trial')} failed before and will be tried again")
+    if plan.failed:
+        lines.append(f"{count(plan.failed, 'trial')} failed before, left alone")
     if plan.unmeasured:
         lines.append(f"{count(plan.unmeasured, 'trial')} to measure again: finished without {plan.study.metric}")
     for what, number in plan.repaired.items():

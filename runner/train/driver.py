@@ -111,18 +111,26 @@ class SweepResult:
 
 
 def sweep(
-    plan: Plan, store: Store, settings: Settings, listener: Listener, backend: Backend | None = None
+    plan: Plan,
+    store: Store,
+    settings: Settings,
+    listener: Listener,
+    backend: Backend | None = None,
+    *,
+    max_failures: int | None = None,
 ) -> SweepResult:
-    """Train what the plan says is missing. Ctrl-C ends it early; what was committed stays.
+    """Train what the plan says is missing. Ctrl-C ends it early, and so do max_failures failed trials.
 
-    `backend` may be given by a caller who wants a missing device refused before the store is opened; it is closed.
-    Raises SetupError when a device that was asked for by name cannot be used.
+    What was committed stays. `backend` may be given by a caller who wants a missing device refused before the store is
+    opened; it is closed. Raises SetupError when a device that was asked for by name cannot be used.
     """
     if backend is None:
         with Pool() as pool:
-            return sweep(plan, store, settings, listener, backend_of(settings, pool))
+            made = backend_of(settings, pool)
+            return sweep(plan, store, settings, listener, made, max_failures=max_failures)
     started, interrupted = time.monotonic(), False
     driver = _Driver(plan, store, settings, listener, backend)
+    driver.max_failures = max_failures
     if plan.groups:
         try:
             with Signals() as backend.signals:
@@ -172,6 +180,7 @@ class _Driver:
         self.cohorts: dict[Slot, int] = {}  # the store's number of the cohort that a slot was given last
         self.vigil: Vigil | None = None  # once there is something to claim
         self.waiting = False
+        self.max_failures: int | None = None
 
     def run(self) -> None:
         self.hello = self.backend.fill(self.plan.to_train // LOOP_WIDTH, self.listener.note)
@@ -281,6 +290,7 @@ class _Driver:
             metrics=measured.metrics,
             width=self.settings.engine.width,
             checkpoints=(str(self.folder), seconds) if seconds else None,
+            max_failures=self.max_failures,
         )
 
     def _choice_key(self) -> str:

@@ -67,7 +67,8 @@ class Terms:
     """What the pieces of work of a sweep have in common.
 
     executor, width: as asked for, `auto` and None where the group's choice decides. workers: how many share the work;
-    sharing: how many of them a device. checkpoints: folder and seconds between them; None for none.
+    sharing: how many of them a device. checkpoints: folder and seconds between them; None for none. max_failures:
+    failed trials after which nothing more is trained; None for no limit.
     """
 
     executor: str
@@ -77,6 +78,7 @@ class Terms:
     width: int | None = None
     checkpoints: tuple[str, float] | None = None
     sharing: int = 1
+    max_failures: int | None = None
 
     def probe(self, group_id: str, trials: Sequence[Trial]) -> Ask:
         """The question how to train a group, with a sample of its trials: of one seed, if they share batches."""
@@ -151,11 +153,12 @@ class Schedule:
         self._ready: set[Slot] = set()
         self._uncommitted = 0
         self._failures: dict[str, list[str]] = {}
+        self._stopped = False
 
     @property
     def at_rest(self) -> bool:
-        """Whether nothing is left to do, or to be told."""
-        return not (self._queue or self._doing or self._asked or self._uncommitted or self.held)
+        """Whether nothing is left to do, or to be told; or so much failed that nothing more is to be done."""
+        return self._stopped or not (self._queue or self._doing or self._asked or self._uncommitted or self.held)
 
     @property
     def held(self) -> list[str]:
@@ -274,6 +277,8 @@ class Schedule:
             if each.outcome is Outcome.FAILED and self.tally.first_error is None:
                 self.tally.first_error, self.tally.first_failed = each.error, each.trial_id
         said = [*self._said_of_left(order.work, taken), *self._given_up(order.work, order.observations)]
+        if self.terms.max_failures is not None and self.tally.ended[Outcome.FAILED] >= self.terms.max_failures:
+            return [*said, *self._stop()]
         return [*said, *self._free(order.slot)]
 
     # what a slot does
@@ -368,6 +373,15 @@ class Schedule:
         what = f"{self._structure[work.group_id]}: {len(work.trials)} trials do not fit the memory"
         said = Say(f"{what}; going on with {width} at once ({last_line(reason)})")
         return [Discard(work), Narrow(work.group_id, width), said]
+
+    def _stop(self) -> list[Order]:
+        """Do no more: not even what is being trained is waited for."""
+        works = [work for work in (*self._queue, *self._doing.values()) if isinstance(work, Train)]
+        waiting = sum(len(trials) for trials in self._waiting.values()) + len(self.held)
+        self.tally.untried += sum(len(work.trials) for work in works) + waiting
+        self._stopped = True
+        failed = f"{self.tally.ended[Outcome.FAILED]:,} failed"
+        return [Say(f"stopped, since {failed}; {self.tally.untried:,} trials are not trained")]
 
     def _said_of_left(self, work: Train, taken: Committed) -> list[Order]:
         said, structure = [], self._structure[work.group_id]

@@ -113,3 +113,21 @@ def test_of_a_sweep_where_something_trained_the_next_steps_are_shown(project: De
     said = " ".join(project.thalweg("sweep", *WORDS, *words, code=3).stderr.split())
     assert "next: thalweg recommend mine" in said
     assert re.search(r"1 trial failed, the first, trial [0-9a-f]{8} \(model.width=0\), with: nets.Fussy failed: ", said)
+
+
+def test_a_sweep_ends_at_the_first_failure_if_asked_to_and_leaves_it_alone_if_asked_to(project: Desk) -> None:
+    Path(project.folder, "nets.py").write_text(NETS + PLANNED)
+    words = (*WORDS, "model._target_=nets.Fussy", "+model.width=0,3,5", "launcher.workers=1", "engine=loop")
+    said = " ".join(project.thalweg("sweep", *words, "--fail-fast", code=3).stderr.split())
+    assert "stopped, since 1 failed; 2 trials are not trained" in said
+    assert "1 failed, 2 not tried" in said
+    assert project.json("plan", *words, "--no-probe")["retry"] == 1
+    left = project.json("plan", *words, "--no-probe", "--no-retry-failed")
+    assert (left["to_train"], left["failed"], left["retry"]) == (2, 1, 0)
+    done = project.thalweg("sweep", *words, "--no-retry-failed")
+    assert "1 trial failed before, left alone" in " ".join(done.stderr.split())
+    assert project.query("SELECT outcome, count(*) FROM trials GROUP BY 1 ORDER BY 1") == [
+        ("failed", 1),
+        ("finished", 2),
+    ]
+    assert project.query("SELECT count(*) FROM cohort_trials WHERE outcome = 'failed'") == [(1,)]

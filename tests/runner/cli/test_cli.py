@@ -104,7 +104,7 @@ def trainer(monkeypatch, spawned):
     """In place of training: commits planted results at once. Returns the plans it was given."""
     plans = []
 
-    def sweep(plan, store, settings, report, crew):
+    def sweep(plan, store, settings, report, crew, max_failures=None):
         plans.append(plan)
         trials = [trial for group in plan.groups for trial in group.trials]
         report.note("[b]planted[/b]")

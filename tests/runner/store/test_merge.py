@@ -141,6 +141,14 @@ def test_studies_come_along_and_members_are_in_if_they_are_in_either(store, tmp_
     assert store.study("coupling").blocks[0].axes[0].values == tuple(LRS[:2])  # its own declaration
 
 
+def test_a_trial_that_is_outside_here_and_inside_there_is_inside(store, tmp_path):
+    store.declare(make_study(lrs=LRS[:2]), MEMBERS[:2])
+    store.declare(make_study(lrs=LRS[:1]), MEMBERS[:1])
+    assert store.studies()[0].wanted == 1
+    merge(store, other(tmp_path, "there"))
+    assert store.studies()[0].wanted == 12
+
+
 def test_a_choice_that_was_made_here_stays(store, tmp_path):
     path = other(tmp_path, "there")
     with Store.open(path, "write") as made:

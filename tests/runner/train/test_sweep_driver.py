@@ -97,10 +97,11 @@ class Bench:
         self.declared = page.declare(*words)
         return page.plan(self.declared.study, self.store)
 
-    def sweep(self, *words: str) -> SweepResult:
+    def sweep(self, *words: str, max_failures: int | None = None) -> SweepResult:
         made, settings = self.plan(*words), self.declared.settings
         backend = InProcess(self.workers.do, settings.launcher.workers or 2, before_round=self._interrupt)
-        return page.sweep(made, self.store, settings, self.heard, backend)
+        page.record(made, self.store)
+        return page.train(made, self.store, settings, self.heard, backend, max_failures=max_failures)
 
     def _interrupt(self, number: int) -> None:
         if number > self.interrupt_after:
@@ -367,3 +368,15 @@ def test_mps_has_no_float64(bench: Bench) -> None:
     backend = InProcess(bench.workers.do, hello=replace(CPU, device="mps"))
     with pytest.raises(SetupError, match="float64"):
         page.sweep(made, bench.store, bench.declared.settings, bench.heard, backend)
+
+
+def test_it_ends_once_as_many_failed_as_were_allowed_and_failed_ones_may_be_left_alone(bench: Bench) -> None:
+    words = ("optimizer.lr=0.1..1.0:20lin", "study.name=mine", "engine.width=4", "launcher.workers=1")
+    bench.workers.broken = ("boom",)
+    result = bench.sweep(*words, max_failures=1)
+    assert (result.failed, result.finished, result.untried) == (4, 0, 16)
+    assert bench.plan(*words).retry == 4
+    left = page.plan(bench.declared.study, bench.store, retry_failed=False)
+    assert (left.to_train, left.failed, left.retry) == (16, 4, 0)
+    assert bench.store._db.execute("SELECT count(*) FROM claims").fetchone() == (0,)
+    assert bench.sweep(*words).finished == 20

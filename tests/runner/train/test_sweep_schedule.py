@@ -58,7 +58,7 @@ class World:
         self.doing: dict[int, Work | None] = {}  # slots that are ready
         self.coming: list[int] = []  # slots that are opened and not ready
         self.ended: dict[str, Outcome] = {}
-        self.wanted: set[str] = set()
+        self.wanted: dict[str, None] = {}  # in the order in which they came: ids differ from run to run
         self.said: list[str] = []
         self.orders: list[Order] = []
         self.left: tuple[str, ...] = ()  # ids that the store leaves as they were
@@ -67,7 +67,7 @@ class World:
         self.names = itertools.count()
 
     def want(self, group: Group, settled: Settled | None = None) -> None:
-        self.wanted |= {trial.id for trial in group.trials}
+        self.wanted |= dict.fromkeys(trial.id for trial in group.trials)
         self.obey(self.schedule.wanted(group, settled))
 
     def ready(self) -> int:
@@ -172,10 +172,12 @@ def test_whatever_happens_each_trial_ends_once_and_none_is_lost(data: st.DataObj
         if what == "more":
             settled = data.draw(st.sampled_from([None, Settled(VMAP)]))
             world.want(group(f"g{data.draw(st.integers(0, 4))}", data.draw(st.integers(1, 9)), seed=1), settled)
-        others = sorted(world.held)
-        free = sorted(world.wanted - world.ended.keys() - world.elsewhere.keys() - world.held - world.in_training())
+        others = [each for each in world.wanted if each in world.held]
+        training = world.in_training()
+        gone = world.ended.keys() | world.elsewhere.keys() | world.held | training
+        free = [each for each in world.wanted if each not in gone]
         if what == "claim" and free:  # those in training may be claimed too: this driver stood still meanwhile
-            robbed = sorted(world.in_training()) if data.draw(st.booleans(), "robbed") else []
+            robbed = [each for each in world.wanted if each in training and data.draw(st.booleans(), "robbed")]
             world.held |= set(data.draw(st.lists(st.sampled_from(free + robbed), max_size=9), "claimed"))
         if what in ("settle", "free") and others:
             freed = data.draw(st.sets(st.sampled_from(others)), "no longer held")
@@ -383,3 +385,20 @@ def test_what_was_trained_of_trials_that_were_taken_over_is_dropped_and_said() -
     world.look()
     world.finish()
     assert world.schedule.tally.elsewhere == {Outcome.FAILED: 1}
+
+
+@pytest.mark.parametrize(("limit", "tried"), [(1, 4), (4, 4), (5, 8)])
+def test_so_many_failures_end_it_at_once_whatever_is_under_way(limit: int, tried: int) -> None:
+    world = World(replace(TERMS, width=4, max_failures=limit, workers=1))
+    world.want(group("a", 16), Settled(VMAP))
+    world.want(group("b", 5))
+    slots = [world.ready(), world.ready()]
+    for number in range(tried // 4):
+        work = world.doing[slots[number]]
+        assert isinstance(work, Train)
+        assert not world.schedule.at_rest
+        world.hear(slots[number], observed(work, [Outcome.FAILED] * 4, error=f"each another {number}"))
+    assert world.schedule.at_rest
+    assert world.schedule.tally.untried == 16 + 5 - tried
+    assert f"stopped, since {tried} failed; {21 - tried} trials are not trained" in world.said[-1]
+    assert len(world.busy()) == 1  # no more was handed out
