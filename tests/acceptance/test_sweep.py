@@ -121,6 +121,26 @@ def test_an_interrupted_sweep_keeps_what_it_has_and_says_how_to_go_on(desk: Desk
     assert "thalweg sweep smoke" in out + err
 
 
+def test_a_sweep_that_waits_for_another_can_be_interrupted(desk: Desk) -> None:
+    words = (*LONG, "budget.steps=200000", "launcher.checkpoint_seconds=null")
+    first = desk.start("sweep", *words)
+    try:
+        wait_for(lambda: desk.is_training() and desk.query("SELECT count(*) FROM claims") == [(3,)])
+        second = desk.start("sweep", *words)
+        wait_for(lambda: desk.query("SELECT count(*) FROM drivers") == [(2,)])
+        time.sleep(3)
+        os.kill(second.pid, signal.SIGINT)
+        _, err = second.communicate(timeout=30)
+        assert second.returncode == 130, err
+        assert "waiting for 3 trials that another sweep trains" in " ".join(err.split())
+        assert desk.query("SELECT count(*) FROM claims") == [(3,)]
+        assert desk.query("SELECT count(*) FROM drivers") == [(1,)]
+        assert first.poll() is None
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.communicate()
+
+
 def test_a_second_ctrl_c_leaves_without_waiting_for_workers_that_hang(desk: Desk, undisturbed) -> None:
     words = (*LONG, "launcher.checkpoint_seconds=0.05")
     sweep = desk.start("sweep", *words, "launcher.workers=2")

@@ -104,7 +104,7 @@ def test_a_process_that_dies_at_any_point_leaves_the_old_state_or_the_new(folder
     with Store.open(folder / "undisturbed.sqlite") as store:
         expected = store.export_rows()
     states = set()
-    for n in range(1, 100 * step, step):
+    for n in range(1, 200 * step, step):
         path = folder / f"{n}.sqlite"
         if begun:
             Store.open(path, "write").close()
