@@ -27,7 +27,20 @@ from thalweg.runner.base.signals import Signals
 from thalweg.runner.base.version import __version__
 from thalweg.runner.machine.device import usable_cores
 from thalweg.runner.study.settings import RayLauncher, Settings
-from thalweg.runner.train.messages import Event, Hello, Lost, Note, Ready, Said, Slot, Train, Work
+from thalweg.runner.train.messages import (
+    Chosen,
+    Event,
+    Hello,
+    Lost,
+    Note,
+    OutOfMemory,
+    Ready,
+    Said,
+    Slot,
+    Train,
+    Trained,
+    Work,
+)
 from thalweg.runner.train.pool import SILENT_SECONDS, Pool
 
 WAKE_SECONDS = 0.25
@@ -95,6 +108,8 @@ class Cluster:
         self._refused = 0
         self._looked = 0.0
         self._welcome: list[Place] = []
+        self._busy: set[Place] = set()
+        self._heard = time.monotonic()
 
     def require(self) -> Self:
         """Raise SetupError without Ray, and for devices that only a machine has."""
@@ -143,22 +158,23 @@ class Cluster:
             while self._welcome:
                 yield self._welcome.pop(0), Ready()
             return
-        began = time.monotonic()
-        while time.monotonic() - began < SILENT_SECONDS:
-            heard = False
-            for place, said in self._said():
-                heard = True
-                yield from self._events(place, said)
-            if self.signals:
-                self.signals.release()
-            if heard or not self.places:
-                return
-            self._grow()
-        yield self.places[0], Note(f"no worker has said anything for {SILENT_SECONDS / 60:.0f} minutes")
+        for place, said in self._said():
+            self._heard = time.monotonic()
+            if isinstance(said, Chosen | Trained | OutOfMemory | Lost):
+                self._busy.discard(place)
+            yield from self._events(place, said)
+        if self.signals:
+            self.signals.release()
+        self._grow()
+        if self._busy and time.monotonic() - self._heard >= SILENT_SECONDS:
+            self._heard = time.monotonic()
+            yield next(iter(self._busy)), Note(f"no worker has said anything for {SILENT_SECONDS / 60:.0f} minutes")
 
     def give(self, slot: Slot, work: Work) -> None:
         """Start a piece of work on an actor that has none. One that died meanwhile is found by the next `hear`."""
         assert isinstance(slot, Place)
+        self._busy.add(slot)
+        self._heard = time.monotonic()
         slot.relay.give.remote(work)
 
     def replace(self, slot: Slot) -> None:

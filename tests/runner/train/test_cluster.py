@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from thalweg.runner.base.errors import SetupError
 from thalweg.runner.store import Store
 from thalweg.runner.train.cluster import Cluster, Relay
 from thalweg.runner.train.driver import Silent, SweepResult
-from thalweg.runner.train.messages import Lost, Train, Trained
+from thalweg.runner.train.messages import Event, Lost, Slot, Train, Trained
 
 WORDS = ("optimizer=sgd", "optimizer.lr=0.001..0.05:4log", "seed=0,1", "budget.steps=3000", "study.name=mine")
 MODEL = ("engine=loop", "model=mlp", "model.hidden=[16]", "dataset=digits", "schedule.warmup=0", "tracker=none")
@@ -119,6 +120,13 @@ def test_a_lost_node_costs_no_trial_and_no_bit(nodes, tmp_path) -> None:
     assert hashes == alone
 
 
+def heard(cluster: Cluster) -> Iterator[tuple[Slot, Event]]:
+    """What is said, however long it takes: one round of hearing lasts a moment."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        yield from cluster.hear()
+
+
 def test_a_node_that_joins_is_used(nodes, tmp_path) -> None:
     nodes.remove_node(next(iter(nodes.worker_nodes)))
     declared = page.declare(*WORDS, *MODEL, "launcher=ray", f"launcher.address={nodes.address}")
@@ -126,7 +134,7 @@ def test_a_node_that_joins_is_used(nodes, tmp_path) -> None:
     hello = cluster.fill(8, lambda text: None)
     assert (hello.device, cluster.size) == ("cpu", 1)
     nodes.add_node(num_cpus=1)
-    first, second = (next(iter(cluster.hear()))[0] for _ in range(2))
+    first, second = (next(slot for slot, _ in heard(cluster)) for _ in range(2))
     assert first is not second
     cluster.close()
 
