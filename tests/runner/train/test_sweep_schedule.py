@@ -390,6 +390,9 @@ def test_what_was_trained_of_trials_that_were_taken_over_is_dropped_and_said() -
 @pytest.mark.parametrize(("limit", "tried"), [(1, 4), (4, 4), (5, 8)])
 def test_so_many_failures_end_it_at_once_whatever_is_under_way(limit: int, tried: int) -> None:
     world = World(replace(TERMS, width=4, max_failures=limit, workers=1))
+    others = group("c", 2)
+    world.held = {trial.id for trial in others.trials}
+    world.want(others, Settled(VMAP))
     world.want(group("a", 16), Settled(VMAP))
     world.want(group("b", 5))
     slots = [world.ready(), world.ready()]
@@ -399,6 +402,6 @@ def test_so_many_failures_end_it_at_once_whatever_is_under_way(limit: int, tried
         assert not world.schedule.at_rest
         world.hear(slots[number], observed(work, [Outcome.FAILED] * 4, error=f"each another {number}"))
     assert world.schedule.at_rest
-    assert world.schedule.tally.untried == 16 + 5 - tried
-    assert f"stopped, since {tried} failed; {21 - tried} trials are not trained" in world.said[-1]
+    assert world.schedule.tally.untried == 2 + 16 + 5 - tried
+    assert f"stopped, since {tried} failed; {23 - tried} trials are not trained" in world.said[-1]
     assert len(world.busy()) == 1  # no more was handed out
