@@ -13,6 +13,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from backends import InProcess, Slot
@@ -100,7 +101,7 @@ def sweep(
     (desk / f"result-{os.getpid()}").write_text(json.dumps(asdict(result)))
 
 
-def start(desk: Path, **how: object) -> int:
+def start(desk: Path, **how: Any) -> int:
     return in_child(partial(sweep, desk, **how))
 
 
