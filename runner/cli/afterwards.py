@@ -167,8 +167,12 @@ def _say_next(made: Plan, result: SweepResult | None, store: str | None, rows: S
 
 
 def _say_failed(made: Plan, result: SweepResult) -> None:
-    first = f"the first, {_named(made, result.first_failed)}, with" if result.first_failed else "the first with"
-    say(f"{count(result.failed, 'trial')} failed, {first}: {last_line(result.first_error or 'no message')}")
+    message = last_line(result.first_error or "no message")
+    if result.first_failed:
+        first = f"the first, {_named(made, result.first_failed)}, with: {message}"
+    else:
+        first = f"the first with: {message}" if result.first_error else "in another sweep"
+    say(f"{count(result.failed, 'trial')} failed, {first}")
     say(f"tried again by: {given.as_typed()}")
 
 
