@@ -64,8 +64,9 @@ def _studies(db: sqlite3.Connection, other: sqlite3.Connection) -> Numbers:
         if known is None:
             (row["declaration"],) = db.execute("SELECT ifnull(max(declaration), 0) + 1 FROM studies").fetchone()
             numbers[there] = _insert(db, "studies", row)
-            for refinement in _rows(other, "SELECT * FROM refinements WHERE study = ?", there):
-                _insert(db, "refinements", refinement | {"study": numbers[there]})
+            for table in ("refinements", "audits"):
+                for kept in _rows(other, f"SELECT * FROM {table} WHERE study = ?", there):
+                    _insert(db, table, kept | {"study": numbers[there]})
             continue
         numbers[there], overridden = known
         _add_words(db, "studies", numbers[there], row)
