@@ -20,7 +20,7 @@ from thalweg.runner.study.trial import Trial
 from thalweg.runner.train.crew import DOCTOR
 from thalweg.runner.train.driver import Backend, Listener
 from thalweg.runner.train.messages import Hello, Progress, Trained
-from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Say, Settle, Settled
+from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Resume, Say, Settle, Settled
 from thalweg.runner.train.schedule import Schedule, Terms
 
 
@@ -145,7 +145,7 @@ class _Round:
                 self.backend.replace(order.slot)
             case Say():
                 self.listener.note(order.text)
-            case Discard() | Narrow() | Settle():  # nothing was kept, and how to train is not asked
+            case Discard() | Narrow() | Settle() | Resume():  # nothing is kept or shared, and how to train not asked
                 return []
             case _:
                 assert_never(order)

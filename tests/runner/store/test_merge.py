@@ -49,7 +49,8 @@ def said_of(store: Store, study="coupling"):
         for row in store.study_rows(study)
     }
     hashes = {each.trial_id: (each.weight_hash, each.cohort and each.cohort.trial_ids) for each in store.export_rows()}
-    return store.study_rows(study), hashes, with_series, replace(store.study(study), declared="")
+    rows = [replace(row, ended=None) for row in store.study_rows(study)]
+    return rows, hashes, with_series, replace(store.study(study), declared="")
 
 
 def dump(path: Path) -> list[str]:
