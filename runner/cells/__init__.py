@@ -1,6 +1,7 @@
 """Trials folded over their seeds: what a cell of a grid scores. Pure.
 
 cells       cells, panels and the near-optimal set
+apart       what rows differ in beside their axes
 health      how a cell ended, and which can be chosen
 noise       the noise between replicates, and intervals
 student     quantiles of Student's t

@@ -8,13 +8,14 @@ the fullest of them has. How far apart two are is a share of a loss, and the dif
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import fmean
 from typing import Any, Literal
 
 from thalweg.runner.base.canonical import Scalar, canonical_json
+from thalweg.runner.cells.apart import alone, besides
 from thalweg.runner.cells.health import Health, ceiling, guess_of, health, is_guess, is_loss, measured
 from thalweg.runner.cells.noise import NEAR, interval, pooled
 from thalweg.runner.facts.coordinates import coordinate, has
@@ -22,6 +23,7 @@ from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.facts.row import Row, lookup
 from thalweg.runner.show.numbers import is_number, labels
 from thalweg.runner.study.study import Block, Expectation, Study
+from thalweg.runner.study.trial import NOT_CONFIGURED
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,8 @@ class Panel:
     """One grid of cells: a block, at one combination of its axes other than the two that are drawn.
 
     `axes` are the keys that vary over the block, in declared order; `y` and `x` those of rows and columns, None
-    where fewer than two numeric axes vary.
+    where fewer than two numeric axes vary. `entangled`: those among the axes that differ from panel to panel, and
+    never without another key, so that a difference between such panels is nothing that one key did.
     """
 
     name: str
@@ -132,6 +135,7 @@ class Panel:
     axes: tuple[str, ...] = ()
     y: str | None = None
     x: str | None = None
+    entangled: tuple[str, ...] = ()
     expect: Expectation | None = None
     grid: Mapping[tuple[Scalar, Scalar], Cell] = field(default_factory=dict)
 
@@ -175,8 +179,8 @@ class Panel:
 def fold(rows: Iterable[Row], study: Study) -> list[Cell]:
     """Fold rows over the replicate axis, in order of first appearance. Members outside the study are left out.
 
-    Rows of one cell differ in nothing but their replicate: a key that only a command line changed, and that is no
-    axis, is added to the cells' axes wherever it tells rows apart.
+    Rows of one cell differ in nothing but their replicate, and cells in nothing but their axes: a key that only some
+    of a study's declarations set is an axis too.
     """
     by_block: dict[str, list[Row]] = {}
     for row in rows:
@@ -263,18 +267,40 @@ def near_optimal(cells: Iterable[Cell]) -> NearOptimal | None:
 
 def _fold_block(rows: Sequence[Row], study: Study) -> list[Cell]:
     keys = list(dict.fromkeys(key for row in rows for key in row.axes if key != study.replicate))
+    keys += besides(rows, keys, study.replicate)
     together = _by_point(rows, keys)
-    hidden = {key for members in together.values() for key in _telling_apart(members, study.replicate)}
-    if hidden:
-        keys += sorted(hidden.difference(keys))
+    trained = [key for key in NOT_CONFIGURED if any(_differ(members, key) for members in together.values())]
+    if trained:
+        keys += trained
         together = _by_point(rows, keys)
-    losses = measured(rows, study.metric) if is_loss(study.metric) else ()
-    limit = ceiling(losses, guess_of(rows, study.metric)) if losses else math.inf
-    signed = min(losses, default=1.0) <= 0
+    data = [key for key in keys if is_data(key)]
+    limits = {of: _limits(members, study.metric) for of, members in _by_point(rows, data).items()}
     return [
-        Cell(_point(members[0], keys), tuple(members), study.metric, study.direction, limit, signed)
+        Cell(
+            _point(members[0], keys),
+            tuple(members),
+            study.metric,
+            study.direction,
+            *limits[repr(_point(members[0], data))],
+        )
         for members in together.values()
     ]
+
+
+def _differ(rows: Sequence[Row], key: str) -> bool:
+    return any(row.config.get(key) != rows[0].config.get(key) for row in rows[1:])
+
+
+def _limits(rows: Sequence[Row], metric: str) -> tuple[float, bool]:
+    """Of rows of a block on the same data: the loss from which one is not healthy, and whether a loss is 0 or less."""
+    losses = measured(rows, metric) if is_loss(metric) else ()
+    limit = ceiling(losses, guess_of(rows, metric)) if losses else math.inf
+    return limit, min(losses, default=1.0) <= 0
+
+
+def is_data(key: str) -> bool:
+    """Whether an axis says what trials learn from: results on other data are not compared."""
+    return key.partition(".")[0] == "dataset"
 
 
 def _by_point(rows: Sequence[Row], keys: Sequence[str]) -> dict[str, list[Row]]:
@@ -292,24 +318,6 @@ def _point(row: Row, keys: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _telling_apart(rows: Sequence[Row], replicate: str | None) -> set[str]:
-    """The configuration keys, the replicate's aside, in which some of the rows differ."""
-    apart = {key for row in rows[1:] for key in _differing(rows[0].config, row.config)}
-    return apart - {replicate}
-
-
-def _differing(first: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The keys of another configuration whose value is not the first one's. Equal sections are not entered."""
-    for key, value in other.items():
-        if first.get(key) == value:
-            continue
-        if isinstance(value, Mapping):
-            beside = first.get(key)
-            yield from _differing(beside if isinstance(beside, Mapping) else {}, value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
-
-
 def _order(value: Scalar) -> tuple[int, float, str]:
     return (0, float(value), "") if is_number(value) else (1, 0.0, str(value))
 
@@ -320,11 +328,13 @@ def _numeric(cells: Sequence[Cell], key: str) -> bool:
 
 def _block_panels(cells: Sequence[Cell], block: Block | None, study: Study) -> list[Panel]:
     keys = axis_keys(cells, block)
-    numeric = [key for key in keys if _numeric(cells, key)]
+    entangled = _entangled(cells, keys, study)
+    cut = {*entangled, *filter(is_data, keys)}
+    numeric = [key for key in keys if key not in cut and _numeric(cells, key)]
     if study.analysis and study.analysis.lr in numeric:
         numeric = [study.analysis.lr, *(key for key in numeric if key != study.analysis.lr)]
     y, x = numeric[:2] if len(numeric) > 1 else (None, None)
-    others = [key for key in keys if key not in (y, x)] if x else []
+    others = [key for key in keys if key in cut or (x and key not in (y, x))]
     name = cells[0].rows[0].block
     expect = block.expect if block else None
     at: dict[str, list[Cell]] = {}
@@ -339,11 +349,20 @@ def _block_panels(cells: Sequence[Cell], block: Block | None, study: Study) -> l
             axes=tuple(keys),
             y=y,
             x=x,
+            entangled=entangled,
             expect=expect,
             grid={(c.axes[y], c.axes[x]): c for c in members} if y and x else {},
         )
         for suffix, members in zip(suffixes, at.values(), strict=True)
     ]
+
+
+def _entangled(cells: Sequence[Cell], keys: Sequence[str], study: Study) -> tuple[str, ...]:
+    """The keys that no declaration has as an axis and that never differ alone, but for those that a question names."""
+    asked = {key for each in study.analyses for key in each.keys.values()}
+    aside = [key for key in keys if key not in cells[0].rows[0].axes and key not in asked]
+    points = {key: [repr(cell.axes.get(key)) for cell in cells] for key in keys}
+    return tuple(key for key in aside if not alone(points, key))
 
 
 def _suffixes(cells: Sequence[Cell], keys: Sequence[str]) -> list[str]:

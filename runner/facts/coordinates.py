@@ -31,6 +31,11 @@ def coordinate(config: Mapping[str, Any], key: str) -> Scalar:
     return canonical_json(value) if isinstance(value, list | tuple) else value
 
 
+def option(section: object) -> str | None:
+    """Return the name of the option that a section is of; None for what is no section."""
+    return _name(section) if isinstance(section, Mapping) else None
+
+
 def placed(rows: Sequence[Row]) -> list[Row]:
     """Return the rows of a study, each with a coordinate on every axis of its block; those outside as they are.
 
