@@ -53,15 +53,23 @@ def declare(*words: str, config_dir: str | None = None, config_name: str | None 
     return declared(Request(words, config_dir, config_name))
 
 
-def plan(study: Study, store: Store | None = None, *, rerun_changed: bool = False, retry_failed: bool = True) -> Plan:
+def plan(
+    study: Study,
+    store: Store | None = None,
+    *,
+    rerun_changed: bool = False,
+    retry_failed: bool = True,
+    metrics: Sequence[str] = (),
+) -> Plan:
     """Return what of a study is done and what a sweep would train. Nothing is written.
 
     rerun_changed: trials that earlier code of the user's trained are wanted anew. retry_failed: and those that failed.
+    metrics: those of the settings, whose code may be another than measured what is stored.
     """
     from thalweg.runner.planning.compare import compare
     from thalweg.runner.planning.plan import leave_failed
 
-    made = compare(study, store, rerun_changed)
+    made = compare(study, store, rerun_changed, metrics)
     return made if retry_failed or store is None else leave_failed(made, store.statuses(made.ids_to_train))
 
 

@@ -34,6 +34,7 @@ def plan(made: Plan, path: Path, remarks: Sequence[Remark] = ()) -> dict[str, An
         "again": {f"finished without {made.study.metric}": made.unmeasured} if made.unmeasured else {},
         "kept_points": {key: {"kept": kept, "declared": n} for key, (kept, n) in made.kept_points.items()},
         "changed": [{"files": list(files), "trials": number} for files, number in made.changed.items()],
+        "measured_before": made.stale,
         "groups": groups,
         "advice": made.advice,
         "models": [asdict(remark) for remark in remarks],

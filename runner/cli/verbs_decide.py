@@ -16,7 +16,7 @@ from rich.text import Text
 from thalweg.runner.base.errors import UsageError
 from thalweg.runner.cli import as_json, verbs_train
 from thalweg.runner.cli import options as given
-from thalweg.runner.cli.afterwards import Following, follow
+from thalweg.runner.cli.afterwards import Afterwards, Following, follow
 from thalweg.runner.cli.output import emit_json, out, say
 from thalweg.runner.store import Store
 from thalweg.runner.study.study import Study
@@ -205,10 +205,13 @@ def _train(
             result = verbs_train.train_missing(made, opened, settings, backend)
             how = Following(settings.tracker, words, store, silent=json)
             code = follow(made, result, opened, how)
-            if json:
-                after = _propose(opened, opened.study(record.name), asked)
-                emit_json(as_json.proposal(after.moves, after.record, after.seconds))
-    return code
+            if not json:
+                return code
+            after = Afterwards()
+            with after.part("proposal"):
+                then = _propose(opened, opened.study(record.name), asked)
+                emit_json(as_json.proposal(then.moves, then.record, then.seconds))
+    return after.code(code)
 
 
 def _ids(moves: Sequence[Move]) -> list[str]:

@@ -71,7 +71,7 @@ def plan(
     path = _place(store, shard)
     declaration = _declared(request, path, yes)
     with Store.open_if_present(path) or nullcontext() as opened:
-        made = _planned(declaration.study, opened, Share(shard, store, retry=retry_failed))
+        made = _planned(declaration, opened, Share(shard, store, retry=retry_failed))
     remarks = _rehearsed(made, probe)
     if json:
         emit_json(as_json.plan(made, path, remarks))
@@ -197,12 +197,13 @@ def _place(store: str | None, shard: str | None) -> Path:
     return Shard.typed(shard).store(path)
 
 
-def _planned(study: Study, opened: Store | None, wanted: Share) -> Plan:
+def _planned(declared: Declaration, opened: Store | None, wanted: Share) -> Plan:
     """What is missing. A shard plans, and is trained, as the whole does, where that is there."""
     from thalweg.runner import page
 
+    study, metrics = declared.study, declared.settings.evaluation.metrics
     if wanted.typed is None:
-        return page.plan(study, opened, rerun_changed=wanted.rerun, retry_failed=wanted.retry)
+        return page.plan(study, opened, rerun_changed=wanted.rerun, retry_failed=wanted.retry, metrics=metrics)
     from thalweg.runner.planning.shard import Shard
 
     with Store.open_if_present(given.store_path(wanted.store)) or nullcontext() as whole:
@@ -308,7 +309,7 @@ def _train(
     from thalweg.runner import page
 
     study = declared.study
-    made = _planned(study, opened, wanted)
+    made = _planned(declared, opened, wanted)
     if made.to_train:
         backend.ahead()
     page.record(made, opened)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -11,7 +12,7 @@ from thalweg.runner.base.errors import UsageError
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.planning.plan import Plan, make_plan
 from thalweg.runner.planning.revision import renamed, repaired, revised, superseded
-from thalweg.runner.project.code import Code, recorded
+from thalweg.runner.project.code import Code, measured_otherwise, recorded
 from thalweg.runner.show.numbers import count
 from thalweg.runner.study.keys import is_setting
 from thalweg.runner.study.study import Study, expand
@@ -26,6 +27,9 @@ class Stored(Protocol):
     def trained_by(self, ids: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
         """Trial id -> the versions that were recorded with it, for those of `ids` that are done."""
 
+    def measured_by(self, ids: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
+        """Trial id -> the code of the user's metrics that its values are of."""
+
     def study_rows(self, name: str) -> Sequence[Row]:
         """The study as it was declared before; empty if it never was."""
 
@@ -36,10 +40,11 @@ class Stored(Protocol):
         """The number of the last commit."""
 
 
-def compare(study: Study, stored: Stored | None, rerun: bool = False) -> Plan:
+def compare(study: Study, stored: Stored | None, rerun: bool = False, metrics: Sequence[str] = ()) -> Plan:
     """Expand a study and return what of it is done and what is missing, all of it where nothing is stored yet.
 
-    rerun: trials that other code of the user's trained are wanted anew. Raises ConfigError for a combination of
+    rerun: trials that other code of the user's trained are wanted anew. metrics: the user's, that a sweep would
+    measure. Raises ConfigError for a combination of
     values that no trial can have, and UsageError for words that name a stored study and none of its trials.
     """
     members = expand(study)
@@ -62,7 +67,19 @@ def compare(study: Study, stored: Stored | None, rerun: bool = False) -> Plan:
         raise _no_axes(study, stored.study(study.name), rows)
     made = make_plan(study, now.members, stored.statuses(member.trial.id for member in now.members), rows)
     replaced = mended.replaced + now.replaced + superseded(rows, members, now.members)
-    return replace(made, changed=now.changed, repaired=mended.counts, replaced=replaced, commits=commits)
+    stale = _measured_otherwise(stored.measured_by(member.trial.id for member in made.members), metrics)
+    return replace(
+        made, changed=now.changed, repaired=mended.counts, replaced=replaced, commits=commits, stale=stale
+    )
+
+
+def _measured_otherwise(code: Mapping[str, Mapping[str, str]], metrics: Sequence[str]) -> dict[str, int]:
+    """Metric of the user's -> the number of trials whose value of it is of other code than measures now."""
+    alike = Counter(tuple(sorted(each.items())) for each in code.values())
+    stale: Counter[str] = Counter()
+    for measuring, number in alike.items():
+        stale.update(dict.fromkeys(measured_otherwise(dict(measuring), metrics), number))
+    return dict(stale)
 
 
 def _ids(rows: Sequence[Row]) -> set[str]:

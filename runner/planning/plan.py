@@ -45,6 +45,7 @@ class Plan:
     kept_points: dict[str, tuple[int, int]]  # axis key -> (values that have done trials, values declared)
     changed: dict[tuple[str, ...], int] = field(default_factory=dict)  # files of the user's -> done by others of them
     repaired: dict[str, int] = field(default_factory=dict)  # what was mended -> to train: done only by code of before
+    stale: dict[str, int] = field(default_factory=dict)  # metric of the user's -> done, measured by its code of before
     lacking: int = 0
     replaced: tuple[str, ...] = ()  # ids of trials in whose place another stands, by the code as it is now
     others: int = 0

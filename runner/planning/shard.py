@@ -70,6 +70,11 @@ class Both:
         asked = list(ids)
         return {**self.own.trained_by(asked), **self.whole.trained_by(asked)}
 
+    def measured_by(self, ids: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
+        """The code of the user's metrics that values are of, where a trial is done."""
+        asked = list(ids)
+        return {**self.own.measured_by(asked), **self.whole.measured_by(asked)}
+
     def study_rows(self, name: str) -> Sequence[Row]:
         """The study as the whole has it, else the shard's own."""
         return self.whole.study_rows(name) or self.own.study_rows(name)

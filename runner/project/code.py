@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from thalweg.runner.study.trial import TrialConfig
 
 PREFIX = "code "
 """What the names of files begin with where they are recorded beside the versions of packages."""
+
+METRIC = "metric "
+"""What the dotted paths of metrics begin with, where the code that measured is recorded there too."""
 
 Code = dict[str, str]
 """A source file, from the project's folder -> 16 hex digits of its content."""
@@ -40,6 +43,28 @@ def recorded(versions: Mapping[str, str]) -> Code:
 def to_record(code: Code) -> dict[str, str]:
     """Return code as it is recorded among the versions of a cohort."""
     return {f"{PREFIX}{name}": digest for name, digest in code.items()}
+
+
+def measuring(metrics: Iterable[str]) -> dict[str, str]:
+    """Return the code of some metrics of the user's as it is recorded: a metric's path -> 16 hex digits."""
+    project = here()
+    read = {path: _read(project, [path]) for path in metrics} if project else {}
+    return {f"{METRIC}{path}": revision_of(code) for path, code in read.items() if code}
+
+
+def measured_otherwise(recorded: Mapping[str, str], declared: Iterable[str] = ()) -> list[str]:
+    """Return the metrics, of those whose code was recorded, that other code would measure now.
+
+    Their functions were changed, or one of those `declared` has the name of one and is another. None outside a project.
+    """
+    project, names = here(), {path.rpartition(".")[2]: path for path in declared}
+    paths = [name.removeprefix(METRIC) for name in recorded if name.startswith(METRIC)] if project else []
+    now = measuring(paths)
+    return [
+        path
+        for path in paths
+        if names.get(path.rpartition(".")[2], path) != path or now.get(f"{METRIC}{path}") != recorded[f"{METRIC}{path}"]
+    ]
 
 
 def revision_of(code: Code) -> str:

@@ -16,6 +16,7 @@ from thalweg.runner.facts.coordinates import placed
 from thalweg.runner.facts.observation import Outcome, Series
 from thalweg.runner.facts.record import LEFT, CohortRecord, Membership, StudySummary, TrialRecord
 from thalweg.runner.facts.row import Row, TrialStatus
+from thalweg.runner.project.code import METRIC
 from thalweg.runner.study.study import REPLICATE, Analysis, Axis, Block, Expectation, Study
 from thalweg.runner.study.trial import SHOWN
 
@@ -50,6 +51,23 @@ def trained_by(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, dict[str
     ).fetchall()
     each = {versions: json.loads(versions) for _, versions in found}
     return {trial_id: each[versions] for trial_id, versions in found}
+
+
+def measured_by(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Trial id -> the code of the user's metrics that its values are of: the first that measured each."""
+    found = db.execute(
+        "SELECT t.id, c.versions FROM json_each(?) j JOIN trials t ON t.id = j.value"
+        " JOIN cohort_trials l ON l.trial = t.seq JOIN cohorts c ON c.id = l.cohort"
+        " WHERE l.outcome = 'finished' AND c.versions LIKE ? ORDER BY c.id DESC",
+        (json.dumps(list(ids)), f'%"{METRIC}%'),
+    ).fetchall()
+    each = {
+        text: {name: code for name, code in json.loads(text).items() if name.startswith(METRIC)} for _, text in found
+    }
+    measured: dict[str, dict[str, str]] = defaultdict(dict)
+    for trial_id, versions in found:
+        measured[trial_id] |= each[versions]
+    return dict(measured)
 
 
 def choice(db: sqlite3.Connection, group_id: str, key: str) -> Choice | None:

@@ -348,6 +348,11 @@ class Store:
         with self._snapshot() as db:
             return reading.trained_by(db, ids)
 
+    def measured_by(self, ids: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Trial id -> the code of the user's metrics that its values are of."""
+        with self._snapshot() as db:
+            return reading.measured_by(db, ids)
+
     def choice(self, group_id: str, key: str) -> Choice | None:
         """How a group is trained, if that was decided."""
         with self._snapshot() as db:

@@ -58,11 +58,14 @@ def plan_details(plan: Plan) -> list[str]:
 
 
 def changed_lines(plan: Plan) -> list[str]:
-    """Which trials other code of the user's trained, a line for each set of files that changed."""
+    """Which trials other code of the user's trained, a line for each set of files; and measured, one for each metric."""
     lines = []
     for files, number in plan.changed.items():
         trained = f"{count(number, 'trial')} {'were' if number > 1 else 'was'} trained by an earlier {', '.join(files)}"
         lines.append(f"{trained}; train anew, beside the old: thalweg sweep … --rerun-changed")
+    for metric, number in plan.stale.items():
+        measured = f"{count(number, 'trial')} {'were' if number > 1 else 'was'} measured by an earlier {metric}"
+        lines.append(f"{measured}, and these values stay; to measure anew, give the function another name")
     return lines
 
 

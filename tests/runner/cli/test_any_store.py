@@ -151,3 +151,41 @@ def test_a_failed_export_is_said_and_the_results_are_kept(desk: Desk, monkeypatc
     assert code == 4
     assert "no export: internal: OSError: [Errno 28] No space left on device" in err
     assert json.loads(desk("ls", "--json")[1])["studies"][0]["finished"] == 40
+
+
+def test_a_proposal_that_fails_after_training_is_said_and_the_results_are_kept(desk: Desk, monkeypatch) -> None:
+    sweep(desk, *GRID)
+    from thalweg.runner import decide
+
+    calls, moves = [], decide.moves
+
+    def breaks(*given: object) -> object:
+        calls.append(given)
+        if len(calls) > 2:  # proposed, looked at again, and once more at the end
+            raise ValueError("min() of nothing\nmore")
+        return moves(*given)
+
+    monkeypatch.setattr("thalweg.runner.decide.moves", breaks)
+    code, out, err = desk("refine", "mine", "--yes", "--json", "tracker=none")
+    assert (code, out) == (4, "")
+    assert "no proposal: internal: ValueError: min() of nothing" in err.splitlines()
+    assert json.loads(desk("ls", "--json")[1])["studies"][0]["finished"] > 40
+
+
+def test_code_of_a_metric_that_measured_otherwise_is_said_by_plan(desk: Desk) -> None:
+    (desk.folder / "thalweg.yaml").write_text("code: [mine, other]")
+    (desk.folder / "mine.py").write_text("def top(outputs, y): ...")
+    (desk.folder / "other.py").write_text("def top(outputs, y): ...")
+    words = ("study.name=mine", "tracker=none", "budget.steps=10", "seed=0..2")
+    top = "evaluation.metrics=[mine.top]"
+    desk.fate = finished
+    assert desk("sweep", *words, top)[0] == 0
+    assert "measured" not in desk("plan", *words, top)[1]
+    said = "3 trials were measured by an earlier mine.top, and these values stay"
+    assert said in desk("plan", *words, "evaluation.metrics=[other.top]")[1]
+    (desk.folder / "mine.py").write_text("def top(outputs, y): return y")
+    assert said in desk("plan", *words, top)[1]
+    assert said in desk("sweep", *words, top)[2]
+    assert json.loads(desk("plan", *words, top, "--json")[1])["measured_before"] == {"mine.top": 3}
+    (desk.folder / "mine.py").write_text("def top(outputs, y): ...")
+    assert "measured" not in desk("plan", *words, top)[1]
