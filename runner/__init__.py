@@ -7,6 +7,8 @@
     report      results as one HTML page
     terminal    results as text
 
+    view        a study as its readers see it: panels, answers, bests, moves, notes
+
     train       makes the store agree with a plan: sweep, workers
     analysis    what results say: slopes, thresholds, intervals
     decide      which cell to take, which trials to add

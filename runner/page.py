@@ -10,11 +10,11 @@
     findings  the store             -> what they say, with intervals
     replay    recorded trials       -> whether they come out again
     audit     a study               -> what a sample of its trials, trained again, bounds
+    view      the store             -> a study as its readers see it, for whoever lays it out
     report    the store             -> all of it as one HTML file
 
-The command line, the benchmarks and a notebook call these; only the verbs that list, choose or propose read the cells
-of a study by themselves. What is said on the way, and how it looks, is its callers' affair. No torch here: it is the
-workers who train.
+The command line, the benchmarks and a notebook call these. What is said on the way, and how it looks, is its callers'
+affair. No torch here: it is the workers who train.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from thalweg.runner.study.settings import Settings
     from thalweg.runner.study.study import Study
     from thalweg.runner.train.driver import Backend, Listener, SweepResult
+    from thalweg.runner.view import StudyView
 
 
 def declare(*words: str, config_dir: str | None = None, config_name: str | None = None) -> Declaration:
@@ -219,9 +220,7 @@ def difference(store: Store, a: str, b: str) -> Columns:
 
 def findings(store: Store, study: str) -> list[Answer]:
     """Return an answer for each question of a study and each panel that it can be asked of."""
-    from thalweg.runner.analysis.findings import findings as answers
-
-    return answers(_rows(store, study), store.study(study), store.series)
+    return list(view(store, study).answers)
 
 
 def replay(
@@ -271,24 +270,40 @@ def _again(records: Sequence[TrialRecord], store: Store, settings: Settings | No
         return trained_again(records, Source(store.series, store.trial), crew_on, listener or driver.Silent())
 
 
-def report(store: Store, study: str, path: Path | None = None) -> Path:
+def view(
+    store: Store, study: str, metric: str | None = None, *, ask: bool = True, validation: bool = False
+) -> StudyView:
+    """Return a study as its readers see it: panels, answers, bests, moves, notes.
+
+    metric: what to judge by, in place of the study's own. ask: its questions are answered. validation: it is judged by
+    the validation split, whatever its question is about, as deciding asks. Raises UsageError for a metric that no trial
+    has.
+    """
+    from thalweg.runner.decide import on_validation
+    from thalweg.runner.view import judged, view_of
+
+    declared, rows = store.study(study), _rows(store, study)
+    asked = judged(declared, rows, metric)
+    own = declared.metric if asked.metric != declared.metric else None
+    if validation:
+        asked = replace(asked, metric=on_validation(asked.metric))
+    return view_of(rows, asked, store.series, own, ask=ask)
+
+
+def report(
+    store: Store, study: str, path: Path | None = None, metric: str | None = None, *, seen: StudyView | None = None
+) -> Path:
     """Write a study as one HTML file, beside the store unless `path`, a file or a folder, says otherwise; return it.
 
-    Raises UsageError where the file cannot be written or the store has no such study.
+    metric: what to judge by, in place of the study's own. seen: its view, where there is one already. Raises
+    UsageError where the file cannot be written or the store has no such study.
     """
     from thalweg.runner.report import Source, path_of, write
 
-    source = Source(
-        study=store.study(study),
-        rows=_rows(store, study),
-        answers=findings(store, study),
-        trained=store.export_rows(study),
-        series=store.series,
-        audits=store.audits(study),
-    )
+    found = seen or view(store, study, metric)
     out = path or store.path.parent
     out = path_of(study, out) if out.is_dir() else out
-    write(source, out, datetime.now(UTC))
+    write(Source(found, store.export_rows(study), store.audits(study)), out, datetime.now(UTC))
     return out
 
 

@@ -44,10 +44,21 @@ def findings(rows: Iterable[Row], study: Study, series: GetSeries | None = None)
         judged = study if asked.kind == "coupling" else _by_loss(study)
         cut = panels(rows, judged)
         if asked.kind == "sensitivity":
-            found += [_sensitivity(asked, cut, judged, series)] if any(map(_ended, cut)) else []
+            data = _by_data(cut)
+            for of in data:
+                name = study.name if len(data) == 1 else ", ".join(panel.name for panel in of)
+                found += [_sensitivity(asked, name, of, judged, series)] if any(map(_ended, of)) else []
         else:
             found += [answer for panel in cut if (answer := of_panel(panel, asked, judged, series))]
     return found
+
+
+def _by_data(cut: Sequence[Panel]) -> list[list[Panel]]:
+    """The panels, data by data: a loss on one is no reference for another."""
+    together: dict[str, list[Panel]] = {}
+    for panel in cut:
+        together.setdefault(panel.data, []).append(panel)
+    return list(together.values())
 
 
 def _by_loss(study: Study) -> Study:
@@ -85,7 +96,7 @@ def _turns(row: Row, asked: Analysis) -> bool:
     return wd >= 1 if decay == "independent" else lr * wd >= 1
 
 
-def _sensitivity(asked: Analysis, cut: Sequence[Panel], study: Study, series: GetSeries | None) -> Answer:
+def _sensitivity(asked: Analysis, name: str, cut: Sequence[Panel], study: Study, series: GetSeries | None) -> Answer:
     named = _curves(cut, asked)
     placed = [(row, named[id(cell)]) for panel in cut for cell in panel.cells for row in _counted(cell)]
     trials = [row for row, _ in placed]
@@ -96,7 +107,7 @@ def _sensitivity(asked: Analysis, cut: Sequence[Panel], study: Study, series: Ge
             start[key] = _first(series(row.trial_id), study.metric)
     initial = np.array([start.get((row.block, row.config.get("seed")), math.nan) for row in trials])
     results = replace(_results(trials, cut, asked, study), initial=initial)
-    return sensitivity(results, [curve for _, curve in placed], panel=study.name)
+    return sensitivity(results, [curve for _, curve in placed], panel=name)
 
 
 def _curves(cut: Sequence[Panel], asked: Analysis) -> dict[int, str]:

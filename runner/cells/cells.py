@@ -150,9 +150,14 @@ class Panel:
         return tuple(sorted({x for _, x in self.grid}, key=_order))
 
     @cached_property
+    def near(self) -> NearOptimal | None:
+        """The best cell with all that are as good; None where none is usable."""
+        return near_optimal(self.cells)
+
+    @property
     def best(self) -> Cell | None:
         """The cell that `ranked` puts first."""
-        return next(iter(ranked(self.cells)), None)
+        return self.near.best if self.near else None
 
     @property
     def data(self) -> str:
@@ -331,6 +336,8 @@ def _block_panels(cells: Sequence[Cell], block: Block | None, study: Study) -> l
     entangled = _entangled(cells, keys, study)
     cut = {*entangled, *filter(is_data, keys)}
     numeric = [key for key in keys if key not in cut and _numeric(cells, key)]
+    if numeric and any(each.against for each in study.analyses):  # a question reads a panel as one grid of numbers
+        cut.update(key for key in keys if key not in numeric)
     if study.analysis and study.analysis.lr in numeric:
         numeric = [study.analysis.lr, *(key for key in numeric if key != study.analysis.lr)]
     y, x = numeric[:2] if len(numeric) > 1 else (None, None)

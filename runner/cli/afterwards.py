@@ -21,11 +21,11 @@ from thalweg.runner.study.trial import SHOWN
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from thalweg.runner.facts.row import Row
     from thalweg.runner.planning.plan import Plan
     from thalweg.runner.store import Store
     from thalweg.runner.study.settings import TrackerSettings
     from thalweg.runner.train.driver import SweepResult
+    from thalweg.runner.view import StudyView
 
 FAILED, UNSAID, INTERRUPTED = 3, 4, 130
 """Exit codes: trials failed; all is stored, but part of what was to be said or written of it is missing; Ctrl-C."""
@@ -77,20 +77,22 @@ def follow(made: Plan, result: SweepResult | None, opened: Store, how: Following
 
     What is trained is stored. So none of these ends the others: what fails is said in a line, and in the exit code.
     """
+    from thalweg.runner import page
+
     after, name = Afterwards(), made.study.name
-    rows: Sequence[Row] = ()
+    view: StudyView | None = None
     with after.part("answer", OSError):  # of the terminal or file that it is printed to
-        rows = opened.study_rows(name)
+        view = page.view(opened, name, ask=not how.silent)
         if not how.silent:
-            _show_answer(opened, name, rows)
+            _show_answer(view)
     if not how.silent:
         with after.part("report"):
-            _report(opened, name, result)
+            _report(opened, name, result, view)
     interrupted = result is not None and result.interrupted
     code = close(made, result)
     if not interrupted:
         with after.part("next step"):
-            _say_next(made, result, how.store, rows)
+            _say_next(made, result, how.store, view)
     if result and result.failed and not interrupted:
         _say_failed(made, result)
     if result and not interrupted:
@@ -99,14 +101,14 @@ def follow(made: Plan, result: SweepResult | None, opened: Store, how: Following
     return after.code(code)
 
 
-def _show_answer(opened: Store, name: str, rows: Sequence[Row]) -> None:
+def _show_answer(view: StudyView) -> None:
     """Print what a study says so far."""
     from thalweg.runner.terminal import answer
 
-    answer.show_answer(out(), rows, opened.study(name), opened.series)
+    answer.show_answer(out(), view)
 
 
-def _report(opened: Store, name: str, result: SweepResult | None) -> None:
+def _report(opened: Store, name: str, result: SweepResult | None, view: StudyView | None) -> None:
     """Write the study's report if anything was trained or there is none yet, and say where it is."""
     from thalweg.runner import page
     from thalweg.runner.report import path_of
@@ -115,7 +117,7 @@ def _report(opened: Store, name: str, result: SweepResult | None) -> None:
     if result and result.interrupted:
         return
     if result or not path.exists():
-        page.report(opened, name)
+        page.report(opened, name, seen=view)
     say(f"report: {given.shown(path)}")
 
 
@@ -148,13 +150,13 @@ def close_shard(made: Plan, result: SweepResult | None, path: Path, store: str |
     return code
 
 
-def _say_next(made: Plan, result: SweepResult | None, store: str | None, rows: Sequence[Row]) -> None:
+def _say_next(made: Plan, result: SweepResult | None, store: str | None, view: StudyView | None) -> None:
     """Say what to type next."""
-    from thalweg.runner.cells.cells import panels
     from thalweg.runner.terminal.answer import A_LINE_EACH
 
     name = shlex.quote(made.study.name)
-    many = len(panels(rows, made.study)) >= A_LINE_EACH
+    rows = view.rows if view else ()
+    many = view is not None and len(view.panels) >= A_LINE_EACH
     asks = any(each.kind == "coupling" for each in made.study.analyses)
     looks = [f"show {name} --rows"] * asks + [f"show {name} --maps"] * many
     verbs = [*looks, f"recommend {name}", f"refine {name}"]

@@ -8,18 +8,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, near_optimal, panels
+from thalweg.runner.cells.cells import Cell, NearOptimal, Panel
 from thalweg.runner.facts.observation import Series
 from thalweg.runner.facts.record import StudySummary, TrialRecord
 from thalweg.runner.facts.remark import Remark
 from thalweg.runner.facts.replayed import Audit, Replayed, Verdict
 from thalweg.runner.facts.row import Row
 from thalweg.runner.planning.plan import Plan
-from thalweg.runner.study.study import Study
 
 if TYPE_CHECKING:
     from thalweg.runner.analysis import Answer, Coupling, Finding, Place, RowFit
-    from thalweg.runner.decide import Candidate, Move, Recommendation, Stuck
+    from thalweg.runner.decide import Candidate, Move, Recommendation
+    from thalweg.runner.view import StudyView
 
 
 def plan(made: Plan, path: Path, remarks: Sequence[Remark] = ()) -> dict[str, Any]:
@@ -105,16 +105,19 @@ def series(named: Mapping[str, Series]) -> dict[str, Any]:
     return {name: {"steps": one.steps.tolist(), "values": one.values.tolist()} for name, one in named.items()}
 
 
-def study(rows: Sequence[Row], record: Study, answers: Sequence[Answer]) -> dict[str, Any]:
+def study(view: StudyView) -> dict[str, Any]:
     """A study's answer: its panels, each with its best cell and its rows' bests; and every finding."""
-    slopes = {each.panel: each for each in answers if each.kind == "coupling"}
-    content = {"study": record.name, "question": record.question, "metric": record.metric}
+    slopes = {each.panel: each for each in view.answers if each.kind == "coupling"}
+    record = view.study
     return {
-        **content,
+        "study": record.name,
+        "question": record.question,
+        "metric": record.metric,
         "hypothesis": record.hypothesis,
         "refinements": record.refinements,
-        "panels": [_panel(panel, slopes.get(panel.name)) for panel in panels(rows, record)],
-        "findings": [answer(each) for each in answers],
+        "notes": view.notes,
+        "panels": [_panel(panel, slopes.get(panel.name)) for panel in view.panels],
+        "findings": [answer(each) for each in view.answers],
     }
 
 
@@ -188,25 +191,21 @@ def _finding(found: Finding) -> dict[str, Any]:
     return {**asdict(found), "side": found.side or None}
 
 
-def best(record: Study, cut: Sequence[Panel]) -> dict[str, Any]:
+def best(view: StudyView) -> dict[str, Any]:
     """The near-optimal set overall and of each block; test metrics of the overall best alone.
 
     Results on different data are not compared: where there are several, none is best overall.
     """
-    one_data = len({panel.data for panel in cut}) == 1
-    overall = near_optimal(cell for panel in cut for cell in panel.cells) if one_data else None
-    blocks = []
-    for name in dict.fromkeys(panel.block for panel in cut):
-        of_block = near_optimal(cell for panel in cut if panel.block == name for cell in panel.cells)
-        blocks.append({"block": name, **_near(of_block)})
+    overall = view.best
     measured = {name: overall.best.measuring(name) for name in overall.best.test_metrics} if overall else {}
     return {
-        "study": record.name,
-        "metric": record.metric,
-        "direction": record.direction,
+        "study": view.study.name,
+        "metric": view.study.metric,
+        "direction": view.study.direction,
         **_near(overall),
         "test": {name: {"mean": cell.mean, "n": cell.n} for name, cell in measured.items()},
-        "blocks": blocks,
+        "blocks": [{"block": each.block, "dataset": each.data, **_near(each.near)} for each in view.of_blocks],
+        "notes": view.notes,
     }
 
 
@@ -232,23 +231,22 @@ def _cell(cell: Cell) -> dict[str, Any]:
     }
 
 
-def recommendations(
-    found: Sequence[Recommendation], lost: Sequence[Stuck], rows: Sequence[Row], record: Study
-) -> dict[str, Any]:
+def recommendations(view: StudyView) -> dict[str, Any]:
     """What to take from a study, dataset by dataset; test metrics of the chosen cells alone."""
-    inside = [member for member in rows if not member.outside]
+    inside = [member for member in view.rows if not member.outside]
     return {
-        "study": record.name,
-        "metric": record.metric,
-        "direction": record.direction,
-        "refinements": record.refinements,
+        "study": view.study.name,
+        "metric": view.study.metric,
+        "direction": view.study.direction,
+        "refinements": view.study.refinements,
         "trained": sum(member.outcome is not None for member in inside),
         "untrained": sum(member.outcome is None for member in inside),
-        "recommendations": [_recommendation(each) for each in found],
+        "recommendations": [_recommendation(each) for each in view.recommendations],
         "stuck": [
             {"panel": each.panel.name, "why": each.why, "moves": [move.document for move in each.moves]}
-            for each in lost
+            for each in view.stuck
         ],
+        "notes": view.notes,
     }
 
 
@@ -269,15 +267,16 @@ def _candidate(each: Candidate) -> dict[str, Any]:
     return {"panel": each.panel.name, "behind": each.behind, "spans": spans, **_near(each.near)}
 
 
-def proposal(moves: Sequence[Move], record: Study, seconds_a_trial: float | None) -> dict[str, Any]:
+def proposal(view: StudyView, moves: Sequence[Move], seconds_a_trial: float | None) -> dict[str, Any]:
     """What refine would add; `seconds` is of one core."""
     trials = sum(len(each.members) for each in moves)
     return {
-        "study": record.name,
-        "refinements": record.refinements,
+        "study": view.study.name,
+        "refinements": view.study.refinements,
         "trials": trials,
         "seconds": None if seconds_a_trial is None else trials * seconds_a_trial,
         "moves": [{**each.document, "points": _points(each)} for each in moves],
+        "notes": view.notes,
     }
 
 

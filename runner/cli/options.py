@@ -34,6 +34,10 @@ StorePath = Annotated[
     str | None,
     typer.Option("--store", metavar="PATH", help="The store [THALWEG_STORE; thalweg.yaml; results/thalweg.sqlite]."),
 ]
+Metric = Annotated[
+    str | None,
+    typer.Option("--metric", metavar="NAME", help="Judge by another metric than the study's, such as val/accuracy."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ConfigDir = Annotated[
     str | None, typer.Option("--config-dir", "-cd", metavar="DIR", help="A folder with more groups and options.")

@@ -15,6 +15,7 @@ from thalweg.runner.cli.output import emit_json, out
 
 if TYPE_CHECKING:
     from thalweg.runner.analysis import Answer
+    from thalweg.runner.view import StudyView
 
 NEEDS = {"coupling": ("lr", "wd", "loss"), "warmup": ("lr", "warmup", "loss"), "sensitivity": ("lr", "loss")}
 """Question -> the columns it cannot do without."""
@@ -65,22 +66,27 @@ def analyze(
     (warmup), how much the choice of the rate matters (sensitivity): estimates with intervals, a verdict in words,
     what was left out and why.
     """
+    notes: Sequence[str] = ()
+    answers: Sequence[Answer]
     if table is None:
-        answers = _of_study(what, store)
+        view = _of_study(what, store)
+        answers, notes = view.answers, view.notes
     else:
         names = {"lr": lr, "wd": wd, "warmup": warmup, "loss": loss, "seed": seed, "panel": panel, "curve": curve}
         answers = _of_table(what, table, {**names, "initial": initial, "spike": spike}, classes, maximize)
     if json:
         from thalweg.runner.cli.as_json import answer as as_dict
 
-        emit_json({"question": what, "findings": [as_dict(each) for each in answers]})
+        emit_json({"question": what, "findings": [as_dict(each) for each in answers], "notes": notes})
         return
+    from thalweg.runner.terminal.answer import show_notes
     from thalweg.runner.terminal.verdict import show_verdicts
 
     show_verdicts(out(), answers)
+    show_notes(out(), notes)
 
 
-def _of_study(name: str, store: str | None) -> Sequence[Answer]:
+def _of_study(name: str, store: str | None) -> StudyView:
     from thalweg.runner import page
 
     opened = given.open_to_read(store)
@@ -90,7 +96,7 @@ def _of_study(name: str, store: str | None) -> Sequence[Answer]:
         record = opened.study(given.plain_name(name))
         if not record.analyses:
             raise UsageError(f"the study {record.name!r} asks no question", "add analysis: {coupling: …} to its file")
-        return page.findings(opened, record.name)
+        return page.view(opened, record.name)
     finally:
         opened.close()
 

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,8 +24,8 @@ from thalweg.runner.terminal.text import clean
 
 if TYPE_CHECKING:
     from thalweg.runner.decide import Kind, Move, Recommendation, Stuck
-    from thalweg.runner.facts.row import Row
     from thalweg.runner.study.settings import Settings
+    from thalweg.runner.view import StudyView
 
 RefineWords = Annotated[
     list[str] | None,
@@ -39,7 +39,12 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: thalweg refine coupling --moves widen,seeds")(refine)
 
 
-def recommend(study: given.StudyName = None, store: given.StorePath = None, json: given.Json = False) -> None:
+def recommend(
+    study: given.StudyName = None,
+    metric: given.Metric = None,
+    store: given.StorePath = None,
+    json: given.Json = False,
+) -> None:
     """Say what to take from a study, and how sure that is.
 
     The cells that are as good as the best, the largest safe rate, the smallest sufficient warmup, and the few
@@ -52,22 +57,17 @@ def recommend(study: given.StudyName = None, store: given.StorePath = None, json
             if json:
                 emit_json({"study": study and given.plain_name(study), "recommendations": []})
             return
-        rows = opened.study_rows(record.name)
-    from thalweg.runner import decide
-    from thalweg.runner.cells.cells import panels
+        from thalweg.runner import page
 
-    record = _deciding(record)
-    cut = panels(rows, record)
-    found, lost = decide.recommend(cut, rows, record), decide.stuck(cut, rows, record)
+        view = page.view(opened, record.name, metric, ask=False, validation=True)
     if json:
-        emit_json(as_json.recommendations(found, lost, rows, record))
+        emit_json(as_json.recommendations(view))
         return
     from thalweg.runner.terminal.decision import show_recommendations
 
     _title(record)
-    show_recommendations(out(), found, lost, rows, record)
-    trained = any(row.outcome is not None for row in rows)
-    then = _next(record.name, found, lost) if trained else f"thalweg sweep {record.name}"
+    show_recommendations(out(), view)
+    then = _next(record.name, view.recommendations, view.stuck) if view.ended else f"thalweg sweep {record.name}"
     say(f"next: {given.with_store(then, store)}")
 
 
@@ -103,7 +103,7 @@ def refine(
             return 0
         proposal = _propose(opened, record, asked)
     if json and not yes:
-        emit_json(as_json.proposal(proposal.moves, record, proposal.seconds))
+        emit_json(as_json.proposal(proposal.view, proposal.moves, proposal.seconds))
         return 0
     _show(proposal, json)
     if not proposal.moves or not (yes or _agreed()):
@@ -126,8 +126,7 @@ class _Asked:
 class _Proposal:
     """What would be added to a study as it is stored."""
 
-    record: Study
-    rows: Sequence[Row]
+    view: StudyView
     moves: Sequence[Move]
     lost: Sequence[Stuck]
     seconds: float | None
@@ -139,31 +138,27 @@ class _Proposal:
 
 
 def _propose(opened: Store, record: Study, asked: _Asked) -> _Proposal:
-    from thalweg.runner import decide
-    from thalweg.runner.cells.cells import panels
+    from thalweg.runner import decide, page
 
-    rows, record = opened.study_rows(record.name), _deciding(record)
-    inside = [row for row in rows if not row.outside]
-    if all(row.outcome is None for row in inside):
+    view = page.view(opened, record.name, ask=False, validation=True)
+    if not view.ended:
         raise UsageError(f"nothing of {record.name} is trained yet", f"first: thalweg sweep {record.name}")
-    left = decide.unfinished(rows)
-    cut = panels(rows, record)
     for name in asked.panels:
-        if all(panel.name != name for panel in cut):
-            listed = ", ".join(repr(panel.name) for panel in cut)
+        if all(panel.name != name for panel in view.panels):
+            listed = ", ".join(repr(panel.name) for panel in view.panels)
             raise UsageError(f"{record.name} has no panel {name!r}", f"it has {listed}")
-    chosen = [panel for panel in cut if not asked.panels or panel.name in asked.panels]
-    found = [left] if left else decide.moves(chosen, record, asked.kinds)
-    lost = decide.stuck(chosen, rows, record)
-    return _Proposal(record, rows, found, lost, opened.seconds_a_trial(record.name))
+    chosen = [panel for panel in view.panels if not asked.panels or panel.name in asked.panels]
+    found = [view.unfinished] if view.unfinished else decide.moves(chosen, view.study, asked.kinds)
+    lost = [each for each in view.stuck if each.panel in chosen]
+    return _Proposal(view, found, lost, opened.seconds_a_trial(record.name))
 
 
 def _show(proposal: _Proposal, json: bool) -> None:
     """Print the plan; on stderr, in one line, where stdout is for JSON."""
-    from thalweg.runner.terminal.answer import looks
+    from thalweg.runner.terminal.answer import show_notes
     from thalweg.runner.terminal.decision import cost, show_moves, show_stuck
 
-    record, total = proposal.record, cost(proposal.moves, proposal.seconds)
+    record, total = proposal.view.study, cost(proposal.moves, proposal.seconds)
     if json:
         say(f"refine {record.name}: {total}")
         return
@@ -174,9 +169,8 @@ def _show(proposal: _Proposal, json: bool) -> None:
     else:
         show_stuck(out(), proposal.lost)
         out().print(Text("Nothing to add: no best cell is on an edge, between coarse steps, or tied with another."))
-    if record.refinements:
-        out().print(Text(looks(record.refinements)))
-    elif proposal.adds:
+    show_notes(out(), proposal.view.notes)
+    if proposal.adds and not record.refinements:
         out().print(Text("Intervals will be adaptive once trials were added after this look at the results."))
 
 
@@ -197,7 +191,7 @@ def _train(
     with verbs_train.open_pool(log) as pool:
         backend = backend_of(settings, pool)
         with verbs_train.open_to_write(path) as opened:
-            record = opened.study(proposal.record.name)
+            record = opened.study(proposal.view.study.name)
             now = _propose(opened, record, asked)
             if _ids(now.moves) != _ids(proposal.moves):
                 raise UsageError(f"{record.name} changed while the plan was shown", "look again: thalweg refine")
@@ -210,7 +204,7 @@ def _train(
             after = Afterwards()
             with after.part("proposal"):
                 then = _propose(opened, opened.study(record.name), asked)
-                emit_json(as_json.proposal(then.moves, then.record, then.seconds))
+                emit_json(as_json.proposal(then.view, then.moves, then.seconds))
     return after.code(code)
 
 
@@ -266,13 +260,6 @@ def _next(name: str, found: Sequence[Recommendation], lost: Sequence[Stuck]) -> 
     several = sum(len(each.candidates) for each in found) + len(lost) > 1
     panels = [word for panel in wanted for word in ("--panel", panel)] if several else []
     return shlex.join(["thalweg", "refine", name, *panels])
-
-
-def _deciding(record: Study) -> Study:
-    """The study judged by validation, whatever its question is about."""
-    from thalweg.runner.decide import on_validation
-
-    return replace(record, metric=on_validation(record.metric))
 
 
 def _title(record: Study) -> None:

@@ -43,6 +43,7 @@ def list_(
     since: Annotated[
         str | None, typer.Option("--since", metavar="TIME", help="Trials that ended since 30m, 12h, 7d, a date.")
     ] = None,
+    metric: given.Metric = None,
     store: given.StorePath = None,
     *,
     output: given.Output,
@@ -64,13 +65,14 @@ def list_(
         elif opened is None:
             _nothing(output.json, {"study": asked.study, "trials": []})
         else:
-            _list_cells(opened, opened.study(asked.study), output.json)
+            _list_cells(opened, asked.study, metric, output.json)
 
 
 def show(
     what: Annotated[str | None, typer.Argument(metavar="STUDY|TRIAL", help="A study, or a trial's id.")] = None,
     maps: Annotated[bool, typer.Option("--maps", help="Draw the map of every panel.")] = False,
     rows: Annotated[bool, typer.Option("--rows", help="List every row of a coupling: used, or why not.")] = False,
+    metric: given.Metric = None,
     store: given.StorePath = None,
     json: given.Json = False,
 ) -> None:
@@ -85,10 +87,15 @@ def show(
         if what and names_trial(opened, what):
             _show_trial(opened, opened.trial(what), json)
         else:
-            _show_study(opened, given.study_of(opened, what), json, maps=maps, each_row=rows)
+            _show_study(opened, given.study_of(opened, what), metric, json, maps=maps, each_row=rows)
 
 
-def best(study: given.StudyName = None, store: given.StorePath = None, json: given.Json = False) -> None:
+def best(
+    study: given.StudyName = None,
+    metric: given.Metric = None,
+    store: given.StorePath = None,
+    json: given.Json = False,
+) -> None:
     """Name the best cells of a study.
 
     Chosen on the mean over seeds of the study's metric, with all cells that are as good within the noise. Test
@@ -99,16 +106,16 @@ def best(study: given.StudyName = None, store: given.StorePath = None, json: giv
         if opened is None or record is None:
             _nothing(json, {"study": study and given.plain_name(study), "best": None, "blocks": []})
             return
-        from thalweg.runner.cells.cells import panels
+        from thalweg.runner import page
 
-        cut = panels(opened.study_rows(record.name), record)
+        view = page.view(opened, record.name, metric, ask=False)
     if json:
-        emit_json(as_json.best(record, cut))
+        emit_json(as_json.best(view))
         return
     from thalweg.runner.terminal.listing import show_best
 
     _title(record)
-    show_best(out(), cut, record)
+    show_best(out(), view)
 
 
 @contextmanager
@@ -144,21 +151,22 @@ def _list_studies(studies: Sequence[StudySummary], output: given.Output) -> None
         say("no studies yet; begin with: thalweg sweep smoke")
 
 
-def _list_cells(opened: Store, record: Study, json: bool) -> None:
-    rows = opened.study_rows(record.name)
+def _list_cells(opened: Store, name: str, metric: str | None, json: bool) -> None:
+    from thalweg.runner import page
+
+    view = page.view(opened, name, metric, ask=False)
+    record = view.study
     if json:
         content = {"study": record.name, "metric": record.metric, "direction": record.direction}
-        emit_json({**content, "trials": [as_json.row(row) for row in rows]})
+        emit_json({**content, "trials": [as_json.row(row) for row in view.rows], "notes": view.notes})
         return
-    from thalweg.runner.cells.cells import panels
     from thalweg.runner.terminal.answer import show_cells
 
-    cut = panels(rows, record)
     _title(record)
-    trained, wanted = sum(panel.trained for panel in cut), sum(panel.wanted for panel in cut)
-    out().print(Text(f"{trained:,} of {count(wanted, 'trial')} trained; means over {record.replicate or 'trial'}s"))
-    show_cells(out(), cut, record)
-    outside = sum(row.outside for row in rows)
+    trials = f"{view.ended:,} of {count(view.wanted, 'trial')} trained"
+    out().print(Text(f"{trials}; means over {record.replicate or 'trial'}s"))
+    show_cells(out(), view)
+    outside = sum(row.outside for row in view.rows)
     if outside:
         say(f"{count(outside, 'trial')} not shown: an edited YAML no longer declares them (--json has them)")
 
@@ -203,16 +211,18 @@ def _show_trial(opened: Store, trial: TrialRecord, json: bool) -> None:
         show_series(screen, series)
 
 
-def _show_study(opened: Store, record: Study | None, json: bool, *, maps: bool, each_row: bool) -> None:
+def _show_study(
+    opened: Store, record: Study | None, metric: str | None, json: bool, *, maps: bool, each_row: bool
+) -> None:
     if record is None:
         _nothing(json, {"study": None, "panels": []})
         say("no studies yet; begin with: thalweg sweep smoke")
         return
-    rows = opened.study_rows(record.name)
-    if json:
-        from thalweg.runner import page
+    from thalweg.runner import page
 
-        emit_json(as_json.study(rows, record, page.findings(opened, record.name)))
+    view = page.view(opened, record.name, metric)
+    if json:
+        emit_json(as_json.study(view))
         return
     from thalweg.runner.terminal.answer import show_answer
 
@@ -221,4 +231,4 @@ def _show_study(opened: Store, record: Study | None, json: bool, *, maps: bool, 
     for words in (" ".join(said.tags), said.note):
         if words:
             out().print(Text(clean(words)))
-    show_answer(out(), rows, record, opened.series, maps=maps, each_row=each_row)
+    show_answer(out(), view, maps=maps, each_row=each_row)

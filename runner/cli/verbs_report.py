@@ -23,6 +23,7 @@ def report(
     out: Annotated[
         str | None, typer.Option("--out", "-o", metavar="FILE", help="The file to write [STUDY.html beside the store].")
     ] = None,
+    metric: given.Metric = None,
     open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
     store: given.StorePath = None,
 ) -> None:
@@ -38,7 +39,7 @@ def report(
         record = given.study_of(opened, study)
         if record is None:
             raise UsageError("the store has no study yet", "begin with: thalweg sweep smoke")
-        path = page.report(opened, record.name, Path(out).expanduser() if out else None)
+        path = page.report(opened, record.name, Path(out).expanduser() if out else None, metric)
     print(given.shown(path))  # noqa: T201
     if open_:
         import webbrowser

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from thalweg.runner.facts.remark import Remark
     from thalweg.runner.planning.plan import Plan
     from thalweg.runner.study.settings import Settings
-    from thalweg.runner.study.study import Study
     from thalweg.runner.train.driver import Backend, SweepResult
     from thalweg.runner.train.pool import Pool
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from thalweg.runner.base.canonical import Scalar
-from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, near_optimal, ranked
+from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, ranked
 from thalweg.runner.cells.student import t95
 from thalweg.runner.decide.ladder import (
     Ladder,
@@ -154,7 +154,7 @@ class _Panel:
     undecided: dict[int, Cell] = field(default_factory=dict)  # by identity: cells that only seeds tell apart
 
     def __post_init__(self) -> None:
-        near = near_optimal(self.panel.cells)
+        near = self.panel.near
         assert near is not None
         self.near = near
         if len(near.cells) > 1 or near.margin is None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from thalweg.runner.base.canonical import Scalar
-from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, near_optimal, ranked
+from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, ranked
 from thalweg.runner.cells.health import Health
 from thalweg.runner.decide.ladder import Ladder, ladders, number
 from thalweg.runner.decide.moves import Move, moves, rate_of, unfinished
@@ -91,7 +91,7 @@ def recommend(panels: Sequence[Panel], rows: Sequence[Row], study: Study) -> lis
     whole = unfinished(row for row in rows if not row.outside) is None
     of_data: dict[str, list[tuple[Panel, NearOptimal]]] = {}
     for panel in panels:
-        if (near := near_optimal(panel.cells)) is not None:
+        if (near := panel.near) is not None:
             of_data.setdefault(panel.data, []).append((panel, near))
     return [_recommend(usable, study, whole) for usable in of_data.values()]
 

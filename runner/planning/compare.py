@@ -68,9 +68,7 @@ def compare(study: Study, stored: Stored | None, rerun: bool = False, metrics: S
     made = make_plan(study, now.members, stored.statuses(member.trial.id for member in now.members), rows)
     replaced = mended.replaced + now.replaced + superseded(rows, members, now.members)
     stale = _measured_otherwise(stored.measured_by(member.trial.id for member in made.members), metrics)
-    return replace(
-        made, changed=now.changed, repaired=mended.counts, replaced=replaced, commits=commits, stale=stale
-    )
+    return replace(made, changed=now.changed, repaired=mended.counts, replaced=replaced, commits=commits, stale=stale)
 
 
 def _measured_otherwise(code: Mapping[str, Mapping[str, str]], metrics: Sequence[str]) -> dict[str, int]:

@@ -10,12 +10,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from thalweg.runner.analysis import Answer, Coupling
-from thalweg.runner.cells.cells import Panel, near_optimal
 from thalweg.runner.facts.observation import Outcome
+from thalweg.runner.facts.row import Row
 from thalweg.runner.report.markup import Markup, join, name, tag
 from thalweg.runner.report.source import Source
 from thalweg.runner.report.titles import metric_title, place
 from thalweg.runner.show.numbers import count, figure, short
+from thalweg.runner.view import StudyView
 
 NAMED = ((-1.0, "only lr·wd"), (0.0, "separable"), (1.0, "only wd/lr"))
 """The slopes that have a name of their own."""
@@ -36,36 +37,36 @@ OPEN = "not identified"
 """Labels that begin so differ in the reason, which the panel gives."""
 
 
-def draw_answer(source: Source, cut: Sequence[Panel], anchors: Mapping[str, str]) -> Markup:
+def draw_answer(source: Source, anchors: Mapping[str, str]) -> Markup:
     """Return the section. `anchors` maps a panel's name to the id of its section."""
-    couplings = [answer for answer in source.answers if isinstance(answer, Coupling)]
-    question = source.study.question or f"What do the trials of {source.study.name} say?"
-    if not any(panel.trained for panel in cut):
+    couplings = [answer for answer in source.view.answers if isinstance(answer, Coupling)]
+    question = source.view.study.question or f"What do the trials of {source.view.study.name} say?"
+    if not source.view.ended:
         said: list[Markup] = [tag("p", "No trial has ended yet: there is no answer.", class_="lede")]
     else:
-        said = lede(source, cut)
+        said = lede(source.view)
     return tag(
         "section",
         tag("h1", name(question), id="question"),
         *said,
         _slopes(couplings, anchors) if couplings else "",
         tag("h2", "Before you believe it", id="caveats"),
-        tag("ul", *(tag("li", note) for note in caveats(source, cut)), class_="caveats"),
+        tag("ul", *(tag("li", note) for note in caveats(source.view)), class_="caveats"),
         class_="answer",
         aria_labelledby="question",
     )
 
 
-def lede(source: Source, cut: Sequence[Panel]) -> list[Markup]:
+def lede(view: StudyView) -> list[Markup]:
     """Return the answer in a few sentences: the verdicts and where they hold, or else the best cell."""
-    couplings = [answer for answer in source.answers if isinstance(answer, Coupling)]
+    couplings = [answer for answer in view.answers if isinstance(answer, Coupling)]
     said = _verdicts(couplings) if couplings else []
-    for answer in source.answers:
+    for answer in view.answers:
         if not isinstance(answer, Coupling):
-            one_of_many = len(cut) > 1 and any(panel.name == answer.panel for panel in cut)
+            one_of_many = len(view.panels) > 1 and any(panel.name == answer.panel for panel in view.panels)
             lead = join(tag("strong", name(answer.panel)), ": ") if one_of_many else ""
             said.append(_sentence(join(lead, answer.verdict)))
-    return said or [_sentence(_best(source, cut))]
+    return said or [_sentence(_best(view))]
 
 
 def _sentence(*parts: object) -> Markup:
@@ -114,20 +115,19 @@ def _expectations(answers: Sequence[Coupling]) -> str:
     return f" Of {count(len(stated), 'slope')} expected beforehand, {met} came out as expected."
 
 
-def _best(source: Source, cut: Sequence[Panel]) -> Markup:
+def _best(view: StudyView) -> Markup:
     """The chosen cell, how many are as good, and the one test figure."""
-    if len({panel.data for panel in cut}) > 1:
+    if len(view.of_data) > 1:
         return Markup("Results on different data are not compared: each panel below names its best.")
-    found = near_optimal(cell for panel in cut for cell in panel.cells)
-    best = found.best if found else None
-    if found is None or best is None or best.mean is None:
+    found = view.best
+    if found is None or found.best.mean is None:
         return Markup("No cell has a usable result: every one diverged, failed or is not trained.")
-    panel = next(panel for panel in cut if any(cell is best for cell in panel.cells))
-    end = "lowest" if source.study.direction == "min" else "highest"
-    where = join(place(best, panel, source.study), *([", in ", name(panel.name)] if len(cut) > 1 else []))
+    best, panel = found.best, view.owners[id(found.best)]
+    end = "lowest" if view.study.direction == "min" else "highest"
+    where = join(place(best, panel, view.study), *([", in ", name(panel.name)] if len(view.panels) > 1 else []))
     spread = f" (95% {figure(best.interval[0])} to {figure(best.interval[1])})" if best.interval else ""
     said = join(
-        f"The {end} {metric_title(source.study.metric)}, {figure(best.mean)}{spread}, is at ",
+        f"The {end} {metric_title(view.study.metric)}, {figure(found.best.mean)}{spread}, is at ",
         tag("strong", where),
         ". ",
     )
@@ -135,7 +135,7 @@ def _best(source: Source, cut: Sequence[Panel]) -> Markup:
         near = len(found.cells) - 1
         as_good = "no other is" if not near else f"{count(near, 'other')} {'is' if near == 1 else 'are'}"
         said = join(said, f"Of {count(found.of, 'usable cell')}, {as_good} as good within the noise between seeds.")
-    leaf = source.study.metric.rpartition("/")[2]
+    leaf = view.study.metric.rpartition("/")[2]
     for metric in (f"test/{each}" for each in dict.fromkeys((leaf, "accuracy"))):
         measured = best.measuring(metric)
         if measured.mean is not None:
@@ -248,28 +248,19 @@ def _strip(answer: Coupling, low: float, high: float) -> Markup:
     )
 
 
-def caveats(source: Source, cut: Sequence[Panel]) -> list[Markup]:
+def caveats(view: StudyView) -> list[Markup]:
     """What a reader should know before believing the answer, the weightiest first."""
-    notes: list[Markup | str] = []
-    trained, wanted = sum(panel.trained for panel in cut), sum(panel.wanted for panel in cut)
-    if trained < wanted:
-        notes.append(f"So far {trained:,} of {count(wanted, 'trial')} have ended; what is shown may change.")
-    if len(cut) > 1:
-        stated = sum(panel.expect is not None for panel in cut)
-        beforehand = f" {stated} had an expected slope written down beforehand." if stated else ""
-        notes.append(f"{len(cut)} panels were looked at: {len(cut)} chances to be fooled.{beforehand}")
-    if any(answer.dropped for answer in source.answers if isinstance(answer, Coupling)):
+    notes: list[Markup | str] = [name(note) for note in view.notes]
+    if any(answer.dropped for answer in view.answers if isinstance(answer, Coupling)):
         notes.append(
             "A slope rests on the learning rates whose best lies inside the grid; each panel says which do not count."
         )
-    notes += _widen(source.answers)
-    notes += _said(source.answers)
-    notes += _outcomes(source)
-    replicates = max((len(cell.rows) for panel in cut for cell in panel.cells), default=0)
+    notes += [*_widen(view.answers), *_said(view.answers), *_outcomes(view.rows)]
+    replicates = max((len(cell.rows) for panel in view.panels for cell in panel.cells), default=0)
+    each = view.study.replicate or "replicate"
     if replicates == 1:
         notes.append("Every cell is one trial: nothing is known of the noise between seeds.")
     elif replicates > 1:
-        each = source.study.replicate or "replicate"
         notes.append(
             f"Cells are compared on the mean over {count(replicates, each)}; a cell with a diverged {each} has no mean."
         )
@@ -304,8 +295,8 @@ def _said(answers: Sequence[Answer]) -> list[Markup]:
     ]
 
 
-def _outcomes(source: Source) -> list[str]:
-    rows = [row for row in source.rows if not row.outside]
+def _outcomes(all_rows: Sequence[Row]) -> list[str]:
+    rows = [row for row in all_rows if not row.outside]
     notes = []
     diverged = sum(row.outcome is Outcome.DIVERGED for row in rows)
     failed = sum(row.outcome is Outcome.FAILED for row in rows)
@@ -313,7 +304,7 @@ def _outcomes(source: Source) -> list[str]:
         notes.append(f"{count(diverged, 'trial')} diverged: a result, marked ×; never averaged with the others.")
     if failed:
         notes.append(f"{count(failed, 'trial')} failed and will be tried again by the next sweep.")
-    outside = len(source.rows) - len(rows)
+    outside = len(all_rows) - len(rows)
     if outside:
         notes.append(f"{count(outside, 'trial')} are left out: an edited study no longer declares them.")
     return notes

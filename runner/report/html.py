@@ -12,7 +12,7 @@ from importlib.resources import files
 
 from thalweg.runner.analysis import Answer
 from thalweg.runner.base.version import __version__
-from thalweg.runner.cells.cells import Panel, panels
+from thalweg.runner.cells.cells import Panel
 from thalweg.runner.report.answer import draw_answer
 from thalweg.runner.report.markup import Markup, data, join, name, tag
 from thalweg.runner.report.payload import number_cells, payload
@@ -28,12 +28,12 @@ SCRIPT = ("page.js", "curves.js", "table.js")
 
 def html_of(source: Source, now: datetime) -> str:
     """Return the report as HTML. Equal sources give equal pages but for the line that says `now`."""
-    cut = panels(source.rows, source.study)
+    cut = source.view.panels
     numbered = number_cells(cut)
     anchors = {panel.name: f"panel-{i}" for i, panel in enumerate(cut)}
-    wide = [answer for answer in source.answers if answer.panel not in anchors]
-    drawn = [draw_wide(answer) for answer in wide] + [
-        draw_panel(panel, _of(panel, source), source.study, numbered, anchors[panel.name])
+    wide = [answer for answer in source.view.answers if answer.panel not in anchors]
+    drawn = [draw_wide(answer, f"together-{i}") for i, answer in enumerate(wide)] + [
+        draw_panel(panel, _of(panel, source), source.view.study, numbered, anchors[panel.name])
         for panel in cut
         if panel.trained
     ]
@@ -44,19 +44,19 @@ def html_of(source: Source, now: datetime) -> str:
         _definitions(),
         tag(
             "main",
-            draw_answer(source, cut, anchors),
+            draw_answer(source, anchors),
             *([tag("h2", "Panels" if len(drawn) > 1 else "The grid", id="panels"), *drawn] if drawn else []),
             draw_trials(source),
             draw_facts(source),
         ),
-        tag("script", data(payload(source, cut)), type="application/json", id="data"),
+        tag("script", data(payload(source)), type="application/json", id="data"),
         tag("script", script),
     )
     return "\n".join(["<!doctype html>", tag("html", _head(source, style, script), body, lang="en"), ""])
 
 
 def _of(panel: Panel, source: Source) -> list[Answer]:
-    return [answer for answer in source.answers if answer.panel == panel.name]
+    return [answer for answer in source.view.answers if answer.panel == panel.name]
 
 
 def _head(source: Source, style: Markup, script: Markup) -> Markup:
@@ -76,7 +76,7 @@ def _head(source: Source, style: Markup, script: Markup) -> Markup:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("meta", name="referrer", content="no-referrer"),
-        tag("title", f"{clean(source.study.name)}: {clean(source.study.question)}".rstrip(": ")),
+        tag("title", f"{clean(source.view.study.name)}: {clean(source.view.study.question)}".rstrip(": ")),
         tag("style", style),
     )
 
@@ -85,7 +85,7 @@ def _top(source: Source, now: datetime) -> Markup:
     written = tag("span", f"thalweg {__version__}, {now:%Y-%m-%d %H:%M} UTC")
     return tag(
         "header",
-        tag("span", "study ", tag("strong", name(source.study.name)), class_="study"),
+        tag("span", "study ", tag("strong", name(source.view.study.name)), class_="study"),
         join(Markup("\n"), written, Markup("\n")),  # a line of its own: all that differs between equal reports
         tag(
             "span",

@@ -24,13 +24,13 @@ def number_cells(cut: Sequence[Panel]) -> dict[int, int]:
     return {id(cell): i for i, cell in enumerate(cell for panel in cut for cell in panel.cells)}
 
 
-def payload(source: Source, cut: Sequence[Panel]) -> dict[str, Any]:
+def payload(source: Source) -> dict[str, Any]:
     """Return all that the script reads."""
-    rows = [row for row in source.rows if not row.outside]
+    rows = [row for row in source.view.rows if not row.outside]
     index = {id(row): i for i, row in enumerate(rows)}
     return {
         "table": _table(source, rows),
-        "cells": [[index[id(row)] for row in cell.rows] for panel in cut for cell in panel.cells],
+        "cells": [[index[id(row)] for row in cell.rows] for panel in source.view.panels for cell in panel.cells],
         "curves": _curves(source, rows),
     }
 
@@ -40,13 +40,13 @@ def _curves(source: Source, rows: Sequence[Row]) -> list[Mapping[str, object]]:
     read: dict[str, dict[str, Series]] = {}
     chosen: list[str] = []
     for row in rows:
-        if row.outcome is None or row.trial_id in read:
+        if row.outcome is None or row.trial_id in read or source.view.series is None:
             continue
-        found = source.series(row.trial_id)
-        chosen = chosen or chosen_series(found, source.study.metric)
+        found = source.view.series(row.trial_id)
+        chosen = chosen or chosen_series(found, source.view.study.metric)
         read[row.trial_id] = {name: found[name] for name in chosen if name in found}
     most = points_for(len(rows), len(chosen))
-    spikes = any(isinstance(answer, Warmup) for answer in source.answers)
+    spikes = any(isinstance(answer, Warmup) for answer in source.view.answers)
     made = (
         pack(
             name,
@@ -63,9 +63,9 @@ def _table(source: Source, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Columns of the table of trials. A column of names holds indices into its `labels`."""
     several = len({row.block for row in rows}) > 1
     varying = _varying(rows)
-    inner = [key for key in varying if key in source.study.vars]  # what grids run along, known from the others
+    inner = [key for key in varying if key in source.view.study.vars]  # what grids run along, known from the others
     metrics = {name for row in rows for name in row.metrics if not name.startswith(("test/", f"{GUESS}/"))}
-    first = source.study.metric
+    first = source.view.study.metric
     ranked = sorted(metrics, key=lambda name: (name != first, not name.startswith("val/"), name))
     columns = [
         {"title": "id", "values": [row.trial_id[:SHOWN] for row in rows], "code": True},

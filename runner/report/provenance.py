@@ -17,7 +17,7 @@ from thalweg.runner.show.numbers import count, duration
 
 def draw_trials(source: Source) -> Markup:
     """Return the frame of the table of trials, which the script fills."""
-    rows = [row for row in source.rows if not row.outside]
+    rows = [row for row in source.view.rows if not row.outside]
     tests = {metric for row in rows for metric in row.metrics if metric.startswith("test/")}
     note = " Test metrics are left out: they never choose." if tests else ""
     search = tag("input", type="search", id="search", placeholder="e.g. diverged, or part of an id", autocomplete="off")
@@ -49,7 +49,7 @@ def draw_trials(source: Source) -> Markup:
 
 def draw_facts(source: Source) -> Markup:
     """Return the environment, the commands to reproduce, and the declaration."""
-    commands = commands_of(source)
+    commands, document = commands_of(source), source.view.study.document
     return tag(
         "section",
         tag("h2", "Reproduce", id="reproduce"),
@@ -57,7 +57,7 @@ def draw_facts(source: Source) -> Markup:
         tag("h2", "Environment", id="environment"),
         tag("dl", *(join(tag("dt", what), tag("dd", value)) for what, value in environment(source))),
         tag("h2", "Declaration", id="declaration"),
-        tag("details", tag("summary", "The study as declared, every value resolved"), _yaml(source.study.document)),
+        tag("details", tag("summary", "The study as declared, every value resolved"), _yaml(document)),
         tag("details", tag("summary", "The configuration that all trials share"), _yaml(shared(source))),
         class_="facts",
     )
@@ -65,13 +65,13 @@ def draw_facts(source: Source) -> Markup:
 
 def commands_of(source: Source) -> list[str]:
     """Return the commands that train and show the study again."""
-    words = source.study.document.get("overrides")
-    typed = [str(word) for word in words] if isinstance(words, list | tuple) and words else [source.study.name]
-    named = shlex.quote(source.study.name)
+    words = source.view.study.document.get("overrides")
+    typed = [str(word) for word in words] if isinstance(words, list | tuple) and words else [source.view.study.name]
+    named = shlex.quote(source.view.study.name)
     version = next((one.versions["thalweg"] for one in _cohorts(source) if "thalweg" in one.versions), None)
     with_version = f"   # thalweg {version}" if version else ""
     lines = [f"{shlex.join(['thalweg', 'sweep', *typed])}{with_version}", f"thalweg report {named}"]
-    first = next((row.trial_id[:8] for row in source.rows if row.outcome is not None), None)
+    first = next((row.trial_id[:8] for row in source.view.rows if row.outcome is not None), None)
     return [*lines, f"thalweg best {named}", *([f"thalweg show {first}   # one trial, by its id"] if first else [])]
 
 
@@ -95,7 +95,7 @@ def environment(source: Source) -> list[tuple[str, str]]:
         ("batches", _tally(Counter(one.layout.replace("_", " ") for one in cohorts), len(trained))),
         ("trained", f"{count(len(trained), 'trial')}, {when}"),
         ("time in training", f"{duration(sum(one.seconds or 0.0 for one in trained))}, over all trials"),
-        ("declared", f"{_minute(source.study.declared)} UTC"),
+        ("declared", f"{_minute(source.view.study.declared)} UTC"),
         *[("audited", _audited(audit)) for audit in source.audits[:1]],
     ]
 
@@ -122,7 +122,7 @@ def _minute(when: str) -> str:
 
 def shared(source: Source) -> dict[str, Any]:
     """Return the part of the configuration that is equal in every trial."""
-    configs = [row.config for row in source.rows if not row.outside]
+    configs = [row.config for row in source.view.rows if not row.outside]
     return _common(configs) if configs else {}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from thalweg.runner.analysis import Answer, Coupling, Sensitivity, Warmup
-from thalweg.runner.cells.cells import Panel, near_optimal
+from thalweg.runner.cells.cells import Panel
 from thalweg.runner.cells.health import Health
 from thalweg.runner.report.findings import draw_sensitivity, draw_warmup
 from thalweg.runner.report.maps import draw_map
@@ -16,16 +16,16 @@ from thalweg.runner.show.numbers import figure, is_number
 from thalweg.runner.study.study import Study
 
 
-def draw_wide(answer: Answer) -> Markup:
-    """Return the section of an answer about all panels together."""
+def draw_wide(answer: Answer, anchor: str) -> Markup:
+    """Return the section of an answer about several panels together."""
     pictures = [_figure(picture, caption) for picture, caption in _pictures(answer)]
     return tag(
         "section",
-        tag("h3", "All panels together", id="together"),
+        tag("h3", "All panels together", id=anchor),
         tag("p", answer.verdict, class_="said"),
         tag("div", *pictures, class_="figures"),
         class_="panel",
-        aria_labelledby="together",
+        aria_labelledby=anchor,
     )
 
 
@@ -64,7 +64,7 @@ def _curves(panel: Panel, numbered: Mapping[int, int]) -> Markup:
 
 
 def _best(panel: Panel, study: Study) -> str:
-    found = near_optimal(panel.cells)
+    found = panel.near
     if found is None or found.best.mean is None:
         return "No cell has a usable result yet."
     spread = found.best.interval

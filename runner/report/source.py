@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from thalweg.runner.analysis import Answer
-from thalweg.runner.facts.observation import Series
 from thalweg.runner.facts.record import TrialRecord
 from thalweg.runner.facts.replayed import Audit
-from thalweg.runner.facts.row import Row
-from thalweg.runner.study.study import Study
+from thalweg.runner.view import StudyView
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Source:
-    """A study with its rows and answers. `series` gives a trial's series by its id; it is asked once a trial.
+    """The view of a study, and its trials that are done."""
 
-    answers: those of the study's analysis, each naming its panel; none for a study that asks nothing.
-    trained: its trials that are done. audits: what audits of it said, the last one first.
-    """
-
-    study: Study
-    rows: Sequence[Row]
-    answers: Sequence[Answer]
+    view: StudyView
     trained: Sequence[TrialRecord]
-    series: Callable[[str], Mapping[str, Series]]
     audits: Sequence[Audit] = ()

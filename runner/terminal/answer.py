@@ -8,55 +8,48 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from thalweg.runner.analysis import Answer, Coupling
-from thalweg.runner.analysis.findings import GetSeries, findings
-from thalweg.runner.cells.cells import Cell, Panel, panels
-from thalweg.runner.facts.row import Row
+from thalweg.runner.analysis import Coupling
+from thalweg.runner.cells.cells import Cell, Panel
 from thalweg.runner.show.numbers import brief, count, figure, is_number, labels, leaf, short
 from thalweg.runner.study.study import Study
 from thalweg.runner.terminal.map import NOT_USED, draw
 from thalweg.runner.terminal.text import clean, row, table
-from thalweg.runner.terminal.verdict import looked_at, show_numbers, show_rows, show_verdicts
+from thalweg.runner.terminal.verdict import show_numbers, show_rows, show_verdicts
+from thalweg.runner.view import StudyView
 
 A_LINE_EACH = 4
 """From this many panels on, a study is shown as a line a panel."""
 LOW, HIGH = "lowest", "highest"
 
 
-def show_answer(
-    out: Console,
-    rows: Iterable[Row],
-    study: Study,
-    series: GetSeries | None = None,
-    *,
-    maps: bool = False,
-    each_row: bool = False,
-) -> None:
+def show_answer(out: Console, view: StudyView, *, maps: bool = False, each_row: bool = False) -> None:
     """Print what the trials so far say: maps with a verdict each, or a line a panel when there are many.
 
-    series: trial id -> its series, for questions about spikes. each_row: list every row of a coupling instead.
+    each_row: list every row of a coupling instead.
     """
-    rows = list(rows)
-    cut = panels(rows, study)
-    if not any(panel.trained for panel in cut):
+    if not view.ended:
         out.print(Text("no results yet"))
         return
-    answers = findings(rows, study, series)
     if each_row:
-        show_rows(out, answers)
-    elif len(cut) >= A_LINE_EACH and not maps:
-        show_numbers(out, answers) if answers else out.print(_lines(cut, study))
+        show_rows(out, view.answers)
+    elif len(view.panels) >= A_LINE_EACH and not maps:
+        show_numbers(out, view.answers) if view.answers else out.print(_lines(view.panels, view.study))
     else:
-        _show_panels(out, cut, answers, study)
-    for note in _notes(cut, answers, study):
-        out.print(Text(note))
+        _show_panels(out, view)
+    show_notes(out, view.notes)
 
 
-def _show_panels(out: Console, cut: Sequence[Panel], answers: Sequence[Answer], study: Study) -> None:
-    slopes = {each.panel: each for each in answers if isinstance(each, Coupling)}
-    for panel in cut:
-        _show_panel(out, panel, slopes.get(panel.name), study)
-    others = [each for each in answers if not isinstance(each, Coupling)]
+def show_notes(out: Console, notes: Iterable[str]) -> None:
+    """Print what a reader should know, a line each."""
+    for note in notes:
+        out.print(Text(clean(note)))
+
+
+def _show_panels(out: Console, view: StudyView) -> None:
+    slopes = {each.panel: each for each in view.answers if isinstance(each, Coupling)}
+    for panel in view.panels:
+        _show_panel(out, panel, slopes.get(panel.name), view.study)
+    others = [each for each in view.answers if not isinstance(each, Coupling)]
     if others:
         show_verdicts(out, others)
 
@@ -101,33 +94,13 @@ def _lines(cut: Sequence[Panel], study: Study) -> Table:
     return made
 
 
-def _notes(cut: Sequence[Panel], answers: Sequence[Answer], study: Study) -> list[str]:
-    """What a reader should know before believing the answer."""
-    notes = []
-    trained, wanted = sum(panel.trained for panel in cut), sum(panel.wanted for panel in cut)
-    if trained < wanted:
-        notes.append(f"So far: {trained:,} of {count(wanted, 'trial')}; what is shown may change.")
-    if len(answers) > 1:
-        notes.append(f"{looked_at(answers)}.")
-    if study.hypothesis:
-        notes.append(f"Expected beforehand: {clean(study.hypothesis)}")
-    if study.refinements:
-        notes.append(looks(study.refinements))
-    return notes
-
-
-def looks(refinements: int) -> str:
-    """How often trials were added after a look at results, and what that does to intervals."""
-    times = {1: "once", 2: "twice"}.get(refinements, f"{refinements} times")
-    return f"Refined {times} after a look at the results: intervals are adaptive, and may be too narrow."
-
-
-def show_cells(out: Console, cut: Sequence[Panel], study: Study) -> None:
+def show_cells(out: Console, view: StudyView) -> None:
     """Print every cell, panel by panel."""
-    for panel in cut:
-        if len(cut) > 1:
+    for panel in view.panels:
+        if len(view.panels) > 1:
             out.print(Text(clean(panel.name), "bold"))
-        out.print(cells_table(panel, study))
+        out.print(cells_table(panel, view.study))
+    show_notes(out, view.notes)
 
 
 def cells_table(panel: Panel, study: Study) -> Table:

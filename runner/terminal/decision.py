@@ -10,28 +10,28 @@ from rich.text import Text
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.cells.cells import Cell, Panel
 from thalweg.runner.decide import Bound, Candidate, Move, Recommendation, Stuck, difference
-from thalweg.runner.facts.row import Row
 from thalweg.runner.show.numbers import count, duration, figure, is_number, labels, leaf
 from thalweg.runner.study.study import Study
-from thalweg.runner.terminal.answer import looks, place
+from thalweg.runner.terminal.answer import place, show_notes
 from thalweg.runner.terminal.text import clean, row, table
+from thalweg.runner.view import StudyView
 
 LABEL = 8
 
 
-def show_recommendations(
-    out: Console, found: Sequence[Recommendation], lost: Sequence[Stuck], rows: Sequence[Row], study: Study
-) -> None:
+def show_recommendations(out: Console, view: StudyView) -> None:
     """Print what to take on each dataset, how sure that is, and what would make it surer."""
+    found = view.recommendations
     if not found:
-        out.print(Text(clean(_nothing(rows, study))))
-    show_stuck(out, lost)
+        out.print(Text(clean(_nothing(view))))
+    show_stuck(out, view.stuck)
     for each in found:
         if len(found) > 1:
             out.print(Text(clean(f"On {each.data}"), "bold"))
-        _show_one(out, each, study)
-    for note in _notes(found, rows, study):
-        out.print(Text(note))
+        _show_one(out, each, view.study)
+    if nothing_more := _nothing_more(view):
+        out.print(Text(clean(nothing_more)))
+    show_notes(out, view.notes)
 
 
 def _show_one(out: Console, found: Recommendation, study: Study) -> None:
@@ -157,24 +157,19 @@ def _compared(panel: Panel) -> list[str]:
     return [key for key, found in values.items() if len(found) == 2 and all(is_number(value) for value in found)]
 
 
-def _nothing(rows: Sequence[Row], study: Study) -> str:
-    trained = sum(row.outcome is not None for row in rows if not row.outside)
-    if not trained:
+def _nothing(view: StudyView) -> str:
+    if not view.ended:
         return "nothing is trained yet, so there is nothing to recommend"
-    return f"nothing to recommend: none of {count(trained, 'trial')} ended with a usable {study.metric}"
+    trained = sum(row.outcome is not None for row in view.rows if not row.outside)
+    return f"nothing to recommend: none of {count(trained, 'trial')} ended with a usable {view.study.metric}"
 
 
-def _notes(found: Sequence[Recommendation], rows: Sequence[Row], study: Study) -> list[str]:
-    notes = []
-    untrained = sum(row.outcome is None for row in rows if not row.outside)
-    if found and untrained:
-        notes.append(f"{count(untrained, 'trial')} are declared and not trained yet; this may change.")
+def _nothing_more(view: StudyView) -> str:
+    """Why no trial would make the choice surer, where that is so."""
+    found = view.recommendations
     unsure = any(each.moves or each.rivals for each in found) or any(each.chosen.near.margin is None for each in found)
-    if found and not untrained and not unsure:
-        two = {leaf(key) for each in found for key in _compared(each.chosen.panel)}
-        compared = f"an axis of two values is a comparison, and is not widened: {', '.join(sorted(two))}"
-        seen = compared if two else "no best is on an edge, beside a coarse step, or tied"
-        notes.append(f"Nothing more is proposed: {seen}.")
-    if study.refinements:
-        notes.append(looks(study.refinements))
-    return notes
+    if not found or view.unfinished is not None or unsure:
+        return ""
+    two = {leaf(key) for each in found for key in _compared(each.chosen.panel)}
+    compared = f"an axis of two values is a comparison, and is not widened: {', '.join(sorted(two))}"
+    return f"Nothing more is proposed: {compared if two else 'no best is on an edge, beside a coarse step, or tied'}."

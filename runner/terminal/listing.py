@@ -10,15 +10,15 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.text import Text
 
-from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, near_optimal
+from thalweg.runner.cells.cells import Cell
 from thalweg.runner.decide import on_validation
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.facts.replayed import Replayed
 from thalweg.runner.planning.plan import Plan
 from thalweg.runner.show.numbers import count, figure
-from thalweg.runner.study.study import Study
-from thalweg.runner.terminal.answer import interval, place
+from thalweg.runner.terminal.answer import interval, place, show_notes
 from thalweg.runner.terminal.text import clean, row, table
+from thalweg.runner.view import Best, StudyView
 
 SHOWN_CELLS = 12
 
@@ -58,7 +58,7 @@ def plan_details(plan: Plan) -> list[str]:
 
 
 def changed_lines(plan: Plan) -> list[str]:
-    """Which trials other code of the user's trained, a line for each set of files; and measured, one for each metric."""
+    """Which trials other code of the user's trained, a line for each set of files, or measured, one for each metric."""
     lines = []
     for files, number in plan.changed.items():
         trained = f"{count(number, 'trial')} {'were' if number > 1 else 'was'} trained by an earlier {', '.join(files)}"
@@ -119,47 +119,48 @@ def show_studies(out: Console, studies: Sequence[Summary]) -> None:
     out.print(made)
 
 
-def show_best(out: Console, panels: Sequence[Panel], study: Study) -> None:
+def show_best(out: Console, view: StudyView) -> None:
     """Print the near-optimal set: of each block, and overall with the test metrics of the chosen cell alone."""
-    owner = {id(cell): panel for panel in panels for cell in panel.cells}
-    together: dict[str, list[Panel]] = {}
-    for panel in panels:
-        together.setdefault(panel.data, []).append(panel)
-    of_data = [near_optimal(cell for panel in of for cell in panel.cells) for of in together.values()]
-    if not any(of_data):
+    study = view.study
+    if not any(best.near for best in view.of_data):
         out.print(Text("no usable cell yet"))
         return
-    blocks = list(dict.fromkeys(panel.block for panel in panels))
     out.print(Text(clean(f"Chosen on the mean of {study.metric} over {study.replicate or 'trial'}s.")))
-    if len(blocks) > 1:
+    if len({panel.block for panel in view.panels}) > 1:
         made = table("block", study.metric, "95% interval", "as good", "at", right={study.metric, "as good"})
-        for block in blocks:
-            found = near_optimal(cell for panel in panels if panel.block == block for cell in panel.cells)
-            _add_best(made, block, found, owner, study)
+        for best in view.of_blocks:
+            _add_best(made, best, view)
         out.print(made)
         out.print()
     if on_validation(study.metric) != study.metric:
         out.print(Text(clean(f"recommend decides by {on_validation(study.metric)} and may take another cell.")))
-    if len(of_data) > 1:
-        out.print(Text("Results on different data are not compared: each has a best of its own."))
-    for overall in of_data:
-        if overall is not None:
-            _show_overall(out, overall, owner, study)
+    for best in view.of_data:
+        if best.near is not None:
+            _show_overall(out, best, view)
+    show_notes(out, view.notes)
 
 
-def _add_best(made: Any, block: str, found: NearOptimal | None, owner: Mapping[int, Panel], study: Study) -> None:
-    if found is None or found.best.mean is None:
+def _add_best(made: Any, of: Best, view: StudyView) -> None:
+    block = f"{of.block}, on {of.data}" if len(view.of_data) > 1 else of.block
+    if of.near is None or of.near.best.mean is None:
         row(made, block, None, None, None, "no usable cell yet")
         return
-    best = found.best
-    as_good = f"{len(found.cells)} of {found.of}" if found.margin is not None else None
-    row(made, block, figure(best.mean or math.nan), interval(best), as_good, place(best, owner[id(best)], study))
+    best = of.near.best
+    as_good = f"{len(of.near.cells)} of {of.near.of}" if of.near.margin is not None else None
+    row(made, block, figure(best.mean or math.nan), interval(best), as_good, _place(best, view))
 
 
-def _show_overall(out: Console, found: NearOptimal, owner: Mapping[int, Panel], study: Study) -> None:
-    best = found.best
-    name = owner[id(best)].name if len({panel.block for panel in owner.values()}) > 1 else ""
-    out.print(Text(clean(f"Best: {place(best, owner[id(best)], study)}{f' in {name}' if name else ''}"), "bold"))
+def _place(cell: Cell, view: StudyView) -> str:
+    return place(cell, view.owners[id(cell)], view.study)
+
+
+def _show_overall(out: Console, of: Best, view: StudyView) -> None:
+    found, study = of.near, view.study
+    assert found is not None
+    best, several = found.best, len({panel.block for panel in view.panels}) > 1
+    on = f", on {of.data}" if len(view.of_data) > 1 else ""
+    name = f" in {view.owners[id(best)].name}" if several else ""
+    out.print(Text(clean(f"Best{on}: {_place(best, view)}{name}"), "bold"))
     out.print(Text(f"{study.metric} {_estimate(best, study.metric)}"))
     for metric in best.test_metrics:
         out.print(Text(clean(f"{metric} {_estimate(best, metric)}  (this cell alone)")))
@@ -168,11 +169,10 @@ def _show_overall(out: Console, found: NearOptimal, owner: Mapping[int, Panel], 
         return
     pooled = f"95%, variance pooled over {count(found.pooled, 'cell')}"
     out.print(Text(f"{len(found.cells)} of {found.of} usable cells are as good within the noise ({pooled}):"))
-    made = table(study.metric, "95% interval", "at", *["in"] * bool(name), right={study.metric})
+    made = table(study.metric, "95% interval", "at", *["in"] * several, right={study.metric})
     for cell in found.cells[:SHOWN_CELLS]:
-        panel = owner[id(cell)]
         mean = figure(cell.mean, 4) if cell.mean is not None else None
-        row(made, mean, interval(cell), place(cell, panel, study), *[panel.name] * bool(name))
+        row(made, mean, interval(cell), _place(cell, view), *[view.owners[id(cell)].name] * several)
     out.print(made)
     if len(found.cells) > SHOWN_CELLS:
         out.print(Text(f"and {len(found.cells) - SHOWN_CELLS} more: --json has them all"))

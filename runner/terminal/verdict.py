@@ -10,7 +10,7 @@ from rich.text import Text
 
 from thalweg.runner.analysis import Answer, Coupling, Finding, RowFit, Sensitivity, Warmup
 from thalweg.runner.analysis.sentences import signed
-from thalweg.runner.show.numbers import count, figure, labels, short
+from thalweg.runner.show.numbers import figure, labels, short
 from thalweg.runner.terminal.text import clean, row, table
 
 ROOMY = 120
@@ -151,11 +151,3 @@ def _curves(found: Sensitivity) -> Table:
         best = [figure(each.best.loss), short(each.best.lr)] if each.best else [None, None]
         row(made, each.name, _plain(each.sensitivity), *best, each.sensitivity.n)
     return made
-
-
-def looked_at(answers: Sequence[Answer]) -> str:
-    """How many panels were looked at, each a chance to be fooled, and how many had an expectation."""
-    slopes = [each for each in answers if isinstance(each, Coupling)]
-    met = [each.as_expected for each in slopes if each.as_expected is not None]
-    said = f"{count(len(answers), 'panel')} looked at, as many chances to be fooled"
-    return f"{said}; {sum(met)} of {len(met)} slopes expected beforehand were found" if met else said

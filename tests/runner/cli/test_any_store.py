@@ -22,6 +22,9 @@ VERBS = [
     *(["best", "mine"], ["recommend", "mine"], ["analyze", "mine"], ["report", "mine"], ["refine", "mine"]),
     *(["ls", "--json"], ["ls", "mine", "--json"], ["show", "mine", "--json"], ["best", "mine", "--json"]),
     *(["recommend", "mine", "--json"], ["analyze", "mine", "--json"], ["refine", "mine", "--json"]),
+    *(["ls", "mine", "--metric", "val/accuracy"], ["show", "mine", "--metric", "val/accuracy", "--json"]),
+    *(["best", "mine", "--metric", "train/loss"], ["recommend", "mine", "--metric", "val/accuracy"]),
+    *(["report", "mine", "--metric", "val/accuracy"], ["best", "mine", "--metric", "val/accuracy", "--json"]),
 ]
 GRID = ("optimizer.lr=1/8..1:x2", "optimizer.weight_decay=0,0.001..1:x10", "seed=0..1")
 COUPLED = """# @package _global_
@@ -73,6 +76,13 @@ def foreign(trial: Trial) -> Observations:
     return replace(finished(trial), metrics={"val/elsewhere": 1.0})
 
 
+def confounded(desk: Desk) -> None:
+    with_questions(desk)
+    words = ("model.hidden=[8]", "optimizer.lr=2,4", "budget.steps=10", "tracker=none")
+    code, _, err = desk("sweep", "mine", "--config-dir", "conf", *words)
+    assert code == 0, err
+
+
 STATES: dict[str, Callable[[Desk], None]] = {
     "empty": empty,
     "one trial": sweep,
@@ -86,6 +96,9 @@ STATES: dict[str, Callable[[Desk], None]] = {
     "foreign metrics": partial(with_questions, fate=foreign),
     "mixed": partial(with_questions, fate=mixed),
     "without questions": lambda desk: sweep(desk, *GRID, fate=mixed),
+    "confounded": confounded,
+    "several data": lambda desk: sweep(desk, "dataset=digits,noisy_regression", *GRID[:1], fate=mixed),
+    "several data of one kind": lambda desk: sweep(desk, "dataset.label_noise=0,0.4", *GRID[:2], fate=mixed),
     "by accuracy": lambda desk: sweep(desk, *GRID, "study.metric=val/accuracy", fate=mixed),
 }
 
@@ -119,7 +132,7 @@ def test_every_verb_reads_ten_thousand_cells(desk: Desk) -> None:
 PARTS = {
     "answer": "thalweg.runner.terminal.answer.show_answer",
     "report": "thalweg.runner.page.report",
-    "next step": "thalweg.runner.cells.cells.panels",
+    "next step": "thalweg.runner.cli.afterwards._say_next",
 }
 
 
@@ -189,3 +202,16 @@ def test_code_of_a_metric_that_measured_otherwise_is_said_by_plan(desk: Desk) ->
     assert json.loads(desk("plan", *words, top, "--json")[1])["measured_before"] == {"mine.top": 3}
     (desk.folder / "mine.py").write_text("def top(outputs, y): ...")
     assert "measured" not in desk("plan", *words, top)[1]
+
+
+@pytest.mark.parametrize("words", [words for words in VERBS if "mine" in words and "--metric" not in words])
+def test_every_verb_says_what_is_confounded(desk: Desk, words: list[str]) -> None:
+    confounded(desk)
+    code, out, err = desk(*words)
+    assert code == 0, err
+    said = (desk.folder / "results" / "mine.html").read_text() if words[0] == "report" else out
+    assert "model.hidden never differs alone, but only along with" in " ".join(said.split())
+    if "--json" in words and words[0] == "recommend":
+        (found,) = json.loads(out)["recommendations"]
+        assert "hidden=" in found["panel"]
+        assert len({cell["axes"]["model.hidden"] for cell in found["near_optimal"]}) == 1

@@ -28,6 +28,7 @@ from thalweg.runner.facts.record import CohortRecord, TrialRecord
 from thalweg.runner.facts.row import Row
 from thalweg.runner.report import Source
 from thalweg.runner.study.study import Axis, Block, Expectation, Study
+from thalweg.runner.view import StudyView
 
 NOW = datetime(2026, 3, 5, 14, 7, tzinfo=UTC)
 EVIL = (
@@ -126,7 +127,12 @@ def source(*names: str, outcome: str = "mixed", answers: bool = True, **how: Any
     rows = [changed(row, outcome) for block in blocks for row in planted.rows(block, surface)]
     study = declared(planted.study(*blocks, **study_names))
     found = [answer(block.name, [float(v) for v in block.axes[0].values]) for block in blocks] if answers else []
-    return Source(study=study, rows=rows, answers=found, trained=trained(rows), series=series_of)
+    return Source(StudyView(study=study, rows=rows, answers=found, series=series_of), trained(rows))
+
+
+def seen(made: Source, **changed: Any) -> Source:
+    """The source with another view."""
+    return replace(made, view=replace(made.view, **changed))
 
 
 def surface(lr: float, wd: float, seed: int) -> float | None:
@@ -195,7 +201,7 @@ def warmup_source() -> Source:
         best=None,
     )
     study = declared(planted.study(Block("warm", axes), analyses=(), vars=()))
-    return Source(study=study, rows=rows, answers=[answer], trained=trained(rows), series=series_of)
+    return Source(StudyView(study=study, rows=rows, answers=[answer], series=series_of), trained(rows))
 
 
 def sensitivity_source() -> Source:
@@ -205,7 +211,7 @@ def sensitivity_source() -> Source:
         Curve(name=name, sensitivity=finding(value), best=None) for name, value in (("with", 0.1), ("without", 0.4))
     ]
     answer = Sensitivity(
-        panel=made.study.name,
+        panel=made.view.study.name,
         curves=tuple(curves),
         reference=0.6,
         label="warmup makes the rate matter less",
@@ -214,4 +220,4 @@ def sensitivity_source() -> Source:
         diverged=0,
         best=None,
     )
-    return replace(made, study=replace(made.study, analyses=()), answers=[answer])
+    return seen(made, study=replace(made.view.study, analyses=()), answers=[answer])

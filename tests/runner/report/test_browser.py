@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from chromium import Chromium, Tab, found
-from sources import EVIL, NOW, source
+from sources import EVIL, NOW, seen, source
 
 from thalweg.runner.report import write
 
@@ -28,9 +28,11 @@ def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "planted.html"
     made = source(EVIL[0], EVIL[1], name=EVIL[2], question=EVIL[3])
     rows = [
-        replace(row, axes={**row.axes, "model": EVIL[i % len(EVIL)]}, error=EVIL[4]) for i, row in enumerate(made.rows)
+        replace(row, axes={**row.axes, "model": EVIL[i % len(EVIL)]}, error=EVIL[4])
+        for i, row in enumerate(made.view.rows)
     ]
-    write(replace(made, rows=rows, answers=[replace(each, verdict=EVIL[5]) for each in made.answers]), path, NOW)
+    answers = [replace(each, verdict=EVIL[5]) for each in made.view.answers]
+    write(seen(made, rows=rows, answers=answers), path, NOW)
     return path
 
 

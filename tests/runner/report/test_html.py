@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from sources import EVIL, NOW, answer, sensitivity_source, source, warmup_source
+from sources import EVIL, NOW, answer, seen, sensitivity_source, source, warmup_source
 
 from thalweg.runner.report import html_of, path_of
 from thalweg.runner.study.study import Axis
@@ -79,7 +79,7 @@ def test_question_answer_and_interval_come_first():
         "find the valley",
         "Only lr·wd matters: at twice the learning rate, half the weight decay in all 2 panels",
         "−1.00 [−1.10, −0.90]",
-        "2 chances to be fooled",
+        "2 panels looked at, as many chances to be fooled",
         "Trials",
     ]
     places = [said.index(part) for part in order]
@@ -89,8 +89,8 @@ def test_question_answer_and_interval_come_first():
 
 def test_verdicts_that_differ_are_each_named_with_their_panels():
     made = source("one", "two")
-    other = answer("two", label="separable", slope=replace(made.answers[0].slope, estimate=0.1, low=0.0, high=0.2))
-    said = Reader(html_of(replace(made, answers=[made.answers[0], other]), NOW)).text
+    other = answer("two", label="separable", slope=replace(made.view.answers[0].slope, estimate=0.1, low=0.0, high=0.2))
+    said = Reader(html_of(seen(made, answers=[made.view.answers[0], other]), NOW)).text
     assert "It depends. Of 2 slopes expected beforehand, 1 came out as expected." in said
     assert "half the weight decay one Separable: the same weight decay" in said
 
@@ -98,7 +98,7 @@ def test_verdicts_that_differ_are_each_named_with_their_panels():
 def test_a_slope_that_is_not_identified_gets_no_number():
     unknown = replace(answer("plain").slope, estimate=None, low=None, high=None, n=2)
     made = answer("plain", slope=unknown, label="not identified", undetermined=True)
-    said = Reader(html_of(replace(source(), answers=[made]), NOW)).text
+    said = Reader(html_of(seen(source(), answers=[made]), NOW)).text
     assert "Not identified" in said
     assert "−1.00" not in said
 
@@ -132,13 +132,13 @@ def test_categories_alone_are_dots_and_one_rate_axis_a_line():
     named = {value for name, value in Reader(html_of(made, NOW)).attributes if name == "aria-label"}
     assert "validation loss along learning rate, plain" in named
     kinds = (Axis("model", ("small", "large"), ""), Axis("seed", (0, 1, 2), ""))
-    study = replace(made.study, blocks=(replace(made.study.blocks[0], axes=kinds, derive={}),))
+    study = replace(made.view.study, blocks=(replace(made.view.study.blocks[0], axes=kinds, derive={}),))
     rows = [
         replace(row, axes={"model": kind, "seed": row.axes["seed"]}, trial_id=f"{i}{kind}", config={"seed": 0})
         for i, kind in enumerate(("small", "large"))
-        for row in made.rows[:3]
+        for row in made.view.rows[:3]
     ]
-    reader = Reader(html_of(replace(made, study=study, rows=rows), NOW))
+    reader = Reader(html_of(seen(made, study=study, rows=rows), NOW))
     assert "validation loss of plain" in {value for name, value in reader.attributes if name == "aria-label"}
     assert "model small: ." in reader.text
 
@@ -155,7 +155,7 @@ def test_without_a_result_the_page_says_so(outcome):
 
 
 def test_trials_without_series_have_no_curves_and_a_page_all_the_same():
-    text = html_of(replace(source(), series=lambda trial_id: {}), NOW)
+    text = html_of(seen(source(), series=lambda trial_id: {}), NOW)
     assert data(text)["curves"] == []
 
 
@@ -178,7 +178,7 @@ def test_three_thousand_trials_stay_below_two_megabytes(blocks, lrs, products, s
         products=[0.0, *(1e-6 * 1.3**i for i in range(products - 1))],
         seeds=range(seeds),
     )
-    assert len(made.rows) == 3000
+    assert len(made.view.rows) == 3000
     text = html_of(made, NOW)
     assert len(text.encode()) < 2_000_000
     assert len(data(text)["curves"][0]["coded"]) == 3000
@@ -188,14 +188,14 @@ def test_three_thousand_trials_stay_below_two_megabytes(blocks, lrs, products, s
 @pytest.mark.parametrize("evil", EVIL)
 def test_what_users_type_is_inert(evil):
     made = source(evil, name=evil, question=evil, lrs=[0.1, 0.2, 0.4, 0.8, 1.6], seeds=[0])
-    rows = [replace(row, axes={**row.axes, "model": evil, evil: evil}, error=evil) for row in made.rows]
+    rows = [replace(row, axes={**row.axes, "model": evil, evil: evil}, error=evil) for row in made.view.rows]
     rows[0] = replace(rows[0], axes={**rows[0].axes, "model": f"{evil} 2"})
     said = answer(evil, [0.1, 0.2, 0.4, 0.8, 1.6], label=evil, verdict=evil)
-    vars_ = {**made.study.document, evil: {evil: [evil]}, "overrides": [evil]}
-    study = replace(made.study, document=vars_)
+    vars_ = {**made.view.study.document, evil: {evil: [evil]}, "overrides": [evil]}
+    study = replace(made.view.study, document=vars_)
     cohort = replace(made.trained[0].cohort, device=evil, versions={evil: evil})
     trained = [replace(made.trained[0], cohort=cohort), *made.trained[1:]]
-    text = html_of(replace(made, rows=rows, answers=[said], study=study, trained=trained), NOW)
+    text = html_of(replace(seen(made, rows=rows, answers=[said], study=study), trained=trained), NOW)
     reader = Reader(text)
     assert set(reader.tags) <= KNOWN
     assert reader.tags.count("script") == 2
@@ -208,10 +208,12 @@ def test_what_users_type_is_inert(evil):
 
 def test_a_name_on_an_axis_is_shown_as_it_is():
     made = source(lrs=[0.1, 0.2, 0.4, 0.8])
-    kinds = replace(made.study.blocks[0], axes=(*made.study.blocks[0].axes, Axis("model", ("a<b", "c&d"), "")))
-    rows = [replace(row, axes={**row.axes, "model": kind}) for kind in ("a<b", "c&d") for row in made.rows]
-    study = replace(made.study, blocks=(kinds,))
-    said = Reader(html_of(replace(made, rows=rows, study=study, answers=()), NOW)).text
+    kinds = replace(
+        made.view.study.blocks[0], axes=(*made.view.study.blocks[0].axes, Axis("model", ("a<b", "c&d"), ""))
+    )
+    rows = [replace(row, axes={**row.axes, "model": kind}) for kind in ("a<b", "c&d") for row in made.view.rows]
+    study = replace(made.view.study, blocks=(kinds,))
+    said = Reader(html_of(seen(made, rows=rows, study=study, answers=()), NOW)).text
     assert "a<b" in said
     assert "c&d" in said
 
@@ -247,8 +249,8 @@ def test_test_metrics_are_not_in_the_table():
 def test_the_commands_are_those_that_were_typed():
     made = source(name="it's mine")
     typed = ["coupling", "optimizer.lr=1/256..16:x2", "note=a b"]
-    study = replace(made.study, document={**made.study.document, "overrides": typed})
-    said = Reader(html_of(replace(made, study=study), NOW)).text
+    study = replace(made.view.study, document={**made.view.study.document, "overrides": typed})
+    said = Reader(html_of(seen(made, study=study), NOW)).text
     assert "thalweg sweep coupling optimizer.lr=1/256..16:x2 'note=a b' # thalweg 0.1.0" in said
     assert """thalweg report 'it'"'"'s mine'""" in said
 

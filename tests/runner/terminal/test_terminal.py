@@ -7,7 +7,6 @@ import planted_rows as planted
 import pytest
 from rich.console import Console
 
-from thalweg.runner.cells.cells import panels
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.show.ramp import shade
 from thalweg.runner.study.study import Expectation
@@ -15,6 +14,7 @@ from thalweg.runner.terminal.answer import show_answer, show_cells
 from thalweg.runner.terminal.listing import show_best
 from thalweg.runner.terminal.progress import SweepProgress
 from thalweg.runner.terminal.text import clean, console
+from thalweg.runner.view import view_of
 
 SURFACE = planted.valley_of(-1)
 
@@ -43,7 +43,7 @@ def drawn(width=80, surface=hazardous, names=("one",), keep=lambda row: row, col
         force_terminal=colour,
         color_system="truecolor" if colour else None,
     )
-    show_answer(out, rows, planted.study(*blocks), **how)
+    show_answer(out, view_of(rows, planted.study(*blocks)), **how)
     return written(out)
 
 
@@ -148,7 +148,7 @@ def listed(show, block=None, keep=lambda row: row, width=100):
     block = block or planted.block("one")
     study = planted.study(block)
     out = Console(file=io.StringIO(), width=width, markup=False)
-    show(out, panels([keep(row) for row in planted.rows(block, SURFACE)], study), study)
+    show(out, view_of([keep(row) for row in planted.rows(block, SURFACE)], study, ask=False))
     return written(out)
 
 
@@ -162,7 +162,7 @@ def test_a_study_of_one_axis_is_a_plain_table():
     block = planted.block("one", products=(5e-3,))
     rows = planted.rows(block, SURFACE)
     out = Console(file=io.StringIO(), width=80)
-    show_answer(out, rows, planted.study(block))
+    show_answer(out, view_of(rows, planted.study(block)))
     assert len(re.findall(r"(?m)^ *(1/)?\d+ +[\d.e-]+ +3 +\.6", written(out))) == 12
 
 

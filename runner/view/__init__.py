@@ -1,0 +1,11 @@
+"""A study as its readers see it: computed once, and laid out by terminal, report and JSON. Pure; draws nothing.
+
+study_view  panels, answers, bests, moves and notes of a study
+notes       what is to be known before an answer is believed, in sentences
+judging     the metric that a reader asks for in place of the study's own
+"""
+
+from thalweg.runner.view.judging import judged
+from thalweg.runner.view.study_view import Best, StudyView, view_of
+
+__all__ = ["Best", "StudyView", "judged", "view_of"]

@@ -1,0 +1,93 @@
+"""What a reader should know before believing the answer of a study, in sentences. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from thalweg.runner.cells.cells import Panel, is_data
+from thalweg.runner.facts.row import Row
+from thalweg.runner.show.inert import clean
+from thalweg.runner.show.numbers import count, is_number, labels
+from thalweg.runner.study.study import Study
+
+if TYPE_CHECKING:
+    from thalweg.runner.analysis import Answer
+
+
+def notes(study: Study, cut: Sequence[Panel], answers: Sequence[Answer], own: str | None) -> list[str]:
+    """Return the notes on a study, the weightiest first. own: its own metric, where it is judged by another."""
+    found = []
+    trained, wanted = sum(panel.trained for panel in cut), sum(panel.wanted for panel in cut)
+    if own is not None:
+        found.append(f"Judged by {study.metric}, as asked; the study's own metric is {own}.")
+    if trained < wanted:
+        found.append(f"So far: {trained:,} of {count(wanted, 'trial')}; what is shown may change.")
+    found += [*_entangled(cut), *_options(cut)]
+    if len({panel.data for panel in cut}) > 1:
+        found.append("Results on different data are not compared: each has a best of its own.")
+    if (len(answers) or len(cut)) > 1:
+        found.append(f"{_looked_at(len(answers) or len(cut), answers)}.")
+    if study.hypothesis:
+        found.append(f"Expected beforehand: {study.hypothesis}")
+    if study.refinements:
+        found.append(_looks(study.refinements))
+    return [clean(note) for note in found]
+
+
+def _looked_at(panels: int, answers: Sequence[Answer]) -> str:
+    """How many panels were looked at, each a chance to be fooled, and how many had an expectation."""
+    met = [each.as_expected for each in answers if each.kind == "coupling" and each.as_expected is not None]
+    said = f"{count(panels, 'panel')} looked at, as many chances to be fooled"
+    return f"{said}; {sum(met)} of {count(len(met), 'slope')} expected beforehand were found" if met else said
+
+
+def _looks(refinements: int) -> str:
+    """How often trials were added after a look at results, and what that does to intervals."""
+    times = {1: "once", 2: "twice"}.get(refinements, f"{refinements} times")
+    return f"Refined {times} after a look at the results: intervals are adaptive, and may be too narrow."
+
+
+def _entangled(cut: Sequence[Panel]) -> Iterator[str]:
+    """Which panels differ in more than a comparison of them could tell apart."""
+    blocks = {panel.block: panel for panel in cut if panel.entangled}
+    for keys in dict.fromkeys(panel.entangled for panel in blocks.values()):
+        axes = next(panel.axes for panel in blocks.values() if panel.entangled == keys)
+        others = [key for key in axes if key not in keys]
+        subject = f"{_list(keys)} never {'differs' if len(keys) == 1 else 'differ'} alone"
+        beside = f", but only along with {'each other' if not others else _list(others)}"
+        yield (
+            f"{subject}{beside}: panels that differ in {'it' if len(keys) == 1 else 'them'} are confounded, and what"
+            " lies between their results is not the doing of any one key."
+        )
+
+
+def _options(cut: Sequence[Panel]) -> Iterator[str]:
+    """Numbers that options of a group differ in and that are no axis: what is better of one may be that."""
+    blocks: dict[str, list[Row]] = {}
+    axes: dict[str, set[str]] = {}
+    for panel in cut:
+        blocks.setdefault(panel.block, []).extend(cell.rows[0] for cell in panel.cells)
+        axes.setdefault(panel.block, set()).update(key for cell in panel.cells for key in cell.axes)
+    groups = ((rows, group, axes[name]) for name, rows in blocks.items() for group in sorted(axes[name]))
+    said = (_option(rows, group, known) for rows, group, known in groups if not is_data(group))
+    yield from dict.fromkeys(sentence for sentence in said if sentence)
+
+
+def _option(rows: Sequence[Row], group: str, axes: set[str]) -> str:
+    sections = [section for row in rows if isinstance(section := row.config.get(group), Mapping)]
+    shared = set.intersection(*(set(section) for section in sections)) if sections else set()
+    values = {
+        key: sorted({float(section[key]) for section in sections})
+        for key in sorted(shared)
+        if f"{group}.{key}" not in axes and all(is_number(section[key]) for section in sections)
+    }
+    differing = {key: found for key, found in values.items() if len(found) > 1}
+    if not differing or len({section.get("name") for section in sections}) < 2:
+        return ""
+    named = (f"{key} ({', '.join(labels(found)[each] for each in found)})" for key, found in differing.items())
+    return f"Options of {group} differ in {_list(list(named))} as well, and what is better of one may be that."
+
+
+def _list(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
