@@ -23,16 +23,25 @@ def besides(rows: Sequence[Row], axes: Sequence[str], replicate: str | None) -> 
     does a number of steps that is the same share of the run, or the same epochs, in all.
     """
     known = {*axes, replicate, REPLICATE, *NOT_CONFIGURED}
-    grouped = [key for key, value in rows[0].config.items() if _is_group(rows, key, value)]
-    first: dict[tuple[str, str], Any] = {}
-    found: dict[str, None] = dict.fromkeys(key for key in grouped if key not in known)
-    for row in rows:
-        for key, value in row.config.items():
-            of = str(row.axes.get(key) or option(value)) if key in grouped else ""
-            beside = first.setdefault((key, of), value)
-            if beside != value:
-                found |= dict.fromkeys(_differing({key: beside}, {key: value}))
+    found: dict[str, None] = {}
+    for section in dict.fromkeys(key for row in rows for key in row.config):
+        first = rows[0].config.get(section)
+        if any(row.config.get(section) != first for row in rows):
+            found |= dict.fromkeys(_besides(rows, section))
     return [key for key in found if key not in known and not _follows(rows, key)]
+
+
+def _besides(rows: Sequence[Row], section: str) -> Iterator[str]:
+    """The section itself, where it is of several options; and its keys in which rows of one option differ."""
+    of = [str(row.axes.get(section) or option(row.config.get(section)) or "") for row in rows]
+    if len(set(of)) > 1:
+        yield section
+    first: dict[str, Any] = {}
+    for named, row in zip(of, rows, strict=True):
+        value = row.config.get(section)
+        beside = first.setdefault(named, value)
+        if beside != value:
+            yield from _differing({section: beside}, {section: value})
 
 
 def alone(points: Mapping[str, Sequence[str]], key: str) -> bool:
@@ -40,13 +49,6 @@ def alone(points: Mapping[str, Sequence[str]], key: str) -> bool:
     others = zip(*(values for other, values in points.items() if other != key), strict=True)
     seen: dict[tuple[str, ...], str] = {}
     return any(seen.setdefault(at, value) != value for at, value in zip(others, points[key], strict=False))
-
-
-def _is_group(rows: Sequence[Row], key: str, value: object) -> bool:
-    """Whether a section is of several options among the rows."""
-    return isinstance(value, Mapping) and (
-        any(key in row.axes for row in rows[:1]) or len({option(row.config.get(key)) for row in rows}) > 1
-    )
 
 
 def _differing(first: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

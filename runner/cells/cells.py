@@ -270,6 +270,10 @@ def near_optimal(cells: Iterable[Cell]) -> NearOptimal | None:
     return NearOptimal(near, noise.margin(best.n, best.n), len(pool), len(usable), noise.freedom)
 
 
+NOWHERE = ""
+"""Where rows lie that no axis tells apart."""
+
+
 def _fold_block(rows: Sequence[Row], study: Study) -> list[Cell]:
     keys = list(dict.fromkeys(key for row in rows for key in row.axes if key != study.replicate))
     keys += besides(rows, keys, study.replicate)
@@ -279,14 +283,15 @@ def _fold_block(rows: Sequence[Row], study: Study) -> list[Cell]:
         keys += trained
         together = _by_point(rows, keys)
     data = [key for key in keys if is_data(key)]
-    limits = {of: _limits(members, study.metric) for of, members in _by_point(rows, data).items()}
+    alike = _by_point(rows, data) if data else {NOWHERE: rows}
+    limits = {of: _limits(members, study.metric) for of, members in alike.items()}
     return [
         Cell(
             _point(members[0], keys),
             tuple(members),
             study.metric,
             study.direction,
-            *limits[repr(_point(members[0], data))],
+            *limits[repr(_point(members[0], data)) if data else NOWHERE],
         )
         for members in together.values()
     ]

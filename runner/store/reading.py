@@ -55,18 +55,19 @@ def trained_by(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, dict[str
 
 def measured_by(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, dict[str, str]]:
     """Trial id -> the code of the user's metrics that its values are of: the first that measured each."""
-    found = db.execute(
-        "SELECT t.id, c.versions FROM json_each(?) j JOIN trials t ON t.id = j.value"
-        " JOIN cohort_trials l ON l.trial = t.seq JOIN cohorts c ON c.id = l.cohort"
-        " WHERE l.outcome = 'finished' AND c.versions LIKE ? ORDER BY c.id DESC",
-        (json.dumps(list(ids)), f'%"{METRIC}%'),
-    ).fetchall()
-    each = {
-        text: {name: code for name, code in json.loads(text).items() if name.startswith(METRIC)} for _, text in found
-    }
+    cohorts = db.execute("SELECT id, versions FROM cohorts WHERE versions LIKE ?", (f'%"{METRIC}%',)).fetchall()
+    wanted = set(ids) if cohorts else set()
     measured: dict[str, dict[str, str]] = defaultdict(dict)
-    for trial_id, versions in found:
-        measured[trial_id] |= each[versions]
+    for cohort_id, versions in sorted(cohorts, reverse=True):
+        code = {name: digest for name, digest in json.loads(versions).items() if name.startswith(METRIC)}
+        found = db.execute(
+            "SELECT t.id FROM cohort_trials l JOIN trials t ON t.seq = l.trial"
+            " WHERE l.cohort = ? AND l.outcome = 'finished'",
+            (cohort_id,),
+        )
+        for (trial_id,) in found:
+            if trial_id in wanted:
+                measured[trial_id] |= code
     return dict(measured)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
+from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
@@ -13,7 +14,7 @@ from thalweg.runner.cells.cells import Cell, Panel
 from thalweg.runner.show.numbers import brief, count, figure, is_number, labels, leaf, short
 from thalweg.runner.study.study import Study
 from thalweg.runner.terminal.map import NOT_USED, draw
-from thalweg.runner.terminal.text import clean, row, table
+from thalweg.runner.terminal.text import clean, listing, row, table
 from thalweg.runner.terminal.verdict import show_numbers, show_rows, show_verdicts
 from thalweg.runner.view import StudyView
 
@@ -62,7 +63,7 @@ def _show_panel(out: Console, panel: Panel, found: Coupling | None, study: Study
         for line in draw(panel, found, out.width):
             out.print(line, no_wrap=True, overflow="ignore", crop=False)
     else:
-        out.print(cells_table(panel, study))
+        out.print(cells_table(panel, study, out.width))
     if panel.best:
         out.print(Text(clean(_best(panel, study))))
     elif panel.trained == panel.wanted:
@@ -99,11 +100,11 @@ def show_cells(out: Console, view: StudyView) -> None:
     for panel in view.panels:
         if len(view.panels) > 1:
             out.print(Text(clean(panel.name), "bold"))
-        out.print(cells_table(panel, view.study))
+        out.print(cells_table(panel, view.study, out.width))
     show_notes(out, view.notes)
 
 
-def cells_table(panel: Panel, study: Study) -> Table:
+def cells_table(panel: Panel, study: Study, width: int) -> Table | Segments:
     """A line a cell: its axes, replicates, mean, 95% t-interval, and how many diverged or failed."""
     candidates = dict.fromkeys([*panel.axes, *(study.analysis.keys.values() if study.analysis else ())])
     keys = [key for key in candidates if len({cell.coordinate(key) for cell in panel.cells}) > 1]
@@ -111,14 +112,14 @@ def cells_table(panel: Panel, study: Study) -> Table:
     lost = any(cell.health in NOT_USED for cell in panel.cells)
     numbers = ["n", study.metric, "95% interval", "diverged", *["failed"] * failed]
     heads = [leaf(key) for key in keys]
-    made = table(*heads, *numbers, *["not used"] * lost, right={*heads, *numbers})
     named = {key: labels((cell.coordinate(key) for cell in panel.cells), fractions=not _is_decay(key)) for key in keys}
+    rows = []
     for cell in panel.cells:
         mean = None if cell.mean is None else figure(cell.mean, 4)
         values = [cell.n, mean, interval(cell), cell.diverged or "", *[cell.failed or ""] * failed]
         values += [cell.health if cell.health in NOT_USED else ""] * lost
-        row(made, *(named[key][cell.coordinate(key)] for key in keys), *values)
-    return made
+        rows.append([*(named[key][cell.coordinate(key)] for key in keys), *values])
+    return listing([*heads, *numbers, *["not used"] * lost], {*heads, *numbers}, rows, width)
 
 
 def interval(cell: Cell) -> str | None:
