@@ -46,9 +46,12 @@ def _besides(rows: Sequence[Row], section: str) -> Iterator[str]:
 
 def alone(points: Mapping[str, Sequence[str]], key: str) -> bool:
     """Whether two cells differ in this key and in no other. points: key -> its value in each cell, as text."""
-    others = zip(*(values for other, values in points.items() if other != key), strict=True)
+    others = [values for other, values in points.items() if other != key]
     seen: dict[tuple[str, ...], str] = {}
-    return any(seen.setdefault(at, value) != value for at, value in zip(others, points[key], strict=False))
+    return any(
+        seen.setdefault(tuple(values[cell] for values in others), value) != value
+        for cell, value in enumerate(points[key])
+    )
 
 
 def _differing(first: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -99,6 +99,7 @@ SMALL, LARGE = {"model.hidden": [8]}, {"model.hidden": [64]}
     ("declarations", "expected"),
     [
         ([({}, {LR: [0.1]}), ({}, {LR: [0.2]})], [((), 2)]),
+        ([({LR: 0.1}, {}), ({LR: 0.2}, {}), ({LR: 0.4}, {})], [((), 3)]),
         ([(SMALL, {LR: [0.1, 0.2]}), (LARGE, {LR: [0.4, 0.8]})], [(("model.hidden",), 2), (("model.hidden",), 2)]),
         ([(SMALL, {LR: [0.1, 0.2]}), (LARGE, {LR: [0.2, 0.4]})], [((), 4)]),  # both were tried at 0.2
         ([({**SMALL, LR: 0.1}, {}), ({**LARGE, LR: 0.2}, {})], [(("model.hidden", LR), 1)] * 2),
@@ -125,4 +126,4 @@ def test_options_of_a_group_differ_in_what_they_have_and_in_what_was_set_besides
     plain = panels(placed([*of("sgd", momentum=0.9), *of("adamw", beta1=0.9)]), STUDY)
     assert {key for panel in plain for cell in panel.cells for key in cell.axes} == {"optimizer", LR}
     besides = panels(placed([*of("sgd", momentum=0.9), *of("adamw", fixed=LARGE)]), STUDY)
-    assert {panel.entangled for panel in besides} == {("optimizer", "model.hidden")}
+    assert {frozenset(panel.entangled) for panel in besides} == {frozenset({"optimizer", "model.hidden"})}
