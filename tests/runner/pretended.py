@@ -85,7 +85,7 @@ class Desk:
         self.fate: Fate = mixed
         patch.chdir(folder)
         patch.setattr(verbs_train, "open_pool", lambda log: nullcontext(SimpleNamespace(ahead=lambda: None)))
-        patch.setattr(verbs_train, "crew_of", self._crew)
+        patch.setattr("thalweg.runner.train.driver.backend_of", self._backend)
 
     def __call__(self, *words: str) -> tuple[int, str, str]:
         """Exit code, stdout and stderr of one command line."""
@@ -94,7 +94,5 @@ class Desk:
             code = main()
         return code, out.getvalue(), err.getvalue()
 
-    def _crew(self, settings: object, pool: object) -> InProcess:
-        backend = InProcess(trains(lambda trial: self.fate(trial)))
-        backend.pool = pool  # type: ignore[attr-defined]
-        return backend
+    def _backend(self, settings: object, pool: object) -> InProcess:
+        return InProcess(trains(lambda trial: self.fate(trial)))
