@@ -118,6 +118,22 @@ def test_a_warmup_that_is_a_share_of_the_run_is_no_key_of_its_own() -> None:
     assert [entangled for entangled, _ in shape(*other)] == [("budget.steps", "schedule.warmup")] * 3
 
 
+def test_one_step_more_than_its_share_is_a_key_of_its_own() -> None:
+    runs = [({"budget.steps": n, "schedule.warmup": w}, {LR: [0.1, 0.2]}) for n, w in ((20, 1), (40, 3))]
+    assert [entangled for entangled, _ in shape(*runs)] == [("budget.steps", "schedule.warmup")] * 2
+
+
+def test_no_map_runs_along_an_axis_of_the_dataset() -> None:
+    rows = placed(declared({}, {LR: [0.1, 0.2], "dataset.label_noise": [0.0, 0.4]}))
+    assert [(panel.x, panel.y, len(panel.cells)) for panel in panels(rows, STUDY)] == [(None, None, 2)] * 2
+
+
+def test_a_key_that_only_some_trials_have_tells_them_apart() -> None:
+    lacking = [{**row.config, "optimizer": {"name": "sgd", "lr": 0.4}} for row in declared({}, {})]
+    rows = declared({LR: 0.1}, {}) + [planted.row("grid", row.axes, 0.5, config=config) for row, config in zip(declared({}, {}), lacking, strict=True)]  # fmt: skip # noqa: E501
+    assert {key for panel in panels(placed(rows), STUDY) for key in panel.axes} == {LR, "optimizer.weight_decay"}
+
+
 def test_options_of_a_group_differ_in_what_they_have_and_in_what_was_set_besides() -> None:
     def of(name: str, **more: Any) -> list[Row]:
         rows = declared(more.pop("fixed", {}), {LR: [0.1, 0.2]})
