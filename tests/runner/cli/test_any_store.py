@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pretended import Desk, diverged, failed, finished, guessed, mixed
@@ -172,7 +173,7 @@ def test_a_proposal_that_fails_after_training_is_said_and_the_results_are_kept(d
 
     calls, moves = [], decide.moves
 
-    def breaks(*given: object) -> object:
+    def breaks(*given: Any) -> Any:
         calls.append(given)
         if len(calls) > 2:  # proposed, looked at again, and once more at the end
             raise ValueError("min() of nothing\nmore")

@@ -23,9 +23,18 @@ def on(name: str, **more: Any) -> list[Any]:
 
 def test_what_is_shown_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    for name in ("panels", "notes"):
+
+    def counted(name: str) -> None:
         was = getattr(study_view, name)
-        monkeypatch.setattr(study_view, name, lambda *given, was=was, name=name: calls.append(name) or was(*given))
+
+        def counting(*given: Any) -> Any:
+            calls.append(name)
+            return was(*given)
+
+        monkeypatch.setattr(study_view, name, counting)
+
+    counted("panels")
+    counted("notes")
     view = view_of(ROWS, STUDY, ask=False)
     for _ in range(2):
         assert view.best is not None
