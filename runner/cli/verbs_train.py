@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from thalweg.runner.facts.remark import Remark
     from thalweg.runner.planning.plan import Plan
     from thalweg.runner.study.settings import Settings
+    from thalweg.runner.study.study import Block
     from thalweg.runner.train.driver import Backend, SweepResult
     from thalweg.runner.train.pool import Pool
 
@@ -182,9 +183,12 @@ def _declared(request: Request, store: str | None, yes: bool, one: bool = False)
     return declaration, path
 
 
-def _product(block: object) -> str:
-    axes = [*getattr(block, "group_axes", ()), *getattr(block, "axes", ())]
-    return " × ".join(f"{len(axis.values):,} {axis.key}" for axis in axes) or "1"
+def _product(block: Block) -> str:
+    counts = {axis.key: len(axis.values) for axis in (*block.group_axes, *block.axes)}
+    for bundle in block.bundles:
+        counts = {key: n for key, n in counts.items() if key not in bundle.keys}
+        counts[" with ".join(bundle.keys)] = len(bundle.points)
+    return " × ".join(f"{n:,} {key}" for key, n in counts.items()) or "1"
 
 
 @contextmanager

@@ -24,6 +24,9 @@ from thalweg.runner.study.keys import (
 GRID = "grid"
 """Name of the only block of a study that declares one grid."""
 
+OF_A_GRID = ("axes", "zip", "exclude", "derive", "expect")
+"""What a block says of its grid, and a study without blocks of its only one."""
+
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -80,6 +83,8 @@ class BlockSection:
     name: Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
     use: tuple[str, ...] = ()
     axes: dict[str, Any] = field(default_factory=dict)
+    zip: dict[str, dict[str, Any]] = field(default_factory=dict)  # name -> axes that take their values together
+    exclude: str | None = None
     derive: dict[str, str | float] = field(default_factory=dict)
     expect: ExpectSection | None = None
 
@@ -97,6 +102,8 @@ class StudySection:
     vars: tuple[str, ...] = ()
     blocks: tuple[BlockSection, ...] = ()
     axes: dict[str, Any] = field(default_factory=dict)
+    zip: dict[str, dict[str, Any]] = field(default_factory=dict)
+    exclude: str | None = None
     derive: dict[str, str | float] = field(default_factory=dict)
     expect: ExpectSection | None = None
     analysis: AnalysisSection | None = None
@@ -109,7 +116,7 @@ class StudySection:
     @property
     def grids(self) -> tuple[BlockSection, ...]:
         """The declared blocks; the one grid of a study without blocks."""
-        return self.blocks or (BlockSection(name=GRID, axes=self.axes, derive=self.derive, expect=self.expect),)
+        return self.blocks or (BlockSection(name=GRID, **{key: getattr(self, key) for key in OF_A_GRID}),)
 
 
 def read_section(plain: Mapping[str, Any]) -> StudySection:
@@ -120,8 +127,8 @@ def read_section(plain: Mapping[str, Any]) -> StudySection:
         section = _adapter().validate_python(plain)
     except ValidationError as error:
         raise _sentence(error) from None
-    if section.blocks and (section.axes or section.derive or section.expect):
-        raise ConfigError("study has blocks and a grid of its own", "put axes, derive and expect into the blocks")
+    if section.blocks and (own := [key for key in OF_A_GRID if getattr(section, key)]):
+        raise ConfigError("study has blocks and a grid of its own", f"put {' and '.join(own)} into the blocks")
     names = [block.name for block in section.grids]
     if len(set(names)) < len(names):
         raise ConfigError(f"study.blocks has the name {max(names, key=names.count)!r} twice", "give each its own name")

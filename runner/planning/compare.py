@@ -40,8 +40,9 @@ def compare(study: Study, stored: Stored | None, rerun: bool = False) -> Plan:
     values that no trial can have, and UsageError for words that name a stored study and none of its trials.
     """
     members = expand(study)
+    excluded = study.size - len(members)
     if stored is None:
-        return make_plan(study, members, {})
+        return replace(make_plan(study, members, {}), excluded=excluded)
 
     def code_of(ids: Collection[str]) -> dict[str, Code]:
         found = {trial_id: recorded(versions) for trial_id, versions in stored.trained_by(ids).items()}
@@ -58,7 +59,7 @@ def compare(study: Study, stored: Stored | None, rerun: bool = False) -> Plan:
         raise _no_axes(study, stored.study(study.name), rows)
     made = make_plan(study, now.members, stored.statuses(member.trial.id for member in now.members), rows)
     replaced = mended.replaced + now.replaced + superseded(rows, members, now.members)
-    return replace(made, changed=now.changed, repaired=mended.counts, replaced=replaced)
+    return replace(made, changed=now.changed, repaired=mended.counts, replaced=replaced, excluded=excluded)
 
 
 def _ids(rows: Sequence[Row]) -> set[str]:

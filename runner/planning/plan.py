@@ -45,6 +45,7 @@ class Plan:
     changed: dict[tuple[str, ...], int] = field(default_factory=dict)  # files of the user's -> done by others of them
     repaired: dict[str, int] = field(default_factory=dict)  # what was mended -> to train: done only by code of before
     lacking: int = 0
+    excluded: int = 0  # cells that the study's own conditions take away
     replaced: tuple[str, ...] = ()  # ids of trials in whose place another stands, by the code as it is now
 
     @property

@@ -16,7 +16,7 @@ from thalweg.runner.facts.coordinates import placed
 from thalweg.runner.facts.observation import Outcome, Series
 from thalweg.runner.facts.record import LEFT, CohortRecord, Membership, StudySummary, TrialRecord
 from thalweg.runner.facts.row import Row, TrialStatus
-from thalweg.runner.study.study import REPLICATE, Analysis, Axis, Block, Expectation, Study
+from thalweg.runner.study.study import REPLICATE, Analysis, Axis, Block, Bundle, Expectation, Study
 from thalweg.runner.study.trial import SHOWN
 
 OUTSIDE = "NOT (m.declared OR m.overridden)"
@@ -140,7 +140,18 @@ def _block(said: Mapping[str, Any]) -> Block:
         for kind in ("axes", "group_axes")
     )
     expect = Expectation(**said["expect"]) if said["expect"] else None
-    return Block(said["name"], axes=axes, group_axes=group_axes, derive=said["derive"], expect=expect)
+    bundles = tuple(
+        Bundle(each["name"], tuple(each["keys"]), tuple(map(tuple, each["points"]))) for each in said.get("bundles", ())
+    )
+    return Block(
+        said["name"],
+        axes=axes,
+        group_axes=group_axes,
+        derive=said["derive"],
+        expect=expect,
+        bundles=bundles,
+        exclude=said.get("exclude"),
+    )
 
 
 def _no_study(db: sqlite3.Connection, name: str) -> UsageError:

@@ -95,6 +95,8 @@ def _outline(study: Study) -> dict[str, Any]:
                 "axes": [asdict(axis) for axis in block.axes],
                 "group_axes": [asdict(axis) for axis in block.group_axes],
                 "derive": dict(block.derive),
+                "bundles": [asdict(bundle) for bundle in block.bundles],
+                "exclude": block.exclude,
                 "expect": asdict(block.expect) if block.expect else None,
             }
             for block in study.blocks

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import product
+from itertools import chain, product
+from math import prod
 from typing import Any, Literal
 
 from thalweg.data import files
@@ -16,6 +17,7 @@ from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.study import fingerprint
 from thalweg.runner.study.arithmetic import stamped
+from thalweg.runner.study.condition import parse_condition
 from thalweg.runner.study.derive import parse_expression
 from thalweg.runner.study.durations import DURATIONS, steps_from_durations
 from thalweg.runner.study.keys import coerced, leaf_of, trial_config
@@ -45,6 +47,15 @@ class Axis:
 
 
 @dataclass(frozen=True)
+class Bundle:
+    """Axes that take their values together: `points[i]` holds the i-th value of each of `keys`."""
+
+    name: str
+    keys: tuple[str, ...]
+    points: tuple[tuple[Scalar, ...], ...]
+
+
+@dataclass(frozen=True)
 class Expectation:
     """What a block was expected to show, written down before it was run."""
 
@@ -68,7 +79,9 @@ class Base:
 class Block:
     """A grid: every base × the product of `axes`, with derived keys computed from them.
 
-    A block that was read from a store has no bases: what it held is its members.
+    Axes of one bundle count as one, whose values are the bundle's points. `exclude` is a condition over axes and
+    derived keys: cells of which it is true are not wanted. A block that was read from a store has no bases: what it
+    held is its members.
     """
 
     name: str
@@ -77,14 +90,54 @@ class Block:
     group_axes: tuple[Axis, ...] = ()  # their product gives `bases`, in order
     derive: Mapping[str, str] = field(default_factory=dict)
     expect: Expectation | None = None
+    bundles: tuple[Bundle, ...] = ()
+    exclude: str | None = None
 
     @property
     def size(self) -> int:
-        """Number of trials the block declares, counted without building them."""
-        size = len(self.bases)
-        for axis in self.axes:
-            size *= len(axis.values)
-        return size
+        """Number of cells of the block, those that `exclude` takes away too, counted without building them."""
+        chosen = [options for _, options in zip(self.bases, self._choices(), strict=False)]  # a stored block has none
+        return sum(prod(_length(each, options) for each in self._factors(options)) for options in chosen)
+
+    def grids(self) -> Iterator[tuple[Base, Iterator[dict[str, Scalar]]]]:
+        """Each base, and the coordinates of its cells, derived keys aside; the last axis fastest."""
+        for base, options in zip(self.bases, self._choices(), strict=True):
+            points = product(*(_points(each, options) for each in self._factors(options)))
+            yield base, ({**options, **dict(chain.from_iterable(point))} for point in points)
+
+    @property
+    def names(self) -> list[str]:
+        """What `exclude` may speak of."""
+        return [*(axis.key for axis in (*self.group_axes, *self.axes)), *self.derive]
+
+    def _choices(self) -> Iterator[dict[str, Scalar]]:
+        """The options of the group axes, a base each."""
+        for options in product(*(axis.values for axis in self.group_axes)):
+            yield dict(zip((axis.key for axis in self.group_axes), options, strict=True))
+
+    def _factors(self, options: Mapping[str, Scalar]) -> list[Axis | Bundle]:
+        """What is multiplied at some options of groups: the values of each axis, and the points of each bundle."""
+        bundle_of = {key: bundle for bundle in self.bundles for key in bundle.keys}
+        rest: dict[str, Axis | Bundle] = {}
+        for axis in (*self.group_axes, *self.axes):
+            bundle = bundle_of.get(axis.key)
+            if bundle:
+                rest[bundle.keys[0]] = bundle
+            elif axis.key not in options:
+                rest[axis.key] = axis
+        return list(rest.values())
+
+
+def _length(of: Axis | Bundle, options: Mapping[str, Scalar]) -> int:
+    return len(of.values) if isinstance(of, Axis) else len(_points(of, options))
+
+
+def _points(of: Axis | Bundle, options: Mapping[str, Scalar]) -> list[tuple[tuple[str, Scalar], ...]]:
+    """The coordinates that an axis or a bundle gives a cell, those that agree with the options of groups."""
+    if isinstance(of, Axis):
+        return [((of.key, value),) for value in of.values]
+    points = (tuple(zip(of.keys, point, strict=True)) for point in of.points)
+    return [point for point in points if all(options.get(key, value) == value for key, value in point)]
 
 
 @dataclass(frozen=True)
@@ -141,7 +194,7 @@ class Study:
 
     @property
     def size(self) -> int:
-        """Number of declared cells; equal trials in several blocks are counted in each."""
+        """Number of declared cells, excluded ones too; equal trials in several blocks are counted in each."""
         return sum(block.size for block in self.blocks)
 
     @property
@@ -195,19 +248,44 @@ def updates_at(
 
 
 def _members(block: Block) -> Iterator[Member]:
-    keys = [axis.key for axis in block.axes]
-    choices = product(*(axis.values for axis in block.group_axes))
-    for base, options in zip(block.bases, choices, strict=True):
-        chosen = {axis.key: option for axis, option in zip(block.group_axes, options, strict=True)}
-        for point in product(*(axis.values for axis in block.axes)):
-            coordinates = dict(zip(keys, point, strict=True))
-            updates, derived = updates_at(block, base, coordinates)
-            plain = base.at(updates)
-            config = trial_config(plain)
-            for key in DURATIONS:  # a duration is a coordinate in steps, which trial_config made of it
-                if isinstance(coordinates.get(key), str):
-                    coordinates[key] = _at(plain, key)
-            yield Member(Trial(stamped(config)), block.name, {**chosen, **coordinates, **derived})
+    for base, coordinates in _wanted(block):
+        updates, derived = updates_at(block, base, coordinates)
+        plain = base.at(updates)
+        config = trial_config(plain)
+        for key in DURATIONS:  # a duration is a coordinate in steps, which trial_config made of it
+            if isinstance(coordinates.get(key), str):
+                coordinates[key] = _at(plain, key)
+        yield Member(Trial(stamped(config)), block.name, {**coordinates, **derived})
+
+
+def _wanted(block: Block) -> Iterator[tuple[Base, dict[str, Scalar]]]:
+    for base, cells in grids(block):
+        for coordinates in cells:
+            yield base, coordinates
+
+
+def grids(block: Block) -> Iterator[tuple[Base, Iterator[dict[str, Scalar]]]]:
+    """Each base of a block, and the coordinates of the cells that `exclude` leaves it."""
+    if block.exclude is None:
+        return block.grids()
+    condition = parse_condition(block.exclude, block.names)
+
+    def kept(base: Base, cells: Iterator[dict[str, Scalar]]) -> Iterator[dict[str, Scalar]]:
+        return (each for each in cells if not condition.holds(partial(_value, block, base, each)))
+
+    return ((base, kept(base, cells)) for base, cells in block.grids())
+
+
+def _value(block: Block, base: Base, coordinates: Mapping[str, Scalar], name: str) -> Scalar:
+    """The value of an axis or a derived key at a cell; a duration counts in steps."""
+    if name in block.derive:
+        return updates_at(block, base, coordinates)[1][name]
+    value = coordinates[name]
+    if name in DURATIONS and isinstance(value, str):
+        plain = base.at(updates_at(block, base, coordinates)[0])
+        steps_from_durations(plain)
+        value = _at(plain, name)
+    return value
 
 
 def _number(

@@ -32,6 +32,9 @@ def plan_line(plan: Plan) -> str:
 def plan_details(plan: Plan) -> list[str]:
     """What else is worth knowing of a plan, a line each."""
     lines = []
+    if plan.excluded:
+        conditions = dict.fromkeys(block.exclude for block in plan.study.blocks if block.exclude)
+        lines.append(f"{count(plan.excluded, 'cell')} not wanted, by exclude: {'; '.join(conditions)}")
     if plan.diverged:
         lines.append(f"{plan.diverged:,} of the done ones diverged")
     if plan.retry:
