@@ -14,6 +14,7 @@ from typing import Any
 from thalweg.data.schema import MEASURES
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.config.samples import sample_of, sampled
 from thalweg.runner.config.section import GRID, AnalysisSection, BlockSection, StudySection
 from thalweg.runner.config.values import argument_values, axis_values, check_option, read_number
 from thalweg.runner.config.words import ZIP_EXAMPLE, Word, axis_word, flattened, override_text, parse_word
@@ -143,14 +144,18 @@ class _Builder:
             bases, measured = self._bases(used, group_axes, free)
             expect = declared.expect
             config = bases[0].at({})
+            apart = [word for word in free if word.key not in zipped]
+            draws, drawn = sampled(declared.sample, apart, config, self.replicate)
+            bundles = [self._bundle(name, words, config) for name, words in zips.items()]
             block = Block(
                 name=declared.name,
                 bases=bases,
-                axes=tuple(self._axis(word, config) for word in free),
+                axes=tuple(drawn.get(word.key) or self._axis(word, config) for word in free),
                 group_axes=group_axes,
                 derive={key: str(text) for key, text in declared.derive.items()},
                 expect=Expectation(expect.slope, expect.tolerance) if expect else None,
-                bundles=tuple(self._bundle(name, words, config) for name, words in zips.items()),
+                bundles=tuple([*bundles, draws] if draws else bundles),
+                sample=sample_of(declared.sample) if declared.sample else None,
                 exclude=(declared.exclude if self.overrides.exclude is None else self.overrides.exclude) or None,
             )
             return _checked_block(block, self.section.metric, measured)

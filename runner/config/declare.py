@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -81,6 +81,7 @@ class _Typed:
     values: dict[str, Word] = field(default_factory=dict)
     axes: dict[str, Word] = field(default_factory=dict)
     zips: dict[str, Word] = field(default_factory=dict)
+    sample: dict[str, Any] = field(default_factory=dict)
     exclude: str | None = None
 
     @property
@@ -97,7 +98,8 @@ def declare(request: Request) -> Declaration:
     words, study_name = _words(request, groups)
     with Composer(request.config_dir, request.config_name) as composer:
         typed, plain = _typed(words, study_name, groups, composer)
-        section = read_section({**plain, **{k: v for k, v in typed.about.items() if k != "name"}})
+        about = {key: value for key, value in typed.about.items() if key != "name"}
+        section = read_section({**_sampling(plain, typed.sample), **about})
         made: list[Composition] = []
 
         def compose(choices: Sequence[str], values: Sequence[str]) -> tuple[Base, Mapping[str, Any]]:
@@ -108,8 +110,8 @@ def declare(request: Request) -> Declaration:
         study = build(study_name or "", section, groups, overrides, compose)
         settings = settings_of(made[0].resolved)
         _check_names(study, settings, project)
-        added = any(not is_setting(key) for key in overrides.keys) or overrides.exclude is not None
-        changed = study_name is None or added
+        added = any(not is_setting(key) for key in overrides.keys) or typed.sample or overrides.exclude is not None
+        changed = study_name is None or bool(added)
         named = replace(study, name=_name(typed, study), overridden=changed)
         return Declaration(replace(named, document=_document(named, request)), settings)
 
@@ -266,6 +268,10 @@ def _sort(words: Sequence[Word], typed: _Typed, groups: Mapping[str, list[str]],
             word = replace(word, prefix="+", text=f"+{word.text}")  # what is added is still to be added
         if word.zipped:
             typed.zips[_zip_name(word, [*groups, *free])] = word
+        elif word.key.startswith("study.sample."):
+            typed.sample[word.key.removeprefix("study.sample.")] = (
+                word.value if not word.is_sweep else list(word.items or ())
+            )
         elif word.key == "study.exclude":
             typed.exclude = str(word.value)
         elif word.key.split(".")[0] == "study":
@@ -279,6 +285,19 @@ def _sort(words: Sequence[Word], typed: _Typed, groups: Mapping[str, list[str]],
             _sort_value(word, typed, [*groups, *free])
 
 
+def _sampling(plain: dict[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
+    """The `study:` section with what was typed of its samples: of the blocks that have one, or of all if none has."""
+
+    def over(said: Any) -> Any:
+        return {**said, "sample": {**(said.get("sample") or {}), **typed}}
+
+    blocks = plain.get("blocks")
+    if not typed or not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
+        return over(plain) if typed else plain
+    some = any(block.get("sample") for block in blocks)
+    return {**plain, "blocks": [over(block) if block.get("sample") or not some else block for block in blocks]}
+
+
 def _zip_name(word: Word, names: Sequence[str]) -> str:
     if not word.key.isidentifier() or word.key in names or leaf_of(word.key) or word.key in sections():
         tail = word.typed if len(word.typed) < 60 else ZIP_EXAMPLE
@@ -290,7 +309,8 @@ def _zip_name(word: Word, names: Sequence[str]) -> str:
 def _about(word: Word) -> dict[str, Any]:
     name = word.key.partition(".")[2]
     if name not in _STUDY_KEYS or word.is_sweep or word.prefix == "~":
-        hint = f"override the axes by their own keys; of the study itself: {', '.join((*_STUDY_KEYS, 'exclude'))}"
+        keys = ", ".join((*_STUDY_KEYS, "exclude", "sample.n"))
+        hint = f"override the axes by their own keys; of the study itself: {keys}"
         raise ConfigError(f"{word.text} cannot be set on the command line", hint)
     return {name: word.value}
 
@@ -391,6 +411,7 @@ def _described(block: Block) -> dict[str, Any]:
         "group_axes": axes(block.group_axes),
         "axes": axes(block.axes),
         "zip": {each.name: list(each.keys) for each in block.bundles},
+        "sample": block.sample and asdict(block.sample),
         "exclude": block.exclude,
         "derive": dict(block.derive),
         "expect": block.expect and {"slope": block.expect.slope, "tolerance": block.expect.tolerance},

@@ -20,11 +20,12 @@ from thalweg.runner.study.keys import (
     nearest,
     shown,
 )
+from thalweg.runner.study.ranges import MAX_VALUES
 
 GRID = "grid"
 """Name of the only block of a study that declares one grid."""
 
-OF_A_GRID = ("axes", "zip", "exclude", "derive", "expect")
+OF_A_GRID = ("axes", "zip", "sample", "exclude", "derive", "expect")
 """What a block says of its grid, and a study without blocks of its only one."""
 
 _STRICT = ConfigDict(extra="forbid")
@@ -76,6 +77,16 @@ class AnalysisSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SampleSection:
+    """`sample:` of a block: how many points of the axes that are ranges to draw from, such as `1e-4..1:log`."""
+
+    __pydantic_config__ = _STRICT
+    n: Annotated[int, Field(ge=1, le=MAX_VALUES)]
+    method: Literal["sobol", "random"] = "sobol"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class BlockSection:
     """One item of `blocks:`."""
 
@@ -84,6 +95,7 @@ class BlockSection:
     use: tuple[str, ...] = ()
     axes: dict[str, Any] = field(default_factory=dict)
     zip: dict[str, dict[str, Any]] = field(default_factory=dict)  # name -> axes that take their values together
+    sample: SampleSection | None = None
     exclude: str | None = None
     derive: dict[str, str | float] = field(default_factory=dict)
     expect: ExpectSection | None = None
@@ -103,6 +115,7 @@ class StudySection:
     blocks: tuple[BlockSection, ...] = ()
     axes: dict[str, Any] = field(default_factory=dict)
     zip: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sample: SampleSection | None = None
     exclude: str | None = None
     derive: dict[str, str | float] = field(default_factory=dict)
     expect: ExpectSection | None = None
@@ -163,6 +176,7 @@ def _sentence(error: ValidationError) -> ConfigError:
 def _schema_at(loc: Sequence[int | str]) -> type[Any]:
     known: dict[str, type[Any]] = {
         "blocks": BlockSection,
+        "sample": SampleSection,
         "expect": ExpectSection,
         "analysis": AnalysisSection,
         "coupling": CouplingSection,

@@ -199,7 +199,8 @@ def _with_value(word: Word, value: Any) -> Word:
     from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, QuotedString, RangeSweep
 
     if isinstance(value, IntervalSweep):
-        raise ConfigError(f"{word.text} is a continuous interval, but a study is a set of values", f"write {FORMS}")
+        ends = [str(end) for end in (value.start, value.end)]
+        return replace(word, items=(f"{'..'.join(ends)}:{'log' if 'log' in value.tags else 'lin'}",))
     if isinstance(value, Glob):
         return replace(word, glob=value.filter)
     if isinstance(value, ChoiceSweep):

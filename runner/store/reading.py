@@ -16,6 +16,7 @@ from thalweg.runner.facts.coordinates import placed
 from thalweg.runner.facts.observation import Outcome, Series
 from thalweg.runner.facts.record import LEFT, CohortRecord, Membership, StudySummary, TrialRecord
 from thalweg.runner.facts.row import Row, TrialStatus
+from thalweg.runner.study.sampling import Sample
 from thalweg.runner.study.study import REPLICATE, Analysis, Axis, Block, Bundle, Expectation, Study
 from thalweg.runner.study.trial import SHOWN
 
@@ -151,6 +152,7 @@ def _block(said: Mapping[str, Any]) -> Block:
         expect=expect,
         bundles=bundles,
         exclude=said.get("exclude"),
+        sample=Sample(**said["sample"]) if said.get("sample") else None,
     )
 
 

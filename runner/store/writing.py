@@ -97,6 +97,7 @@ def _outline(study: Study) -> dict[str, Any]:
                 "derive": dict(block.derive),
                 "bundles": [asdict(bundle) for bundle in block.bundles],
                 "exclude": block.exclude,
+                "sample": asdict(block.sample) if block.sample else None,
                 "expect": asdict(block.expect) if block.expect else None,
             }
             for block in study.blocks

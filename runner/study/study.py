@@ -21,10 +21,14 @@ from thalweg.runner.study.condition import parse_condition
 from thalweg.runner.study.derive import parse_expression
 from thalweg.runner.study.durations import DURATIONS, steps_from_durations
 from thalweg.runner.study.keys import coerced, leaf_of, trial_config
+from thalweg.runner.study.sampling import Sample
 from thalweg.runner.study.trial import Trial
 
 REPLICATE = "seed"
 """The replicate axis of a study that names none, before there are several seeds too: a seed is nothing to choose."""
+
+SAMPLE = "sample"
+"""The bundle of the axes that a sample draws."""
 
 CONFIRM_ABOVE = 10_000
 """A declaration of more trials than this is built only after `--yes`."""
@@ -92,6 +96,7 @@ class Block:
     expect: Expectation | None = None
     bundles: tuple[Bundle, ...] = ()
     exclude: str | None = None
+    sample: Sample | None = None  # what made the bundle called SAMPLE
 
     @property
     def size(self) -> int:

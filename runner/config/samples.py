@@ -1,0 +1,69 @@
+"""Sampled axes: the words of a block that give a range to draw from (`1e-4..1:log`), and the points that are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.config.section import SampleSection
+from thalweg.runner.config.words import Word
+from thalweg.runner.study.keys import coerced, flatten, leaf_of
+from thalweg.runner.study.sampling import FORMS, Sample, Spread, drawn, parse_spread
+from thalweg.runner.study.study import SAMPLE, Axis, Bundle
+from thalweg.runner.study.target import is_argument
+
+
+def sample_of(section: SampleSection) -> Sample:
+    """What a section asks for."""
+    return Sample(section.n, section.method, section.seed)
+
+
+def sampled(
+    section: SampleSection | None, words: Sequence[Word], config: Mapping[str, Any], replicate: str | None
+) -> tuple[Bundle | None, dict[str, Axis]]:
+    """Return the points that a block draws, and by key the axes that they are of; none where it draws none."""
+    spreads = {word.key: (word, spread) for word in words if (spread := _spread_of(word, config))}
+    if not spreads and section is None:
+        return None, {}
+    if section is None:
+        word = next(iter(spreads.values()))[0]
+        raise ConfigError(f"{word.text} draws points, and nothing says how many", "write study.sample.n=60")
+    if not spreads:
+        raise ConfigError("sample draws points, but no axis gives a range to draw from", f"write an axis as {FORMS}")
+    if replicate in spreads:
+        raise ConfigError(f"{replicate} repeats every cell, so it is not drawn", f"list its values: {replicate}=0..2")
+    ranges = {key: (spread, _is_whole(key, config)) for key, (_, spread) in spreads.items()}
+    points = [
+        tuple(coerced(key, value) for key, value in zip(ranges, point, strict=True))
+        for point in drawn(sample_of(section), ranges)
+    ]
+    columns = dict(zip(ranges, zip(*points, strict=True), strict=True))
+    axes = {key: Axis(key, tuple(dict.fromkeys(columns[key])), spreads[key][0].typed) for key in columns}
+    return Bundle(SAMPLE, tuple(ranges), tuple(points)), axes
+
+
+def _spread_of(word: Word, config: Mapping[str, Any]) -> Spread | None:
+    """The range that a word gives to draw from; None for values. Raises ConfigError for both at once."""
+    leaf, items = leaf_of(word.key), word.items or ()
+    is_text = (
+        isinstance(_written(word.key, config), str) if is_argument(word.key, config) else leaf and not leaf.is_number
+    )
+    if is_text:
+        return None
+    unquoted = [item for place, item in enumerate(items) if isinstance(item, str) and place not in word.quoted]
+    found = [spread for item in unquoted if (spread := parse_spread(item))]
+    if found and len(items) > 1:
+        raise ConfigError(f"{word.text} mixes a range to draw from with other values", "write one or the other")
+    return found[0] if found else None
+
+
+def _is_whole(key: str, config: Mapping[str, Any]) -> bool:
+    leaf = leaf_of(key)
+    if is_argument(key, config):
+        return isinstance(_written(key, config), int)
+    return leaf is not None and leaf.kind == "int"
+
+
+def _written(key: str, config: Mapping[str, Any]) -> Any:
+    return dict(flatten(config)).get(key)
