@@ -82,7 +82,7 @@ class Spread:
         else:
             point = low + share * (high - low)
         if whole:
-            return int(min(max(_nearest(point), self.low), self.high))
+            return min(max(_nearest(point), int(self.low)), int(self.high))
         rounded = Fraction(_DIGITS.divide(Decimal(point.numerator), Decimal(point.denominator)))
         return float(min(max(rounded, self.low), self.high))
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, product
 from math import prod
@@ -20,9 +20,9 @@ from thalweg.runner.study.arithmetic import stamped
 from thalweg.runner.study.condition import parse_condition
 from thalweg.runner.study.derive import parse_expression
 from thalweg.runner.study.durations import DURATIONS, steps_from_durations
-from thalweg.runner.study.keys import coerced, leaf_of, trial_config
+from thalweg.runner.study.keys import READ_APART, checked_section, coerced, leaf_of, trial_config
 from thalweg.runner.study.sampling import Sample
-from thalweg.runner.study.trial import Trial
+from thalweg.runner.study.trial import Trial, TrialConfig
 
 REPLICATE = "seed"
 """The replicate axis of a study that names none, before there are several seeds too: a seed is nothing to choose."""
@@ -72,11 +72,13 @@ class Base:
     """A composed configuration for one combination of group choices.
 
     `at(updates)` returns the resolved nested dict with dotted `updates` applied; it must not share state
-    between calls.
+    between calls. `part(section, updates)` returns one section with updates of its own; None where a key of one
+    section may change another.
     """
 
     choices: Mapping[str, str]
     at: Callable[[Mapping[str, Scalar]], dict[str, Any]]
+    part: Callable[[str, Mapping[str, Scalar]], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -253,20 +255,55 @@ def updates_at(
 
 
 def _members(block: Block) -> Iterator[Member]:
-    for base, coordinates in _wanted(block):
-        updates, derived = updates_at(block, base, coordinates)
-        plain = base.at(updates)
-        config = trial_config(plain)
-        for key in DURATIONS:  # a duration is a coordinate in steps, which trial_config made of it
-            if isinstance(coordinates.get(key), str):
-                coordinates[key] = _at(plain, key)
-        yield Member(Trial(stamped(config)), block.name, {**coordinates, **derived})
-
-
-def _wanted(block: Block) -> Iterator[tuple[Base, dict[str, Scalar]]]:
     for base, cells in grids(block):
+        configs = _Configs(base)
         for coordinates in cells:
-            yield base, coordinates
+            updates, derived = updates_at(block, base, coordinates)
+            config = configs.at(updates)
+            for key in DURATIONS:  # a duration is a coordinate in steps
+                if isinstance(coordinates.get(key), str):
+                    section, _, name = key.partition(".")
+                    coordinates[key] = getattr(getattr(config, section), name)
+            yield Member(Trial(stamped(config)), block.name, {**coordinates, **derived})
+
+
+@dataclass(frozen=True)
+class _Configs:
+    """The configurations of a base's cells. Sections that are read by themselves are made once for their values.
+
+    Made whole for each cell, those of 100,000 took half of a plan and most of its memory.
+    """
+
+    base: Base
+    _wholes: dict[Any, TrialConfig] = field(default_factory=dict)
+    _parts: dict[Any, Any] = field(default_factory=dict)
+
+    def at(self, updates: Mapping[str, Scalar]) -> TrialConfig:
+        """Return `trial_config` of the base with these updates."""
+        apart: dict[str, dict[str, Scalar]] = {}
+        rest = []
+        for key, value in updates.items():
+            section = key.partition(".")[0]
+            if self.base.part and section in READ_APART:
+                apart.setdefault(section, {})[key] = value
+            else:
+                rest.append((key, type(value), value))
+        whole = self._wholes.get(tuple(rest))
+        if whole is None:
+            whole = self._wholes[tuple(rest)] = trial_config(self.base.at(updates))
+            return whole
+        try:
+            parts = {section: self._part(section, own) for section, own in apart.items()}
+        except ConfigError:  # said of the whole configuration
+            return trial_config(self.base.at(updates))
+        return replace(whole, **parts) if parts else whole
+
+    def _part(self, section: str, updates: Mapping[str, Scalar]) -> Any:
+        key = section, tuple((type(value), value) for value in updates.values())
+        if key not in self._parts:
+            assert self.base.part
+            self._parts[key] = checked_section(section, self.base.part(section, updates))
+        return self._parts[key]
 
 
 def grids(block: Block) -> Iterator[tuple[Base, Iterator[dict[str, Scalar]]]]:
