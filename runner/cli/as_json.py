@@ -35,6 +35,8 @@ def plan(made: Plan, path: Path, remarks: Sequence[Remark] = ()) -> dict[str, An
         "kept_points": {key: {"kept": kept, "declared": n} for key, (kept, n) in made.kept_points.items()},
         "changed": [{"files": list(files), "trials": number} for files, number in made.changed.items()],
         "groups": groups,
+        "apart_by": made.apart_by,
+        "cost": asdict(made.cost) if made.cost else None,
         "advice": made.advice,
         "models": [asdict(remark) for remark in remarks],
     }

@@ -92,11 +92,16 @@ def sweep(
     yes: given.Yes = False,
     rerun_changed: given.RerunChanged = False,
     log: given.Log = None,
+    dry_run: given.DryRun = False,
 ) -> int:
     """Train what is missing and show the answer.
 
     Stop it at any time; the same command goes on where it stopped.
     """
+    if dry_run:
+        return plan(
+            words, store, config_dir=config_dir, config_name=config_name, cfg=cfg, resolve=resolve, info=info, yes=yes
+        )
     request = _request(_about_a_study(words or ()), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0

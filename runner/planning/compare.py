@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from thalweg.runner.base.errors import UsageError
+from thalweg.runner.facts.record import History
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.planning.plan import Plan, make_plan
 from thalweg.runner.planning.revision import renamed, repaired, revised, superseded
@@ -25,6 +26,9 @@ class Stored(Protocol):
 
     def trained_by(self, ids: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
         """Trial id -> the versions that were recorded with it, for those of `ids` that are done."""
+
+    def histories(self, group_ids: Iterable[str]) -> Mapping[str, History]:
+        """Group -> what its trials took to train, for those of which any finished."""
 
     def study_rows(self, name: str) -> Sequence[Row]:
         """The study as it was declared before; empty if it never was."""
@@ -59,7 +63,14 @@ def compare(study: Study, stored: Stored | None, rerun: bool = False) -> Plan:
         raise _no_axes(study, stored.study(study.name), rows)
     made = make_plan(study, now.members, stored.statuses(member.trial.id for member in now.members), rows)
     replaced = mended.replaced + now.replaced + superseded(rows, members, now.members)
-    return replace(made, changed=now.changed, repaired=mended.counts, replaced=replaced, excluded=excluded)
+    return replace(
+        made,
+        changed=now.changed,
+        repaired=mended.counts,
+        replaced=replaced,
+        excluded=excluded,
+        history=stored.histories([group.group_id for group in made.groups]) if made.groups else {},
+    )
 
 
 def _ids(rows: Sequence[Row]) -> set[str]:

@@ -14,7 +14,7 @@ from thalweg.runner.base.errors import UsageError
 from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.coordinates import placed
 from thalweg.runner.facts.observation import Outcome, Series
-from thalweg.runner.facts.record import LEFT, CohortRecord, Membership, StudySummary, TrialRecord
+from thalweg.runner.facts.record import LEFT, CohortRecord, History, Membership, StudySummary, TrialRecord
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.study.sampling import Sample
 from thalweg.runner.study.study import REPLICATE, Analysis, Axis, Block, Bundle, Expectation, Study
@@ -127,6 +127,19 @@ def seconds_a_trial(db: sqlite3.Connection, name: str) -> float | None:
         f"SELECT avg(seconds) FROM trials WHERE seq IN ({OF_STUDY}) AND outcome = 'finished'", {"study": name}
     ).fetchone()
     return None if found[0] is None else float(found[0])
+
+
+def histories(db: sqlite3.Connection, group_ids: Iterable[str]) -> dict[str, History]:
+    """Group -> what its trials took to train, for those of which any finished."""
+    found = db.execute(
+        "WITH cohort AS (SELECT t.group_id, t.cohort, count(*) AS n, avg(t.seconds) AS mean"
+        " FROM trials t JOIN json_each(?) j ON t.group_id = j.value"
+        " WHERE t.outcome = 'finished' AND t.seconds > 0 GROUP BY t.group_id, t.cohort)"
+        " SELECT h.group_id, sum(h.n), sum(h.n * h.mean) / sum(h.n), min(h.mean), max(h.mean), max(c.peak_bytes)"
+        " FROM cohort h LEFT JOIN cohorts c ON c.id = h.cohort GROUP BY h.group_id",
+        (json.dumps(list(group_ids)),),
+    )
+    return {group_id: History(*told) for group_id, *told in found}
 
 
 def _analyses(said: Mapping[str, Any]) -> tuple[Analysis, ...]:

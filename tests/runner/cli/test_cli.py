@@ -300,6 +300,11 @@ def test_plan_names_the_store_first_and_counts(thalweg, desk):
     assert list(desk.iterdir()) == []
 
 
+def test_a_dry_run_is_a_plan(thalweg, desk):
+    assert thalweg("sweep", *WORDS, "--dry-run") == thalweg("plan", *WORDS)
+    assert list(desk.iterdir()) == []
+
+
 def test_options_and_words_mix_in_any_order_and_dash_m_is_taken(thalweg):
     plans = [
         thalweg("plan", "--json", *WORDS)[1],
