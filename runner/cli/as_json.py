@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def plan(made: Plan, path: Path, remarks: Sequence[Remark] = ()) -> dict[str, Any]:
     """A plan against the store at `path`, and what is to be said of its models."""
-    keys = ("wanted", "done", "to_train", "diverged", "retry", "repaired", "lacking", "outside", "excluded")
+    keys = ("wanted", "done", "to_train", "diverged", "retry", "repaired", "lacking", "outside", "excluded", "unknown")
     groups = [{"id": each.group_id, "to_train": len(each.trials), "wanted": each.wanted} for each in made.groups]
     return {
         "store": str(path.absolute()),

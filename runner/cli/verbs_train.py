@@ -107,6 +107,9 @@ def sweep(
         return 0
     with _ready(request, store, log, yes) as (declared, backend, opened):
         made, result = _train(declared, opened, backend, rerun_changed)
+        while made.unknown and result and not (result.interrupted or result.failed or result.untried):
+            made, more = _train(declared, opened, None, rerun_changed)
+            result = result + more if more else result
         return follow(made, result, opened, Following(declared.settings.tracker, request.words, store))
 
 
@@ -260,13 +263,15 @@ def _show_plan(made: Plan, remarks: Sequence[Remark]) -> None:
         say(f"{'would fail: ' if remark.wrong else ''}{about}{remark.text}")
 
 
-def _train(declared: Declaration, opened: Store, backend: Backend, rerun: bool) -> tuple[Plan, SweepResult | None]:
-    """Plan, say what is missing and train it; None where nothing is."""
+def _train(
+    declared: Declaration, opened: Store, backend: Backend | None, rerun: bool
+) -> tuple[Plan, SweepResult | None]:
+    """Plan, say what is missing and train it; None where nothing is. Without a backend, one is made for it."""
     from thalweg.runner import page
 
     study = declared.study
     made = page.plan(study, opened, rerun_changed=rerun)
-    if made.to_train:
+    if made.to_train and backend:
         backend.ahead()
     page.record(made, opened)
     from thalweg.runner.terminal.listing import changed_lines, plan_details, plan_line  # 0.1 s, while a worker starts
@@ -282,7 +287,7 @@ def _train(declared: Declaration, opened: Store, backend: Backend, rerun: bool) 
     return made, train_missing(made, opened, declared.settings, backend) if made.to_train else None
 
 
-def train_missing(made: Plan, opened: Store, settings: Settings, backend: Backend) -> SweepResult:
+def train_missing(made: Plan, opened: Store, settings: Settings, backend: Backend | None) -> SweepResult:
     """Train what a recorded plan lacks, showing how far it is."""
     from thalweg.runner import page
     from thalweg.runner.terminal.progress import SweepProgress

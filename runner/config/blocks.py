@@ -14,7 +14,7 @@ from typing import Any
 from thalweg.data.schema import MEASURES
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.config.samples import sample_of, sampled
+from thalweg.runner.config.samples import sampled
 from thalweg.runner.config.section import GRID, AnalysisSection, BlockSection, StudySection
 from thalweg.runner.config.values import argument_values, axis_values, check_option, read_number
 from thalweg.runner.config.words import ZIP_EXAMPLE, Word, axis_word, flattened, override_text, parse_word
@@ -145,7 +145,8 @@ class _Builder:
             expect = declared.expect
             config = bases[0].at({})
             apart = [word for word in free if word.key not in zipped]
-            draws, drawn = sampled(declared.sample, apart, config, self.replicate)
+            draws = sampled(declared.sample, apart, config, self.replicate)
+            drawn = draws.axes if draws else {}
             bundles = [self._bundle(name, words, config) for name, words in zips.items()]
             block = Block(
                 name=declared.name,
@@ -154,10 +155,14 @@ class _Builder:
                 group_axes=group_axes,
                 derive={key: str(text) for key, text in declared.derive.items()},
                 expect=Expectation(expect.slope, expect.tolerance) if expect else None,
-                bundles=tuple([*bundles, draws] if draws else bundles),
-                sample=sample_of(declared.sample) if declared.sample else None,
+                bundles=tuple([*bundles, draws.bundle] if draws else bundles),
+                sample=draws.sample if draws else None,
+                ranges=draws.ranges if draws else {},
                 exclude=(declared.exclude if self.overrides.exclude is None else self.overrides.exclude) or None,
             )
+            if block.sample and block.sample.method == "tpe" and (zips or group_axes or block.exclude):
+                what = "a zip" if zips else "exclude" if block.exclude else group_axes[0].key
+                raise ConfigError(f"tpe looks for one best point, and takes no {what} beside it", "leave it out")
             return _checked_block(block, self.section.metric, measured)
 
     def _axis_words(self, declared: BlockSection) -> dict[str, Word]:

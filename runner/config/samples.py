@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from thalweg.runner.base.errors import ConfigError
@@ -13,19 +14,36 @@ from thalweg.runner.study.sampling import FORMS, Sample, Spread, drawn, parse_sp
 from thalweg.runner.study.study import SAMPLE, Axis, Bundle
 from thalweg.runner.study.target import is_argument
 
+TPE_BATCH = 16
+Ranges = Mapping[str, tuple[Spread, bool]]
 
-def sample_of(section: SampleSection) -> Sample:
-    """What a section asks for."""
+
+def _sample_of(section: SampleSection) -> Sample:
+    if section.method == "tpe":
+        return Sample(section.n, section.method, section.seed, section.batch or TPE_BATCH)
+    if section.batch:
+        why = f"{section.method} asks for all at once"
+        raise ConfigError(f"study.sample.batch is {section.batch}, but {why}", "leave it out, or write method: tpe")
     return Sample(section.n, section.method, section.seed)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a block draws: its points, the axes that they are of by key, and the ranges."""
+
+    sample: Sample
+    bundle: Bundle
+    axes: Mapping[str, Axis]
+    ranges: Ranges
 
 
 def sampled(
     section: SampleSection | None, words: Sequence[Word], config: Mapping[str, Any], replicate: str | None
-) -> tuple[Bundle | None, dict[str, Axis]]:
-    """Return the points that a block draws, and by key the axes that they are of; none where it draws none."""
+) -> Drawn | None:
+    """Return what a block draws; None where it draws nothing. Of tpe, the first batch."""
     spreads = {word.key: (word, spread) for word in words if (spread := _spread_of(word, config))}
     if not spreads and section is None:
-        return None, {}
+        return None
     if section is None:
         word = next(iter(spreads.values()))[0]
         raise ConfigError(f"{word.text} draws points, and nothing says how many", "write study.sample.n=60")
@@ -34,13 +52,20 @@ def sampled(
     if replicate in spreads:
         raise ConfigError(f"{replicate} repeats every cell, so it is not drawn", f"list its values: {replicate}=0..2")
     ranges = {key: (spread, _is_whole(key, config)) for key, (_, spread) in spreads.items()}
-    points = [
-        tuple(coerced(key, value) for key, value in zip(ranges, point, strict=True))
-        for point in drawn(sample_of(section), ranges)
-    ]
+    sample = _sample_of(section)
+    if sample.method == "tpe":
+        _refuse_beside([word.key for word in words if word.key not in {*spreads, replicate}])
+    first = replace(sample, n=min(sample.n, sample.batch), method="sobol") if sample.method == "tpe" else sample
+    points = [tuple(map(coerced, ranges, point)) for point in drawn(first, ranges)]
     columns = dict(zip(ranges, zip(*points, strict=True), strict=True))
     axes = {key: Axis(key, tuple(dict.fromkeys(columns[key])), spreads[key][0].typed) for key in columns}
-    return Bundle(SAMPLE, tuple(ranges), tuple(points)), axes
+    return Drawn(sample, Bundle(SAMPLE, tuple(ranges), tuple(points)), axes, ranges)
+
+
+def _refuse_beside(keys: Sequence[str]) -> None:
+    if keys:
+        hint = f"give {keys[0]} one value, or make a block for each"
+        raise ConfigError(f"tpe looks for one best point, but {keys[0]} has values beside it", hint)
 
 
 def _spread_of(word: Word, config: Mapping[str, Any]) -> Spread | None:

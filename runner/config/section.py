@@ -82,8 +82,9 @@ class SampleSection:
 
     __pydantic_config__ = _STRICT
     n: Annotated[int, Field(ge=1, le=MAX_VALUES)]
-    method: Literal["sobol", "random"] = "sobol"
+    method: Literal["sobol", "random", "tpe"] = "sobol"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    batch: Annotated[int, Field(ge=1, le=65_536)] | None = None  # of tpe: points asked for at once; 16
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import Protocol
 from thalweg.runner.base.errors import UsageError
 from thalweg.runner.facts.record import History
 from thalweg.runner.facts.row import Row, TrialStatus
+from thalweg.runner.planning.asking import grown, unknown
 from thalweg.runner.planning.plan import Plan, make_plan
 from thalweg.runner.planning.revision import renamed, repaired, revised, superseded
 from thalweg.runner.project.code import Code, recorded
@@ -43,10 +44,12 @@ def compare(study: Study, stored: Stored | None, rerun: bool = False) -> Plan:
     rerun: trials that other code of the user's trained are wanted anew. Raises ConfigError for a combination of
     values that no trial can have, and UsageError for words that name a stored study and none of its trials.
     """
+    rows = stored.study_rows(study.name) if stored else ()
+    study = grown(study, rows)
     members = expand(study)
-    excluded = study.size - len(members)
+    excluded, later = study.size - len(members), unknown(study)
     if stored is None:
-        return replace(make_plan(study, members, {}), excluded=excluded)
+        return replace(make_plan(study, members, {}), excluded=excluded, unknown=later)
 
     def code_of(ids: Collection[str]) -> dict[str, Code]:
         found = {trial_id: recorded(versions) for trial_id, versions in stored.trained_by(ids).items()}
@@ -58,7 +61,6 @@ def compare(study: Study, stored: Stored | None, rerun: bool = False) -> Plan:
     members = renamed(members, done)
     mended = repaired(members, done)
     now = revised(members, code_of, stored.statuses, rerun)
-    rows = stored.study_rows(study.name)
     if study.overridden and rows and _says_no_trials(study) and not {m.trial.id for m in members} <= _ids(rows):
         raise _no_axes(study, stored.study(study.name), rows)
     made = make_plan(study, now.members, stored.statuses(member.trial.id for member in now.members), rows)
@@ -69,6 +71,7 @@ def compare(study: Study, stored: Stored | None, rerun: bool = False) -> Plan:
         repaired=mended.counts,
         replaced=replaced,
         excluded=excluded,
+        unknown=later,
         history=stored.histories([group.group_id for group in made.groups]) if made.groups else {},
     )
 

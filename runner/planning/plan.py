@@ -49,6 +49,7 @@ class Plan:
     repaired: dict[str, int] = field(default_factory=dict)  # what was mended -> to train: done only by code of before
     lacking: int = 0
     history: Mapping[str, History] = field(default_factory=dict)  # group id -> what its trials took before
+    unknown: int = 0  # points that are asked for once those before them have ended
     excluded: int = 0  # cells that the study's own conditions take away
     replaced: tuple[str, ...] = ()  # ids of trials in whose place another stands, by the code as it is now
 

@@ -23,7 +23,6 @@ from typing import Literal
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.study.ranges import parse_number
 
-METHODS = ("sobol", "random")
 FORMS = "a..b:log or a..b:lin"
 
 _DIGITS = Context(prec=6)
@@ -60,8 +59,9 @@ class Sample:
     """How many points, and by what method."""
 
     n: int
-    method: Literal["random", "sobol"]
+    method: Literal["random", "sobol", "tpe"]
     seed: int
+    batch: int = 0  # of tpe: points that are asked for at once
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,13 @@ class Spread:
             point = low + share * (high - low)
         if whole:
             return min(max(_nearest(point), int(self.low)), int(self.high))
-        rounded = Fraction(_DIGITS.divide(Decimal(point.numerator), Decimal(point.denominator)))
-        return float(min(max(rounded, self.low), self.high))
+        return shortened(point, self)
+
+
+def shortened(point: Fraction, spread: Spread) -> float:
+    """Return a point of a range in six digits."""
+    rounded = Fraction(_DIGITS.divide(Decimal(point.numerator), Decimal(point.denominator)))
+    return float(min(max(rounded, spread.low), spread.high))
 
 
 def parse_spread(text: str) -> Spread | None:

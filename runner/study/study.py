@@ -21,7 +21,7 @@ from thalweg.runner.study.condition import parse_condition
 from thalweg.runner.study.derive import parse_expression
 from thalweg.runner.study.durations import DURATIONS, steps_from_durations
 from thalweg.runner.study.keys import READ_APART, checked_section, coerced, leaf_of, trial_config
-from thalweg.runner.study.sampling import Sample
+from thalweg.runner.study.sampling import Sample, Spread
 from thalweg.runner.study.trial import Trial, TrialConfig
 
 REPLICATE = "seed"
@@ -99,6 +99,7 @@ class Block:
     bundles: tuple[Bundle, ...] = ()
     exclude: str | None = None
     sample: Sample | None = None  # what made the bundle called SAMPLE
+    ranges: Mapping[str, tuple[Spread, bool]] = field(default_factory=dict)  # of its keys, and which are whole numbers
 
     @property
     def size(self) -> int:

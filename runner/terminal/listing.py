@@ -33,6 +33,8 @@ def plan_line(plan: Plan) -> str:
 def plan_details(plan: Plan) -> list[str]:
     """What else is worth knowing of a plan, a line each."""
     lines = []
+    if plan.unknown:
+        lines.append(f"{count(plan.unknown, 'point')} not yet known: tpe asks for them once those before have ended")
     if plan.excluded:
         conditions = dict.fromkeys(block.exclude for block in plan.study.blocks if block.exclude)
         lines.append(f"{count(plan.excluded, 'cell')} not wanted, by exclude: {'; '.join(conditions)}")
