@@ -140,7 +140,7 @@ def make_plan(
         unmeasured=outcomes[Outcome.FINISHED],
         groups=_groups(trials.values(), missing),
         outside=_outside(study, trials, previous),
-        kept_points=_kept_points(study, previous),
+        kept_points=_kept_points(study, members, previous),
         lacking=sum(each.lacks(study.metric) for each in status.values()),
     )
 
@@ -162,14 +162,15 @@ def _outside(study: Study, declared: Mapping[str, Trial], previous: Sequence[Row
     return len(done - inside - declared.keys())
 
 
-def _kept_points(study: Study, previous: Sequence[Row]) -> dict[str, tuple[int, int]]:
+def _kept_points(study: Study, members: Sequence[Member], previous: Sequence[Row]) -> dict[str, tuple[int, int]]:
     stored: dict[str, set[Scalar]] = {}
     for row in previous:
         if row.outcome is not None and row.outcome.is_done:
             for key, value in row.axes.items():
                 stored.setdefault(key, set()).add(value)
     declared: dict[str, set[Scalar]] = {}
-    for block in study.blocks:
-        for axis in (*block.group_axes, *block.axes):
-            declared.setdefault(axis.key, set()).update(axis.values)
+    axes = {axis.key for block in study.blocks for axis in (*block.group_axes, *block.axes)}
+    for member in members if stored else ():  # as members have them: durations in steps, and what is wanted alone
+        for key in axes & member.axes.keys():
+            declared.setdefault(key, set()).add(member.axes[key])
     return {key: (len(values & stored[key]), len(values)) for key, values in declared.items() if key in stored}

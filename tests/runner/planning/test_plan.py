@@ -10,7 +10,7 @@ from thalweg.runner.facts.record import History
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.planning.compare import compare
 from thalweg.runner.planning.plan import Cost, make_plan
-from thalweg.runner.study.study import Member
+from thalweg.runner.study.study import Member, expand
 
 LRS, SEEDS = (0.1, 0.2, 0.4), (0, 1)
 FINISHED = TrialStatus(Outcome.FINISHED, frozenset({"val/loss"}))
@@ -100,7 +100,8 @@ def test_an_override_puts_nothing_outside():
 def test_kept_points_count_the_declared_values_that_have_done_trials():
     old = make_members((0.1, 0.2, 0.3))
     previous = [row_of(old[0]), row_of(old[1], Outcome.DIVERGED), row_of(old[2], Outcome.FAILED)]
-    plan = make_plan(make_study(lrs=(0.1, 0.2, 0.3, 0.4), seeds=(0, 1)), [], {}, previous)
+    lrs, seeds = (0.1, 0.2, 0.3, 0.4), (0, 1)
+    plan = make_plan(make_study(lrs=lrs, seeds=seeds), make_members(lrs, seeds), {}, previous)
     assert plan.kept_points == {"model": (1, 1), "optimizer.lr": (2, 4), "seed": (1, 2)}
 
 
@@ -153,3 +154,13 @@ def test_a_plan_says_what_keeps_trials_from_sharing_a_program():
     assert len(plan.groups) == 8
     assert set(plan.apart_by) == {"model.name", "budget.batch_size", "sam.name"}
     assert compare(declare(Request(words[3:])).study, None).apart_by == {}
+
+
+def test_values_in_epochs_are_kept_ones_where_their_steps_were_trained():
+    """With batch sizes beside them, one duration is several numbers of steps, and no axis lists them."""
+    words = ("budget.steps=1ep,2ep", "budget.batch_size=25,50")
+    declared = declare(Request(words)).study
+    rows = [row_of(member) for member in expand(declared)]
+    assert make_plan(declared, expand(declared), {}, rows).kept_points["budget.steps"] == (3, 3)
+    wider = declare(Request(("budget.steps=1ep,2ep,3ep", *words[1:]))).study
+    assert make_plan(wider, expand(wider), {}, rows).kept_points["budget.steps"] == (3, 5)
