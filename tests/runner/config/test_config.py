@@ -732,7 +732,7 @@ def test_importing_and_listing_groups_load_neither_hydra_nor_torch():
 
 def test_configurations_made_in_parts_are_those_made_whole():
     words = ("optimizer=sgd,adamw", "optimizer.lr=0.1,0.2", "optimizer.weight_decay=0,1e-3", "seed=0..1", "clip=norm")
-    more = ("clip.limit=1,2", "precision=float32,float64", "divergence.loss_factor=10,20", "budget.steps=1ep,40")
+    more = ("clip.limit=1,2", "precision=float32,float64", "divergence.loss_factor=10,20", "budget.steps=1ep,100")
     declared = study(*words, *more, "schedule.warmup=5%,3", "dataset.label_noise=0,0.1")
     (block,) = declared.blocks
     whole = [
