@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from thalweg.runner.facts.remark import Remark
     from thalweg.runner.planning.plan import Plan
     from thalweg.runner.study.settings import Settings
-    from thalweg.runner.study.study import Study
+    from thalweg.runner.study.study import Block, Study
     from thalweg.runner.train.driver import Backend, SweepResult
     from thalweg.runner.train.pool import Pool
 
@@ -98,6 +98,7 @@ def sweep(
     retry_failed: given.RetryFailed = True,
     fail_fast: given.FailFast = False,
     max_failures: given.MaxFailures = None,
+    dry_run: given.DryRun = False,
 ) -> int:
     """Train what is missing and show the answer.
 
@@ -105,14 +106,30 @@ def sweep(
     into a store of its own, on a machine of its own perhaps; thalweg store merge brings them together. Trials that fail
     do not end it, unless --fail-fast or --max-failures is given; the same command tries them again.
     """
+    if dry_run:
+        return plan(
+            words,
+            store,
+            config_dir=config_dir,
+            config_name=config_name,
+            cfg=cfg,
+            resolve=resolve,
+            info=info,
+            yes=yes,
+            shard=shard,
+            retry_failed=retry_failed,
+        )
     request = _request(_about_a_study(words or ()), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
     with _ready(request, _place(store, shard), log, yes) as (declared, backend, opened):
-        wanted = Share(shard, store, rerun_changed, retry_failed)
-        made, result = _train(declared, opened, backend, wanted, 1 if fail_fast else max_failures)
+        wanted, most = Share(shard, store, rerun_changed, retry_failed), 1 if fail_fast else max_failures
+        made, result = _train(declared, opened, backend, wanted, most)
         if shard is not None:
             return close_shard(made, result, opened.path, store)
+        while made.unknown and result and not (result.interrupted or result.failed or result.untried):
+            made, more = _train(declared, opened, None, wanted, most)
+            result = result + more if more else result
         return follow(made, result, opened, Following(declared.settings.tracker, request.words, store))
 
 
@@ -234,9 +251,12 @@ def _declared(request: Request, path: Path, yes: bool, one: bool = False) -> Dec
     return declaration
 
 
-def _product(block: object) -> str:
-    axes = [*getattr(block, "group_axes", ()), *getattr(block, "axes", ())]
-    return " × ".join(f"{len(axis.values):,} {axis.key}" for axis in axes) or "1"
+def _product(block: Block) -> str:
+    counts = {axis.key: len(axis.values) for axis in (*block.group_axes, *block.axes)}
+    for bundle in block.bundles:
+        counts = {key: n for key, n in counts.items() if key not in bundle.keys}
+        counts[" with ".join(bundle.keys)] = len(bundle.points)
+    return " × ".join(f"{n:,} {key}" for key, n in counts.items()) or "1"
 
 
 @contextmanager
@@ -302,14 +322,14 @@ def _show_plan(made: Plan, remarks: Sequence[Remark]) -> None:
 
 
 def _train(
-    declared: Declaration, opened: Store, backend: Backend, wanted: Share, max_failures: int | None = None
+    declared: Declaration, opened: Store, backend: Backend | None, wanted: Share, max_failures: int | None = None
 ) -> tuple[Plan, SweepResult | None]:
-    """Plan, say what is missing and train it; None where nothing is."""
+    """Plan, say what is missing and train it; None where nothing is. Without a backend, one is made for it."""
     from thalweg.runner import page
 
     study = declared.study
     made = _planned(study, opened, wanted)
-    if made.to_train:
+    if made.to_train and backend:
         backend.ahead()
     page.record(made, opened)
     from thalweg.runner.terminal.listing import changed_lines, plan_details, plan_line  # 0.1 s, while a worker starts
@@ -329,7 +349,7 @@ def _train(
 
 
 def train_missing(
-    made: Plan, opened: Store, settings: Settings, backend: Backend, *, max_failures: int | None = None
+    made: Plan, opened: Store, settings: Settings, backend: Backend | None, *, max_failures: int | None = None
 ) -> SweepResult:
     """Train what a recorded plan lacks, showing how far it is."""
     from thalweg.runner import page

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thalweg.runner.base.errors import UsageError
+from thalweg.runner.facts.record import History
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.planning.compare import Stored
 from thalweg.runner.planning.plan import Plan, only
@@ -45,7 +46,13 @@ class Shard:
 
 
 def share(made: Plan, shard: Shard) -> Plan:
-    """Return what of a plan a shard would train; `others` counts what is left to the other shares."""
+    """Return what of a plan a shard would train; `others` counts what is left to the other shares.
+
+    Raises UsageError for a study whose points depend on results that no share sees whole.
+    """
+    if made.unknown:
+        text = f"{made.study.name} asks for its next points by results; a share sees only its own"
+        raise UsageError(text, "sweep it without --shard, or sample by random or sobol")
     groups = only(made, lambda trial: shard.holds(trial.id))
     others = made.to_train - sum(len(group.trials) for group in groups)
     return replace(made, groups=groups, others=others, retry=0, unmeasured=0)
@@ -69,6 +76,11 @@ class Both:
         """The versions that were recorded where a trial is done."""
         asked = list(ids)
         return {**self.own.trained_by(asked), **self.whole.trained_by(asked)}
+
+    def histories(self, group_ids: Iterable[str]) -> Mapping[str, History]:
+        """What trials took, where either knows."""
+        asked = list(group_ids)
+        return {**self.whole.histories(asked), **self.own.histories(asked)}
 
     def study_rows(self, name: str) -> Sequence[Row]:
         """The study as the whole has it, else the shard's own."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from thalweg.runner.base import log
@@ -108,6 +108,15 @@ class SweepResult:
     interrupted: bool = False
     first_error: str | None = None
     first_failed: str | None = None
+
+    def __add__(self, later: SweepResult) -> SweepResult:
+        """What both came to, one after the other."""
+        counts = ("finished", "diverged", "failed", "untried", "left", "elsewhere", "seconds")
+        return replace(
+            later,
+            **{name: getattr(self, name) + getattr(later, name) for name in counts},
+            peak_bytes=max(self.peak_bytes, later.peak_bytes),
+        )
 
 
 def sweep(

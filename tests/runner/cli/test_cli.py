@@ -300,6 +300,35 @@ def test_plan_names_the_store_first_and_counts(thalweg, desk):
     assert list(desk.iterdir()) == []
 
 
+def test_a_dry_run_is_a_plan(thalweg, desk):
+    assert thalweg("sweep", *WORDS, "--dry-run") == thalweg("plan", *WORDS)
+    assert list(desk.iterdir()) == []
+
+
+TPE = ("optimizer.lr=1e-3..1:log", "optimizer.weight_decay=1e-4..1:log", "study.sample={n:20,method:tpe,batch:8}")
+
+
+def test_a_sweep_that_asks_for_points_goes_on_until_all_are_known(thalweg, trainer):
+    pytest.importorskip("optuna", reason="needs the extra optuna")
+    words = (*TPE, "study.name=asks", "tracker=none")
+    code, _, err = thalweg("sweep", *words)
+    assert code == 0
+    assert [plan.to_train for plan in trainer.plans] == [8, 8, 4]
+    assert [plan.unknown for plan in trainer.plans] == [12, 4, 0]
+    assert "20 finished" in err
+    assert "12 points not yet known" in err
+    assert "20 trials wanted, 20 done, 0 to train" in thalweg("plan", *words)[1]
+    thalweg("sweep", *words)
+    assert len(trainer.plans) == 3
+
+
+def test_a_sweep_that_asks_for_points_stops_where_trials_fail(thalweg, trainer):
+    pytest.importorskip("optuna", reason="needs the extra optuna")
+    trainer.behaviour = "failing"
+    assert thalweg("sweep", *TPE, "study.name=asks", "tracker=none")[0] == 3
+    assert len(trainer.plans) == 1
+
+
 def test_options_and_words_mix_in_any_order_and_dash_m_is_taken(thalweg):
     plans = [
         thalweg("plan", "--json", *WORDS)[1],
