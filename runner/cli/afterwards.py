@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 FAILED, UNSAID, INTERRUPTED = 3, 4, 130
 """Exit codes: trials failed; all is stored, but part of what was to be said or written of it is missing; Ctrl-C."""
-EXPORT_SECONDS = 4.0
-"""Time the W&B export is given; starting and ending it stay within the second that is left of five."""
+WRITE_SECONDS, UPLOAD_SECONDS = 15.0, 4.0
+"""How long W&B files are written at most after the answer, and a server waited for: it ends within the fifth second."""
 
 
 class Afterwards:
@@ -170,9 +170,11 @@ def export(name: str, settings: TrackerSettings, opened: Store, words: Sequence[
     """Write W&B runs of a study for as long as the command may still take."""
     if settings.name == "none":
         return
-    from thalweg.runner.cli.export import export_stored
+    from thalweg.runner.cli.export import export_stored, typed
 
-    result = export_stored(opened, name, settings, words, deadline_seconds=EXPORT_SECONDS)
+    result = export_stored(
+        opened, name, settings, typed(words), write_seconds=WRITE_SECONDS, upload_seconds=UPLOAD_SECONDS
+    )
     for warning in result.warnings:
         say(warning)
     if result.worth_saying:

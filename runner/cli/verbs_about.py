@@ -63,23 +63,23 @@ def sync(words: given.Words = None, store: given.StorePath = None) -> int:
     Of one study or of all. Without an account nothing is uploaded, and nothing is asked.
     """
     from thalweg.runner import config as configuration
-    from thalweg.runner.cli.export import export_stored
+    from thalweg.runner.cli.export import export_stored, typed
 
-    typed = [word for word in words or () if word.startswith("tracker")]
-    names = [given.plain_name(word) for word in words or () if word not in typed]
+    words_given = [word for word in words or () if word.startswith("tracker")]
+    names = [given.plain_name(word) for word in words or () if word not in words_given]
     opened = given.open_to_read(store)
     if opened is None:
         return 0
     with opened:
         study = opened.study(names[0]).name if names else None
-        settings = configuration.declare(configuration.Request(tuple(typed))).settings.tracker
+        settings = configuration.declare(configuration.Request(tuple(words_given))).settings.tracker
         screen = err()
         with screen.status(Text("W&B …")) as status:
 
             def report(what: str, done: int, total: int) -> None:
                 status.update(Text(f"W&B {done:,}/{total:,} {what}"))
 
-            result = export_stored(opened, study, settings, typed, asked_to_upload=True, report=report)
+            result = export_stored(opened, study, settings, typed(words_given), asked_to_upload=True, report=report)
     for warning in result.warnings:
         say(warning)
     out().print(Text(clean(result.line)), soft_wrap=True)

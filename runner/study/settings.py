@@ -94,7 +94,8 @@ class TrackerSettings:
     name: Literal["wandb", "none"]
     project: WandbName
     entity: WandbName | None
-    history_points: Annotated[int, Field(ge=2)]
+    history_points: Annotated[int, Field(ge=2)] | None  # None: every step
+    tags: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,11 +20,12 @@ class LedgerBusy(Exception):  # noqa: N818 - it is a state of affairs, not a fau
 
 @dataclass(frozen=True)
 class Entry:
-    """One trial's run: what was written, where, and whether W&B has said that it has it."""
+    """One trial's run: what was written, where, how long its file is, and whether W&B has said that it has it."""
 
     trial: str
     fingerprint: str
     folder: str
+    size: int = -1  # of a run that an earlier release wrote: written again
     uploaded: bool = False
 
 

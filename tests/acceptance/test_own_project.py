@@ -146,7 +146,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     desk = Desk(tmp_path_factory.mktemp("Mein Projekt — größer"))
     write_project(desk.folder)
     desk.store_name = "out/trials.sqlite"
-    desk.thalweg("sweep", "engine=vmap", "tracker.history_points=5")
+    desk.thalweg("sweep", "engine=vmap", "tracker=wandb", "tracker.history_points=5")
     return desk
 
 
