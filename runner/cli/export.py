@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Sequence
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,11 +15,12 @@ from typing import TYPE_CHECKING
 from thalweg.runner.facts.observation import Outcome
 
 if TYPE_CHECKING:
+    from thalweg.runner.analysis import Answer
     from thalweg.runner.facts.record import Membership, TrialRecord
     from thalweg.runner.store import Store
     from thalweg.runner.study.settings import TrackerSettings
     from thalweg.runner.study.study import Study
-    from thalweg.runner.tracker import ExportResult, ExportTrial
+    from thalweg.runner.tracker import ExportAnalysis, ExportResult, ExportTrial, Found
 
 
 def export_stored(
@@ -38,8 +41,9 @@ def export_stored(
     """
     from thalweg.runner.tracker import export
 
+    trials = export_trials(store, study, settings, training=training)
     return export(
-        export_trials(store, study, settings, training=training),
+        trials,
         store.path,
         settings,
         given=given,
@@ -47,6 +51,7 @@ def export_stored(
         upload_seconds=upload_seconds,
         asked_to_upload=asked_to_upload,
         report=report,
+        analyses=[] if training else [_analysis(store, name) for name in _studies_of(trials) if study in (None, name)],
     )
 
 
@@ -99,12 +104,11 @@ def _told(store: Store, name: str, training: bool) -> _Told:
     replicate = (study.replicate,) if study.replicate else ()
     one_data = len({str(cell.rows[0].config.get("dataset")) for cell in cells}) == 1
     best = near_optimal(cells) if one_data and not training else None
-    words = study.document.get("overrides") or [name]
     return _Told(
         study,
         {block: (*axis_keys(of, blocks[block]), *replicate) for block, of in by_block.items() if of},
         frozenset(row.trial_id for row in best.best.rows) if best else frozenset(),
-        shlex.join(["thalweg", "sweep", *map(str, words)]),
+        command_of(study),
     )
 
 
@@ -112,6 +116,59 @@ def _owner(record: TrialRecord) -> Membership | None:
     """The place of a trial in the study that trained it, or in the first that has it."""
     trained = record.cohort.study if record.cohort else None
     return min(record.memberships, key=lambda place: place.study != trained, default=None)
+
+
+def _studies_of(trials: Sequence[ExportTrial]) -> list[str]:
+    """The studies that have something to say: those of more than one trial."""
+    trained = Counter(trial.study for trial in trials)
+    return [name for name, number in trained.items() if name and number > 1]
+
+
+def _analysis(store: Store, name: str) -> ExportAnalysis:
+    from thalweg.runner import page
+    from thalweg.runner.facts import tidy
+    from thalweg.runner.tracker import ExportAnalysis
+
+    study, rows = store.study(name), store.study_rows(name)
+    return ExportAnalysis(
+        study=name,
+        question=study.question,
+        metric=study.metric,
+        command=command_of(study),
+        trials=tidy.trials(rows),
+        found=lambda: tuple(each for answer in page.findings(store, name) for each in _found(answer)),
+        report=lambda: _report(store, name),
+        ended=study.declared or None,
+    )
+
+
+def _found(answer: Answer) -> Iterator[Found]:
+    from thalweg.runner.tracker import Found
+
+    expected = answer.expect if answer.kind == "coupling" else None
+    for number in answer.findings:
+        yield Found(
+            kind=answer.kind,
+            panel=answer.panel,
+            number=number.name,
+            **{key: getattr(number, key) for key in ("estimate", "low", "high", "n", "unit", "method", "caveats")},
+            verdict=answer.label,
+            expected=expected.slope if expected else None,
+            as_expected=answer.as_expected if answer.kind == "coupling" else None,
+        )
+
+
+def _report(store: Store, name: str) -> bytes:
+    from thalweg.runner import page
+
+    with tempfile.TemporaryDirectory(prefix="thalweg-report-") as folder:
+        return page.report(store, name, Path(folder)).read_bytes()
+
+
+def command_of(study: Study) -> str:
+    """Return the command that sweeps a study."""
+    words = study.document.get("overrides") or [study.name]
+    return shlex.join(["thalweg", "sweep", *map(str, words)])
 
 
 def _trial(

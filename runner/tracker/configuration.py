@@ -83,7 +83,7 @@ def _is_mixed(key: str) -> bool:
 
 
 def _axes(config: Mapping[str, Any], axes: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Each coordinate, and what maps are drawn over: rate and decay as logarithms, where they have one, and the product."""
+    """Each coordinate, and what maps are drawn over: the logarithms of rate and decay, and their product."""
     lr, wd = lookup(config, LR), lookup(config, WD)
     drawn: dict[str, Scalar] = {"lr_x_wd": float(lr) * float(wd)} if is_number(lr) and is_number(wd) else {}
     for name, value in (("log10_lr", lr), ("log10_wd", wd)):

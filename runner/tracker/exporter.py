@@ -13,12 +13,22 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from thalweg.runner.base.errors import ThalwegError
 from thalweg.runner.study.settings import TrackerSettings
+from thalweg.runner.tracker.analysis import (
+    ExportAnalysis,
+    analysis_answer,
+    analysis_content,
+    analysis_id,
+    analysis_results,
+)
 from thalweg.runner.tracker.environment import Mode, Surroundings, has_account, surroundings
 from thalweg.runner.tracker.history import (
     ExportTrial,
+    Media,
+    Row,
     RunContent,
     best,
     fingerprint,
@@ -81,13 +91,21 @@ class ExportResult:
         return f"{count} in {self.folder}, not uploaded (no account): wandb login, then thalweg sync"
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """A run that there should be. `load` gives all of it that takes long to make: summary, history, files."""
+
+    run: RunContent
+    fingerprint: str
+    load: Callable[[], tuple[dict[str, Any], list[Row], list[Media]]]
+
+
 @dataclass
 class _Export:
     """The state of one call: what is wanted, where it stands, and when to stop."""
 
     around: Surroundings
-    points: int | None
-    wanted: dict[str, tuple[ExportTrial, RunContent, str]]  # trial id -> trial, run without its history, fingerprint
+    wanted: dict[str, _Wanted]  # by the id of the trial, or of the analysis
     until: float | None  # of writing, a time.monotonic()
     upload_seconds: float | None
     report: Report
@@ -101,7 +119,7 @@ class _Export:
         `wandb clean` removes uploaded runs, and they stay done; a wandb/ that is gone altogether is rebuilt.
         """
         entry = self.entries.get(trial_id)
-        if entry is None or entry.fingerprint != self.wanted[trial_id][2]:
+        if entry is None or entry.fingerprint != self.wanted[trial_id].fingerprint:
             return False
         if entry.folder not in self.on_disk.get(run_id(trial_id), ()):
             return entry.uploaded and self.around.folder.is_dir()
@@ -129,8 +147,9 @@ def export(
     upload_seconds: float | None = None,
     asked_to_upload: bool = False,
     report: Report = lambda what, done, total: None,
+    analyses: Iterable[ExportAnalysis] = (),
 ) -> ExportResult:
-    """Write a W&B run for every trial that has none yet, beside the store at `store`.
+    """Write a W&B run for every trial and analysis that has none yet, beside the store at `store`.
 
     given: tracker settings set on the command line, which beat WANDB_* variables. write_seconds, upload_seconds: how
     long files are written at most, and how long a server is waited for. asked_to_upload: upload too, if there is an
@@ -138,9 +157,10 @@ def export(
     see `problem`.
     """
     around = surroundings(os.environ, settings, given, store.parent)
-    wanted = {trial.trial_id: _wanted(trial, around, settings.history_points) for trial in trials}
+    wanted = {trial.trial_id: _of_trial(trial, around, settings.history_points) for trial in trials}
+    wanted |= {analysis_id(each.study): _of_analysis(each, around) for each in analyses}
     until = None if write_seconds is None else time.monotonic() + write_seconds
-    state = _Export(around, settings.history_points, wanted, until, upload_seconds, report)
+    state = _Export(around, wanted, until, upload_seconds, report)
     asked_to_upload = (asked_to_upload or around.mode == "online") and not around.uploads_forbidden
     account = asked_to_upload and has_account(os.environ)
     problem = None if around.mode == "disabled" else _bring_about(state, ledger_path(store), account)
@@ -158,9 +178,24 @@ def export(
     )
 
 
-def _wanted(trial: ExportTrial, around: Surroundings, points: int | None) -> tuple[ExportTrial, RunContent, str]:
+def _of_trial(trial: ExportTrial, around: Surroundings, points: int | None) -> _Wanted:
+    def load() -> tuple[dict[str, Any], list[Row], list[Media]]:
+        series = loaded(trial)
+        return best(trial, series), history(series, points), []
+
     run = run_content(trial)
-    return trial, run, fingerprint(run, (around.project, around.entity), points)
+    return _Wanted(run, fingerprint(run, (around.project, around.entity), points), load)
+
+
+def _of_analysis(analysis: ExportAnalysis, around: Surroundings) -> _Wanted:
+    run = analysis_content(analysis)
+    content = fingerprint(run, (around.project, around.entity), analysis_results(analysis))
+
+    def load() -> tuple[dict[str, Any], list[Row], list[Media]]:
+        summary, media = analysis_answer(analysis)
+        return summary, [], media
+
+    return _Wanted(run, content, load)
 
 
 def _bring_about(state: _Export, path: Path, account: bool) -> str | None:
@@ -221,11 +256,10 @@ def _write_all(state: _Export, ledger: Ledger, writer: RunWriter) -> str | None:
         if shutil.disk_usage(state.around.folder).free < SPACE_BYTES:
             return f"the disk of {state.around.folder} is full"
         _clear(state, trial_id)
-        trial, run, content = state.wanted[trial_id]
-        series = loaded(trial)
-        whole = replace(run, summary={**run.summary, **best(trial, series)})
-        file = writer.write(whole, history(series, state.points))
-        ledger.add(Entry(trial_id, content, file.parent.name, file.stat().st_size))
+        wanted = state.wanted[trial_id]
+        summary, rows, media = wanted.load()
+        file = writer.write(replace(wanted.run, summary={**wanted.run.summary, **summary}), rows, media)
+        ledger.add(Entry(trial_id, wanted.fingerprint, file.parent.name, file.stat().st_size))
         state.on_disk[run_id(trial_id)] = [file.parent.name]
         state.new += 1
         state.report("written", before + state.new, len(state.wanted))

@@ -72,6 +72,16 @@ class RunContent:
     exit_code: int
 
 
+@dataclass(frozen=True)
+class Media:
+    """A file of a run, and how it is referred to: a table, or a page."""
+
+    key: str
+    path: str  # under the run's files
+    content: bytes
+    shown: Mapping[str, Any]
+
+
 Row = tuple[int, dict[str, float]]
 """An optimizer step, and metric -> finite value."""
 
@@ -81,14 +91,15 @@ def run_id(trial_id: str) -> str:
     return trial_id[:RUN_ID_DIGITS]
 
 
-def fingerprint(run: RunContent, destination: tuple[str, str | None], points: int | None) -> str:
+def fingerprint(run: RunContent, destination: tuple[str, str | None], beside: int | str | None) -> str:
     """A hash of what a written run holds and where it belongs.
 
     Covers config, summary (and with it the results, and the weights that the history led to), the W&B project and
-    entity, and the history's length. Does not cover labels: a run is not written again for a tag or a better name.
+    entity, and what stands for all else in `beside`. Does not cover labels: a run is not written again for a tag or a
+    better name.
     """
     held = {"run": run.run_id, "config": run.config, "summary": run.summary}
-    return tagged_hash("thalweg.wandb.v2", {**held, "destination": list(destination), "points": points})
+    return tagged_hash("thalweg.wandb.v2", {**held, "destination": list(destination), "beside": beside})
 
 
 def run_content(trial: ExportTrial) -> RunContent:

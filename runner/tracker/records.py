@@ -11,11 +11,11 @@ import importlib.metadata
 import json
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from thalweg.runner.tracker.history import Row, RunContent
+from thalweg.runner.tracker.history import Media, Row, RunContent
 
 TRIED = ((0, 31), (0, 32))
 """From this version of wandb on, and before that one, its reader and its sync have read what is written here."""
@@ -40,9 +40,11 @@ def version() -> str:
     return importlib.metadata.version("wandb")
 
 
-def run_file(run: RunContent, history: Iterable[Row], destination: tuple[str, str | None]) -> bytes:
+def run_file(
+    run: RunContent, history: Iterable[Row], media: Sequence[Media], destination: tuple[str, str | None]
+) -> bytes:
     """Return the content of a finished run's file."""
-    return framed(each for each in _records(run, history, destination))
+    return framed(_records(run, list(history), media, destination))
 
 
 def framed(records: Iterable[bytes]) -> bytes:
@@ -64,17 +66,21 @@ def framed(records: Iterable[bytes]) -> bytes:
     return b"".join(made)
 
 
-def _records(run: RunContent, history: Iterable[Row], destination: tuple[str, str | None]) -> Iterator[bytes]:
+def _records(
+    run: RunContent, rows: list[Row], media: Sequence[Media], destination: tuple[str, str | None]
+) -> Iterator[bytes]:
     from wandb.proto import wandb_internal_pb2 as proto
 
-    rows = list(history)
     names = dict.fromkeys(name for _, row in rows for name in row)
     head = [_header(proto), _run(proto, run, destination), *(_metric(proto, name) for name in (STEP, *names))]
-    for number, record in enumerate(head, start=1):
-        record.num = number
-        yield record.SerializeToString()
+    yield from _numbered(head, 1)
     yield from _history(proto, rows, len(head) + 1)
-    for number, record in enumerate((_summary(proto, run, rows), _exit(proto, run)), start=len(head) + len(rows) + 1):
+    tail = [*_media(proto, media), _summary(proto, run, rows, media), _exit(proto, run)]
+    yield from _numbered(tail, len(head) + len(rows) + 1)
+
+
+def _numbered(records: list[Any], first: int) -> Iterator[bytes]:
+    for number, record in enumerate(records, start=first):
         record.num = number
         yield record.SerializeToString()
 
@@ -128,10 +134,26 @@ def _history(proto: Any, rows: list[Row], number: int) -> Iterator[bytes]:
         yield record.SerializeToString()
 
 
-def _summary(proto: Any, run: RunContent, rows: list[Row]) -> Any:
+def _media(proto: Any, media: Sequence[Media]) -> Iterator[Any]:
+    """The files that are to be uploaded, and a row of history that shows them."""
+    if not media:
+        return
+    files, shown = proto.Record(), proto.Record()
+    shown.history.step.num = 0
+    shown.history.item.add(nested_key=[STEP], value_json="0")
+    for each in media:
+        files.files.files.add(path=each.path)
+        shown.history.item.add(nested_key=[each.key], value_json=json.dumps(each.shown))
+    yield files
+    yield shown
+
+
+def _summary(proto: Any, run: RunContent, rows: list[Row], media: Sequence[Media]) -> Any:
     record = proto.Record()
-    last = {STEP: rows[-1][0]} if rows else {}
-    for key, value in {**run.summary, **last, "_runtime": run.seconds}.items():
+    held = {**run.summary, **{each.key: each.shown for each in media}, "_runtime": run.seconds}
+    if rows or media:
+        held[STEP] = rows[-1][0] if rows else 0
+    for key, value in held.items():
         record.summary.update.add(nested_key=[key], value_json=json.dumps(value))
     record.summary.update.add(nested_key=["_wandb", "runtime"], value_json=json.dumps(round(run.seconds)))
     return record

@@ -6,6 +6,7 @@ Decides nothing. A run's folder has its final name only when it is whole, but fo
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from thalweg.runner.tracker.environment import Surroundings, quiet_environment, say_nothing_unasked
-from thalweg.runner.tracker.history import Row, RunContent
+from thalweg.runner.tracker.history import Media, Row, RunContent
 from thalweg.runner.tracker.records import run_file, understood
 
 PARTIAL = ".partial-"
@@ -40,7 +41,7 @@ SETTINGS: dict[str, Any] = {
 class RunWriter(Protocol):
     """Writes finished runs; all that a tracker has to be."""
 
-    def write(self, run: RunContent, history: Sequence[Row]) -> Path:
+    def write(self, run: RunContent, history: Sequence[Row], media: Sequence[Media] = ()) -> Path:
         """Write one whole run and return its file. Raises OSError of the disk, or whatever the tracker raises."""
 
 
@@ -50,14 +51,18 @@ class Direct:
     def __init__(self, around: Surroundings) -> None:
         self._around = around
 
-    def write(self, run: RunContent, history: Sequence[Row]) -> Path:
+    def write(self, run: RunContent, history: Sequence[Row], media: Sequence[Media] = ()) -> Path:
         """Write beside the final place, and rename: a kill leaves no half of a run."""
-        content = run_file(run, history, (self._around.project, self._around.entity))
+        content = run_file(run, history, media, (self._around.project, self._around.entity))
         partial = self._around.folder / f"{PARTIAL}{run.run_id}"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         try:
             (partial / f"run-{run.run_id}.wandb").write_bytes(content)
+            for each in media:
+                file = partial / "files" / each.path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(each.content)
             folder = partial.rename(partial.with_name(f"offline-run-{run.started:%Y%m%d_%H%M%S}-{run.run_id}"))
         except OSError:
             shutil.rmtree(partial, ignore_errors=True)
@@ -72,7 +77,7 @@ class Public:
         self._wandb = wandb
         self._around = around
 
-    def write(self, run: RunContent, history: Sequence[Row]) -> Path:
+    def write(self, run: RunContent, history: Sequence[Row], media: Sequence[Media] = ()) -> Path:
         """Log a whole run to wandb's service."""
         written = self._wandb.init(
             id=run.run_id,
@@ -93,12 +98,19 @@ class Public:
         written.define_metric("*", step_metric="_step", summary="none")
         for step, row in history:
             written.log(row, step=step)
+        if media:
+            written.log({each.key: self._shown(each) for each in media}, step=0)
         written.summary.update(run.summary)
         folder = Path(written.settings.sync_dir)
         written.finish(exit_code=run.exit_code)
         for scratch in ("logs", "tmp"):  # of the writing itself; 3 files and 4 folders a run fewer
             shutil.rmtree(folder / scratch, ignore_errors=True)
         return folder / f"run-{run.run_id}.wandb"
+
+    def _shown(self, media: Media) -> Any:
+        if media.shown["_type"] == "table-file":
+            return self._wandb.Table(**json.loads(media.content), allow_mixed_types=True)
+        return self._wandb.Html(media.content.decode(), inject=False)
 
 
 @contextlib.contextmanager

@@ -33,7 +33,8 @@ from thalweg.runner.config import Request, declare
 from thalweg.runner.config.words import override_text
 from thalweg.runner.facts.observation import Outcome, Series
 from thalweg.runner.study.settings import TrackerSettings
-from thalweg.runner.tracker import ExportTrial, export, exporter, runs
+from thalweg.runner.tracker import ExportAnalysis, ExportTrial, Found, export, exporter, runs
+from thalweg.runner.tracker.analysis import analysis_id
 from thalweg.runner.tracker.configuration import cell
 from thalweg.runner.tracker.history import BATCH_LOSS, chosen_steps, history, label, loaded
 from thalweg.runner.tracker.records import framed
@@ -218,6 +219,74 @@ def test_a_diverged_run_says_so_and_sends_nothing_that_is_not_finite(tmp_path, w
     assert runs["diverged"]["summary"]["diverged_step"] == 2
     assert not {"val/loss", "x"} & set(runs["diverged"]["summary"])
     assert (runs["diverged"]["exit"], runs["failed"]["exit"]) == (0, 1)
+
+
+def make_analysis(losses=(0.5, 0.25, None)) -> ExportAnalysis:
+    slope = Found(
+        kind="coupling",
+        panel="scale-inv. SGD",
+        number="slope",
+        estimate=-0.97,
+        low=-1.1,
+        high=-0.8,
+        n=9,
+        unit="",
+        method="a fit",
+        caveats=("few rows", "one edge"),
+        verdict="only lr·wd matters",
+        expected=-1.0,
+        as_expected=True,
+    )
+    return ExportAnalysis(
+        study="coupling",
+        question="does it couple?",
+        metric="val/loss",
+        command="thalweg sweep coupling",
+        trials={
+            "trial": ["a", "b", "c"],
+            "outcome": ["finished", "finished", None],
+            "val/loss": list(losses),
+        },
+        found=lambda: (slope,),
+        report=lambda: b"<!doctype html><p>the answer",
+        ended="2026-01-02T03:04:05+00:00",
+    )
+
+
+def test_a_study_has_one_run_with_its_trials_findings_and_report_refreshed_in_place(tmp_path, writer):
+    store = tmp_path / "a.sqlite"
+    assert export(make_trials(2), store, SETTINGS, analyses=[make_analysis()]).written == 3
+    assert export(make_trials(2), store, SETTINGS, analyses=[make_analysis()]).new == 0
+    assert export(make_trials(2), store, SETTINGS, analyses=[make_analysis((0.5, 0.2, None))]).new == 1
+    (run,) = (each for each in map(read_run, run_files(tmp_path)) if each["run"]["job_type"] == "analysis")
+    assert (run["run"]["run_group"], run["run"]["display_name"]) == ("coupling", "coupling: answer")
+    above = "coupling/scale-inv SGD"
+    numbers = {key: value for key, value in run["summary"].items() if key not in ("trials", "findings", "report")}
+    assert numbers == {
+        "trials/done": 2,
+        f"{above}/slope": -0.97,
+        f"{above}/slope/low": -1.1,
+        f"{above}/slope/high": -0.8,
+        f"{above}/verdict": "only lr·wd matters",
+        f"{above}/expected": -1.0,
+        f"{above}/as_expected": True,
+    }
+    ((_, row),) = run["history"]
+    assert {key.partition(".")[0] for key in row} == {"trials", "findings", "report"}
+    paths = {key: row[key]["path"] if writer == "direct" else row[f"{key}.path"] for key in ("trials", "report")}
+    table, page = (file_of(tmp_path, path) for path in paths.values())
+    assert {key: json.loads(table)[key] for key in ("columns", "data")} == {
+        "columns": ["trial", "outcome", "val/loss"],
+        "data": [["a", "finished", 0.5], ["b", "finished", 0.2], ["c", None, None]],
+    }
+    assert page == b"<!doctype html><p>the answer"
+    (findings,) = tmp_path.glob("wandb/*/files/media/table/findings_*")
+    assert json.loads(findings.read_bytes())["data"][0][-1] == "few rows; one edge"
+
+
+def file_of(folder: Path, path: str) -> bytes:
+    (found,) = folder.glob(f"wandb/*/files/{path}")
+    return found.read_bytes()
 
 
 def test_exporting_twice_equals_once_and_the_second_time_imports_no_wandb(tmp_path, monkeypatch):
@@ -440,6 +509,7 @@ class Server(BaseHTTPRequestHandler):
     """As much of a W&B server as an upload needs; with `accepts` off, one that knows nobody."""
 
     accepts: bool
+    files: list[bytes]
     uploads: list[str]  # run ids, one for each upload begun
     streams: dict[str, list[str]]  # run id -> lines of its history, as they came
 
@@ -451,6 +521,8 @@ class Server(BaseHTTPRequestHandler):
             kept = self.streams.setdefault(self.path.split("/")[-2], [])
             if history:
                 kept[history["offset"] :] = history["content"]
+        if self.path == "/file":
+            self.files.append(body)
         if self.path == "/graphql":
             asked = json.loads(body)
             answer = {"data": self.answer(asked["query"], asked.get("variables") or {})}
@@ -486,7 +558,7 @@ class Server(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    Server.accepts, Server.uploads, Server.streams = True, [], {}
+    Server.accepts, Server.uploads, Server.streams, Server.files = True, [], {}, []
     running = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     Thread(target=running.serve_forever, daemon=True).start()
     monkeypatch.setenv("WANDB_API_KEY", KEY)
@@ -506,9 +578,11 @@ def test_a_refused_upload_is_one_line_then_each_run_goes_up_once(tmp_path, serve
 
     server.accepts = True
     server.uploads.clear()
-    result = export(trials, store, SETTINGS, asked_to_upload=True)
-    assert (result.new, result.uploaded, result.problem) == (0, 3, None)
-    assert set(server.uploads) == {trial.trial_id[:16] for trial in trials}
+    result = export(trials, store, SETTINGS, asked_to_upload=True, analyses=[make_analysis()])
+    assert (result.new, result.uploaded, result.problem) == (1, 4, None)
+    ids = {analysis_id("coupling")[:16], *(trial.trial_id[:16] for trial in trials)}
+    assert set(server.uploads) == ids
+    assert {b"<!doctype html><p>the answer"} < set(server.files)
 
     for trial in trials:
         rows = [json.loads(line) for line in server.streams[trial.trial_id[:16]]]
@@ -520,10 +594,10 @@ def test_a_refused_upload_is_one_line_then_each_run_goes_up_once(tmp_path, serve
     assert server.uploads == []
 
     (tmp_path / "a.wandb.jsonl").unlink()  # what was sent is forgotten: it is sent again, under the same ids
-    assert export(trials, store, SETTINGS, asked_to_upload=True).uploaded == 3
-    assert {name: len(stream) for name, stream in server.streams.items()} == dict.fromkeys(
-        (trial.trial_id[:16] for trial in trials), len(rows)
-    )
+    assert export(trials, store, SETTINGS, asked_to_upload=True, analyses=[make_analysis()]).uploaded == 4
+    assert {name: len(stream) for name, stream in server.streams.items()} == {
+        each: 1 if each == analysis_id("coupling")[:16] else len(rows) for each in ids
+    }
 
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) > 9
