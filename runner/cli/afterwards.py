@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
 from thalweg.runner.base.errors import StoreError, last_line, sentence_of
 from thalweg.runner.cli import options as given
-from thalweg.runner.cli.output import out, say
+from thalweg.runner.cli.output import err, out, say
 from thalweg.runner.show.numbers import count, duration
 from thalweg.runner.study.trial import SHOWN
 
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 
 FAILED, UNSAID, INTERRUPTED = 3, 4, 130
 """Exit codes: trials failed; all is stored, but part of what was to be said or written of it is missing; Ctrl-C."""
-WRITE_SECONDS, UPLOAD_SECONDS = 15.0, 4.0
-"""How long W&B files are written at most after the answer, and a server waited for: it ends within the fifth second."""
 
 
 class Afterwards:
@@ -167,15 +167,16 @@ def _named(made: Plan, trial_id: str) -> str:
 
 
 def export(name: str, settings: TrackerSettings, opened: Store, words: Sequence[str]) -> None:
-    """Write W&B runs of a study for as long as the command may still take."""
+    """Write W&B runs of a study, if anybody wants them, in a process that holds the command up for seconds at most."""
     if settings.name == "none":
         return
-    from thalweg.runner.cli.export import export_stored, typed
+    from thalweg.runner.cli import mirror
 
-    result = export_stored(
-        opened, name, settings, typed(words), write_seconds=WRITE_SECONDS, upload_seconds=UPLOAD_SECONDS
-    )
-    for warning in result.warnings:
-        say(warning)
-    if result.worth_saying:
-        say(result.line)
+    job = mirror.job_of(opened, name, settings, words)
+    if job is None:
+        say("W&B: no account here, so no runs are written; thalweg sync makes them at any time")
+        return
+    with err().status(Text("W&B …")) as status:
+        lines = mirror.after(job, lambda what, done, total: status.update(Text(f"W&B {done:,}/{total:,} {what}")))
+    for line in lines:
+        say(line)

@@ -100,7 +100,7 @@ def sweep(
     if _shown(request, cfg, resolve, info):
         return 0
     with _ready(request, store, log, yes) as (declared, backend, opened):
-        made, result = _train(declared, opened, backend, rerun_changed)
+        made, result = _train(declared, opened, backend, rerun_changed, request.words)
         return follow(made, result, opened, Following(declared.settings.tracker, request.words, store))
 
 
@@ -120,7 +120,7 @@ def run(
     if _shown(request, cfg, resolve, info):
         return 0
     with _ready(request, store, log, one=True) as (declared, backend, opened):
-        made, result = _train(declared, opened, backend, rerun_changed)
+        made, result = _train(declared, opened, backend, rerun_changed, request.words)
         if result and result.interrupted:
             return close(made, result)
         _show_trial(opened, made.members[0].trial.id)
@@ -251,7 +251,9 @@ def _show_plan(made: Plan, remarks: Sequence[Remark]) -> None:
         say(f"{'would fail: ' if remark.wrong else ''}{about}{remark.text}")
 
 
-def _train(declared: Declaration, opened: Store, backend: Backend, rerun: bool) -> tuple[Plan, SweepResult | None]:
+def _train(
+    declared: Declaration, opened: Store, backend: Backend, rerun: bool, words: Sequence[str]
+) -> tuple[Plan, SweepResult | None]:
     """Plan, say what is missing and train it; None where nothing is."""
     from thalweg.runner import page
 
@@ -270,15 +272,17 @@ def _train(declared: Declaration, opened: Store, backend: Backend, rerun: bool) 
         lines = [f"nothing to train: {made.done:,} of {count(made.wanted, 'trial')} are done", *changed_lines(made)]
     for line in lines:
         say(line)
-    return made, train_missing(made, opened, declared.settings, backend) if made.to_train else None
+    return made, train_missing(made, opened, declared.settings, backend, words) if made.to_train else None
 
 
-def train_missing(made: Plan, opened: Store, settings: Settings, backend: Backend) -> SweepResult:
-    """Train what a recorded plan lacks, showing how far it is."""
+def train_missing(made: Plan, opened: Store, settings: Settings, backend: Backend, words: Sequence[str]) -> SweepResult:
+    """Train what a recorded plan lacks, showing how far it is. W&B runs are written beside it, if they are wanted."""
     from thalweg.runner import page
+    from thalweg.runner.cli import mirror
     from thalweg.runner.terminal.progress import SweepProgress
 
-    with SweepProgress(err(), made.to_train, made.study.metric) as progress:
+    job = mirror.job_of(opened, made.study.name, settings.tracker, words)
+    with mirror.beside(job), SweepProgress(err(), made.to_train, made.study.metric) as progress:
         return page.train(made, opened, settings, progress, backend)
 
 

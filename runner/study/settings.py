@@ -91,7 +91,7 @@ WandbName = Annotated[str, Field(pattern=rf"^{WANDB_NAME}$")]
 class TrackerSettings:
     """Whether and how results are written as Weights & Biases runs."""
 
-    name: Literal["wandb", "none"]
+    name: Literal["auto", "wandb", "none"]
     project: WandbName
     entity: WandbName | None
     history_points: Annotated[int, Field(ge=2)] | None  # None: every step

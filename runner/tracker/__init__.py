@@ -15,8 +15,8 @@ neither the store nor the engine.
 """
 
 from thalweg.runner.tracker.analysis import ExportAnalysis, Found
-from thalweg.runner.tracker.environment import surroundings
+from thalweg.runner.tracker.environment import is_wanted, surroundings
 from thalweg.runner.tracker.exporter import ExportResult, export
 from thalweg.runner.tracker.history import ExportTrial
 
-__all__ = ["ExportAnalysis", "ExportResult", "ExportTrial", "Found", "export", "surroundings"]
+__all__ = ["ExportAnalysis", "ExportResult", "ExportTrial", "Found", "export", "is_wanted", "surroundings"]

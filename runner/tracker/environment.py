@@ -128,6 +128,16 @@ def has_account(environ: Mapping[str, str]) -> bool:
     return bool(configured.get("api_key")) or _netrc_knows(environ, urlsplit(url).netloc)
 
 
+def is_wanted(settings: TrackerSettings, environ: Mapping[str, str]) -> bool:
+    """Whether a sweep writes runs: `wandb` does; `auto` where there is an account, or WANDB_MODE says what to do.
+
+    For others they cost disk and seconds, and can be made from the store at any time.
+    """
+    if settings.name == "auto":
+        return bool(environ.get("WANDB_MODE")) or has_account(environ)
+    return settings.name != "none"
+
+
 def say_nothing_unasked() -> None:
     """Keep wandb in this process from reporting about itself. For good: it asks when imported, started and ended."""
     for name, value in UNASKED.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -387,6 +388,27 @@ def test_the_deadline_leaves_the_rest_for_later(tmp_path):
     result = export(make_trials(2), tmp_path / "a.sqlite", SETTINGS, write_seconds=0)
     assert (result.written, result.remaining, result.problem) == (0, 2, None)
     assert result.line == "W&B 0/2 written; go on: thalweg sync"
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_half_of_a_run(tmp_path, monkeypatch):
+    store, written = tmp_path / "a.sqlite", []
+
+    def full(path: Path, content: bytes) -> int:
+        written.append(path)
+        if len(written) > 2:
+            path.touch()
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        with path.open("wb") as file:
+            return file.write(content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        result = export(make_trials(4), store, SETTINGS)
+    assert (result.written, result.new) == (2, 2)
+    assert "No space left on device" in result.line
+    assert "\n" not in result.line
+    assert len(list((tmp_path / "wandb").iterdir())) == 2
+    assert export(make_trials(4), store, SETTINGS).new == 2
 
 
 def test_hostile_names_stay_inside_the_folder_and_are_inert(tmp_path):
