@@ -33,6 +33,7 @@ def export_stored(
     write_seconds: float | None = None,
     upload_seconds: float | None = None,
     asked_to_upload: bool = False,
+    dry_run: bool = False,
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> ExportResult:
     """Export the done trials of one study, or of all. `given`: the tracker's settings that were typed, which win.
@@ -50,6 +51,7 @@ def export_stored(
         write_seconds=write_seconds,
         upload_seconds=upload_seconds,
         asked_to_upload=asked_to_upload,
+        dry_run=dry_run,
         report=report,
         analyses=[] if training else [_analysis(store, name) for name in _studies_of(trials) if study in (None, name)],
     )

@@ -57,10 +57,14 @@ def config(
     say("use one: thalweg run GROUP=OPTION; see what it means: thalweg config GROUP=OPTION")
 
 
-def sync(words: given.Words = None, store: given.StorePath = None) -> int:
+def sync(
+    words: given.Words = None,
+    store: given.StorePath = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be written and uploaded.")] = False,
+) -> int:
     """Go on writing W&B runs, and upload them.
 
-    Of one study or of all. Without an account nothing is uploaded, and nothing is asked.
+    Of one study or of all; what is there already is left alone. Without an account nothing is uploaded, and nothing is asked.
     """
     from thalweg.runner import config as configuration
     from thalweg.runner.cli.export import export_stored, typed
@@ -79,7 +83,9 @@ def sync(words: given.Words = None, store: given.StorePath = None) -> int:
             def report(what: str, done: int, total: int) -> None:
                 status.update(Text(f"W&B {done:,}/{total:,} {what}"))
 
-            result = export_stored(opened, study, settings, typed(words_given), asked_to_upload=True, report=report)
+            result = export_stored(
+                opened, study, settings, typed(words_given), asked_to_upload=True, dry_run=dry_run, report=report
+            )
     for warning in result.warnings:
         say(warning)
     out().print(Text(clean(result.line)), soft_wrap=True)

@@ -60,6 +60,7 @@ class ExportResult:
     folder: Path
     account: bool = False
     asked_to_upload: bool = False
+    dry_run: bool = False
     problem: str | None = None
     warnings: tuple[str, ...] = ()
 
@@ -78,6 +79,11 @@ class ExportResult:
         """One line for the user."""
         if self.mode == "disabled":
             return "W&B: nothing written (WANDB_MODE=disabled)"
+        if self.dry_run:
+            sent = (
+                f"upload {self.total - self.uploaded:,}" if self.account else "upload nothing (no account, or offline)"
+            )
+            return f"W&B: would write {self.remaining:,} of {self.total:,} runs in {self.folder}, and {sent}"
         count = f"W&B {self.written:,}/{self.total:,} written"
         if self.problem:
             return f"{count}; {self.problem}; the results are in the store; go on: thalweg sync"
@@ -146,6 +152,7 @@ def export(
     write_seconds: float | None = None,
     upload_seconds: float | None = None,
     asked_to_upload: bool = False,
+    dry_run: bool = False,
     report: Report = lambda what, done, total: None,
     analyses: Iterable[ExportAnalysis] = (),
 ) -> ExportResult:
@@ -153,8 +160,8 @@ def export(
 
     given: tracker settings set on the command line, which beat WANDB_* variables. write_seconds, upload_seconds: how
     long files are written at most, and how long a server is waited for. asked_to_upload: upload too, if there is an
-    account and WANDB_MODE allows it; WANDB_MODE=online asks for it as well. What W&B or the disk does raises nothing:
-    see `problem`.
+    account and WANDB_MODE allows it; WANDB_MODE=online asks for it as well. dry_run: only look. What W&B or the disk
+    does raises nothing: see `problem`.
     """
     around = surroundings(os.environ, settings, given, store.parent)
     wanted = {trial.trial_id: _of_trial(trial, around, settings.history_points) for trial in trials}
@@ -163,7 +170,7 @@ def export(
     state = _Export(around, wanted, until, upload_seconds, report)
     asked_to_upload = (asked_to_upload or around.mode == "online") and not around.uploads_forbidden
     account = asked_to_upload and has_account(os.environ)
-    problem = None if around.mode == "disabled" else _bring_about(state, ledger_path(store), account)
+    problem = None if around.mode == "disabled" else _bring_about(state, ledger_path(store), account, dry_run)
     return ExportResult(
         total=len(wanted),
         written=state.written if around.mode != "disabled" else 0,
@@ -173,6 +180,7 @@ def export(
         folder=around.folder,
         account=account,
         asked_to_upload=asked_to_upload,
+        dry_run=dry_run,
         problem=problem,
         warnings=around.warnings if state.new else (),
     )
@@ -198,9 +206,11 @@ def _of_analysis(analysis: ExportAnalysis, around: Surroundings) -> _Wanted:
     return _Wanted(run, content, load)
 
 
-def _bring_about(state: _Export, path: Path, account: bool) -> str | None:
+def _bring_about(state: _Export, path: Path, account: bool, dry_run: bool) -> str | None:
     try:
         state.entries, state.on_disk = read_ledger(path), _run_folders(state.around.folder)
+        if dry_run:
+            return None
         if not state.missing() and not (account and state.uploaded < len(state.wanted)):
             return None
         with writing(path) as ledger:

@@ -378,6 +378,21 @@ def test_disabled_writes_nothing_and_offline_never_uploads(tmp_path, monkeypatch
     assert (result.mode, result.new, result.problem) == ("offline", 1, None)
 
 
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path, monkeypatch):
+    store = tmp_path / "a.sqlite"
+    result = export(make_trials(3), store, SETTINGS, asked_to_upload=True, dry_run=True)
+    assert result.line.startswith("W&B: would write 3 of 3 runs in ")
+    assert result.line.endswith("and upload nothing (no account, or offline)")
+    assert list(tmp_path.iterdir()) == []
+    export(make_trials(2), store, SETTINGS)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    before = sorted(tmp_path.rglob("*"))
+    result = export(make_trials(3), store, SETTINGS, asked_to_upload=True, dry_run=True)
+    assert result.line.startswith("W&B: would write 1 of 3 runs in ")
+    assert result.line.endswith("and upload 3")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_without_an_account_sync_says_how_to_get_one(tmp_path):
     result = export(make_trials(1), tmp_path / "a.sqlite", SETTINGS, asked_to_upload=True)
     assert result.problem is None
