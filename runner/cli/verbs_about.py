@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from thalweg.runner.base.errors import UsageError
 from thalweg.runner.cli import options as given
 from thalweg.runner.cli.output import emit_json, err, out, say
 from thalweg.runner.terminal.text import clean, row, table
@@ -20,6 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add this module's verbs to the command line."""
     app.command(epilog="Example: thalweg config, or what a command means: thalweg config coupling seed=0")(config)
     app.command(epilog="Example: thalweg sync coupling")(sync)
+    app.command("import-wandb", epilog="Example: thalweg import-wandb sweep.yaml --to my/study/mine.yaml")(import_wandb)
     app.command(epilog="Example: thalweg doctor")(doctor)
     app.command(epilog="Example: thalweg init my-project, then: cd my-project && thalweg sweep")(init)
 
@@ -64,7 +66,7 @@ def sync(
 ) -> int:
     """Go on writing W&B runs, and upload them.
 
-    Of one study or of all; what is there already is left alone. Without an account nothing is uploaded, and nothing is asked.
+    Of one study or of all; what is there already is left alone. Without an account nothing is uploaded, nothing asked.
     """
     from thalweg.runner import config as configuration
     from thalweg.runner.cli.export import export_stored, typed
@@ -90,6 +92,34 @@ def sync(
         say(warning)
     out().print(Text(clean(result.line)), soft_wrap=True)
     return BROKEN if result.problem else 0
+
+
+def import_wandb(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML of `wandb sweep`.")],
+    to: Annotated[Path | None, typer.Option("--to", metavar="PATH", help="The study file to write, a new one.")] = None,
+) -> None:
+    """Turn a sweep file of Weights & Biases into a study.
+
+    Its grid or its random draws, as a study file on stdout or in a file. What has no counterpart is named.
+    """
+    from thalweg.runner.config.sweep_file import study_of
+
+    text, said = study_of(file)
+    for line in said:
+        say(line)
+    if to is None:
+        out().file.write(text)
+        return
+    if to.exists():
+        raise UsageError(f"{given.shown(to)} is there already", "give --to another name")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_text(text)
+    except OSError as error:
+        raise UsageError(f"{given.shown(to)} cannot be written: {error.strerror}") from None
+    if to.parent.name == "study":
+        folder = shlex.quote(given.shown(to.absolute().parent.parent))
+        say(f"next: thalweg plan {shlex.quote(to.stem)} --config-dir {folder}")
 
 
 def doctor(store: given.StorePath = None, json: given.Json = False) -> int:
