@@ -91,7 +91,8 @@ def after(job: Job, report: Callable[[str, int, int], None]) -> list[str]:
         why = "stopped"
     finally:
         end(process)
-    return [f"W&B{far}; {why}; the results are in the store; go on: thalweg sync"]
+    named = "TensorBoard" if job.settings["name"] == "tensorboard" else "W&B"
+    return [f"{named}{far}; {why}; the results are in the store; go on: thalweg sync"]
 
 
 def _started(job: Job) -> subprocess.Popen[bytes]:
@@ -182,7 +183,7 @@ def _finish(job: Job) -> None:
     try:
         result = _exported(job, lambda what, done, total: say({"what": what, "done": done, "total": total}))
     except ThalwegError as error:
-        say({"lines": [f"no W&B runs: {error.message}; go on: thalweg sync"]})
+        say({"lines": [f"no runs are written: {error.message}; go on: thalweg sync"]})
         return
     say({"lines": [*result.warnings, *([result.line] if result.worth_saying else [])]})
 

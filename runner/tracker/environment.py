@@ -65,15 +65,16 @@ class Surroundings:
 
     mode: Mode
     mode_given: bool
-    parent: Path  # the folder that holds wandb/
+    parent: Path  # the folder that holds wandb/, or what else `name` says
     project: str
     entity: str | None
     warnings: tuple[str, ...]
+    name: str = "wandb"
 
     @property
     def folder(self) -> Path:
         """Where the run folders are."""
-        return self.parent / "wandb"
+        return self.parent / self.name
 
     @property
     def uploads_forbidden(self) -> bool:
@@ -88,6 +89,8 @@ def surroundings(
 
     Raises SetupError for a name that W&B would refuse.
     """
+    if settings.name == "tensorboard":
+        return Surroundings("offline", True, beside, settings.project, settings.entity, (), settings.name)
     mode = environ.get("WANDB_MODE", "")
     warnings = []
     if mode and mode not in MODES:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from thalweg.runner.tracker.analysis import (
     analysis_results,
 )
 from thalweg.runner.tracker.environment import Mode, Surroundings, has_account, surroundings
+from thalweg.runner.tracker.events import event_writer
 from thalweg.runner.tracker.history import (
     ExportTrial,
     Media,
@@ -41,7 +44,15 @@ from thalweg.runner.tracker.ledger import Entry, Ledger, LedgerBusy, ledger_path
 from thalweg.runner.tracker.runs import PARTIAL, RunWriter, run_writer
 from thalweg.runner.tracker.upload import is_uploaded, upload
 
-RUN_FOLDER = re.compile(rf"(?:offline-run-\d{{8}}_\d{{6}}-|{re.escape(PARTIAL)})([0-9a-f]{{16}})(?:-\d+)?")
+RUN_FOLDER = {
+    "wandb": re.compile(rf"(?:offline-run-\d{{8}}_\d{{6}}-|{re.escape(PARTIAL)})([0-9a-f]{{16}})(?:-\d+)?"),
+    "tensorboard": re.compile(rf"(?:.* |{re.escape(PARTIAL)})([0-9a-f]{{16}})", re.DOTALL),
+}
+WRITERS: dict[str, Callable[[Surroundings], AbstractContextManager[RunWriter]]] = {
+    "wandb": run_writer,
+    "tensorboard": event_writer,
+}
+SHOWN = {"wandb": "W&B", "tensorboard": "TensorBoard"}
 SPACE_BYTES = 32 * 2**20  # wandb-core drops writes silently on a full disk, so stop before it is full
 
 Report = Callable[[str, int, int], None]
@@ -79,16 +90,19 @@ class ExportResult:
         """One line for the user."""
         if self.mode == "disabled":
             return "W&B: nothing written (WANDB_MODE=disabled)"
+        tracker = SHOWN[self.folder.name]
         if self.dry_run:
-            sent = (
-                f"upload {self.total - self.uploaded:,}" if self.account else "upload nothing (no account, or offline)"
+            sent = f"{self.total - self.uploaded:,}" if self.account else "nothing (no account, or offline)"
+            return (
+                f"{tracker}: would write {self.remaining:,} of {self.total:,} runs in {self.folder}, and upload {sent}"
             )
-            return f"W&B: would write {self.remaining:,} of {self.total:,} runs in {self.folder}, and {sent}"
-        count = f"W&B {self.written:,}/{self.total:,} written"
+        count = f"{tracker} {self.written:,}/{self.total:,} written"
         if self.problem:
             return f"{count}; {self.problem}; the results are in the store; go on: thalweg sync"
         if self.remaining:
             return f"{count}; go on: thalweg sync"
+        if self.folder.name == "tensorboard":
+            return f"{count}; look: tensorboard --logdir {shlex.quote(str(self.folder))} (pip install tensorboard)"
         if not self.asked_to_upload:
             return f"{count} in {self.folder}"
         if self.account:
@@ -129,7 +143,7 @@ class _Export:
             return False
         if entry.folder not in self.on_disk.get(run_id(trial_id), ()):
             return entry.uploaded and self.around.folder.is_dir()
-        return _size(self.around.folder / entry.folder, trial_id) == entry.size
+        return _size(self.around.folder / entry.folder) == entry.size
 
     def missing(self) -> list[str]:
         return [trial_id for trial_id in self.wanted if not self.holds(trial_id)]
@@ -165,15 +179,17 @@ def export(
     """
     around = surroundings(os.environ, settings, given, store.parent)
     wanted = {trial.trial_id: _of_trial(trial, around, settings.history_points) for trial in trials}
-    wanted |= {analysis_id(each.study): _of_analysis(each, around) for each in analyses}
+    if around.name == "wandb":  # event files hold no tables
+        wanted |= {analysis_id(each.study): _of_analysis(each, around) for each in analyses}
     until = None if write_seconds is None else time.monotonic() + write_seconds
     state = _Export(around, wanted, until, upload_seconds, report)
     asked_to_upload = (asked_to_upload or around.mode == "online") and not around.uploads_forbidden
     account = asked_to_upload and has_account(os.environ)
-    problem = None if around.mode == "disabled" else _bring_about(state, ledger_path(store), account, dry_run)
+    ledger, disabled = ledger_path(store, around.name), around.mode == "disabled"
+    problem = None if disabled else _bring_about(state, ledger, account, dry_run)
     return ExportResult(
         total=len(wanted),
-        written=state.written if around.mode != "disabled" else 0,
+        written=0 if disabled else state.written,
         new=state.new,
         uploaded=state.uploaded,
         mode=around.mode,
@@ -222,22 +238,24 @@ def _bring_about(state: _Export, path: Path, account: bool, dry_run: bool) -> st
     except LedgerBusy:
         return "another process is writing them"
     except OSError as error:
-        return f"W&B files cannot be written: {error}"
+        return f"files cannot be written: {error}"
 
 
 def _run_folders(folder: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     if folder.is_dir():
         for entry in os.scandir(folder):
-            match = RUN_FOLDER.fullmatch(entry.name)
+            match = RUN_FOLDER[folder.name].fullmatch(entry.name)
             if match and entry.is_dir(follow_symlinks=False):
                 found.setdefault(match[1], []).append(entry.name)
     return found
 
 
-def _size(folder: Path, trial_id: str) -> int:
+def _size(folder: Path) -> int:
+    """Of what was written in a run's folder, without W&B's mark; -1 where it cannot be read."""
     try:
-        return (folder / f"run-{run_id(trial_id)}.wandb").stat().st_size
+        with os.scandir(folder) as entries:
+            return sum(each.stat().st_size for each in entries if each.is_file() and not each.name.endswith(".synced"))
     except OSError:
         return -1
 
@@ -245,7 +263,7 @@ def _size(folder: Path, trial_id: str) -> int:
 def _write_missing(state: _Export, ledger: Ledger) -> str | None:
     state.around.folder.mkdir(parents=True, exist_ok=True)
     try:
-        with run_writer(state.around) as writer:
+        with WRITERS[state.around.name](state.around) as writer:
             return _write_all(state, ledger, writer)
     except ImportError as error:
         return f"wandb cannot be imported ({error})"
@@ -268,9 +286,9 @@ def _write_all(state: _Export, ledger: Ledger, writer: RunWriter) -> str | None:
         _clear(state, trial_id)
         wanted = state.wanted[trial_id]
         summary, rows, media = wanted.load()
-        file = writer.write(replace(wanted.run, summary={**wanted.run.summary, **summary}), rows, media)
-        ledger.add(Entry(trial_id, wanted.fingerprint, file.parent.name, file.stat().st_size))
-        state.on_disk[run_id(trial_id)] = [file.parent.name]
+        folder = writer.write(replace(wanted.run, summary={**wanted.run.summary, **summary}), rows, media)
+        ledger.add(Entry(trial_id, wanted.fingerprint, folder.name, _size(folder)))
+        state.on_disk[run_id(trial_id)] = [folder.name]
         state.new += 1
         state.report("written", before + state.new, len(state.wanted))
     return None

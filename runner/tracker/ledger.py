@@ -1,4 +1,4 @@
-"""Which trials have been written as W&B runs: JSON lines in a file of its own beside the store.
+"""Which trials have been written as runs of a tracker: JSON lines in a file of its own beside the store.
 
 Derived, like the runs: losing it costs nothing but looking into the run folders again. Knows no wandb.
 """
@@ -29,9 +29,9 @@ class Entry:
     uploaded: bool = False
 
 
-def ledger_path(store: Path) -> Path:
+def ledger_path(store: Path, tracker: str) -> Path:
     """`results/thalweg.sqlite` -> `results/thalweg.wandb.jsonl`."""
-    return store.with_name(f"{store.stem}.wandb.jsonl")
+    return store.with_name(f"{store.stem}.{tracker}.jsonl")
 
 
 def read_ledger(path: Path) -> dict[str, Entry]:

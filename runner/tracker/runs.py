@@ -42,7 +42,7 @@ class RunWriter(Protocol):
     """Writes finished runs; all that a tracker has to be."""
 
     def write(self, run: RunContent, history: Sequence[Row], media: Sequence[Media] = ()) -> Path:
-        """Write one whole run and return its file. Raises OSError of the disk, or whatever the tracker raises."""
+        """Write one whole run and return its folder. Raises OSError of the disk, or whatever the tracker raises."""
 
 
 class Direct:
@@ -63,11 +63,10 @@ class Direct:
                 file = partial / "files" / each.path
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(each.content)
-            folder = partial.rename(partial.with_name(f"offline-run-{run.started:%Y%m%d_%H%M%S}-{run.run_id}"))
+            return partial.rename(partial.with_name(f"offline-run-{run.started:%Y%m%d_%H%M%S}-{run.run_id}"))
         except OSError:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        return folder / f"run-{run.run_id}.wandb"
 
 
 class Public:
@@ -105,7 +104,7 @@ class Public:
         written.finish(exit_code=run.exit_code)
         for scratch in ("logs", "tmp"):  # of the writing itself; 3 files and 4 folders a run fewer
             shutil.rmtree(folder / scratch, ignore_errors=True)
-        return folder / f"run-{run.run_id}.wandb"
+        return folder
 
     def _shown(self, media: Media) -> Any:
         if media.shown["_type"] == "table-file":

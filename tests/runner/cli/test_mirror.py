@@ -107,7 +107,7 @@ def test_ctrl_c_leaves_the_rest_to_sync(monkeypatch):
 
 def test_what_wandb_prints_does_not_disturb_what_is_told(monkeypatch):
     stand_in(monkeypatch, "print('hello'); os.write(1, b'wandb: hi'); raise mirror.ThalwegError('the store is gone')")
-    assert mirror.after(JOB, lambda *said: None) == ["no W&B runs: the store is gone; go on: thalweg sync"]
+    assert mirror.after(JOB, lambda *said: None) == ["no runs are written: the store is gone; go on: thalweg sync"]
 
 
 def test_the_writer_beside_training_yields_to_it(monkeypatch):
