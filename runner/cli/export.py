@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thalweg.runner.facts.observation import Outcome
+from thalweg.runner.project.code import GIT
 
 if TYPE_CHECKING:
     from thalweg.runner.analysis import Answer
@@ -188,7 +189,7 @@ def _trial(
         series=partial(store.series, record.trial_id),
         weight_hash=record.weight_hash,
         seconds=record.seconds or 0.0,
-        commit=record.cohort.versions.get("git") if record.cohort else None,
+        commit=record.cohort.versions.get(GIT) if record.cohort else None,
         tags=settings.tags,
         ended=record.ended,
         axes=place.axes if place else {},
