@@ -52,6 +52,7 @@ WRITERS: dict[str, Callable[[Surroundings], AbstractContextManager[RunWriter]]] 
     "wandb": run_writer,
     "tensorboard": event_writer,
 }
+HOLDS_RUN = re.compile(r"\.wandb$|\.tfevents\.")
 SHOWN = {"wandb": "W&B", "tensorboard": "TensorBoard"}
 SPACE_BYTES = 32 * 2**20  # wandb-core drops writes silently on a full disk, so stop before it is full
 
@@ -252,10 +253,10 @@ def _run_folders(folder: Path) -> dict[str, list[str]]:
 
 
 def _size(folder: Path) -> int:
-    """Of what was written in a run's folder, without W&B's mark; -1 where it cannot be read."""
+    """Of the file that holds a run, beside which W&B's sync lays marks and logs; -1 where there is none."""
     try:
         with os.scandir(folder) as entries:
-            return sum(each.stat().st_size for each in entries if each.is_file() and not each.name.endswith(".synced"))
+            return sum(each.stat().st_size for each in entries if HOLDS_RUN.search(each.name)) or -1
     except OSError:
         return -1
 

@@ -116,15 +116,15 @@ class Public:
 def run_writer(around: Surroundings) -> Iterator[RunWriter]:
     """Choose how runs are written; start wandb's service where it is needed, and end it. Raises ImportError."""
     say_nothing_unasked()
+    import wandb
+
+    if understood():
+        yield Direct(around)
+        return
     with (
         tempfile.TemporaryDirectory(prefix="thalweg-wandb-", ignore_cleanup_errors=True) as cache,
         quiet_environment(Path(cache)),
     ):
-        import wandb
-
-        if understood():
-            yield Direct(around)
-            return
         wandb.setup(settings=wandb.Settings(**_known(wandb)))
         try:
             yield Public(wandb, around)

@@ -119,6 +119,16 @@ def test_offline_nothing_connects_to_anything(tmp_path, variables):
     assert seconds < PROMISED_SECONDS
 
 
+def left_of(folder: Path) -> list[str]:
+    """The processes whose home is the folder: W&B's service outlives who started it, if it is let."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"HOME={folder}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+                found.append((entry / "comm").read_text())
+    return found
+
+
 ANSWERS = {
     "hole": hole,
     "slow": slow,
@@ -135,6 +145,7 @@ def test_online_only_the_api_is_asked_and_no_server_holds_the_command(tmp_path, 
     assert (written, uploaded) == (2, 0)
     assert {line for line in asked if line} <= {b"POST /graphql HTTP/1.1"}
     assert seconds < PROMISED_SECONDS
+    assert left_of(tmp_path) == []
 
 
 def test_an_address_where_nobody_listens_does_not_hold_the_command(tmp_path):

@@ -34,7 +34,7 @@ from thalweg.runner.config import Request, declare
 from thalweg.runner.config.words import override_text
 from thalweg.runner.facts.observation import Outcome, Series
 from thalweg.runner.study.settings import TrackerSettings
-from thalweg.runner.tracker import ExportAnalysis, ExportTrial, Found, export, exporter, runs
+from thalweg.runner.tracker import ExportAnalysis, ExportTrial, Found, export, exporter, records, runs
 from thalweg.runner.tracker.analysis import analysis_id
 from thalweg.runner.tracker.configuration import cell
 from thalweg.runner.tracker.history import BATCH_LOSS, chosen_steps, history, label, loaded
@@ -690,6 +690,15 @@ def test_ten_evaluations_of_six_hundred_steps_are_all_among_fifty_points():
     assert len(chosen) == 50
     assert {*at.tolist(), 0, 599} <= set(chosen)
     assert max(np.diff(chosen)) <= 20
+
+
+@pytest.mark.parametrize(
+    ("version", "known"),
+    [("0.31.0", True), ("0.31.7rc1", True), ("0.30.9", False), ("0.32.0", False), ("1.31.0", False)],
+)
+def test_only_versions_that_were_tried_have_their_files_written_for_them(monkeypatch, version, known):
+    monkeypatch.setattr(records, "version", lambda: version)
+    assert records.understood() is known
 
 
 def test_labels_are_printable_and_never_empty():
