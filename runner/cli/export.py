@@ -153,7 +153,7 @@ def _found(answer: Answer) -> Iterator[Found]:
         yield Found(
             kind=answer.kind,
             panel=answer.panel,
-            number=number.name,
+            number="slope" if answer.kind == "coupling" else number.name,
             **{key: getattr(number, key) for key in ("estimate", "low", "high", "n", "unit", "method", "caveats")},
             verdict=answer.label,
             expected=expected.slope if expected else None,

@@ -27,7 +27,7 @@ def configs():
     for group, options in GROUPS.items():
         for option in options:
             try:
-                members = expand(declare(Request((f"{group}={option}", "seed=0,1"))).study)
+                members = expand(declare(Request((f"{group}={option}", "seed=0,1", "optimizer.lr=0.1,0.2"))).study)
             except Exception:  # an option that does not go with the defaults says nothing of types
                 continue
             for member in members:
@@ -52,7 +52,8 @@ def test_every_key_has_one_type_in_a_whole_project_and_no_dot_in_its_name():
             assert not any("." in part for part in path), path
             kind = "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
             types.setdefault(path, set()).add(kind)
-    assert seen >= 30
+    assert seen >= 60
+    assert ("axes/optimizer/lr",) in types
     assert {path: kinds for path, kinds in types.items() if len(kinds) > 1} == {}
 
 
