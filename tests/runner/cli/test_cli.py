@@ -552,8 +552,17 @@ def writers(monkeypatch):
     from thalweg.runner.cli import mirror
 
     jobs = []
-    monkeypatch.setattr(mirror, "beside", lambda job: jobs.append(("beside", job)) or nullcontext())
-    monkeypatch.setattr(mirror, "after", lambda job, report: jobs.append(("after", job)) or ["W&B 336/336 written"])
+
+    def beside(job):
+        jobs.append(("beside", job))
+        return nullcontext()
+
+    def after(job, report):
+        jobs.append(("after", job))
+        return ["W&B 336/336 written"]
+
+    monkeypatch.setattr(mirror, "beside", beside)
+    monkeypatch.setattr(mirror, "after", after)
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", "/nowhere")

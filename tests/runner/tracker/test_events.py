@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,9 +46,10 @@ def records(content: bytes) -> Iterator[bytes]:
         at += 16 + length
 
 
-def fields(data: bytes) -> list[tuple[int, object]]:
+def fields(data: bytes) -> list[tuple[int, Any]]:
     """A protobuf message: (number, value), values as numbers or bytes."""
-    found, at = [], 0
+    found: list[tuple[int, Any]] = []
+    at = 0
 
     def varint() -> int:
         nonlocal at
