@@ -71,7 +71,7 @@ def plan(
     path = _place(store, shard)
     declaration = _declared(request, path, yes)
     with Store.open_if_present(path) or nullcontext() as opened:
-        made = _planned(declaration.study, opened, Share(shard, store, retry=retry_failed))
+        made = _planned(declaration.study, opened, Wanted(shard, store, retry=retry_failed))
     remarks = _rehearsed(made, probe)
     if json:
         emit_json(as_json.plan(made, path, remarks))
@@ -123,12 +123,13 @@ def sweep(
     if _shown(request, cfg, resolve, info):
         return 0
     with _ready(request, _place(store, shard), log, yes) as (declared, backend, opened):
-        wanted, most = Share(shard, store, rerun_changed, retry_failed), 1 if fail_fast else max_failures
-        made, result = _train(declared, opened, backend, wanted, most)
+        most = 1 if fail_fast else max_failures
+        wanted = Wanted(shard, store, rerun_changed, retry_failed, most, None if shard else request.words)
+        made, result = _train(declared, opened, backend, wanted)
         if shard is not None:
             return close_shard(made, result, opened.path, store)
         while made.unknown and result and not (result.interrupted or result.failed or result.untried):
-            made, more = _train(declared, opened, None, wanted, most)
+            made, more = _train(declared, opened, None, wanted)
             result = result + more if more else result
         return follow(made, result, opened, Following(declared.settings.tracker, request.words, store))
 
@@ -149,7 +150,7 @@ def run(
     if _shown(request, cfg, resolve, info):
         return 0
     with _ready(request, given.store_path(store), log, one=True) as (declared, backend, opened):
-        made, result = _train(declared, opened, backend, Share(rerun=rerun_changed))
+        made, result = _train(declared, opened, backend, Wanted(rerun=rerun_changed, words=request.words))
         if result and result.interrupted:
             return close(made, result)
         _show_trial(opened, made.members[0].trial.id)
@@ -192,16 +193,19 @@ def _shown(request: Request, cfg: str | None, resolve: bool, info: str | None) -
 
 
 @dataclass(frozen=True)
-class Share:
+class Wanted:
     """What of a study is wanted: the share `i/n` of it that is missing in `store` too, or all.
 
-    rerun: those that other code trained, too. retry: those that failed.
+    rerun: those that other code trained, too. retry: those that failed. failures: how many end the sweep. words: as W&B
+    runs are to quote them, which are written beside it; None for no runs.
     """
 
     typed: str | None = None
     store: str | None = None
     rerun: bool = False
     retry: bool = True
+    failures: int | None = None
+    words: Sequence[str] | None = None
 
 
 def _place(store: str | None, shard: str | None) -> Path:
@@ -214,7 +218,7 @@ def _place(store: str | None, shard: str | None) -> Path:
     return Shard.typed(shard).store(path)
 
 
-def _planned(study: Study, opened: Store | None, wanted: Share) -> Plan:
+def _planned(study: Study, opened: Store | None, wanted: Wanted) -> Plan:
     """What is missing. A shard plans, and is trained, as the whole does, where that is there."""
     from thalweg.runner import page
 
@@ -322,7 +326,7 @@ def _show_plan(made: Plan, remarks: Sequence[Remark]) -> None:
 
 
 def _train(
-    declared: Declaration, opened: Store, backend: Backend | None, wanted: Share, max_failures: int | None = None
+    declared: Declaration, opened: Store, backend: Backend | None, wanted: Wanted
 ) -> tuple[Plan, SweepResult | None]:
     """Plan, say what is missing and train it; None where nothing is. Without a backend, one is made for it."""
     from thalweg.runner import page
@@ -345,18 +349,20 @@ def _train(
         say(line)
     if not made.to_train:
         return made, None
-    return made, train_missing(made, opened, declared.settings, backend, max_failures=max_failures)
+    return made, train_missing(made, opened, declared.settings, backend, wanted)
 
 
 def train_missing(
-    made: Plan, opened: Store, settings: Settings, backend: Backend | None, *, max_failures: int | None = None
+    made: Plan, opened: Store, settings: Settings, backend: Backend | None, wanted: Wanted
 ) -> SweepResult:
-    """Train what a recorded plan lacks, showing how far it is."""
+    """Train what a recorded plan lacks, showing how far it is. W&B runs are written beside it, if they are wanted."""
     from thalweg.runner import page
+    from thalweg.runner.cli import mirror
     from thalweg.runner.terminal.progress import SweepProgress
 
-    with SweepProgress(err(), made.to_train, made.study.metric) as progress:
-        return page.train(made, opened, settings, progress, backend, max_failures=max_failures)
+    job = None if wanted.words is None else mirror.job_of(opened, made.study.name, settings.tracker, wanted.words)
+    with mirror.beside(job), SweepProgress(err(), made.to_train, made.study.metric) as progress:
+        return page.train(made, opened, settings, progress, backend, max_failures=wanted.failures)
 
 
 def _show_trial(opened: Store, trial_id: str) -> None:

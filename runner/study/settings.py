@@ -89,12 +89,13 @@ WandbName = Annotated[str, Field(pattern=rf"^{WANDB_NAME}$")]
 
 @dataclass(frozen=True, kw_only=True)
 class TrackerSettings:
-    """Whether and how results are written as Weights & Biases runs."""
+    """Whether and how results are written as runs of a tracker, Weights & Biases or TensorBoard."""
 
-    name: Literal["wandb", "none"]
+    name: Literal["auto", "wandb", "tensorboard", "none"]
     project: WandbName
     entity: WandbName | None
-    history_points: Annotated[int, Field(ge=2)]
+    history_points: Annotated[int, Field(ge=2)] | None  # None: every step
+    tags: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

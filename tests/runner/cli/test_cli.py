@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -574,20 +575,49 @@ def exports(monkeypatch):
     return calls
 
 
-def test_a_sweep_exports_what_its_study_has_under_a_deadline(thalweg, trainer, exports):
-    _, _, err = thalweg("sweep", "smoke", "budget.steps=40", "tracker.project=mine")
-    assert err.splitlines()[-1] == "W&B 40/336 written; go on: thalweg sync"
-    ((trials, keywords),) = exports
-    assert len(trials) == 336
-    assert {trial.studies for trial in trials} == {("smoke",)}
-    assert keywords["given"] == ["project"]
-    assert keywords["deadline_seconds"] < 5
+@pytest.fixture
+def writers(monkeypatch):
+    """In place of the processes that write runs: their jobs."""
+    from thalweg.runner.cli import mirror
+
+    jobs = []
+
+    def beside(job):
+        jobs.append(("beside", job))
+        return nullcontext()
+
+    def after(job, report):
+        jobs.append(("after", job))
+        return ["W&B 336/336 written"]
+
+    monkeypatch.setattr(mirror, "beside", beside)
+    monkeypatch.setattr(mirror, "after", after)
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NETRC", "/nowhere")
+    return jobs
 
 
-def test_nothing_is_exported_without_training_nor_with_the_tracker_off(thalweg, trainer, exports):
+def test_a_sweep_has_its_runs_written_beside_training_and_after_it(thalweg, trainer, writers):
+    _, _, err = thalweg("sweep", "smoke", "budget.steps=40", "tracker=wandb", "tracker.project=mine")
+    assert err.splitlines()[-1] == "W&B 336/336 written"
+    assert [when for when, _ in writers] == ["beside", "after"]
+    assert {(job.study, *job.given, job.settings["project"]) for _, job in writers} == {("smoke", "project", "mine")}
+
+
+def test_nothing_is_written_without_training_nor_with_the_tracker_off(thalweg, trainer, writers):
     thalweg("sweep", *WORDS)
-    thalweg("sweep", "smoke", "budget.steps=40")
-    assert exports == []
+    thalweg("sweep", "smoke", "budget.steps=40", "tracker=wandb")
+    assert [job for _, job in writers if job] == []
+
+
+def test_who_has_no_account_is_told_once_that_no_runs_are_written(thalweg, trainer, writers, monkeypatch):
+    _, _, err = thalweg("sweep", "smoke", "budget.steps=40")
+    assert err.splitlines()[-1] == "W&B: no account here, so no runs are written; thalweg sync makes them at any time"
+    assert [job for _, job in writers if job] == []
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    thalweg("sweep", "smoke", "budget.steps=41")
+    assert [when for when, job in writers if job] == ["beside", "after"]
 
 
 def test_sync_goes_on_without_a_deadline_and_asks_to_upload(thalweg, swept, exports):
@@ -595,7 +625,8 @@ def test_sync_goes_on_without_a_deadline_and_asks_to_upload(thalweg, swept, expo
     assert (code, out) == (0, "W&B 40/336 written; go on: thalweg sync\n")
     ((trials, keywords),) = exports
     assert len(trials) == len(swept)
-    assert (keywords["deadline_seconds"], keywords["asked_to_upload"]) == (None, True)
+    assert (keywords["write_seconds"], keywords["upload_seconds"], keywords["asked_to_upload"]) == (None, None, True)
+    assert [each.study for each in keywords["analyses"]] == ["smoke"]
 
 
 # config
