@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from thalweg.runner.engine.workload import Workload
 
 PROGRESS_SECONDS = 0.2
+OUT_OF_MEMORY = (
+    "not enough memory", "out of memory", "can't allocate memory", "bad_alloc",
+    "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUSOLVER_STATUS_ALLOC_FAILED",
+)  # fmt: skip
 SEEDS_TRIED = 4
 """Seeds with which a model may fail to be built before its whole cohort fails."""
 
@@ -231,13 +235,25 @@ def told(error: BaseException) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, in any of the ways in which torch and Python say so."""
+    """Whether memory ran out, in any of the ways in which torch, its libraries and Python say so.
+
+    Also where that was what led to the error: leaving a capture that memory ended raises one of its own.
+    """
+    seen: set[int] = set()
+    while id(error) not in seen:
+        seen.add(id(error))
+        if _says_out_of_memory(error):
+            return True
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__) or error
+    return False
+
+
+def _says_out_of_memory(error: BaseException) -> bool:
     import torch
 
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    said = ("not enough memory", "out of memory", "can't allocate memory", "bad_alloc")
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in said)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def _device(wanted: str) -> tuple[torch.device, Hello]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -117,6 +118,39 @@ def test_a_failed_attempt_holds_no_memory_when_the_next_begins(bench, monkeypatc
 def test_an_ordinary_error_is_not_taken_for_a_lack_of_memory() -> None:
     assert not worker.is_out_of_memory(RuntimeError("size mismatch"))
     assert not worker.is_out_of_memory(ValueError("out of memory"))
+
+
+def led_to(*errors: BaseException, cause: bool) -> BaseException:
+    """The last of errors of which each came of the one before it."""
+    for earlier, later in pairwise(errors):
+        later.__context__ = earlier
+        if cause:
+            later.__cause__ = earlier
+    return errors[-1]
+
+
+@pytest.mark.parametrize("cause", [True, False])
+@pytest.mark.parametrize(
+    "words", ["CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "CUDNN_STATUS_ALLOC_FAILED"]
+)
+def test_a_librarys_lack_of_memory_and_what_it_led_to_are_told(words, cause) -> None:
+    lack = RuntimeError(words)
+    masked = RuntimeError("operation failed due to a previous error during capture")
+    assert worker.is_out_of_memory(lack)
+    assert not worker.is_out_of_memory(masked)
+    assert worker.is_out_of_memory(led_to(lack, masked, ValueError("x"), cause=cause))
+
+
+def test_what_was_said_to_come_of_nothing_else_does_not() -> None:
+    error = led_to(MemoryError(), ValueError("no such column"), cause=False)
+    error.__cause__ = None  # as `from None` does
+    assert not worker.is_out_of_memory(error)
+
+
+def test_errors_that_led_to_each_other_end_the_search() -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__context__, other.__context__ = other, one
+    assert not worker.is_out_of_memory(one)
 
 
 def test_a_checkpoint_that_cannot_be_written_is_said_and_training_goes_on(bench, monkeypatch, tmp_path) -> None:
