@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -42,19 +43,31 @@ class RecordedGradient:
             seed(feed)
             replayed: tuple[Tensor, Tensor, dict[str, Tensor]] = self.recording(*inputs)
             return replayed
+        if self.trusted is None and self.recording is None:
+            with suppress(RuntimeError):  # an operation that cannot be recorded
+                return self._recorded(state, feed, inputs)
+            self.trusted = False
         result = self.gradient(state, feed)
         if self.trusted is None:
-            self.trusted = self._examined(state, feed, inputs, result)
+            self.trusted = self._confirmed(feed, inputs, result)
         return result
 
-    def _examined(self, state: State, feed: Feed, inputs: Any, result: Any) -> bool | None:
-        """Record, or compare a replay with `result`; None while nothing is decided."""
+    def _recorded(self, state: State, feed: Feed, inputs: Any) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Record a first run, and return what it computed."""
+        self.recording = Recording(self._of_tensors(state, feed), inputs)
+        if self.recording.reads_values:
+            self.trusted = False
+        result: tuple[Tensor, Tensor, dict[str, Tensor]] = self.recording.take_result()
+        return result
+
+    def _confirmed(self, feed: Feed, inputs: Any, result: Any) -> bool:
+        """Whether a replay gives `result`."""
+        assert self.recording is not None
+        seed(feed)
         try:
-            if self.recording is None:
-                self.recording = Recording(self._of_tensors(state, feed), inputs)
-                return False if self.recording.reads_values else None
-            seed(feed)
             return _same(result, self.recording(*inputs))
+        except torch.OutOfMemoryError:  # of the width, which is to be halved
+            raise
         except RuntimeError:  # an operation that cannot be called again, as oneDNN's recurrent layers
             return False
 
