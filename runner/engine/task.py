@@ -182,10 +182,30 @@ def cross_entropy(logits_BC: Tensor, y: Tensor, label_smoothing: Tensor | None =
     quarter off the gradient of 54 small perceptrons.
     """
     logs_CB = logits_BC.t().log_softmax(0)
-    loss = -(logs_CB * y.t()).sum(0).mean() if y.is_floating_point() else -logs_CB.gather(0, y[None]).mean()
+    loss = -(logs_CB * y.t()).sum(0).mean() if y.is_floating_point() else -_at_targets(logs_CB, y).mean()
     if label_smoothing is None:
         return loss
     return (1 - label_smoothing) * loss - label_smoothing * logs_CB.mean()
+
+
+def _at_targets(logs_CB: Tensor, y: Tensor) -> Tensor:
+    """Each example's number of its own class, by whichever of two ways is faster there. Both give the same bits."""
+    return gathered(logs_CB, y) if logs_CB.device.type == "cpu" else picked(logs_CB, y)
+
+
+def gathered(logs_CB: Tensor, y: Tensor) -> Tensor:
+    """`[1, B]`: by their places."""
+    return logs_CB.gather(0, y[None])
+
+
+def picked(logs_CB: Tensor, y: Tensor) -> Tensor:
+    """`[B]`: as sums of which all summands but one are 0.
+
+    On a GPU what undoes gathering is a sort of all places, since it must add up in one order: 35 of the 105 launches
+    of a step of 64 perceptrons. On a CPU a sum of ten classes takes 1.4 times as long as gathering.
+    """
+    others_CB = torch.arange(len(logs_CB), device=y.device)[:, None] != y
+    return logs_CB.masked_fill(others_CB, 0).sum(0)
 
 
 def _summed(*values_KB: Tensor) -> Tensor:
