@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch.func import vmap
 
 from thalweg.data.schema import MEASURES
-from thalweg.runner.engine.task import BINS, TASKS, Own, cross_entropy, gathered, picked
+from thalweg.runner.engine.task import BINS, TASKS, Own, compared, cross_entropy, gathered, in_bins, picked
 
 K, B, C, L = 3, 40, 5, 6
 
@@ -146,3 +146,12 @@ def test_summing_picks_what_gathering_does_to_the_bit(dtype, shape, shared, scal
     for one, other in zip(*found, strict=True):
         assert torch.equal(one.isnan(), other.isnan())
         assert torch.equal(*(each.nan_to_num(7).contiguous().view(torch.uint8) for each in (one, other)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 50), st.integers(0, 2**31))
+def test_comparing_fills_the_bins_that_scattering_does(lanes, batch, seed) -> None:
+    random = torch.Generator().manual_seed(seed)
+    values = torch.randn(lanes, batch, generator=random, dtype=torch.float64)
+    bins = torch.randint(0, BINS, (lanes, batch), generator=random)
+    torch.testing.assert_close(compared(values, bins), in_bins(values, bins), rtol=1e-12, atol=1e-12)
