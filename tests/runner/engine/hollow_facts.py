@@ -136,6 +136,24 @@ def free_counts_the_cache() -> dict[str, float]:
     return {"before": before, "after": memory._free_on_gpu(GPU)}
 
 
+def planned(words: str, lanes: int) -> dict[str, float]:
+    """What is planned for a graphed cohort that measures, and what it makes torch hold."""
+    trials = trials_for(words, lanes)
+    workload = Workload.of(trials[0].config, GPU)
+    once, each = memory._on_gpu(workload)
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(GPU)
+    before = torch.cuda.memory_reserved(GPU)
+    state, made = workload.start(trials), Inputs(trials, "shared", workload)
+    which = Case(words, lanes).lanes
+    for start in (0, BLOCK):
+        EXECUTORS["graphed"](workload, state, made.block(start, start + BLOCK, which))
+        evaluate(workload, state, "train", "graphed")
+    held = torch.cuda.max_memory_reserved(GPU) - before
+    return {"planned": once + lanes * (each + memory._of_state(workload)), "held": held}
+
+
 def own_metric() -> str:
     """A user's metric that answers on the host is taken as it is."""
     from thalweg.runner.engine.task import TASKS, Own
@@ -182,6 +200,9 @@ FACTS = {
     "memory of an MLP": lambda: peaks(ADAMW, 1024),
     "own batches": own_batches,
     "free": free_counts_the_cache,
+    "plan of an MLP": lambda: planned(ADAMW, 256),
+    "plan of a GPT": lambda: planned(GPT, 16),
+    "plan of a CNN": lambda: planned(AUGMENTED, 64),
 }
 
 
