@@ -100,19 +100,18 @@ class Bench:
         return self._chosen(work)
 
     def _chosen(self, ask: Ask, width: int | None = None) -> Chosen:
-        """What is best. width: of the sample, half of the one before, which did not fit; None at first."""
-        from thalweg.runner.engine.choose import Question, choose
+        """What is best. width: the widest to try, narrower than what did not fit; None at first."""
+        from thalweg.runner.engine.choose import Question, choose, narrower
 
         question = Question(ask.sample, ask.layout, ask.requested, width, ask.trials, ask.workers, ask.sharing)
         try:
             return Chosen(ask.group_id, choose(self._workload_of(ask, ask.sample[0]), question))
         except BaseException as error:  # training will meet the same error and record it with each trial
-            narrower = is_out_of_memory(error) and len(ask.sample) > 1
+            half = narrower(self.device, width) if is_out_of_memory(error) and len(ask.sample) > 1 else None
             reason = f"probing failed: {last_line(told(error))}"
-        if narrower:  # not in the block above: as long as it lasts, the error's frames hold what was too much
+        if half:  # not in the block above: as long as it lasts, the error's frames hold what was too much
             self._forget()
-            half = (len(ask.sample) + 1) // 2
-            return self._chosen(replace(ask, sample=ask.sample[:half]), half)
+            return self._chosen(ask, half)
         return Chosen(ask.group_id, Choice("loop", ask.layout, width or LOOP_WIDTH, reason))
 
     def _train(self, work: Train) -> Trained | OutOfMemory:

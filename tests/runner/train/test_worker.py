@@ -11,7 +11,7 @@ import pytest
 import torch
 from store_cases import make_trial
 
-from thalweg.runner.engine.choose import Question
+from thalweg.runner.engine.choose import Question, narrower
 from thalweg.runner.engine.workload import Workload
 from thalweg.runner.facts.choice import Choice
 from thalweg.runner.train import worker
@@ -75,19 +75,30 @@ def test_running_out_of_memory_is_said_as_such_and_the_bench_goes_on(bench, monk
     assert bench.do(Train("g", (trial,), "loop", "shared", 1)).observations[0].outcome == "finished"
 
 
-def test_a_probe_out_of_memory_is_tried_with_half_the_trials(bench, monkeypatch) -> None:
+def test_a_probe_out_of_memory_is_tried_again_at_narrower_widths(bench, monkeypatch) -> None:
     asked = []
 
     def choose(workload: Workload, question: Question) -> Choice:
-        asked.append(len(question.sample))
-        if asked[-1] > 2:
+        asked.append((len(question.sample), question.width))
+        if (question.width or 64) > 8:
             raise MemoryError
         return Choice("vmap", question.layout, question.width or 64, "it fits")
 
     monkeypatch.setattr("thalweg.runner.engine.choose.choose", choose)
     trials = tuple(make_trial(lr=0.1 * (n + 1)) for n in range(7))
-    assert bench.do(Ask("g", trials, "shared", "auto")).choice.width == 2
-    assert asked == [7, 4, 2]
+    assert bench.do(Ask("g", trials, "shared", "auto")).choice.width == 8
+    assert asked == [(7, None), (7, 32), (7, 16), (7, 8)]
+
+
+@pytest.mark.parametrize(
+    ("device", "widths"), [("cuda", [1024, 256, 64, 32, 16, 8, 4, 2, 1]), ("cpu", [32, 16, 8, 4, 2, 1])]
+)
+def test_no_width_is_passed_over_on_the_way_down(device, widths) -> None:
+    found, width = [], narrower(torch.device(device), None)
+    while width is not None:
+        found.append(width)
+        width = narrower(torch.device(device), width)
+    assert found == widths
 
 
 class Tensor:
@@ -112,7 +123,7 @@ def test_a_failed_attempt_holds_no_memory_when_the_next_begins(bench, monkeypatc
     trials = tuple(make_trial(lr=0.1 * (n + 1)) for n in range(4))
     bench.do(Ask("g", trials, "shared", "auto") if what == "probe" else Train("g", trials, "loop", "shared", 1))
     assert attempts == [[None] * n for n in range(1, len(held) + 1)][: len(attempts)]
-    assert len(attempts) == (2 if what == "probe" else 1)
+    assert len(attempts) == (6 if what == "probe" else 1)
 
 
 def test_an_ordinary_error_is_not_taken_for_a_lack_of_memory() -> None:
