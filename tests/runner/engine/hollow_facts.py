@@ -51,8 +51,10 @@ def inputs(words: str, lanes: int, layout: str) -> dict[str, int]:
     which = Case(words, lanes).lanes
     made.block(0, BLOCK, which)
     torch.cuda.set_sync_debug_mode("error")
-    counts = counted(lambda: made.block(BLOCK, 2 * BLOCK, which))
-    torch.cuda.set_sync_debug_mode("default")
+    try:
+        counts = counted(lambda: made.block(BLOCK, 2 * BLOCK, which))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
     return {"waits": counts.waits, "pageable": counts.pageable, "launches": counts.launches}
 
 
