@@ -189,6 +189,6 @@ def test_the_scripts_ask_for_a_folder_and_make_nothing_without_one(script: str, 
 def test_what_a_part_may_take_is_within_its_minutes(part: str, most: int) -> None:
     text = (KIT / f"{part}.sh").read_text(encoding="utf-8")
     sweeps = len(re.findall(r"^sweep \w+ ", text, re.MULTILINE))
-    each = int(re.search(r"^    timeout (\d+)", text, re.MULTILINE)[1])  # type: ignore[index]
+    each = int(re.search(r"^    timeout (\d+)", text, re.MULTILINE)[1])
     once = sum(map(int, re.findall(r"^timeout (\d+)", text, re.MULTILINE)))
     assert once + sweeps * each <= most

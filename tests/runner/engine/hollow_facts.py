@@ -12,7 +12,7 @@ import sys
 import traceback
 
 import torch
-from counts import BLOCK, GPU, MLP, Case, counted, peak, trials_for
+from counts import BLOCK, GPU, MLP, Case, counted, peak, trials_for  # type: ignore[import-not-found]
 
 from thalweg.runner.engine import memory
 from thalweg.runner.engine.cohort import Cohort, _Course

@@ -40,7 +40,7 @@ def facts(tmp_path_factory) -> dict[str, object]:
         "FAKE_GB": "20",
         "PYTHONPATH": os.pathsep.join(map(str, PATHS)),
     }
-    command = [sys.executable, "-P", "-W", "ignore", Path(__file__).with_name("hollow_facts.py")]
+    command = [sys.executable, "-P", "-W", "ignore", str(Path(__file__).with_name("hollow_facts.py"))]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])

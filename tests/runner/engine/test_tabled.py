@@ -16,7 +16,7 @@ from thalweg.runner.engine.workload import Workload
 from thalweg.runner.study.trial import Trial
 
 AUGMENTED = {"name": "digits", "train_size": 200, "label_noise": 0.0, "split_seed": 0, "augment": ("crop", "mixup")}
-CASES = {
+CASES: dict[str, dict] = {
     "adamw": {"optimizer": "adamw"},
     "sgd": {"optimizer": "sgd", "warmup": 0},
     "muon": {"optimizer": "muon", "rule": {"decay_on": "all"}},
@@ -31,7 +31,7 @@ CASES = {
 
 @pytest.fixture
 def case(grid_of, trial_of):
-    def made(steps: int = 12, lanes: int = 3, **parts: object):
+    def made(steps: int = 12, lanes: int = 3, **parts):
         dying = trial_of(1e30, warmup=0, steps=steps, **{k: v for k, v in parts.items() if k != "warmup"})
         trials = [*grid_of(lanes, steps=steps, **parts), dying]
         return Workload.of(trials[0].config, torch.device("cpu")), trials
@@ -39,8 +39,9 @@ def case(grid_of, trial_of):
     return made
 
 
-def both(workload, trials, spans, layout="shared"):
-    """(losses, tensors) after the spans, by vmap and by one set of tables."""
+def both(cohort, spans, layout="shared"):
+    """(losses, tensors) after the spans, by vmap and by one set of tables. cohort: a workload, and its trials."""
+    workload, trials = cohort
     lanes, inputs = np.arange(len(trials)), Inputs(trials, layout, workload)
     blocks = [inputs.block(start, stop, lanes) for start, stop in spans]
     plain, state = workload.start(trials), workload.start(trials)
@@ -59,7 +60,7 @@ def assert_same(one, other) -> None:
 @pytest.mark.parametrize("layout", ["shared", "per_lane"])
 @pytest.mark.parametrize("name", CASES)
 def test_tabled_steps_are_those_of_vmap(case, name, layout) -> None:
-    assert_same(*both(*case(**CASES[name]), [(0, 5), (5, 12)], layout))
+    assert_same(*both(case(**CASES[name]), [(0, 5), (5, 12)], layout))
 
 
 def test_buffers_of_tabled_steps_are_those_of_vmap(grid_of) -> None:
@@ -67,17 +68,17 @@ def test_buffers_of_tabled_steps_are_those_of_vmap(grid_of) -> None:
     trials = [Trial(replace(each.config, model=model)) for each in grid_of(3, steps=12, optimizer="adamw")]
     workload = Workload.of(trials[0].config, torch.device("cpu"))
     assert "buffer/" in str([*workload.start(trials).tensors()])
-    assert_same(*both(workload, trials, [(0, 5), (5, 12)]))
+    assert_same(*both((workload, trials), [(0, 5), (5, 12)]))
 
 
 @pytest.mark.parametrize("steps", [LONGEST - 1, LONGEST, LONGEST + 1, 2 * LONGEST + 3])
 def test_a_block_longer_than_the_tables_is_taken_in_parts(case, steps) -> None:
-    assert_same(*both(*case(steps=steps, optimizer="adamw"), [(0, steps)]))
+    assert_same(*both(case(steps=steps, optimizer="adamw"), [(0, steps)]))
 
 
 def test_blocks_of_other_lengths_go_on_where_the_last_one_ended(case) -> None:
     spans = [(0, 7), (7, 8), (8, 40), (40, 41), (41, 60)]
-    assert_same(*both(*case(steps=60, optimizer="adamw"), spans))
+    assert_same(*both(case(steps=60, optimizer="adamw"), spans))
 
 
 def test_another_cohort_finds_nothing_of_the_one_before(case) -> None:
