@@ -49,6 +49,7 @@ def both(cohort, spans, layout="shared"):
     tabled.take()  # as before a capture: what it leaves must not matter
     expected = torch.cat([run_vmap(workload, plain, block) for block in blocks])
     found = torch.cat([tabled.advance(state, block, tabled.take) for block in blocks])
+    assert int(tabled.at[1]) == spans[-1][1]  # which step a death is noted at
     return (expected, plain.tensors()), (found, state.tensors())
 
 
