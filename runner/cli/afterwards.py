@@ -143,7 +143,7 @@ def close_shard(made: Plan, result: SweepResult | None, path: Path, store: str |
     code = close(made, result)
     if result and result.failed and not result.interrupted:
         _say_failed(made, result)
-    if code != INTERRUPTED:
+    if code != INTERRUPTED and not made.settling:
         say(f"next: {given.with_store(f'thalweg store merge {shlex.quote(given.shown(path))}', store)}")
     return code
 

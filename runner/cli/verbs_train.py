@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -99,12 +99,14 @@ def sweep(
     fail_fast: given.FailFast = False,
     max_failures: given.MaxFailures = None,
     dry_run: given.DryRun = False,
+    submit: Annotated[bool, typer.Option("--submit", help="With launcher=slurm: in jobs, and leave.")] = False,
 ) -> int:
     """Train what is missing and show the answer.
 
     Stop it at any time; the same command goes on where it stopped. With --shard 2/4 it trains the second of four shares
-    into a store of its own, on a machine of its own perhaps; thalweg store merge brings them together. Trials that fail
-    do not end it, unless --fail-fast or --max-failures is given; the same command tries them again.
+    into a store of its own, on a machine of its own perhaps; thalweg store merge brings them together. With --shard 0/4
+    it only settles how each group of trials trains, which the four then keep to. Trials that fail do not end it, unless
+    --fail-fast or --max-failures is given; the same command tries them again.
     """
     if dry_run:
         return plan(
@@ -122,6 +124,11 @@ def sweep(
     request = _request(_about_a_study(words or ()), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
+    if submit:
+        from thalweg.runner.cli.verbs_cluster import submitted
+
+        declaration = _declared(request, given.store_path(store), yes)
+        return submitted(request, declaration, store)
     with _ready(request, _place(store, shard), log, yes) as (declared, backend, opened):
         most = 1 if fail_fast else max_failures
         wanted = Wanted(shard, store, rerun_changed, retry_failed, most, None if shard else request.words)
@@ -226,12 +233,16 @@ def _planned(study: Study, opened: Store | None, wanted: Wanted) -> Plan:
         return page.plan(study, opened, rerun_changed=wanted.rerun, retry_failed=wanted.retry)
     from thalweg.runner.planning.shard import Shard
 
-    with Store.open_if_present(given.store_path(wanted.store)) or nullcontext() as whole:
-        made = page.share(
-            study, Shard.typed(wanted.typed), opened, whole, rerun_changed=wanted.rerun, retry_failed=wanted.retry
-        )
-        if whole and opened and opened.writes:
-            opened.adopt_choices(whole, [group.group_id for group in made.groups])
+    shard, place = Shard.typed(wanted.typed), given.store_path(wanted.store)
+    with Store.open_if_present(place) or nullcontext() as whole:
+        made = page.share(study, shard, opened, whole, rerun_changed=wanted.rerun, retry_failed=wanted.retry)
+        if opened and opened.writes:
+            groups = [group.group_id for group in made.groups]
+            if whole:
+                opened.adopt_choices(whole, groups)
+            with Store.open_if_present(replace(shard, number=0).store(place)) or nullcontext() as first:
+                if first and shard.number:
+                    opened.adopt_choices(first, groups)
     return made
 
 

@@ -55,6 +55,7 @@ class Plan:
     replaced: tuple[str, ...] = ()  # ids of trials in whose place another stands, by the code as it is now
     others: int = 0
     failed: int = 0
+    settling: bool = False  # what is to train is left to others; how it trains is to be found out
     commits: int | None = None  # how many the store had, so that a trial that failed since is not taken for a retry
 
     @property

@@ -23,7 +23,7 @@ MOST = 10_000
 
 @dataclass(frozen=True)
 class Shard:
-    """Share `number`, from 1, of `of`."""
+    """Share `number`, from 1, of `of`. Number 0 is the task that goes before them: how each group trains is settled."""
 
     number: int
     of: int
@@ -32,9 +32,11 @@ class Shard:
     def typed(cls, text: str) -> Shard:
         """Return the shard that `2/4` names. Raises UsageError for what names none."""
         match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
-        if match and 1 <= int(match[1]) <= int(match[2]) <= MOST:
+        if match and 0 <= int(match[1]) <= int(match[2]) <= MOST and int(match[2]):
             return cls(int(match[1]), int(match[2]))
-        raise UsageError(f"--shard {text} is no share; expected i/n with 1 <= i <= n <= {MOST:,}", "e.g. --shard 1/4")
+        raise UsageError(
+            f"--shard {text} is no share; expected i/n with 0 <= i <= n and 1 <= n <= {MOST:,}", "e.g. --shard 1/4"
+        )
 
     def holds(self, trial_id: str) -> bool:
         """Whether a trial is in this share."""
@@ -53,6 +55,8 @@ def share(made: Plan, shard: Shard) -> Plan:
     if made.unknown:
         text = f"{made.study.name} asks for its next points by results; a share sees only its own"
         raise UsageError(text, "sweep it without --shard, or sample by random or sobol")
+    if shard.number == 0:
+        return replace(made, settling=True)
     groups = only(made, lambda trial: shard.holds(trial.id))
     others = made.to_train - sum(len(group.trials) for group in groups)
     return replace(made, groups=groups, others=others, retry=0, unmeasured=0)

@@ -175,6 +175,8 @@ def backend_of(settings: Settings, pool: Pool) -> Backend:
         from thalweg.runner.train.cluster import Cluster  # spares others the import
 
         return Cluster(settings).require()
+    if settings.launcher.name == "slurm":
+        raise SetupError("launcher=slurm trains in jobs and not here", "add --submit: thalweg sweep ... --submit")
     return Crew(settings, pool).require()
 
 
@@ -300,6 +302,7 @@ class _Driver:
             width=self.settings.engine.width,
             checkpoints=(str(self.folder), seconds) if seconds else None,
             max_failures=self.max_failures,
+            settling=self.plan.settling,
         )
 
     def _choice_key(self) -> str:
