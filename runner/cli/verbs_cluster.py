@@ -55,22 +55,20 @@ def submitted(request: Request, declaration: Declaration, store: str | None) -> 
         return 0
     shares = min(launcher.jobs, made.to_train)
     flags = [*_flag("--config-dir", request.config_dir), *_flag("--config-name", request.config_name), "--yes"]
-    first, array, logs = slurm.submit(launcher, shares, study.name, request.words, flags, path)
+    jobs, logs = slurm.submit(launcher, shares, study.name, request.words, flags, path)
     slurm.remember(
         slurm.Submission(
             study=study.name,
             words=request.words,
             config_dir=request.config_dir,
             config_name=request.config_name,
-            shares=shares,
-            first=first,
-            array=array,
+            jobs=jobs,
             logs=str(logs),
-            folder=str(Path.cwd()),
         ),
         path,
     )
-    say(f"submitted {count(made.to_train, 'trial')} in {count(shares, 'task')}: job {first}, then array {array}")
+    tasks = f"job {jobs[0]}, then {jobs[1]}{f' to {jobs[-1]}' if shares > 1 else ''}"
+    say(f"submitted {count(made.to_train, 'trial')} in {count(shares, 'task')}: {tasks}")
     say(f"logs: {given.shown(logs)}")
     say(f"next: {given.with_store(f'thalweg collect {study.name}', store)}")
     return 0
@@ -121,9 +119,7 @@ def _only(path: Path) -> str:
 
 def _taken_in(found: Submission, path: Path, opened: Store, states: dict[int, str]) -> None:
     """Merge the shares whose jobs have ended; one that is damaged is said, and costs the others nothing."""
-    from thalweg.runner.train import slurm
-
-    for shard in slurm.shares_of(found):
+    for shard in found.shares:
         place = shard.store(path)
         if shard.number in states or not place.exists():
             continue
@@ -158,10 +154,8 @@ def _told(found: Submission, path: Path, store: str | None, going: bool) -> int:
 
 def _say_missing(found: Submission, made: Plan) -> None:
     """Name the logs of the shares that lack trials."""
-    from thalweg.runner.train import slurm
-
     missing = [trial.id for group in made.groups for trial in group.trials]
-    for shard in slurm.shares_of(found):
+    for shard in found.shares:
         lacking = sum(map(shard.holds, missing))
         if lacking:
             say(f"share {shard.number}: {lacking:,} missing; its job has ended: {given.shown(found.log(shard.number))}")

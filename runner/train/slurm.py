@@ -40,7 +40,11 @@ class Task:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __call__(self) -> int:
-        self._process = subprocess.Popen(self.command, cwd=self.folder)
+        notice = signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # Slurm gives it to all processes of a job
+        try:
+            self._process = subprocess.Popen(self.command, cwd=self.folder)
+        finally:
+            signal.signal(signal.SIGUSR2, notice)
         return self._process.wait()
 
     def checkpoint(self) -> Any:
@@ -56,30 +60,30 @@ class Task:
 
 @dataclass(frozen=True)
 class Submission:
-    """Jobs that were submitted for a study: `first` and the `array` of `shares` tasks, with the words that declare it.
+    """Jobs that were submitted for a study, and the words that declare it.
 
-    logs: the folder of what they print. folder: where they were submitted from.
+    jobs: of the first one, and of each share's task. logs: the folder of what they print.
     """
 
     study: str
     words: tuple[str, ...]
     config_dir: str | None
     config_name: str | None
-    shares: int
-    first: str
-    array: str
+    jobs: tuple[str, ...]
     logs: str
-    folder: str
+
+    @property
+    def shares(self) -> list[Shard]:
+        """Every share, the first job's too, which is number 0."""
+        return [Shard(number, len(self.jobs) - 1) for number in range(len(self.jobs))]
 
     def log(self, share: int) -> Path:
         """Where a share's errors and notes are."""
-        job = self.first if share == 0 else f"{self.array}_{share - 1}"
-        return Path(self.logs) / f"{job}_0_log.err"
+        return Path(self.logs) / f"{self.jobs[share]}_0_log.err"
 
     def states(self, queue: Mapping[str, str]) -> dict[int, str]:
-        """Share -> what squeue says of its job; none of a job that has ended. The first job is share 0."""
-        jobs = {self.first: 0} | {f"{self.array}_{n}": n + 1 for n in range(self.shares)}
-        return {jobs[job]: state for job, state in queue.items() if job in jobs}
+        """Share -> what squeue says of its job; none of a job that has ended."""
+        return {share: queue[job] for share, job in enumerate(self.jobs) if job in queue}
 
 
 def require() -> None:
@@ -93,8 +97,8 @@ def require() -> None:
 
 def submit(
     launcher: SlurmLauncher, shares: int, study: str, words: Sequence[str], flags: Sequence[str], store: Path
-) -> tuple[str, str, Path]:
-    """Submit the first job and the array that waits for it; return their ids and the folder of their logs.
+) -> tuple[tuple[str, ...], Path]:
+    """Submit the first job and the array that waits for it; return the ids of all and the folder of their logs.
 
     words: what declares the study. flags: what else follows the verb.
     """
@@ -109,12 +113,13 @@ def submit(
     try:
         first = _executor(launcher, logs, f"{study}: how", None).submit(task(0))
         array = _executor(launcher, logs, study, first.job_id)
-        jobs = array.map_array(Task.__call__, [task(share) for share in range(1, shares + 1)])
+        with array.batch():
+            tasks = [array.submit(task(share)) for share in range(1, shares + 1)]
     except subprocess.CalledProcessError as error:
         raise SetupError(f"sbatch: {last_line(error.output.decode() if error.output else str(error))}") from error
     except _submitit().core.utils.FailedJobError as error:
         raise SetupError(f"sbatch: {last_line(str(error))}") from error
-    return first.job_id, jobs[0].job_id.split("_")[0], logs
+    return (first.job_id, *(each.job_id for each in tasks)), logs
 
 
 def queue() -> dict[str, str]:
@@ -134,11 +139,6 @@ def counted(states: Mapping[int, str]) -> str:
     return ", ".join(f"{n} {state.lower()}" for state, n in sorted(Counter(states.values()).items()))
 
 
-def shares_of(submission: Submission) -> list[Shard]:
-    """Every share, the first job's too."""
-    return [Shard(number, submission.shares) for number in range(submission.shares + 1)]
-
-
 def remember(submission: Submission, store: Path) -> None:
     """Keep what was submitted, in place of an earlier submission of the study."""
     kept = {**_kept(store), submission.study: asdict(submission)}
@@ -152,7 +152,7 @@ def remembered(store: Path, study: str) -> Submission | None:
     """Return what was submitted last for a study; None where nothing was."""
     found = _kept(store).get(study)
     try:
-        return Submission(**{**found, "words": tuple(found["words"])}) if found else None
+        return Submission(**{**found, "words": tuple(found["words"]), "jobs": tuple(found["jobs"])}) if found else None
     except (TypeError, KeyError) as error:
         raise StoreError(f"{_file(store)} is damaged: {error}", "remove it, and merge the shares by hand") from error
 
