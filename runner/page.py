@@ -105,7 +105,12 @@ def sweep(
     store: open to write. listener: is told how it goes. backend: where it trains, else processes on this machine.
     """
     record(made, store)
-    return train(made, store, settings, listener, backend)
+    result = train(made, store, settings, listener, backend)
+    while made.unknown and not (result.interrupted or result.failed or result.untried):
+        made = plan(made.study, store)
+        record(made, store)
+        result += train(made, store, settings, listener)
+    return result
 
 
 def record(made: Plan, store: Store) -> None:

@@ -29,7 +29,7 @@ GROUPS: dict[str, dict[str, type]] = {
     "schedule": dict(SCHEDULES),
     "engine": dict.fromkeys(("auto", "loop", "vmap", "traced", "compiled", "graphed"), EngineSettings),
     "launcher": dict(LAUNCHERS),
-    "tracker": dict.fromkeys(("wandb", "none"), TrackerSettings),
+    "tracker": dict.fromkeys(("auto", "wandb", "tensorboard", "none"), TrackerSettings),
 }
 SETTINGS = ("engine", "launcher", "tracker")
 INTRODUCTION = """# Configuration

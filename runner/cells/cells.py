@@ -345,8 +345,9 @@ def _block_panels(cells: Sequence[Cell], block: Block | None, study: Study) -> l
         cut.update(key for key in keys if key not in numeric)
     if study.analysis and study.analysis.lr in numeric:
         numeric = [study.analysis.lr, *(key for key in numeric if key != study.analysis.lr)]
-    y, x = numeric[:2] if len(numeric) > 1 else (None, None)
-    others = [key for key in keys if key in cut or (x and key not in (y, x))]
+    y, x = _drawn(numeric, block)
+    tied = {key for key in keys if y and x and _follows(cells, key, (y, x), block)}
+    others = [key for key in keys if key in cut or (x and key not in (y, x) and key not in tied)]
     name = cells[0].rows[0].block
     expect = block.expect if block else None
     at: dict[str, list[Cell]] = {}
@@ -375,6 +376,26 @@ def _entangled(cells: Sequence[Cell], keys: Sequence[str], study: Study) -> tupl
     aside = [key for key in keys if key not in cells[0].rows[0].axes and key not in asked]
     points = {key: [repr(cell.axes.get(key)) for cell in cells] for key in keys}
     return tuple(key for key in aside if not alone(points, key))
+
+
+def _drawn(numeric: Sequence[str], block: Block | None) -> tuple[str | None, str | None]:
+    """The axes of rows and columns: the first two numeric ones that no bundle ties to each other."""
+    tied = [set(bundle.keys) for bundle in block.bundles] if block else []
+    for y in numeric[:1]:
+        for x in numeric[1:]:
+            if not any({y, x} <= keys for keys in tied):
+                return y, x
+    return None, None
+
+
+def _follows(cells: Sequence[Cell], key: str, drawn: tuple[str, str], block: Block | None) -> bool:
+    """Whether a bundle ties an axis to one that is drawn, whose value tells its own."""
+    for bundle in block.bundles if block else ():
+        for other in {*drawn} & {*bundle.keys} if key in bundle.keys else ():
+            values = {each: [repr(cell.axes.get(each)) for cell in cells] for each in (key, other)}
+            if _points_of(values, [key, other]) == _points_of(values, [other]):
+                return True
+    return False
 
 
 def _suffixes(cells: Sequence[Cell], keys: Sequence[str]) -> list[str]:

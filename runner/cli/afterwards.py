@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
 from thalweg.runner.base.errors import StoreError, last_line, sentence_of
 from thalweg.runner.cli import options as given
-from thalweg.runner.cli.output import out, say
+from thalweg.runner.cli.output import err, out, say
 from thalweg.runner.show.numbers import count, duration
 from thalweg.runner.study.trial import SHOWN
 
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
 
 FAILED, UNSAID, INTERRUPTED = 3, 4, 130
 """Exit codes: trials failed; all is stored, but part of what was to be said or written of it is missing; Ctrl-C."""
-EXPORT_SECONDS = 4.0
-"""Time the W&B export is given; starting and ending it stay within the second that is left of five."""
 
 
 class Afterwards:
@@ -145,7 +145,7 @@ def close_shard(made: Plan, result: SweepResult | None, path: Path, store: str |
     code = close(made, result)
     if result and result.failed and not result.interrupted:
         _say_failed(made, result)
-    if code != INTERRUPTED:
+    if code != INTERRUPTED and not made.settling:
         say(f"next: {given.with_store(f'thalweg store merge {shlex.quote(given.shown(path))}', store)}")
     return code
 
@@ -186,13 +186,16 @@ def _named(made: Plan, trial_id: str) -> str:
 
 
 def export(name: str, settings: TrackerSettings, opened: Store, words: Sequence[str]) -> None:
-    """Write W&B runs of a study for as long as the command may still take."""
+    """Write W&B runs of a study, if anybody wants them, in a process that holds the command up for seconds at most."""
     if settings.name == "none":
         return
-    from thalweg.runner.cli.export import export_stored
+    from thalweg.runner.cli import mirror
 
-    result = export_stored(opened, name, settings, words, deadline_seconds=EXPORT_SECONDS)
-    for warning in result.warnings:
-        say(warning)
-    if result.worth_saying:
-        say(result.line)
+    job = mirror.job_of(opened, name, settings, words)
+    if job is None:
+        say("W&B: no account here, so no runs are written; thalweg sync makes them at any time")
+        return
+    with err().status(Text("W&B …")) as status:
+        lines = mirror.after(job, lambda what, done, total: status.update(Text(f"W&B {done:,}/{total:,} {what}")))
+    for line in lines:
+        say(line)

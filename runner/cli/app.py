@@ -33,6 +33,7 @@ from thalweg.runner.cli import (
     verbs_about,
     verbs_analyze,
     verbs_check,
+    verbs_cluster,
     verbs_decide,
     verbs_keep,
     verbs_read,
@@ -85,6 +86,7 @@ for verbs in (
     verbs_tables,
     verbs_store,
     verbs_keep,
+    verbs_cluster,
     verbs_about,
 ):
     verbs.register(app)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 def plan(made: Plan, path: Path, remarks: Sequence[Remark] = ()) -> dict[str, Any]:
     """A plan against the store at `path`, and what is to be said of its models."""
-    keys = ("wanted", "done", "to_train", "diverged", "retry", "repaired", "lacking", "outside", "others", "failed")
+    counts = ("wanted", "done", "to_train", "diverged", "retry", "repaired", "lacking", "outside", "others", "failed")
+    keys = (*counts, "excluded", "unknown")
     groups = [{"id": each.group_id, "to_train": len(each.trials), "wanted": each.wanted} for each in made.groups]
     return {
         "store": str(path.absolute()),
@@ -36,6 +37,8 @@ def plan(made: Plan, path: Path, remarks: Sequence[Remark] = ()) -> dict[str, An
         "changed": [{"files": list(files), "trials": number} for files, number in made.changed.items()],
         "measured_before": made.stale,
         "groups": groups,
+        "apart_by": made.apart_by,
+        "cost": asdict(made.cost) if made.cost else None,
         "advice": made.advice,
         "models": [asdict(remark) for remark in remarks],
     }

@@ -3,41 +3,74 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import shlex
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thalweg.runner.facts.observation import Outcome
+from thalweg.runner.project.code import GIT
 
 if TYPE_CHECKING:
+    from thalweg.runner.analysis import Answer
     from thalweg.runner.facts.record import Membership, TrialRecord
     from thalweg.runner.store import Store
     from thalweg.runner.study.settings import TrackerSettings
-    from thalweg.runner.tracker import ExportResult, ExportTrial
+    from thalweg.runner.study.study import Study
+    from thalweg.runner.tracker import ExportAnalysis, ExportResult, ExportTrial, Found
 
 
 def export_stored(
     store: Store,
     study: str | None,
     settings: TrackerSettings,
-    words: Sequence[str],
+    given: Sequence[str],
     *,
-    deadline_seconds: float | None = None,
+    training: bool = False,
+    write_seconds: float | None = None,
+    upload_seconds: float | None = None,
     asked_to_upload: bool = False,
+    dry_run: bool = False,
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> ExportResult:
-    """Export the done trials of one study, or of all. `words` are those of the command line: typed settings win."""
+    """Export the done trials of one study, or of all. `given`: the tracker's settings that were typed, which win.
+
+    training: the study is still being trained, so that no cell is chosen yet.
+    """
     from thalweg.runner.tracker import export
 
+    trials = export_trials(store, study, settings, training=training)
     return export(
-        [_trial(store, record) for record in store.export_rows(study)],
+        trials,
         store.path,
         settings,
-        given=_given(words),
-        deadline_seconds=deadline_seconds,
+        given=given,
+        write_seconds=write_seconds,
+        upload_seconds=upload_seconds,
         asked_to_upload=asked_to_upload,
+        dry_run=dry_run,
         report=report,
+        analyses=[] if training else [_analysis(store, name) for name in _studies_of(trials) if study in (None, name)],
     )
+
+
+def export_trials(
+    store: Store, study: str | None, settings: TrackerSettings, *, training: bool = False
+) -> list[ExportTrial]:
+    """Return the done trials of one study, or of all, each with what its own study says of it."""
+    records = store.export_rows(study)
+    owners = {record.trial_id: _owner(record) for record in records}
+    names = dict.fromkeys(place.study for place in owners.values() if place)
+    told = {name: _told(store, name, training) for name in names}
+    found = []
+    for record in records:
+        place = owners[record.trial_id]
+        found.append(_trial(store, record, place, told[place.study] if place else None, settings))
+    return found
 
 
 def check_names(settings: TrackerSettings, words: Sequence[str], store: Path) -> None:
@@ -45,33 +78,131 @@ def check_names(settings: TrackerSettings, words: Sequence[str], store: Path) ->
     if settings.name != "none" and any(name in os.environ for name in ("WANDB_PROJECT", "WANDB_ENTITY")):
         from thalweg.runner.tracker import surroundings
 
-        surroundings(os.environ, settings, _given(words), store.parent)
+        surroundings(os.environ, settings, typed(words), store.parent)
 
 
-def _given(words: Sequence[str]) -> list[str]:
-    """The tracker's settings that were typed: project of tracker.project=mine."""
+def typed(words: Sequence[str]) -> list[str]:
+    """The tracker's settings among the words of a command line: project of tracker.project=mine."""
     keys = (word.partition("=")[0].lstrip("+") for word in words)
     return [key.removeprefix("tracker.") for key in keys if key.startswith("tracker.")]
 
 
-def _trial(store: Store, record: TrialRecord) -> ExportTrial:
+@dataclass(frozen=True)
+class _Told:
+    """What a study says of its trials: block -> the axes that tell them apart; the trials of the chosen cell."""
+
+    study: Study
+    telling: dict[str, tuple[str, ...]]
+    chosen: frozenset[str]
+    command: str
+
+
+def _told(store: Store, name: str, training: bool) -> _Told:
+    from thalweg.runner.cells.cells import axis_keys, fold, near_optimal
+
+    study = store.study(name)
+    cells = fold(store.study_rows(name), study)
+    blocks = {block.name: block for block in study.blocks}
+    by_block = {block: [cell for cell in cells if cell.rows[0].block == block] for block in blocks}
+    replicate = (study.replicate,) if study.replicate else ()
+    one_data = len({str(cell.rows[0].config.get("dataset")) for cell in cells}) == 1
+    best = near_optimal(cells) if one_data and not training else None
+    return _Told(
+        study,
+        {block: (*axis_keys(of, blocks[block]), *replicate) for block, of in by_block.items() if of},
+        frozenset(row.trial_id for row in best.best.rows) if best else frozenset(),
+        command_of(study),
+    )
+
+
+def _owner(record: TrialRecord) -> Membership | None:
+    """The place of a trial in the study that trained it, or in the first that has it."""
+    trained = record.cohort.study if record.cohort else None
+    return min(record.memberships, key=lambda place: place.study != trained, default=None)
+
+
+def _studies_of(trials: Sequence[ExportTrial]) -> list[str]:
+    """The studies that have something to say: those of more than one trial."""
+    trained = Counter(trial.study for trial in trials)
+    return [name for name, number in trained.items() if name and number > 1]
+
+
+def _analysis(store: Store, name: str) -> ExportAnalysis:
+    from thalweg.runner import page
+    from thalweg.runner.facts import tidy
+    from thalweg.runner.tracker import ExportAnalysis
+
+    study, rows = store.study(name), store.study_rows(name)
+    return ExportAnalysis(
+        study=name,
+        question=study.question,
+        metric=study.metric,
+        command=command_of(study),
+        trials=tidy.trials(rows),
+        found=lambda: tuple(each for answer in page.findings(store, name) for each in _found(answer)),
+        report=lambda: _report(store, name),
+        ended=study.declared or None,
+    )
+
+
+def _found(answer: Answer) -> Iterator[Found]:
+    from thalweg.runner.tracker import Found
+
+    expected = answer.expect if answer.kind == "coupling" else None
+    for number in answer.findings:
+        yield Found(
+            kind=answer.kind,
+            panel=answer.panel,
+            number="slope" if answer.kind == "coupling" else number.name,
+            **{key: getattr(number, key) for key in ("estimate", "low", "high", "n", "unit", "method", "caveats")},
+            verdict=answer.label,
+            expected=expected.slope if expected else None,
+            as_expected=answer.as_expected if answer.kind == "coupling" else None,
+        )
+
+
+def _report(store: Store, name: str) -> bytes:
+    from thalweg.runner import page
+
+    with tempfile.TemporaryDirectory(prefix="thalweg-report-") as folder:
+        return page.report(store, name, Path(folder)).read_bytes()
+
+
+def command_of(study: Study) -> str:
+    """Return the command that sweeps a study."""
+    words = study.document.get("overrides") or [study.name]
+    return shlex.join(["thalweg", "sweep", *map(str, words)])
+
+
+def _trial(
+    store: Store, record: TrialRecord, place: Membership | None, told: _Told | None, settings: TrackerSettings
+) -> ExportTrial:
     from thalweg.runner.tracker import ExportTrial
 
-    places = sorted(record.memberships, key=lambda place: not _trained_by(place, record))
-    return ExportTrial(
+    trial = partial(
+        ExportTrial,
         trial_id=record.trial_id,
         config=record.config,
         outcome=record.outcome or Outcome.FAILED,
         diverged_step=record.diverged_step,
         metrics=record.metrics,
-        series=lambda: store.series(record.trial_id),
+        series=partial(store.series, record.trial_id),
         weight_hash=record.weight_hash,
         seconds=record.seconds or 0.0,
-        studies=tuple(dict.fromkeys(place.study for place in places)),
-        block=places[0].block if places else "",
-        axes=places[0].axes if places else {},
+        commit=record.cohort.versions.get(GIT) if record.cohort else None,
+        tags=settings.tags,
+        ended=record.ended,
+        axes=place.axes if place else {},
     )
-
-
-def _trained_by(place: Membership, record: TrialRecord) -> bool:
-    return record.cohort is not None and place.study == record.cohort.study
+    if place is None or told is None:
+        return trial()
+    return trial(
+        study=place.study,
+        block=place.block,
+        telling=told.telling.get(place.block, ()),
+        replicate=told.study.replicate,
+        metric=told.study.metric,
+        direction=told.study.direction,
+        chosen=record.trial_id in told.chosen,
+        command=told.command,
+    )

@@ -84,6 +84,7 @@ Probe = Annotated[
         show_default=False,
     ),
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be trained, as thalweg plan does.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Go on with more than 10,000 trials.")]
 
 

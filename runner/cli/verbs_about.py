@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from thalweg.runner.base.errors import UsageError
 from thalweg.runner.cli import options as given
 from thalweg.runner.cli.output import emit_json, err, out, say
 from thalweg.runner.terminal.text import clean, row, table
@@ -20,6 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add this module's verbs to the command line."""
     app.command(epilog="Example: thalweg config, or what a command means: thalweg config coupling seed=0")(config)
     app.command(epilog="Example: thalweg sync coupling")(sync)
+    app.command("import-wandb", epilog="Example: thalweg import-wandb sweep.yaml --to my/study/mine.yaml")(import_wandb)
     app.command(epilog="Example: thalweg doctor")(doctor)
     app.command(epilog="Example: thalweg init my-project, then: cd my-project && thalweg sweep")(init)
 
@@ -57,33 +59,67 @@ def config(
     say("use one: thalweg run GROUP=OPTION; see what it means: thalweg config GROUP=OPTION")
 
 
-def sync(words: given.Words = None, store: given.StorePath = None) -> int:
+def sync(
+    words: given.Words = None,
+    store: given.StorePath = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be written and uploaded.")] = False,
+) -> int:
     """Go on writing W&B runs, and upload them.
 
-    Of one study or of all. Without an account nothing is uploaded, and nothing is asked.
+    Of one study or of all; what is there already is left alone. Without an account nothing is uploaded, nothing asked.
     """
     from thalweg.runner import config as configuration
-    from thalweg.runner.cli.export import export_stored
+    from thalweg.runner.cli.export import export_stored, typed
 
-    typed = [word for word in words or () if word.startswith("tracker")]
-    names = [given.plain_name(word) for word in words or () if word not in typed]
+    words_given = [word for word in words or () if word.startswith("tracker")]
+    names = [given.plain_name(word) for word in words or () if word not in words_given]
     opened = given.open_to_read(store)
     if opened is None:
         return 0
     with opened:
         study = opened.study(names[0]).name if names else None
-        settings = configuration.declare(configuration.Request(tuple(typed))).settings.tracker
+        settings = configuration.declare(configuration.Request(tuple(words_given))).settings.tracker
         screen = err()
         with screen.status(Text("W&B …")) as status:
 
             def report(what: str, done: int, total: int) -> None:
                 status.update(Text(f"W&B {done:,}/{total:,} {what}"))
 
-            result = export_stored(opened, study, settings, typed, asked_to_upload=True, report=report)
+            result = export_stored(
+                opened, study, settings, typed(words_given), asked_to_upload=True, dry_run=dry_run, report=report
+            )
     for warning in result.warnings:
         say(warning)
     out().print(Text(clean(result.line)), soft_wrap=True)
     return BROKEN if result.problem else 0
+
+
+def import_wandb(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML of `wandb sweep`.")],
+    to: Annotated[Path | None, typer.Option("--to", metavar="PATH", help="The study file to write, a new one.")] = None,
+) -> None:
+    """Turn a sweep file of Weights & Biases into a study.
+
+    Its grid or its random draws, as a study file on stdout or in a file. What has no counterpart is named.
+    """
+    from thalweg.runner.config.sweep_file import study_of
+
+    text, said = study_of(file)
+    for line in said:
+        say(line)
+    if to is None:
+        out().file.write(text)
+        return
+    if to.exists():
+        raise UsageError(f"{given.shown(to)} is there already", "give --to another name")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_text(text)
+    except OSError as error:
+        raise UsageError(f"{given.shown(to)} cannot be written: {error.strerror}") from None
+    if to.parent.name == "study":
+        folder = shlex.quote(given.shown(to.absolute().parent.parent))
+        say(f"next: thalweg plan {shlex.quote(to.stem)} --config-dir {folder}")
 
 
 def doctor(store: given.StorePath = None, json: given.Json = False) -> int:

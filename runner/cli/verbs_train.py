@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from thalweg.runner.facts.remark import Remark
     from thalweg.runner.planning.plan import Plan
     from thalweg.runner.study.settings import Settings
+    from thalweg.runner.study.study import Block
     from thalweg.runner.train.driver import Backend, SweepResult
     from thalweg.runner.train.pool import Pool
 
@@ -70,7 +71,7 @@ def plan(
     path = _place(store, shard)
     declaration = _declared(request, path, yes)
     with Store.open_if_present(path) or nullcontext() as opened:
-        made = _planned(declaration, opened, Share(shard, store, retry=retry_failed))
+        made = _planned(declaration, opened, Wanted(shard, store, retry=retry_failed))
     remarks = _rehearsed(made, probe)
     if json:
         emit_json(as_json.plan(made, path, remarks))
@@ -97,21 +98,46 @@ def sweep(
     retry_failed: given.RetryFailed = True,
     fail_fast: given.FailFast = False,
     max_failures: given.MaxFailures = None,
+    dry_run: given.DryRun = False,
+    submit: Annotated[bool, typer.Option("--submit", help="With launcher=slurm: in jobs, and leave.")] = False,
 ) -> int:
     """Train what is missing and show the answer.
 
     Stop it at any time; the same command goes on where it stopped. With --shard 2/4 it trains the second of four shares
-    into a store of its own, on a machine of its own perhaps; thalweg store merge brings them together. Trials that fail
-    do not end it, unless --fail-fast or --max-failures is given; the same command tries them again.
+    into a store of its own, on a machine of its own perhaps; thalweg store merge brings them together. With --shard 0/4
+    it only settles how each group of trials trains, which the four then keep to. Trials that fail do not end it, unless
+    --fail-fast or --max-failures is given; the same command tries them again.
     """
+    if dry_run:
+        return plan(
+            words,
+            store,
+            config_dir=config_dir,
+            config_name=config_name,
+            cfg=cfg,
+            resolve=resolve,
+            info=info,
+            yes=yes,
+            shard=shard,
+            retry_failed=retry_failed,
+        )
     request = _request(_about_a_study(words or ()), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
+    if submit:
+        from thalweg.runner.cli.verbs_cluster import submitted
+
+        declaration = _declared(request, given.store_path(store), yes)
+        return submitted(request, declaration, store)
     with _ready(request, _place(store, shard), log, yes) as (declared, backend, opened):
-        wanted = Share(shard, store, rerun_changed, retry_failed)
-        made, result = _train(declared, opened, backend, wanted, 1 if fail_fast else max_failures)
+        most = 1 if fail_fast else max_failures
+        wanted = Wanted(shard, store, rerun_changed, retry_failed, most, None if shard else request.words)
+        made, result = _train(declared, opened, backend, wanted)
         if shard is not None:
             return close_shard(made, result, opened.path, store)
+        while made.unknown and result and not (result.interrupted or result.failed or result.untried):
+            made, more = _train(declared, opened, None, wanted)
+            result = result + more if more else result
         return follow(made, result, opened, Following(declared.settings.tracker, request.words, store))
 
 
@@ -131,7 +157,7 @@ def run(
     if _shown(request, cfg, resolve, info):
         return 0
     with _ready(request, given.store_path(store), log, one=True) as (declared, backend, opened):
-        made, result = _train(declared, opened, backend, Share(rerun=rerun_changed))
+        made, result = _train(declared, opened, backend, Wanted(rerun=rerun_changed, words=request.words))
         if result and result.interrupted:
             return close(made, result)
         _show_trial(opened, made.members[0].trial.id)
@@ -174,16 +200,19 @@ def _shown(request: Request, cfg: str | None, resolve: bool, info: str | None) -
 
 
 @dataclass(frozen=True)
-class Share:
+class Wanted:
     """What of a study is wanted: the share `i/n` of it that is missing in `store` too, or all.
 
-    rerun: those that other code trained, too. retry: those that failed.
+    rerun: those that other code trained, too. retry: those that failed. failures: how many end the sweep. words: as W&B
+    runs are to quote them, which are written beside it; None for no runs.
     """
 
     typed: str | None = None
     store: str | None = None
     rerun: bool = False
     retry: bool = True
+    failures: int | None = None
+    words: Sequence[str] | None = None
 
 
 def _place(store: str | None, shard: str | None) -> Path:
@@ -196,7 +225,7 @@ def _place(store: str | None, shard: str | None) -> Path:
     return Shard.typed(shard).store(path)
 
 
-def _planned(declared: Declaration, opened: Store | None, wanted: Share) -> Plan:
+def _planned(declared: Declaration, opened: Store | None, wanted: Wanted) -> Plan:
     """What is missing. A shard plans, and is trained, as the whole does, where that is there."""
     from thalweg.runner import page
 
@@ -205,12 +234,16 @@ def _planned(declared: Declaration, opened: Store | None, wanted: Share) -> Plan
         return page.plan(study, opened, rerun_changed=wanted.rerun, retry_failed=wanted.retry, metrics=metrics)
     from thalweg.runner.planning.shard import Shard
 
-    with Store.open_if_present(given.store_path(wanted.store)) or nullcontext() as whole:
-        made = page.share(
-            study, Shard.typed(wanted.typed), opened, whole, rerun_changed=wanted.rerun, retry_failed=wanted.retry
-        )
-        if whole and opened and opened.writes:
-            opened.adopt_choices(whole, [group.group_id for group in made.groups])
+    shard, place = Shard.typed(wanted.typed), given.store_path(wanted.store)
+    with Store.open_if_present(place) or nullcontext() as whole:
+        made = page.share(study, shard, opened, whole, rerun_changed=wanted.rerun, retry_failed=wanted.retry)
+        if opened and opened.writes:
+            groups = [group.group_id for group in made.groups]
+            if whole:
+                opened.adopt_choices(whole, groups)
+            with Store.open_if_present(replace(shard, number=0).store(place)) or nullcontext() as first:
+                if first and shard.number:
+                    opened.adopt_choices(first, groups)
     return made
 
 
@@ -234,9 +267,12 @@ def _declared(request: Request, path: Path, yes: bool, one: bool = False) -> Dec
     return declaration
 
 
-def _product(block: object) -> str:
-    axes = [*getattr(block, "group_axes", ()), *getattr(block, "axes", ())]
-    return " × ".join(f"{len(axis.values):,} {axis.key}" for axis in axes) or "1"
+def _product(block: Block) -> str:
+    counts = {axis.key: len(axis.values) for axis in (*block.group_axes, *block.axes)}
+    for bundle in block.bundles:
+        counts = {key: n for key, n in counts.items() if key not in bundle.keys}
+        counts[" with ".join(bundle.keys)] = len(bundle.points)
+    return " × ".join(f"{n:,} {key}" for key, n in counts.items()) or "1"
 
 
 @contextmanager
@@ -302,14 +338,14 @@ def _show_plan(made: Plan, remarks: Sequence[Remark]) -> None:
 
 
 def _train(
-    declared: Declaration, opened: Store, backend: Backend, wanted: Share, max_failures: int | None = None
+    declared: Declaration, opened: Store, backend: Backend | None, wanted: Wanted
 ) -> tuple[Plan, SweepResult | None]:
-    """Plan, say what is missing and train it; None where nothing is."""
+    """Plan, say what is missing and train it; None where nothing is. Without a backend, one is made for it."""
     from thalweg.runner import page
 
     study = declared.study
     made = _planned(declared, opened, wanted)
-    if made.to_train:
+    if made.to_train and backend:
         backend.ahead()
     page.record(made, opened)
     from thalweg.runner.terminal.listing import changed_lines, plan_details, plan_line  # 0.1 s, while a worker starts
@@ -325,18 +361,20 @@ def _train(
         say(line)
     if not made.to_train:
         return made, None
-    return made, train_missing(made, opened, declared.settings, backend, max_failures=max_failures)
+    return made, train_missing(made, opened, declared.settings, backend, wanted)
 
 
 def train_missing(
-    made: Plan, opened: Store, settings: Settings, backend: Backend, *, max_failures: int | None = None
+    made: Plan, opened: Store, settings: Settings, backend: Backend | None, wanted: Wanted
 ) -> SweepResult:
-    """Train what a recorded plan lacks, showing how far it is."""
+    """Train what a recorded plan lacks, showing how far it is. W&B runs are written beside it, if they are wanted."""
     from thalweg.runner import page
+    from thalweg.runner.cli import mirror
     from thalweg.runner.terminal.progress import SweepProgress
 
-    with SweepProgress(err(), made.to_train, made.study.metric) as progress:
-        return page.train(made, opened, settings, progress, backend, max_failures=max_failures)
+    job = None if wanted.words is None else mirror.job_of(opened, made.study.name, settings.tracker, wanted.words)
+    with mirror.beside(job), SweepProgress(err(), made.to_train, made.study.metric) as progress:
+        return page.train(made, opened, settings, progress, backend, max_failures=wanted.failures)
 
 
 def _show_trial(opened: Store, trial_id: str) -> None:

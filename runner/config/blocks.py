@@ -5,38 +5,46 @@ Works on plain values and words; composing is left to a function that it is give
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import product
 from typing import Any
 
 from thalweg.data.schema import MEASURES
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.config.samples import sampled
 from thalweg.runner.config.section import GRID, AnalysisSection, BlockSection, StudySection
-from thalweg.runner.config.words import Word, axis_word, flattened, override_text, parse_word
+from thalweg.runner.config.values import argument_values, axis_values, check_option, read_number
+from thalweg.runner.config.words import ZIP_EXAMPLE, Word, axis_word, flattened, override_text, parse_word
+from thalweg.runner.show.numbers import count
 from thalweg.runner.study.derive import parse_expression
 from thalweg.runner.study.durations import DURATIONS, steps_from_durations
 from thalweg.runner.study.keys import (
-    beside_numbers,
     check_types,
-    coerced,
     flatten,
     is_setting,
     leaf_of,
     nearest,
     refuse_unknown_keys,
-    shown,
     trial_config,
     unknown_key,
-    wrong_value,
 )
-from thalweg.runner.study.ranges import Points, as_number, check_count, looks_like_range, numeric_values
-from thalweg.runner.study.study import REPLICATE, Analysis, Axis, Base, Block, Expectation, Study, updates_at
-from thalweg.runner.study.target import fitted, is_argument, may_be_argument, no_argument
+from thalweg.runner.study.ranges import check_count
+from thalweg.runner.study.study import (
+    REPLICATE,
+    Analysis,
+    Axis,
+    Base,
+    Block,
+    Bundle,
+    Expectation,
+    Study,
+    grids,
+    updates_at,
+)
+from thalweg.runner.study.target import is_argument, may_be_argument
 from thalweg.runner.study.trial import TrialConfig
 
 
@@ -50,11 +58,18 @@ class Overrides:
     choices: Mapping[str, Word]
     values: Mapping[str, Word]
     axes: Mapping[str, Word]
+    zips: Mapping[str, Word] = field(default_factory=dict)  # by name
+    exclude: str | None = None
 
     @property
     def keys(self) -> list[str]:
         """Every key and group that was typed."""
-        return [*self.choices, *self.values, *self.axes]
+        return [*self.choices, *self.values, *self.axes, *self.zipped]
+
+    @property
+    def zipped(self) -> list[str]:
+        """Every key and group that was typed within a zip."""
+        return [word.key for zip_ in self.zips.values() for word in zip_.zipped]
 
 
 Compose = Callable[[Sequence[str], Sequence[str]], tuple[Base, Mapping[str, Any]]]
@@ -69,6 +84,7 @@ def build(name: str, section: StudySection, groups: Mapping[str, Any], overrides
     is refused.
     """
     declared = {key for block in section.grids for key in block.axes} | set(section.replicate)
+    declared |= {key for block in section.grids for axes in block.zip.values() for key in axes}
     replicate = next(iter(section.replicate), REPLICATE)
     builder = _Builder(section, groups, overrides, compose, replicate, declared)
     for key in section.vars:
@@ -116,7 +132,9 @@ class _Builder:
         with _in_block(declared.name):
             used = [read_number(word) for text in declared.use for word in flattened(parse_word(text))]
             self._refuse_overwritten(used, declared.derive)
-            words = self._axis_words(declared)
+            zips = self._zips(declared)
+            zipped = {word.key: word for words in zips.values() for word in words}
+            words = {key: word for key, word in self._axis_words(declared).items() if key not in zipped} | zipped
             for key in words:
                 if key in declared.derive or key in {word.key for word in used}:
                     raise ConfigError(f"{key} is an axis and set by use or derive as well", "keep one of them")
@@ -125,14 +143,26 @@ class _Builder:
             free.sort(key=lambda word: word.key == self.replicate)
             bases, measured = self._bases(used, group_axes, free)
             expect = declared.expect
+            config = bases[0].at({})
+            apart = [word for word in free if word.key not in zipped]
+            draws = sampled(declared.sample, apart, config, self.replicate)
+            drawn = draws.axes if draws else {}
+            bundles = [self._bundle(name, words, config) for name, words in zips.items()]
             block = Block(
                 name=declared.name,
                 bases=bases,
-                axes=tuple(self._axis(word, bases[0].at({})) for word in free),
+                axes=tuple(drawn.get(word.key) or self._axis(word, config) for word in free),
                 group_axes=group_axes,
                 derive={key: str(text) for key, text in declared.derive.items()},
                 expect=Expectation(expect.slope, expect.tolerance) if expect else None,
+                bundles=tuple([*bundles, draws.bundle] if draws else bundles),
+                sample=draws.sample if draws else None,
+                ranges=draws.ranges if draws else {},
+                exclude=(declared.exclude if self.overrides.exclude is None else self.overrides.exclude) or None,
             )
+            if block.sample and block.sample.method == "tpe" and (zips or group_axes or block.exclude):
+                what = "a zip" if zips else "exclude" if block.exclude else group_axes[0].key
+                raise ConfigError(f"tpe looks for one best point, and takes no {what} beside it", "leave it out")
             return _checked_block(block, self.section.metric, measured)
 
     def _axis_words(self, declared: BlockSection) -> dict[str, Word]:
@@ -149,6 +179,60 @@ class _Builder:
             self._known(key)
             words[key] = self.overrides.axes.get(key) or self._single(key) or axis_word(key, values)
         return words | {key: word for key, word in self.overrides.axes.items() if key not in self.declared}
+
+    def _zips(self, declared: BlockSection) -> dict[str, list[Word]]:
+        """The axes of each zip. One from the command line takes the place of its name, and of axes that it has."""
+        known = {name for block in self.section.grids for name in block.zip}
+        said = {name: [axis_word(key, values) for key, values in axes.items()] for name, axes in declared.zip.items()}
+        typed = {name: list(word.zipped) for name, word in self.overrides.zips.items()}
+        zips = said | {name: words for name, words in typed.items() if name in declared.zip or name not in known}
+        for name, words in zips.items():
+            keys = [word.key for word in words]
+            if not keys:
+                raise ConfigError(f"zip {name} has no axes", f"write {name}={ZIP_EXAMPLE}")
+            for key in keys:
+                self._known(key)
+                self._refuse_twice(name, key, [k for words in zips.values() for k in (w.key for w in words)], declared)
+        return zips
+
+    def _refuse_twice(self, name: str, key: str, zipped: Sequence[str], declared: BlockSection) -> None:
+        """Refuse a key of a zip that something else sets as well."""
+        typed = name in self.overrides.zips
+        if key == self.replicate:
+            raise ConfigError(f"{key} repeats every cell, and cannot be zipped with others", f"take it out of {name}")
+        if zipped.count(key) > 1:
+            raise ConfigError(f"{key} is zipped twice", "keep it in one zip")
+        if key in declared.axes and not typed:
+            raise ConfigError(f"{key} is an axis and in the zip {name} as well", "keep one of them")
+        if key in {*self.overrides.choices, *self.overrides.values, *self.overrides.axes}:
+            if typed:
+                raise ConfigError(f"{key} is given by itself and in the zip {name} as well", "keep one of them")
+            keys = ",".join(f"{other}=choice(…)" for other in declared.zip[name])
+            hint = f"give the whole zip: {name}=zip({keys})"
+            raise ConfigError(f"{key} takes its values together with others, in the zip {name}", hint)
+
+    def _bundle(self, name: str, words: Sequence[Word], config: Mapping[str, Any]) -> Bundle:
+        columns = [self._sequence(word, config) for word in words]
+        if len({len(column) for column in columns}) > 1:
+            each = ", ".join(f"{word.key} {len(column)}" for word, column in zip(words, columns, strict=True))
+            raise ConfigError(f"the axes of zip {name} have different numbers of values: {each}", "give each as many")
+        points = dict.fromkeys(zip(*columns, strict=True))
+        return Bundle(name, tuple(word.key for word in words), tuple(points))
+
+    def _sequence(self, word: Word, config: Mapping[str, Any]) -> list[Scalar]:
+        """The values of a zipped axis, place by place: equal ones as often as they were given."""
+
+        def values(of: Word) -> tuple[Scalar, ...]:
+            return (self._group_axis(of) if word.key in self.groups else self._axis(of, config)).values
+
+        if word.glob:
+            return list(values(word))
+        same = {value: value for value in values(word)}  # all in one type, where each by itself might be of its own
+        ones = [
+            replace(word, items=(item,), quoted=frozenset({0} if place in word.quoted else ()), shuffled=False)
+            for place, item in enumerate(word.items or ())
+        ]
+        return word.in_order([same[value] for one in ones for value in values(one)])
 
     def _single(self, key: str) -> Word | None:
         word = self.overrides.values.get(key) or self.overrides.choices.get(key)
@@ -213,93 +297,18 @@ class _Builder:
         return tuple(bases), [str(path).rpartition(".")[2] for path in config["evaluation"]["metrics"]]
 
 
-def axis_values(key: str, items: Sequence[Any]) -> list[Scalar]:
-    """Return the values of an axis in the type of its key, equal ones once; a var holds finite numbers."""
-    leaf = leaf_of(key)
-    if leaf is None:
-        numbers = [float(value) for value in numeric_values(key, items)]
-        if any(value - value != 0 for value in numbers):
-            raise ConfigError(f"{key} holds a value that is not finite", "leave it out")
-        return list(dict.fromkeys(numbers))
-    values: Sequence[Any] = items
-    if leaf.is_number:
-        values = numeric_values(key, items, also=partial(beside_numbers, key))
-    check_count(key, len(values))
-    return list(dict.fromkeys(coerced(key, value) for value in values))
-
-
-def argument_values(word: Word, config: Mapping[str, Any]) -> list[Scalar]:
-    """Return the values of an axis over a target's argument, in the type that its YAML has in `config`.
-
-    A text is a number or a range where it looks so, is not in quotes, and the YAML has no text.
-    """
-    key, values, all_written = word.key, [], dict(flatten(config))
-    if key not in all_written:
-        raise no_argument(key, config)
-    written = all_written[key]
-    for place, item in enumerate(word.items or ()):
-        may_be_number = place not in word.quoted and not isinstance(written, str)
-        if isinstance(item, Points) or (may_be_number and isinstance(item, str) and looks_like_range(item)):
-            values += numeric_values(key, [item])
-        elif isinstance(item, Mapping):
-            raise ConfigError(f"axis {key} holds {shown(item)}; expected numbers, texts, true, false or lists")
-        else:
-            values.append(as_number(item) if may_be_number else item)
-    check_count(key, len(values))
-    if {type(value) for value in values} - {type(None)} == {int, float}:
-        values = [value if value is None else float(value) for value in values]
-    return list(dict.fromkeys(coerced(key, fitted(key, value, written)) for value in values))
-
-
-def read_number(word: Word) -> Word:
-    """Return a word for a number with that number as its text; a range makes it a sweep. Others stay as they are."""
-    leaf, value = leaf_of(word.key), word.value
-    if may_be_argument(word.key) and isinstance(value, bool | list | None):
-        return word  # for a target; if it is not for one, the check of types says so
-    if may_be_argument(word.key) and isinstance(value, str) and not word.is_sweep and "${" not in value:
-        if looks_like_range(value) and 0 not in word.quoted:
-            return replace(word, items=(value,), value=None)
-        return word  # what the YAML has says whether a text is a number
-    if leaf is None or not leaf.is_number or word.is_sweep or word.prefix == "~":
-        return word
-    if value == "" or value == []:
-        check_count(word.key, 0)
-    if value is None or isinstance(value, bool | list):
-        if value is None and beside_numbers(word.key, None):
-            return word
-        raise wrong_value(leaf, value)
-    if isinstance(value, str) and "${" in value:
-        return word
-    if isinstance(value, str) and ".." in value:
-        return replace(word, items=(value,), value=None)
-    number = coerced(word.key, numeric_values(word.key, [value], also=partial(beside_numbers, word.key))[0])
-    return replace(word, value=number, text=override_text(word.prefix, word.key, number))
-
-
-def check_option(group: str, option: Any, groups: Mapping[str, Any]) -> None:
-    """Refuse an option that a group does not have, naming the nearest."""
-    nested = {
-        f"{name}/{o}".removeprefix(f"{group}/")
-        for name in groups
-        for o in groups[name]
-        if f"{name}/".startswith(f"{group}/")
-    }
-    if not isinstance(option, str) or option not in nested:
-        close = difflib.get_close_matches(str(option), nested, n=1)
-        listed = f"it has {', '.join(sorted(nested))}"
-        raise ConfigError(
-            f"{group} has no option {shown(option)}; {listed}",
-            f"did you mean {group}={close[0]}?" if close else None,
-        )
-
-
 def _checked_block(block: Block, metric: str, measured: Sequence[str]) -> Block:
     """Check keys and types of every axis value and derived key against every base, and settle durations.
 
     Trials that do not measure the study's metric are refused as well.
     """
-    for base in block.bases:
-        first = {axis.key: axis.values[0] for axis in block.axes}
+    if all(next(cells, None) is None for _, cells in grids(block)):
+        left = f"exclude leaves none of {count(block.size, 'cell')}: {block.exclude} is true of all"
+        raise ConfigError(left, "change the condition, or leave it out")
+    for base, cells in grids(block):
+        first = next(cells, None)
+        if first is None:
+            continue
         present = dict(flatten(base.at({})))
         for key in [*(axis.key for axis in block.axes), *block.derive]:
             if leaf_of(key) is None and key in block.derive:

@@ -57,7 +57,11 @@ class Composition:
         if any("${" in str(value) for _, value in flatten(self.unresolved)):
             return Base(self.choices, lambda updates: _at_interpolated(self.node, updates, self.files))
         trial = {name: self.unresolved[name] for name in TRIAL_SECTIONS if name in self.unresolved}
-        return Base(self.choices, lambda updates: _at_plain(trial, updates))
+        return Base(
+            self.choices,
+            lambda updates: _at_plain(trial, updates),
+            lambda section, updates: _at_plain({section: trial[section]}, updates)[section],
+        )
 
 
 @dataclass

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -17,10 +17,11 @@ from thalweg.data.schema import MEASURES
 from thalweg.models.extent import FILLED
 from thalweg.runner.base.canonical import as_dict, canonical_json, tagged_hash
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.config.blocks import Overrides, build, check_option, read_number
+from thalweg.runner.config.blocks import Overrides, build
 from thalweg.runner.config.compose import Composer, Composition, check_folders, options
 from thalweg.runner.config.section import read_section
-from thalweg.runner.config.words import Word, flattened, override_text, parse_word
+from thalweg.runner.config.values import check_option, read_number
+from thalweg.runner.config.words import ZIP_EXAMPLE, Word, flattened, override_text, parse_word
 from thalweg.runner.project.outline import refuse_wrong
 from thalweg.runner.project.project import Project, Role, check_name, here
 from thalweg.runner.project.yaml import first_comment
@@ -34,7 +35,7 @@ from thalweg.runner.study.keys import (
     unknown_key,
 )
 from thalweg.runner.study.settings import Settings
-from thalweg.runner.study.study import Axis, Base, Block, Study, updates_at
+from thalweg.runner.study.study import Axis, Base, Block, Study, grids, updates_at
 from thalweg.runner.study.target import KEY, SECTIONS, given_arguments, is_target, may_be_argument, targets_in
 
 NAME = re.compile(r"(?![-.])[A-Za-z0-9_.-]{1,64}")
@@ -44,6 +45,7 @@ _NAME_EXPECTED = "up to 64 of A-Z a-z 0-9 _ . - and neither - nor . in front"
 ROLES: dict[str, Role] = {"model._target_": "model", "dataset._target_": "dataset", "task.loss": "loss"}
 """The keys that name a class or function of the user's."""
 
+_EXCLUDE = "study.exclude="
 _STUDY_KEYS = ("name", "question", "metric", "direction")
 
 
@@ -78,6 +80,9 @@ class _Typed:
     choices: dict[str, Word] = field(default_factory=dict)
     values: dict[str, Word] = field(default_factory=dict)
     axes: dict[str, Word] = field(default_factory=dict)
+    zips: dict[str, Word] = field(default_factory=dict)
+    sample: dict[str, Any] = field(default_factory=dict)
+    exclude: str | None = None
 
     @property
     def choice_texts(self) -> list[str]:
@@ -93,18 +98,20 @@ def declare(request: Request) -> Declaration:
     words, study_name = _words(request, groups)
     with Composer(request.config_dir, request.config_name) as composer:
         typed, plain = _typed(words, study_name, groups, composer)
-        section = read_section({**plain, **{k: v for k, v in typed.about.items() if k != "name"}})
+        about = {key: value for key, value in typed.about.items() if key != "name"}
+        section = read_section({**_sampling(plain, typed.sample), **about})
         made: list[Composition] = []
 
         def compose(choices: Sequence[str], values: Sequence[str]) -> tuple[Base, Mapping[str, Any]]:
             made.append(composer.compose([*_Typed(study=study_name).choice_texts, *choices], values))
             return made[-1].base(), made[-1].unresolved
 
-        overrides = Overrides(typed.choices, typed.values, typed.axes)
+        overrides = Overrides(typed.choices, typed.values, typed.axes, typed.zips, typed.exclude)
         study = build(study_name or "", section, groups, overrides, compose)
         settings = settings_of(made[0].resolved)
         _check_names(study, settings, project)
-        changed = study_name is None or any(not is_setting(key) for key in overrides.keys)
+        added = any(not is_setting(key) for key in overrides.keys) or typed.sample or overrides.exclude is not None
+        changed = study_name is None or bool(added)
         named = replace(study, name=_name(typed, study), overridden=changed)
         return Declaration(replace(named, document=_document(named, request)), settings)
 
@@ -210,7 +217,9 @@ def _words(request: Request, groups: Mapping[str, list[str]]) -> tuple[list[Word
     for text in request.words:
         if text in ("-m", "--multirun"):
             continue
-        if re.match(r"[~+=]|[^=]*=", text):
+        if text.startswith(_EXCLUDE):
+            words.append(Word(text, "", "study.exclude", value=_unquoted(text.removeprefix(_EXCLUDE))))
+        elif re.match(r"[~+=]|[^=]*=", text):
             word = parse_word(text)
             if word.key == "study" and word.prefix in ("", "+", "++") and not isinstance(word.value, dict):
                 if word.is_sweep:
@@ -229,6 +238,12 @@ def _words(request: Request, groups: Mapping[str, list[str]]) -> tuple[list[Word
             raise ConfigError(f"{study[:80]!r} cannot name a study; expected {_NAME_EXPECTED}")
         check_option("study", study, groups)
     return words, studies[0] if studies else None
+
+
+def _unquoted(text: str) -> str:
+    """A condition as it is meant where it was put in quotes, past a shell or Hydra's grammar."""
+    quoted = re.fullmatch(r"""\s*(?:'([^']*)'|"([^"]*)")\s*""", text)
+    return next(part for part in quoted.groups() if part is not None) if quoted else text
 
 
 def _typed(
@@ -251,7 +266,15 @@ def _sort(words: Sequence[Word], typed: _Typed, groups: Mapping[str, list[str]],
         earlier = [known.pop(word.key, None) for known in (typed.choices, typed.values, typed.axes)]
         if word.prefix == "" and any(each and each.prefix == "+" for each in earlier):
             word = replace(word, prefix="+", text=f"+{word.text}")  # what is added is still to be added
-        if word.key.split(".")[0] == "study":
+        if word.zipped:
+            typed.zips[_zip_name(word, [*groups, *free])] = word
+        elif word.key.startswith("study.sample."):
+            typed.sample[word.key.removeprefix("study.sample.")] = (
+                word.value if not word.is_sweep else list(word.items or ())
+            )
+        elif word.key == "study.exclude":
+            typed.exclude = str(word.value)
+        elif word.key.split(".")[0] == "study":
             typed.about.update(_about(word))
         elif word.key in groups or "/" in word.key or word.package is not None:
             _sort_choice(word, typed, groups)
@@ -262,10 +285,32 @@ def _sort(words: Sequence[Word], typed: _Typed, groups: Mapping[str, list[str]],
             _sort_value(word, typed, [*groups, *free])
 
 
+def _sampling(plain: dict[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
+    """The `study:` section with what was typed of its samples: of the blocks that have one, or of all if none has."""
+
+    def over(said: Any) -> Any:
+        return {**said, "sample": {**(said.get("sample") or {}), **typed}}
+
+    blocks = plain.get("blocks")
+    if not typed or not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
+        return over(plain) if typed else plain
+    some = any(block.get("sample") for block in blocks)
+    return {**plain, "blocks": [over(block) if block.get("sample") or not some else block for block in blocks]}
+
+
+def _zip_name(word: Word, names: Sequence[str]) -> str:
+    if not word.key.isidentifier() or word.key in names or leaf_of(word.key) or word.key in sections():
+        tail = word.typed if len(word.typed) < 60 else ZIP_EXAMPLE
+        expected = "expected a new name of letters, digits and _"
+        raise ConfigError(f"{word.key} cannot name a zip; {expected}", f"write both={tail}")
+    return word.key
+
+
 def _about(word: Word) -> dict[str, Any]:
     name = word.key.partition(".")[2]
     if name not in _STUDY_KEYS or word.is_sweep or word.prefix == "~":
-        hint = f"override the axes by their own keys; of the study itself: {', '.join(_STUDY_KEYS)}"
+        keys = ", ".join((*_STUDY_KEYS, "exclude", "sample.n"))
+        hint = f"override the axes by their own keys; of the study itself: {keys}"
         raise ConfigError(f"{word.text} cannot be set on the command line", hint)
     return {name: word.value}
 
@@ -337,8 +382,14 @@ def _content(block: Block) -> dict[str, Any]:
         for axis in (*block.group_axes, *block.axes)
     }
     first = {axis.key: axes[axis.key][0] for axis in block.axes}
-    trials = [as_dict(trial_config(base.at(updates_at(block, base, first)[0]))) for base in block.bases]
-    return {"axes": axes, "trials": sorted(canonical_json(trial) for trial in trials)}
+    at = [(base, first) for base in block.bases]
+    cut: dict[str, Any] = {}
+    if block.bundles or block.exclude:
+        at = [(base, cell) for base, cells in grids(block) if (cell := next(cells, None)) is not None]
+        points = [dict(zip(each.keys, point, strict=True)) for each in block.bundles for point in each.points]
+        cut = {"points": sorted(map(canonical_json, points)), "exclude": block.exclude}
+    trials = [as_dict(trial_config(base.at(updates_at(block, base, point)[0]))) for base, point in at]
+    return {"axes": axes, "trials": sorted(canonical_json(trial) for trial in trials), **cut}
 
 
 def _document(study: Study, request: Request) -> dict[str, Any]:
@@ -364,6 +415,9 @@ def _described(block: Block) -> dict[str, Any]:
         "choices": [dict(base.choices) for base in block.bases],
         "group_axes": axes(block.group_axes),
         "axes": axes(block.axes),
+        "zip": {each.name: list(each.keys) for each in block.bundles},
+        "sample": block.sample and asdict(block.sample),
+        "exclude": block.exclude,
         "derive": dict(block.derive),
         "expect": block.expect and {"slope": block.expect.slope, "tolerance": block.expect.tolerance},
     }

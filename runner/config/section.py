@@ -20,9 +20,13 @@ from thalweg.runner.study.keys import (
     nearest,
     shown,
 )
+from thalweg.runner.study.ranges import MAX_VALUES
 
 GRID = "grid"
 """Name of the only block of a study that declares one grid."""
+
+OF_A_GRID = ("axes", "zip", "sample", "exclude", "derive", "expect")
+"""What a block says of its grid, and a study without blocks of its only one."""
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -73,6 +77,17 @@ class AnalysisSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SampleSection:
+    """`sample:` of a block: how many points of the axes that are ranges to draw from, such as `1e-4..1:log`."""
+
+    __pydantic_config__ = _STRICT
+    n: Annotated[int, Field(ge=1, le=MAX_VALUES)]
+    method: Literal["sobol", "random", "tpe"] = "sobol"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    batch: Annotated[int, Field(ge=1, le=65_536)] | None = None  # of tpe: points asked for at once; 16
+
+
+@dataclass(frozen=True, kw_only=True)
 class BlockSection:
     """One item of `blocks:`."""
 
@@ -80,6 +95,9 @@ class BlockSection:
     name: Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
     use: tuple[str, ...] = ()
     axes: dict[str, Any] = field(default_factory=dict)
+    zip: dict[str, dict[str, Any]] = field(default_factory=dict)  # name -> axes that take their values together
+    sample: SampleSection | None = None
+    exclude: str | None = None
     derive: dict[str, str | float] = field(default_factory=dict)
     expect: ExpectSection | None = None
 
@@ -97,6 +115,9 @@ class StudySection:
     vars: tuple[str, ...] = ()
     blocks: tuple[BlockSection, ...] = ()
     axes: dict[str, Any] = field(default_factory=dict)
+    zip: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sample: SampleSection | None = None
+    exclude: str | None = None
     derive: dict[str, str | float] = field(default_factory=dict)
     expect: ExpectSection | None = None
     analysis: AnalysisSection | None = None
@@ -109,7 +130,7 @@ class StudySection:
     @property
     def grids(self) -> tuple[BlockSection, ...]:
         """The declared blocks; the one grid of a study without blocks."""
-        return self.blocks or (BlockSection(name=GRID, axes=self.axes, derive=self.derive, expect=self.expect),)
+        return self.blocks or (BlockSection(name=GRID, **{key: getattr(self, key) for key in OF_A_GRID}),)
 
 
 def read_section(plain: Mapping[str, Any]) -> StudySection:
@@ -120,8 +141,8 @@ def read_section(plain: Mapping[str, Any]) -> StudySection:
         section = _adapter().validate_python(plain)
     except ValidationError as error:
         raise _sentence(error) from None
-    if section.blocks and (section.axes or section.derive or section.expect):
-        raise ConfigError("study has blocks and a grid of its own", "put axes, derive and expect into the blocks")
+    if section.blocks and (own := [key for key in OF_A_GRID if getattr(section, key)]):
+        raise ConfigError("study has blocks and a grid of its own", f"put {' and '.join(own)} into the blocks")
     names = [block.name for block in section.grids]
     if len(set(names)) < len(names):
         raise ConfigError(f"study.blocks has the name {max(names, key=names.count)!r} twice", "give each its own name")
@@ -156,6 +177,7 @@ def _sentence(error: ValidationError) -> ConfigError:
 def _schema_at(loc: Sequence[int | str]) -> type[Any]:
     known: dict[str, type[Any]] = {
         "blocks": BlockSection,
+        "sample": SampleSection,
         "expect": ExpectSection,
         "analysis": AnalysisSection,
         "coupling": CouplingSection,

@@ -26,6 +26,10 @@ _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_/.-]*|\$\{[^}]*\}")
 _RESERVED = ("true", "false", "null", "none", "inf", "nan")
 """Texts that need no quotes to stay what they are, and words among them that do."""
 
+_ZIP = re.compile(r"([^\s=]+)=\s*zip\((.*)\)\s*")
+_BEGINS = re.compile(r"\s*[^\s'\"(\[{=]+=")
+ZIP_EXAMPLE = "zip(optimizer.lr=choice(0.1,0.2),budget.batch_size=choice(32,64))"
+
 _MAX_LENGTH = 20_000
 _MAX_DEPTH = 20
 
@@ -48,6 +52,7 @@ class Word:
 
     prefix: "", "+", "++" or "~". shuffled: the values of a sweep come in an order of their own. glob: a filter of
     option names, for groups. quoted: the places among the items, 0 for the value, of what is text, whatever it says.
+    zipped: the axes of `NAME=zip(KEY=choice(1,2),OTHER=choice(3,4))`, which take their values together.
     """
 
     text: str
@@ -59,6 +64,7 @@ class Word:
     shuffled: bool = False
     glob: Callable[[list[str]], list[str]] | None = None
     quoted: frozenset[int] = frozenset()
+    zipped: tuple[Word, ...] = ()
 
     @property
     def is_sweep(self) -> bool:
@@ -97,6 +103,8 @@ def parse_word(text: str) -> Word:
     for item in text.partition("=")[2].split(","):
         if "^" in item and looks_like_range(item):
             parse_range(item)  # 2^-8: a lexer error to Hydra, a near miss here
+    if zipped := _ZIP.fullmatch(text):
+        return Word(text, "", zipped[1], zipped=tuple(_zipped(text, zipped[1], zipped[2])))
     try:
         with one_sentence(f"{text[:60]!r} cannot be read", "an override is key=value, e.g. optimizer.lr=0.1,0.3"):
             override = _parser().parse_override(text)
@@ -110,6 +118,37 @@ def parse_word(text: str) -> Word:
             hint = HYDRA_EQUIVALENTS.get(part, "leave it out: thalweg configures logging, folders and launching itself")
             raise ConfigError(f"{word.key} is Hydra's own setting, which thalweg does not take", hint)
         return _with_value(word, override._value)
+
+
+def _zipped(text: str, name: str, inside: str) -> Iterator[Word]:
+    """The axes within `NAME=zip(…)`; a value without a key belongs to the axis before it."""
+    parts: list[str] = []
+    for piece in _at_top_level(inside):
+        if parts and not _BEGINS.match(piece):
+            parts[-1] += f",{piece}"
+        else:
+            parts.append(piece.strip())
+    for part in parts:
+        if not _BEGINS.match(part) or _ZIP.fullmatch(part):
+            raise ConfigError(f"{text[:60]!r} holds {part[:40]!r}; expected an axis", f"write {name}={ZIP_EXAMPLE}")
+        word = parse_word(part)
+        yield word if word.is_sweep else replace(word, items=() if word.value in ("", []) else (word.value,))
+
+
+def _at_top_level(text: str) -> list[str]:
+    """Split at the commas that stand in no bracket and no quotes."""
+    pieces, depth, quote = [""], 0, ""
+    for char in text:
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        depth += 0 if quote else (char in "([{") - (char in ")]}")
+        if char == "," and not depth and not quote:
+            pieces.append("")
+        else:
+            pieces[-1] += char
+    return pieces
 
 
 def flattened(word: Word) -> list[Word]:
@@ -160,7 +199,8 @@ def _with_value(word: Word, value: Any) -> Word:
     from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, QuotedString, RangeSweep
 
     if isinstance(value, IntervalSweep):
-        raise ConfigError(f"{word.text} is a continuous interval, but a study is a set of values", f"write {FORMS}")
+        ends = [str(end) for end in (value.start, value.end)]
+        return replace(word, items=(f"{'..'.join(ends)}:{'log' if 'log' in value.tags else 'lin'}",))
     if isinstance(value, Glob):
         return replace(word, glob=value.filter)
     if isinstance(value, ChoiceSweep):

@@ -82,6 +82,13 @@ def choose(workload: Workload, question: Question) -> Choice:
         return _Contest(workload, question).choice()
 
 
+def narrower(device: torch.device, width: int | None) -> int | None:
+    """The widest to try after a width did not fit, or after no width was given; None where none is left."""
+    widths = GPU_WIDTHS if device.type == "cuda" else CPU_WIDTHS
+    below = [each for each in widths if each < (width or widths[-1])]
+    return max(below, default=(width or widths[-1]) // 2) or None
+
+
 def compiler_found() -> bool:
     """Whether torch.compile can build for the CPU: it calls a C++ compiler."""
     return any(shutil.which(name) for name in ("c++", "g++", "clang++"))

@@ -197,7 +197,7 @@ class _Course:
         ]
         for place, step in dead:
             record.diverged_step_N[place] = step
-            record.hashes[place] = self._hash_of(int(np.flatnonzero(record.lane_of == place)[0]))
+        self._keep_hashes(np.flatnonzero(record.diverged_step_N[record.lane_of] >= 0))
         kept = np.flatnonzero(record.diverged_step_N[record.lane_of] < 0)
         record.lane_of = record.lane_of[kept]
         self._sit(kept, present=self.state.lanes)
@@ -222,8 +222,7 @@ class _Course:
     def _finish(self) -> None:
         """Measure the living on all splits; one whose last validation loss is not finite diverged at the end."""
         record = self.record
-        for k, place in enumerate(record.lane_of):
-            record.hashes[int(place)] = self._hash_of(k)
+        self._keep_hashes(np.arange(record.living))
         for split in ("train", "val", "test"):
             record.finished(split, self._evaluated(split))
         if self.cohort.trials[0].config.dataset.name != "planted":  # its model cannot answer as it likes
@@ -234,8 +233,12 @@ class _Course:
             if not np.isfinite(record.final["val/loss"][place]):
                 record.diverged_step_N[place] = self.state.step
 
-    def _hash_of(self, k: int) -> str:
+    def _keep_hashes(self, lanes: np.ndarray) -> None:
+        """Record the hash of the weights in these lanes, which come to the host as one tensor."""
+        index = torch.as_tensor(lanes, device=self.workload.device)
         persistent = self.workload.module.state_dict().keys()
-        buffers = {name: buffer[k] for name, buffer in self.state.buffers.items() if name in persistent}
-        views = self.workload.layout.views(self.state.theta[k : k + 1])
-        return weight_hash({name: view[0] for name, view in views.items()} | buffers)
+        views = self.workload.layout.views(self.state.theta.index_select(0, index).cpu())
+        held = {n: b.index_select(0, index).cpu() for n, b in self.state.buffers.items() if n in persistent}
+        tensors = views | held
+        for i, place in enumerate(self.record.lane_of[lanes]):
+            self.record.hashes[int(place)] = weight_hash({name: tensor[i] for name, tensor in tensors.items()})

@@ -22,6 +22,9 @@ CHUNK, NUMBERS = 512, 2**18
 """Outputs of a trial evaluated at once, a text's row having one at each place; and numbers that go in for them, which
 is less for images: an activation of ResNet-18 is 20 times its image. Constants, since another chunking may round
 differently."""
+TOGETHER, BATCHES = 256, 2
+"""On a GPU, whose kernels want work, few lanes take more rows: up to those of so many lanes, and of so many batches,
+which take less memory than a step's one, of which everything is kept. Their last bits then depend on their company."""
 STREAM = "evaluate"
 
 
@@ -39,7 +42,7 @@ def evaluate(
     if seeds and workload.seeded:
         torch.manual_seed(stream_key(seeds[0], STREAM))
     with evaluating(workload):
-        totals = _sums(workload, split, lambda x: forward_all(workload, state, x, executor))
+        totals = _sums(workload, split, state.lanes, lambda x: forward_all(workload, state, x, executor))
     return workload.task.finish(totals)
 
 
@@ -59,17 +62,21 @@ def _sums_of_own(workload: Workload, state: State, k: int, split: str, seed: int
     lone.sit(workload.layout, lane.theta, lane.buffers)
     seed_all(stream_key(seed, STREAM))
     with lone.measured(workload.habits.apart) as module:
-        return _sums(workload, split, lambda x: workload.outputs(module, x)[None])
+        return _sums(workload, split, 1, lambda x: workload.outputs(module, x)[None])
 
 
-def _sums(workload: Workload, split: str, outputs: Callable[[Tensor], Tensor]) -> Tensor:
+def _sums(workload: Workload, split: str, lanes: int, outputs: Callable[[Tensor], Tensor]) -> Tensor:
+    """The task's sums over a split, on the host: on a GPU nobody waits before the last chunk is under way."""
     examples = workload.splits[split]
-    parts = (workload.task.sums(outputs(x), y) for x, y in examples.chunks(rows_at_once(examples)))
-    return reduce(add, parts)
+    rows = rows_at_once(examples)
+    if workload.device.type == "cuda":
+        rows = max(rows, min(TOGETHER // lanes * rows, BATCHES * workload.batch_size))
+    parts = (workload.task.sums(outputs(x), y) for x, y in examples.chunks(rows))
+    return reduce(add, parts).cpu()
 
 
 def rows_at_once(examples: Examples) -> int:
-    """How many rows of these examples are evaluated at once."""
+    """How many rows of these examples are evaluated at once, at least."""
     places, numbers = math.prod(examples.y.shape[1:]), math.prod(examples.x.shape[1:])
     return max(1, min(CHUNK // places, NUMBERS // numbers))
 

@@ -4,7 +4,7 @@
     vmap      all lanes at once, eagerly
     traced    as vmap, the gradient recorded once as a flat list of operations: the same kernels, without the detour
     compiled  gradient and update as one program of torch.compile
-    graphed   as vmap, the whole step replayed as one CUDA graph
+    graphed   as vmap, the whole step, its inputs too, replayed as one CUDA graph
 
 A lane's bits depend on which of them executed it and on the batch layout, and not on K, its place, or its
 neighbours, given the spare lanes of seating.py.
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from thalweg.runner.engine.gradient import own_gradient, solo_gradient, vmap_gradient
 from thalweg.runner.engine.inputs import Block
-from thalweg.runner.engine.programs import compiled_step, graphed_step, recorded
+from thalweg.runner.engine.programs import compiled_step, graphed_steps, recorded
 from thalweg.runner.engine.state import State
 from thalweg.runner.engine.step import Gradient, train_step
 from thalweg.runner.engine.workload import Workload
@@ -70,13 +70,9 @@ def run_compiled(workload: Workload, state: State, block: Block) -> Tensor:
 
 def run_graphed(workload: Workload, state: State, block: Block) -> Tensor:
     """Advance all lanes together by replaying a CUDA graph."""
-    feeds = list(block.feeds(workload))
-    graph = graphed_step(workload, block.shared, state, feeds[0])
-    graph.load(state)
-    losses = [graph(feed) for feed in feeds]
-    graph.store(state)
+    losses_TK = graphed_steps(workload, state, block)(state, block)
     state.step += block.steps
-    return torch.stack(losses)
+    return losses_TK
 
 
 EXECUTORS: dict[str, Executor] = {

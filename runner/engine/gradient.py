@@ -40,7 +40,7 @@ def vmap_gradient(workload: Workload, shared: bool) -> Gradient:
         with torch.enable_grad():
             leaves = leaves_of(state.theta)
             loss_K, buffers = losses(leaves, state.buffers, feed.batch, feed.label_smoothing)
-            grads = _gradients(loss_K.sum(), leaves)
+            grads = _gradients(loss_K, leaves)
         return loss_K.detach(), workload.layout.flatten(grads), {n: b.detach() for n, b in buffers.items()}
 
     return gradient
@@ -99,8 +99,9 @@ class _Leaves:
 
 
 def _gradients(loss: Tensor, leaves: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The gradient with respect to each leaf; zero for one that the loss does not use."""
-    grads = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+    """The gradient of a loss, or of the sum of several, with respect to each leaf; zero for one that is not used."""
+    one = None if loss.dim() == 0 else torch.ones_like(loss)
+    grads = torch.autograd.grad(loss, list(leaves.values()), one, materialize_grads=True)
     return dict(zip(leaves, grads, strict=True))
 
 

@@ -22,6 +22,9 @@ from thalweg.runner.study.trial import Trial
 if TYPE_CHECKING:
     from thalweg.runner.engine.workload import Workload
 
+ALIGNED = 256
+"""Bytes at whose multiples the tensors of a block begin on a GPU: kernels read as many of them at once as they can."""
+
 
 @dataclass(frozen=True)
 class Feed:
@@ -132,21 +135,31 @@ class Inputs:
         workload, batch_size = self.workload, self.configs[0].budget.batch_size
         train, augment = workload.splits["train"], workload.augment
         rows = self._by_seed(lane_of, lambda seed: batch_indices(seed, start, stop, batch_size, train.rows))
-        draws = None
+        made = {"rows": torch.as_tensor(rows)}
         if augment is not None:
             shape = (batch_size, augment.draws)
             draws = self._by_seed(lane_of, lambda seed: uniforms(seed, "augment", start, stop, shape))
+            made["draws"] = torch.as_tensor(draws)
+        smoothing = [self.configs[place].task.label_smoothing for place in lane_of]
+        if any(smoothing):
+            made["smoothing"] = torch.tensor(smoothing, dtype=workload.dtype)
+        coefficients = self._coefficients(start, stop, lane_of)
+        staying = {} if train.home == workload.device else {"rows": made.pop("rows")}
+        there = staying | sent(made | coefficients, workload.device)
         return Block(
-            rows=torch.as_tensor(rows, device=train.home),
-            draws=None if draws is None else torch.as_tensor(draws, device=workload.device),
-            coefficients=self._coefficients(start, stop, lane_of),
-            label_smoothing=self._label_smoothing(lane_of),
+            rows=there["rows"],
+            draws=there.get("draws"),
+            coefficients={name: there[name].expand(stop - start, -1, -1) for name in coefficients},
+            label_smoothing=there.get("smoothing"),
             start=start,
             seeds=tuple(self.configs[place].seed for place in lane_of),
-            late=lambda step, taken: {
-                name: values[0] for name, values in self._coefficients(step, step + 1, lane_of, taken).items()
-            },
+            late=partial(self._late, lane_of),
         )
+
+    def _late(self, lane_of: np.ndarray, step: int, taken: int) -> dict[str, Tensor]:
+        """The coefficients `[K, 1]` of a parameter that took so many steps before this one."""
+        there = sent(self._coefficients(step, step + 1, lane_of, taken), self.workload.device)
+        return {name: values[0] for name, values in there.items()}
 
     def _by_seed(self, lane_of: np.ndarray, draw: Callable[[int], np.ndarray]) -> np.ndarray:
         """What `draw` makes of each seed, `[T, …]`: once if all lanes share it, else one a lane, `[T, K, …]`."""
@@ -156,12 +169,11 @@ class Inputs:
         drawn = {seed: draw(seed) for seed in set(seeds)}
         return np.stack([drawn[seed] for seed in seeds], axis=1)
 
-    def _label_smoothing(self, lane_of: np.ndarray) -> Tensor | None:
-        chosen = [self.configs[place].task.label_smoothing for place in lane_of]
-        return torch.tensor(chosen, dtype=self.workload.dtype, device=self.workload.device) if any(chosen) else None
-
     def _coefficients(self, start: int, stop: int, lane_of: np.ndarray, taken: int | None = None) -> dict[str, Tensor]:
-        """Name -> `[T, K, 1]`. taken: how many steps were taken before the first, if not all."""
+        """Name -> `[T, K, 1]`, or `[1, K, 1]` of what is the same at every step, on the host.
+
+        taken: how many steps were taken before the first, if not all.
+        """
         total, steps = self.configs[0].budget.steps, np.arange(start, stop)
         schedules = [self.configs[place].schedule for place in lane_of]
         columns = {schedule: multipliers(schedule, total, steps) for schedule in set(schedules)}
@@ -170,11 +182,31 @@ class Inputs:
         counts = steps if taken is None else steps - start + taken
         coefficients = self.workload.recipe.rule.coefficients(hyper_K, multiplier_TK, counts[:, None])
         coefficients |= {name: values[lane_of] for name, values in self.beside_N.items()}
-        return {
-            name: torch.as_tensor(
-                np.broadcast_to(values, multiplier_TK.shape)[..., None].copy(),
-                dtype=self.workload.dtype,
-                device=self.workload.device,
-            )
-            for name, values in coefficients.items()
-        }
+        return {name: self._column_of(values, len(lane_of)) for name, values in coefficients.items()}
+
+    def _column_of(self, values: np.ndarray, lanes: int) -> Tensor:
+        """Numbers that broadcast to `[T, K]` as `[T, K, 1]` in the weights' precision; T is 1 if none depends on it."""
+        steps = values.shape[0] if values.ndim == 2 else 1
+        return torch.tensor(np.broadcast_to(values, (steps, lanes))[..., None], dtype=self.workload.dtype)
+
+
+def sent(tensors: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """Tensors of the host on a device; to a GPU by one copy from pinned memory, for which nobody waits.
+
+    torch keeps pinned memory until the copies from it are done. What a copy a tensor cost, from memory that is not
+    pinned: six waits a block, between which the GPU had nothing to do.
+    """
+    if device.type != "cuda":
+        return {name: tensor.to(device) for name, tensor in tensors.items()}
+    ends = np.cumsum([-(-tensor.nbytes // ALIGNED) * ALIGNED for tensor in tensors.values()]).tolist()
+    places = dict(zip(tensors, [0, *ends], strict=False))
+    staged = torch.empty(ends[-1], dtype=torch.uint8, pin_memory=True)
+
+    def part(whole: Tensor, name: str) -> Tensor:
+        like, start = tensors[name], places[name]
+        return whole[start : start + like.nbytes].view(like.dtype).view(like.shape)
+
+    for name, tensor in tensors.items():
+        part(staged, name).copy_(tensor)
+    arrived = staged.to(device, non_blocking=True)
+    return {name: part(arrived, name) for name in tensors}

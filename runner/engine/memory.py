@@ -20,6 +20,8 @@ SHARE = 0.5
 LIVE = 3
 """Results of an evaluation that are there at once: an operation's, what it is made of, and what a later one needs."""
 RECORDED_ROWS = (2, 4)
+APART, WIDEST_TRIED = 4, 1024
+"""How many times one lane's memory a program must take to tell what each lane takes, and lanes tried for it at most."""
 
 
 def lanes_that_fit(workload: Workload, sharing: int) -> int:
@@ -31,8 +33,9 @@ def lanes_that_fit(workload: Workload, sharing: int) -> int:
 
 
 def _of_state(workload: Workload) -> int:
-    """Of a lane: weights, gradient, slots, and a copy of each in the step in which a lane dies."""
-    tensors = 2 * (2 + len(workload.recipe.rule.slots))
+    """Of a lane: weights, gradient, slots, and a copy of each in the step in which a lane dies; a graph's own, too."""
+    written = 1 + len(workload.recipe.rule.slots)
+    tensors = 2 * (written + 1) + (written if workload.device.type == "cuda" else 0)
     return tensors * workload.layout.size * workload.dtype.itemsize
 
 
@@ -62,12 +65,27 @@ def _evaluated(workload: Workload, rows: int) -> list[int]:
 
 
 def _on_gpu(workload: Workload) -> tuple[float, float]:
-    """What a program takes whatever its width, and each lane of it: at the peak of a gradient or an evaluation."""
-    found = []
-    for run in (_run_gradient, _run_evaluation):
-        one, four = (_peak(workload, lanes, run) for lanes in (1, 4))
-        found.append((one, max((four - one) / 3, 1.0)))
-    return max(once for once, _ in found), max(each for _, each in found)
+    """What a program takes whatever its width, and each lane of it.
+
+    That is a gradient in a graph, which keeps what its kernels work in; and beside it one that is taken eagerly, the
+    first, or an evaluation.
+    """
+    gradient, evaluation = (_peak_of(workload, run) for run in (_run_gradient, _run_evaluation))
+    once, each = (one + max(one, other) for one, other in zip(gradient, evaluation, strict=True))
+    return once, each
+
+
+def _peak_of(workload: Workload, run: Callable[[Workload, int], object]) -> tuple[float, float]:
+    """The bytes of one lane, and of each of as many as take several times that, or as much as can be tried.
+
+    One lane takes what libraries work in, too, 32 MB of cuBLAS: beside that, four small ones could not be seen.
+    """
+    lanes, one = 1, _peak(workload, 1, run)
+    several, room = one, SHARE * _free_on_gpu(workload.device)
+    while several < APART * one and 2 * several < room and lanes < WIDEST_TRIED:
+        lanes *= 2
+        several = _peak(workload, lanes, run)
+    return one, several / lanes
 
 
 def _run_gradient(workload: Workload, lanes: int) -> object:

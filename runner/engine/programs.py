@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +18,11 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from thalweg.runner.engine.gradient import seed, vmap_gradient
-from thalweg.runner.engine.inputs import Feed
+from thalweg.runner.engine.inputs import Block, Feed
 from thalweg.runner.engine.recording import Recording
 from thalweg.runner.engine.state import State
 from thalweg.runner.engine.step import Gradient, train_step
+from thalweg.runner.engine.tabled import TabledSteps
 from thalweg.runner.engine.workload import Workload
 
 
@@ -42,19 +44,31 @@ class RecordedGradient:
             seed(feed)
             replayed: tuple[Tensor, Tensor, dict[str, Tensor]] = self.recording(*inputs)
             return replayed
+        if self.trusted is None and self.recording is None:
+            with suppress(RuntimeError):  # an operation that cannot be recorded
+                return self._recorded(state, feed, inputs)
+            self.trusted = False
         result = self.gradient(state, feed)
         if self.trusted is None:
-            self.trusted = self._examined(state, feed, inputs, result)
+            self.trusted = self._confirmed(feed, inputs, result)
         return result
 
-    def _examined(self, state: State, feed: Feed, inputs: Any, result: Any) -> bool | None:
-        """Record, or compare a replay with `result`; None while nothing is decided."""
+    def _recorded(self, state: State, feed: Feed, inputs: Any) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Record a first run, and return what it computed."""
+        self.recording = Recording(self._of_tensors(state, feed), inputs)
+        if self.recording.reads_values:
+            self.trusted = False
+        result: tuple[Tensor, Tensor, dict[str, Tensor]] = self.recording.take_result()
+        return result
+
+    def _confirmed(self, feed: Feed, inputs: Any, result: Any) -> bool:
+        """Whether a replay gives `result`."""
+        assert self.recording is not None
+        seed(feed)
         try:
-            if self.recording is None:
-                self.recording = Recording(self._of_tensors(state, feed), inputs)
-                return False if self.recording.reads_values else None
-            seed(feed)
             return _same(result, self.recording(*inputs))
+        except torch.OutOfMemoryError:  # of the width, which is to be halved
+            raise
         except RuntimeError:  # an operation that cannot be called again, as oneDNN's recurrent layers
             return False
 
@@ -96,55 +110,37 @@ def compiled_step(workload: Workload, shared: bool, state: State, feed: Feed) ->
     return loss_K
 
 
-class GraphedStep:
-    """The step of K trials on a GPU as one CUDA graph: hundreds of kernels for one launch.
+class GraphedSteps:
+    """The step of K trials on a GPU as one CUDA graph: some sixty kernels, and a block's inputs, for one launch.
 
-    A graph reads and writes fixed memory: `state` is the one it was captured with, and other cohorts are copied in
-    and out, once a block.
+    A graph reads and writes fixed memory, that of `steps`: other cohorts' states are copied in and out, once a block.
     """
 
-    def __init__(self, workload: Workload, shared: bool, state: State, feed: Feed) -> None:
-        self.state = state.keep(torch.arange(state.lanes, device=workload.device))
-        self.inputs = tree_map_only(Tensor, torch.clone, _step_inputs(self.state, feed))
-        step = _pure_step(workload, shared, self.state)
-        scratch = tree_map_only(Tensor, torch.clone, self.inputs)
+    def __init__(self, workload: Workload, state: State, block: Block) -> None:
+        self.steps = TabledSteps(workload, state, block)
+        here = torch.cuda.current_stream(workload.device)
         aside = torch.cuda.Stream(workload.device)  # type: ignore[no-untyped-call]
-        aside.wait_stream(torch.cuda.current_stream(workload.device))
+        aside.wait_stream(here)
         with torch.cuda.stream(aside):  # once outside the graph, for what kernels set up at their first use
-            step(*scratch)
-        torch.cuda.current_stream(workload.device).wait_stream(aside)
+            self.steps.take()
+        here.wait_stream(aside)
+        self.steps.forget()
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
-            self.loss_K = step(self.state.tensors(), *self.inputs[1:])
+            self.steps.take()
 
-    def load(self, state: State) -> None:
-        """Take over a state's numbers."""
-        tensors = state.tensors()
-        for name, tensor in self.state.tensors().items():
-            tensor.copy_(tensors[name])
-
-    def store(self, state: State) -> None:
-        """Hand the numbers back."""
-        tensors = self.state.tensors()
-        for name, tensor in state.tensors().items():
-            tensor.copy_(tensors[name])
-
-    def __call__(self, feed: Feed) -> Tensor:
-        """Take one step; its losses, `[K]`."""
-        fresh = _step_inputs(self.state, feed)[1:]
-        for held, given in zip(tree_leaves(self.inputs[1:]), tree_leaves(fresh), strict=True):
-            if isinstance(held, Tensor):
-                held.copy_(given)
-        self.graph.replay()
-        return self.loss_K.clone()
+    def __call__(self, state: State, block: Block) -> Tensor:
+        """Advance a state by a block; its losses, `[T, K]`."""
+        return self.steps.advance(state, block, self.graph.replay)
 
 
-def graphed_step(workload: Workload, shared: bool, state: State, feed: Feed) -> GraphedStep:
+def graphed_steps(workload: Workload, state: State, block: Block) -> GraphedSteps:
     """The captured step for this width, made at its first use."""
-    key = ("graphed", state.lanes, shared, _shapes(_step_inputs(state, feed)))
+    inputs = block.rows[0], None if block.draws is None else block.draws[0], block.label_smoothing
+    key = ("graphed", state.lanes, block.shared, _shapes(inputs))
     if key not in workload.programs:
-        workload.programs[key] = GraphedStep(workload, shared, state, feed)
-    graph: GraphedStep = workload.programs[key]
+        workload.programs[key] = GraphedSteps(workload, state, block)
+    graph: GraphedSteps = workload.programs[key]
     return graph
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -25,15 +26,21 @@ READS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes every operation that reaches a kernel. Tensors met are kept alive, so that no two share an id."""
+    """Notes every operation that reaches a kernel. It keeps no tensor alive but the constants.
+
+    A tensor is known by its id as long as it lives, and forgotten when it dies, so that no two share one: kept, they
+    took 2.6 to 3.6 times the memory of the step.
+    """
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
         self.constants: dict[str, Tensor] = {}
         self.reads_values = False
-        self.kept: list[Tensor] = list(inputs)
-        self.nodes = {id(tensor): self.graph.placeholder(f"in{i}") for i, tensor in enumerate(inputs)}
+        self.nodes: dict[int, fx.Node] = {}
+        self.living: dict[int, weakref.ref[Tensor]] = {}
+        for i, tensor in enumerate(inputs):
+            self._name(tensor, self.graph.placeholder(f"in{i}"))
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -63,8 +70,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     self._name(part, self.graph.call_function(operator.getitem, (node, i)))
 
     def _name(self, tensor: Tensor, node: fx.Node) -> None:
-        self.kept.append(tensor)
-        self.nodes[id(tensor)] = node
+        key = id(tensor)
+        self.nodes[key] = node
+        if key not in self.living:
+            self.living[key] = weakref.ref(tensor, lambda _: self._forget(key))
+
+    def _forget(self, key: int) -> None:
+        del self.nodes[key], self.living[key]
 
     def node_of(self, tensor: Tensor) -> fx.Node:
         """Where a tensor comes from; one that no recorded operation made is a constant of the program."""
@@ -88,18 +100,26 @@ class Recording:
 
     Called with trees of the same make it does them again and returns what the function returned, in place changes
     of its arguments included. reads_values: whether Python saw numbers of a tensor, and may have acted on them.
-    `program` takes and returns the trees' tensors as flat lists.
+    `program` takes and returns the trees' tensors as flat lists. result: what the recorded run returned, until it is
+    taken.
     """
 
     def __init__(self, function: Callable[..., Any], inputs: Sequence[Any]) -> None:
         recorder = _Recorder(_tensors(inputs))
         with recorder:
-            parts, self.make = tree_flatten(function(*inputs))
+            self.result = function(*inputs)
+            parts, self.make = tree_flatten(self.result)
         self.reads_values = recorder.reads_values
         recorder.graph.output([recorder.node_of(part) for part in parts])
+        recorder.living.clear()  # its callbacks hold the recorder
         self.graph = recorder.graph
         self.module = fx.GraphModule(recorder.constants, recorder.graph)
         self.program: Callable[..., list[Tensor]] = self.module.forward
+
+    def take_result(self) -> Any:
+        """What the recorded run returned, which is not kept any longer."""
+        result, self.result = self.result, None
+        return result
 
     def __call__(self, *inputs: Any) -> Any:
         return tree_unflatten(self.program(*_tensors(inputs)), self.make)

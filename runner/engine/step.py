@@ -67,12 +67,16 @@ def _nobody_dies(state: State, loss_K: Tensor, norm_K: Tensor) -> bool:
 
 
 def _judge(recipe: Recipe, state: State, feed: Feed, loss_K: Tensor, norm_K: Tensor) -> None:
-    """Note who died at this step; the first step's losses set the limits."""
+    """Note who died at this step; the first step's losses set the limits.
+
+    A state that counts its steps says when that is over; one that does not stays at 0, and the device finds out.
+    """
     sound_K = (loss_K <= state.limit) & (loss_K.abs() + norm_K < math.inf)
-    state.diverged_step.copy_(torch.where(state.alive & ~sound_K, feed.step, state.diverged_step))
+    torch.where(state.alive > sound_K, feed.step, state.diverged_step, out=state.diverged_step)
     state.alive &= sound_K
-    limit_K = recipe.loss_factor * loss_K.clamp(min=1)
-    state.limit.copy_(torch.where(feed.step == 0, limit_K, state.limit))
+    if state.step == 0:
+        limit_K = recipe.loss_factor * loss_K.clamp(min=1)
+        torch.where(feed.step == 0, limit_K, state.limit, out=state.limit)
 
 
 def _update(recipe: Recipe, state: State, feed: Feed, grad_KP: Tensor) -> None:
@@ -95,8 +99,8 @@ def _update_living(recipe: Recipe, state: State, feed: Feed, grad_KP: Tensor, bu
     before = {name: tensor.clone() for name, tensor in written.items()}
     _update(recipe, state, feed, grad_KP)
     for name, tensor in written.items():
-        tensor.copy_(torch.where(state.alive[:, None], tensor, before[name]))
+        torch.where(state.alive[:, None], tensor, before[name], out=tensor)
     for name, buffer in buffers.items():
         held = state.buffers[name]
         alive = state.alive.view(-1, *[1] * (held.dim() - 1))
-        held.copy_(torch.where(alive, buffer, held))
+        torch.where(alive, buffer, held, out=held)

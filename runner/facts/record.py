@@ -93,6 +93,20 @@ class CohortRecord:
 
 
 @dataclass(frozen=True)
+class History:
+    """What trials of one group took to train.
+
+    seconds: a trial's mean; fastest, slowest: of the cohorts' means. peak_bytes: the most memory that a worker held.
+    """
+
+    trials: int
+    seconds: float
+    fastest: float
+    slowest: float
+    peak_bytes: int | None
+
+
+@dataclass(frozen=True)
 class Membership:
     """A trial's place in one study."""
 

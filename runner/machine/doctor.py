@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module, metadata
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -176,6 +177,8 @@ def compiler() -> Check:
 
 def wandb() -> Check:
     """Whether W&B imports, its mode, and whether (never which) key it would use."""
+    if find_spec("wandb") is None:
+        return Check("wandb", None, "none: no W&B runs are written", "install wandb, or turn it off with tracker=none")
     check = _imports("wandb", "install wandb, or turn it off with tracker=none")
     if not check.ok:
         return check

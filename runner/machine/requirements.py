@@ -10,6 +10,9 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+OPTIONAL = ("wandb",)
+"""What may be absent: all but its own part works without it, and says so (tracker=none asks for none)."""
+
 
 def from_pyproject(folder: Path, develop: bool = False) -> list[str]:
     """The requirements in `folder`/pyproject.toml; `develop` adds the tools that check and test."""
@@ -33,7 +36,7 @@ def _problem(requirement: str) -> str | None:
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
-        return f"{name} is not installed, needed: {requirement}"
+        return None if name in OPTIONAL else f"{name} is not installed, needed: {requirement}"
     if all(_holds(version, operator, bound) for operator, bound in bounds):
         return None
     return f"{name} {version} is installed, needed: {requirement}"

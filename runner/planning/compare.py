@@ -9,7 +9,9 @@ from dataclasses import replace
 from typing import Protocol
 
 from thalweg.runner.base.errors import UsageError
+from thalweg.runner.facts.record import History
 from thalweg.runner.facts.row import Row, TrialStatus
+from thalweg.runner.planning.asking import grown, unknown
 from thalweg.runner.planning.plan import Plan, make_plan
 from thalweg.runner.planning.revision import renamed, repaired, revised, superseded
 from thalweg.runner.project.code import Code, measured_otherwise, recorded
@@ -30,6 +32,9 @@ class Stored(Protocol):
     def measured_by(self, ids: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
         """Trial id -> the code of the user's metrics that its values are of."""
 
+    def histories(self, group_ids: Iterable[str]) -> Mapping[str, History]:
+        """Group -> what its trials took to train, for those of which any finished."""
+
     def study_rows(self, name: str) -> Sequence[Row]:
         """The study as it was declared before; empty if it never was."""
 
@@ -47,10 +52,13 @@ def compare(study: Study, stored: Stored | None, rerun: bool = False, metrics: S
     measure. Raises ConfigError for a combination of
     values that no trial can have, and UsageError for words that name a stored study and none of its trials.
     """
+    commits = stored.last_commit() if stored else None
+    rows = stored.study_rows(study.name) if stored else ()
+    study = grown(study, rows)
     members = expand(study)
+    excluded, later = study.size - len(members), unknown(study)
     if stored is None:
-        return make_plan(study, members, {})
-    commits = stored.last_commit()
+        return replace(make_plan(study, members, {}), excluded=excluded, unknown=later)
 
     def code_of(ids: Collection[str]) -> dict[str, Code]:
         found = {trial_id: recorded(versions) for trial_id, versions in stored.trained_by(ids).items()}
@@ -62,13 +70,22 @@ def compare(study: Study, stored: Stored | None, rerun: bool = False, metrics: S
     members = renamed(members, done)
     mended = repaired(members, done)
     now = revised(members, code_of, stored.statuses, rerun)
-    rows = stored.study_rows(study.name)
     if study.overridden and rows and _says_no_trials(study) and not {m.trial.id for m in members} <= _ids(rows):
         raise _no_axes(study, stored.study(study.name), rows)
     made = make_plan(study, now.members, stored.statuses(member.trial.id for member in now.members), rows)
     replaced = mended.replaced + now.replaced + superseded(rows, members, now.members)
     stale = _measured_otherwise(stored.measured_by(member.trial.id for member in made.members), metrics)
-    return replace(made, changed=now.changed, repaired=mended.counts, replaced=replaced, commits=commits, stale=stale)
+    return replace(
+        made,
+        changed=now.changed,
+        repaired=mended.counts,
+        replaced=replaced,
+        commits=commits,
+        excluded=excluded,
+        unknown=later,
+        stale=stale,
+        history=stored.histories([group.group_id for group in made.groups]) if made.groups else {},
+    )
 
 
 def _measured_otherwise(code: Mapping[str, Mapping[str, str]], metrics: Sequence[str]) -> dict[str, int]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from thalweg.runner.base.canonical import Scalar
+from thalweg.runner.base.canonical import Scalar, structure_dict
 from thalweg.runner.facts.observation import Outcome
+from thalweg.runner.facts.record import History
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.planning.advice import advice
+from thalweg.runner.study.keys import flatten
 from thalweg.runner.study.study import Member, Study
 from thalweg.runner.study.trial import Trial
 
@@ -47,9 +50,13 @@ class Plan:
     repaired: dict[str, int] = field(default_factory=dict)  # what was mended -> to train: done only by code of before
     stale: dict[str, int] = field(default_factory=dict)  # metric of the user's -> done, measured by its code of before
     lacking: int = 0
+    history: Mapping[str, History] = field(default_factory=dict)  # group id -> what its trials took before
+    unknown: int = 0  # points that are asked for once those before them have ended
+    excluded: int = 0  # cells that the study's own conditions take away
     replaced: tuple[str, ...] = ()  # ids of trials in whose place another stands, by the code as it is now
     others: int = 0
     failed: int = 0
+    settling: bool = False  # what is to train is left to others; how it trains is to be found out
     commits: int | None = None  # how many the store had, so that a trial that failed since is not taken for a retry
 
     @property
@@ -63,9 +70,57 @@ class Plan:
         return [trial.id for group in self.groups for trial in group.trials]
 
     @property
+    def cost(self) -> Cost | None:
+        """What training is expected to take; None where no trial of its groups was trained before."""
+        there = [group for group in self.groups if group.group_id in self.history]
+        known = [(len(group.trials), self.history[group.group_id]) for group in there]
+        if not known:
+            return None
+        peaks = [each.peak_bytes for _, each in known if each.peak_bytes is not None]
+        return Cost(
+            seconds=sum(n * each.seconds for n, each in known),
+            fastest=sum(n * each.fastest for n, each in known),
+            slowest=sum(n * each.slowest for n, each in known),
+            like=sum(each.trials for _, each in known),
+            unknown=self.to_train - sum(n for n, _ in known),
+            peak_bytes=max(peaks, default=None),
+        )
+
+    @property
+    def apart_by(self) -> dict[str, list[Any]]:
+        """Keys in which the groups to train differ, so that their trials share no program; a value for each group."""
+        shared = [dict(flatten(structure_dict(group.trials[0].config))) for group in self.groups]
+        keys = dict.fromkeys(key for each in shared for key in each)
+        values = {key: [each.get(key) for each in shared] for key in keys}
+        apart = {key: each for key, each in values.items() if len(set(map(repr, each))) > 1}
+        return {key: each for key, each in apart.items() if not _follows(key, apart)}
+
+    @property
     def advice(self) -> list[str]:
         """What is worth knowing of the trials to train before they do, in sentences."""
         return advice(self.study, [trial for group in self.groups for trial in group.trials])
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What training is expected to take on one core, as trials of the same groups took before.
+
+    fastest, slowest: if all went as in the fastest and the slowest of their cohorts. like: trials that this is known
+    from. unknown: trials to train of groups without any.
+    """
+
+    seconds: float
+    fastest: float
+    slowest: float
+    like: int
+    unknown: int
+    peak_bytes: int | None
+
+
+def _follows(key: str, apart: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether a key differs only in being there or not, since another option of its section was chosen."""
+    name = f"{key.partition('.')[0]}.name"
+    return key != name and name in apart and len({repr(value) for value in apart[key] if value is not None}) < 2
 
 
 UNTRAINED = TrialStatus(None)
@@ -96,7 +151,7 @@ def make_plan(
         unmeasured=outcomes[Outcome.FINISHED],
         groups=_groups(trials.values(), missing),
         outside=_outside(study, trials, previous),
-        kept_points=_kept_points(study, previous),
+        kept_points=_kept_points(study, members, previous),
         lacking=sum(each.lacks(study.metric) for each in status.values()),
     )
 
@@ -131,14 +186,15 @@ def _outside(study: Study, declared: Mapping[str, Trial], previous: Sequence[Row
     return len(done - inside - declared.keys())
 
 
-def _kept_points(study: Study, previous: Sequence[Row]) -> dict[str, tuple[int, int]]:
+def _kept_points(study: Study, members: Sequence[Member], previous: Sequence[Row]) -> dict[str, tuple[int, int]]:
     stored: dict[str, set[Scalar]] = {}
     for row in previous:
         if row.outcome is not None and row.outcome.is_done:
             for key, value in row.axes.items():
                 stored.setdefault(key, set()).add(value)
     declared: dict[str, set[Scalar]] = {}
-    for block in study.blocks:
-        for axis in (*block.group_axes, *block.axes):
-            declared.setdefault(axis.key, set()).update(axis.values)
+    axes = {axis.key for block in study.blocks for axis in (*block.group_axes, *block.axes)}
+    for member in members if stored else ():  # as members have them: durations in steps, and what is wanted alone
+        for key in axes & member.axes.keys():
+            declared.setdefault(key, set()).add(member.axes[key])
     return {key: (len(values & stored[key]), len(values)) for key, values in declared.items() if key in stored}

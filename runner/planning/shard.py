@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thalweg.runner.base.errors import UsageError
+from thalweg.runner.facts.record import History
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.planning.compare import Stored
 from thalweg.runner.planning.plan import Plan, only
@@ -22,7 +23,7 @@ MOST = 10_000
 
 @dataclass(frozen=True)
 class Shard:
-    """Share `number`, from 1, of `of`."""
+    """Share `number`, from 1, of `of`. Number 0 is the task that goes before them: how each group trains is settled."""
 
     number: int
     of: int
@@ -31,9 +32,11 @@ class Shard:
     def typed(cls, text: str) -> Shard:
         """Return the shard that `2/4` names. Raises UsageError for what names none."""
         match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
-        if match and 1 <= int(match[1]) <= int(match[2]) <= MOST:
+        if match and 0 <= int(match[1]) <= int(match[2]) <= MOST and int(match[2]):
             return cls(int(match[1]), int(match[2]))
-        raise UsageError(f"--shard {text} is no share; expected i/n with 1 <= i <= n <= {MOST:,}", "e.g. --shard 1/4")
+        raise UsageError(
+            f"--shard {text} is no share; expected i/n with 0 <= i <= n and 1 <= n <= {MOST:,}", "e.g. --shard 1/4"
+        )
 
     def holds(self, trial_id: str) -> bool:
         """Whether a trial is in this share."""
@@ -45,7 +48,15 @@ class Shard:
 
 
 def share(made: Plan, shard: Shard) -> Plan:
-    """Return what of a plan a shard would train; `others` counts what is left to the other shares."""
+    """Return what of a plan a shard would train; `others` counts what is left to the other shares.
+
+    Raises UsageError for a study whose points depend on results that no share sees whole.
+    """
+    if made.unknown:
+        text = f"{made.study.name} asks for its next points by results; a share sees only its own"
+        raise UsageError(text, "sweep it without --shard, or sample by random or sobol")
+    if shard.number == 0:
+        return replace(made, settling=True)
     groups = only(made, lambda trial: shard.holds(trial.id))
     others = made.to_train - sum(len(group.trials) for group in groups)
     return replace(made, groups=groups, others=others, retry=0, unmeasured=0)
@@ -74,6 +85,11 @@ class Both:
         """The code of the user's metrics that values are of, where a trial is done."""
         asked = list(ids)
         return {**self.own.measured_by(asked), **self.whole.measured_by(asked)}
+
+    def histories(self, group_ids: Iterable[str]) -> Mapping[str, History]:
+        """What trials took, where either knows."""
+        asked = list(group_ids)
+        return {**self.whole.histories(asked), **self.own.histories(asked)}
 
     def study_rows(self, name: str) -> Sequence[Row]:
         """The study as the whole has it, else the shard's own."""

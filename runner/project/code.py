@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,9 @@ from thalweg.runner.study.trial import TrialConfig
 
 PREFIX = "code "
 """What the names of files begin with where they are recorded beside the versions of packages."""
+
+GIT = "git"
+"""What the commit of the user's repository is called there."""
 
 METRIC = "metric "
 """What the dotted paths of metrics begin with, where the code that measured is recorded there too."""
@@ -41,8 +45,23 @@ def recorded(versions: Mapping[str, str]) -> Code:
 
 
 def to_record(code: Code) -> dict[str, str]:
-    """Return code as it is recorded among the versions of a cohort."""
-    return {f"{PREFIX}{name}": digest for name, digest in code.items()}
+    """Return code as it is recorded among the versions of a cohort, with the commit of the folder that one is in."""
+    commit = commit_of(Path.cwd())
+    return {**{f"{PREFIX}{name}": digest for name, digest in code.items()}, **({GIT: commit} if commit else {})}
+
+
+@lru_cache(maxsize=8)
+def commit_of(folder: Path) -> str | None:
+    """Return the short name of the commit that a folder is at, with -dirty where its files differ; None without one.
+
+    Asked once: what runs was imported then. A repository too large to look through in a second has none.
+    """
+    command = ["git", "--no-optional-locks", "-C", str(folder), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return said.stdout.strip() or None if said.returncode == 0 else None
 
 
 def measuring(metrics: Iterable[str]) -> dict[str, str]:

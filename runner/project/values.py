@@ -26,6 +26,8 @@ from thalweg.runner.base.errors import ConfigError
 
 KEYED = ("axes", "derive", "replicate")
 """Sections whose keys are dotted names of other keys."""
+ZIPS = "zip"
+"""A section of named sections of axes."""
 
 _TAG = "tag:yaml.org,2002:"
 _DIGITS = r"[0-9]+(?:_[0-9]+)*"
@@ -111,7 +113,8 @@ class _Reading:
             path = [name.value] if key in (*KEYED, "defaults") else _path(name.value)
             if "" in path:
                 raise self._refusal(name, f"the key {name.value!r} has an empty part", "write section.key")
-            self._put(made, path, self.value(value, path[-1]), name)
+            within = KEYED[0] if key == ZIPS else path[-1]  # a zip holds axes
+            self._put(made, path, self.value(value, within), name)
         return made
 
     def _put(self, made: dict[str, Any], path: Sequence[str], new: Any, name: yaml.Node) -> None:

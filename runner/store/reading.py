@@ -14,10 +14,11 @@ from thalweg.runner.base.errors import UsageError
 from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.coordinates import placed
 from thalweg.runner.facts.observation import Outcome, Series
-from thalweg.runner.facts.record import LEFT, CohortRecord, Membership, StudySummary, TrialRecord
+from thalweg.runner.facts.record import LEFT, CohortRecord, History, Membership, StudySummary, TrialRecord
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.project.code import METRIC
-from thalweg.runner.study.study import REPLICATE, Analysis, Axis, Block, Expectation, Study
+from thalweg.runner.study.sampling import Sample
+from thalweg.runner.study.study import REPLICATE, Analysis, Axis, Block, Bundle, Expectation, Study
 from thalweg.runner.study.trial import SHOWN
 
 OUTSIDE = "NOT (m.declared OR m.overridden)"
@@ -173,6 +174,19 @@ def seconds_a_trial(db: sqlite3.Connection, name: str) -> float | None:
     return None if found[0] is None else float(found[0])
 
 
+def histories(db: sqlite3.Connection, group_ids: Iterable[str]) -> dict[str, History]:
+    """Group -> what its trials took to train, for those of which any finished."""
+    found = db.execute(
+        "WITH cohort AS (SELECT t.group_id, t.cohort, count(*) AS n, avg(t.seconds) AS mean"
+        " FROM trials t JOIN json_each(?) j ON t.group_id = j.value"
+        " WHERE t.outcome = 'finished' AND t.seconds > 0 GROUP BY t.group_id, t.cohort)"
+        " SELECT h.group_id, sum(h.n), sum(h.n * h.mean) / sum(h.n), min(h.mean), max(h.mean), max(c.peak_bytes)"
+        " FROM cohort h LEFT JOIN cohorts c ON c.id = h.cohort GROUP BY h.group_id",
+        (json.dumps(list(group_ids)),),
+    )
+    return {group_id: History(*told) for group_id, *told in found}
+
+
 def _analyses(said: Mapping[str, Any]) -> tuple[Analysis, ...]:
     """The questions of an outline. The first stores knew one or none of them, under `analysis`."""
     found = said["analyses"] if "analyses" in said else [said["analysis"]] if said["analysis"] else []
@@ -185,7 +199,19 @@ def _block(said: Mapping[str, Any]) -> Block:
         for kind in ("axes", "group_axes")
     )
     expect = Expectation(**said["expect"]) if said["expect"] else None
-    return Block(said["name"], axes=axes, group_axes=group_axes, derive=said["derive"], expect=expect)
+    bundles = tuple(
+        Bundle(each["name"], tuple(each["keys"]), tuple(map(tuple, each["points"]))) for each in said.get("bundles", ())
+    )
+    return Block(
+        said["name"],
+        axes=axes,
+        group_axes=group_axes,
+        derive=said["derive"],
+        expect=expect,
+        bundles=bundles,
+        exclude=said.get("exclude"),
+        sample=Sample(**said["sample"]) if said.get("sample") else None,
+    )
 
 
 def _no_study(db: sqlite3.Connection, name: str) -> UsageError:

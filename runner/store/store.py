@@ -18,6 +18,7 @@ from thalweg.runner.facts.observation import Observations, Series
 from thalweg.runner.facts.record import (
     CohortRecord,
     Committed,
+    History,
     Membership,
     Merged,
     Owner,
@@ -386,6 +387,11 @@ class Store:
         """Mean time that a trial of a study took to train; None before any finished."""
         with self._snapshot() as db:
             return reading.seconds_a_trial(db, name)
+
+    def histories(self, group_ids: Iterable[str]) -> dict[str, History]:
+        """Group -> what its trials took to train, for those of `group_ids` of which any finished."""
+        with self._snapshot() as db:
+            return reading.histories(db, group_ids)
 
     def study_rows(self, name: str) -> list[Row]:
         """A row a member: in declared order, then what command lines added, then what is outside.

@@ -96,6 +96,9 @@ def _outline(study: Study) -> dict[str, Any]:
                 "axes": [asdict(axis) for axis in block.axes],
                 "group_axes": [asdict(axis) for axis in block.group_axes],
                 "derive": dict(block.derive),
+                "bundles": [asdict(bundle) for bundle in block.bundles],
+                "exclude": block.exclude,
+                "sample": asdict(block.sample) if block.sample else None,
                 "expect": asdict(block.expect) if block.expect else None,
             }
             for block in study.blocks

@@ -8,6 +8,7 @@ target          a `_target_`: a class or function of the user's, and its argumen
 arithmetic      repairs after which some configurations give other numbers, and are other trials
 fingerprint     the user's files as part of what a trial is
 ranges          `1/256..8:x2`: exact points, rounded once
+sampling        points drawn from ranges, at random or evenly, the same everywhere
 derive          keys computed from axes
 condition       `val/loss < 0.45 and optimizer.lr > 1e-3`: true or false of a trial or a cell
 durations       epochs and shares of a run as steps

@@ -204,6 +204,23 @@ def trial_config(plain: dict[str, Any]) -> TrialConfig:
     return config
 
 
+READ_APART = frozenset({"optimizer", "sam", "clip", "divergence", "precision", "seed"})
+"""Sections that no check and no duration reads together with another."""
+
+
+def checked_section(section: str, plain: Any) -> Any:
+    """Return one of READ_APART in its type. Raises ConfigError for a value it cannot have, without its key."""
+    try:
+        return _adapter(_sections_of_trials()[section]).validate_python(plain)
+    except ValidationError as error:
+        raise ConfigError(f"{section} holds a wrong value: {error.error_count()}") from None
+
+
+@cache
+def _sections_of_trials() -> dict[str, Any]:
+    return get_type_hints(TrialConfig, include_extras=True)
+
+
 def _refuse_unlike(config: TrialConfig) -> None:
     """Refuse a model and a dataset that cannot meet; what a user's own class reads is found out when it is built."""
     reads, form = getattr(config.model, "reads", None), getattr(config.dataset, "form", None)

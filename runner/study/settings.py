@@ -78,8 +78,33 @@ class RayLauncher:
     resources: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]]
 
 
-LauncherSettings = Annotated[LocalLauncher | RayLauncher, Field(discriminator="name")]
-LAUNCHERS: dict[str, type] = {"local": LocalLauncher, "ray": RayLauncher}
+Line = Annotated[str, Field(max_length=1_000)]
+SlurmName = Annotated[str, Field(pattern=r"^[\w.@-]{1,128}$")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlurmLauncher:
+    """Cohorts train in jobs of a Slurm: the trials are shared among `jobs` tasks of an array, each on one node.
+
+    cpus, gpus, memory, minutes: of each task. It is put in the queue again before its time is over. setup: lines of
+    shell that go before. workers: processes of a task; null means one per core or GPU of it.
+    """
+
+    name: Literal["slurm"]
+    workers: Workers
+    checkpoint_seconds: Seconds
+    jobs: Annotated[int, Field(ge=1, le=10_000)]
+    minutes: Annotated[int, Field(ge=1, le=1_000_000)]
+    cpus: Annotated[int, Field(ge=1, le=MOST_WORKERS)]
+    gpus: Annotated[int, Field(ge=0, le=64)]
+    memory: Annotated[str, Field(pattern=r"^[0-9]{1,9}[KMGT]?B?$")] | None
+    partition: SlurmName | None
+    account: SlurmName | None
+    setup: tuple[Line, ...]
+
+
+LauncherSettings = Annotated[LocalLauncher | RayLauncher | SlurmLauncher, Field(discriminator="name")]
+LAUNCHERS: dict[str, type] = {"local": LocalLauncher, "ray": RayLauncher, "slurm": SlurmLauncher}
 
 
 WANDB_NAME = r"[^/\\#?%:\x00-\x1f\x7f]{1,128}"
@@ -89,12 +114,13 @@ WandbName = Annotated[str, Field(pattern=rf"^{WANDB_NAME}$")]
 
 @dataclass(frozen=True, kw_only=True)
 class TrackerSettings:
-    """Whether and how results are written as Weights & Biases runs."""
+    """Whether and how results are written as runs of a tracker, Weights & Biases or TensorBoard."""
 
-    name: Literal["wandb", "none"]
+    name: Literal["auto", "wandb", "tensorboard", "none"]
     project: WandbName
     entity: WandbName | None
-    history_points: Annotated[int, Field(ge=2)]
+    history_points: Annotated[int, Field(ge=2)] | None  # None: every step
+    tags: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

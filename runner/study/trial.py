@@ -22,7 +22,7 @@ from thalweg.optim.schema import (
     ScheduleConfig,
     introduced,
 )
-from thalweg.runner.base.canonical import canonical_json, identity_dict, structure_dict, tagged_hash
+from thalweg.runner.base.canonical import canonical_json, identity_hash, structure_hash
 from thalweg.runner.study.target import KEY, DatasetTarget, ModelTarget, is_target
 
 SHOWN = 8
@@ -94,12 +94,12 @@ class Trial:
     @cached_property
     def id(self) -> str:
         """64 hex digits: the tagged hash of what determines the weights and their evaluation."""
-        return tagged_hash("thalweg.trial.v1", identity_dict(self.config))
+        return identity_hash("thalweg.trial.v1", self.config)
 
     @cached_property
     def group_id(self) -> str:
         """64 hex digits, equal for trials that can train as one program."""
-        return tagged_hash("thalweg.group.v1", structure_dict(self.config))
+        return structure_hash("thalweg.group.v1", self.config)
 
     @cached_property
     def config_json(self) -> str:

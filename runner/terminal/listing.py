@@ -15,12 +15,13 @@ from thalweg.runner.decide import on_validation
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.facts.replayed import Replayed
 from thalweg.runner.planning.plan import Plan
-from thalweg.runner.show.numbers import count, figure
+from thalweg.runner.show.numbers import count, duration, figure
 from thalweg.runner.terminal.answer import interval, place, show_notes
 from thalweg.runner.terminal.text import clean, row, table
 from thalweg.runner.view import Best, StudyView
 
 SHOWN_CELLS = 12
+SHOWN_OF_GROUPS = ("model.name", "optimizer.name", "optimizer.decay", "dataset.name", "budget.steps")
 
 
 def plan_line(plan: Plan) -> str:
@@ -33,6 +34,11 @@ def plan_line(plan: Plan) -> str:
 def plan_details(plan: Plan) -> list[str]:
     """What else is worth knowing of a plan, a line each."""
     lines = []
+    if plan.unknown:
+        lines.append(f"{count(plan.unknown, 'point')} not yet known: tpe asks for them once those before have ended")
+    if plan.excluded:
+        conditions = dict.fromkeys(block.exclude for block in plan.study.blocks if block.exclude)
+        lines.append(f"{count(plan.excluded, 'cell')} not wanted, by exclude: {'; '.join(conditions)}")
     if plan.diverged:
         lines.append(f"{plan.diverged:,} of the done ones diverged")
     if plan.retry:
@@ -54,7 +60,19 @@ def plan_details(plan: Plan) -> list[str]:
     lines += changed_lines(plan)
     if plan.outside:
         lines.append(f"{count(plan.outside, 'trained trial')} no longer in the study's YAML; they stay stored")
-    return [*lines, *plan.advice]
+    return [*lines, *_cost_lines(plan), *plan.advice]
+
+
+def _cost_lines(plan: Plan) -> list[str]:
+    """What training is expected to take, where trials like these were trained before."""
+    cost = plan.cost
+    if cost is None:
+        return []
+    ends = f"{duration(cost.fastest)} to {duration(cost.slowest)}"
+    memory = f", {cost.peak_bytes / 2**20:,.0f} MiB a worker at most" if cost.peak_bytes else ""
+    took = f"{ends}, as {count(cost.like, 'trial')} like these took"
+    about = f"about {duration(cost.seconds)} of one core ({took}){memory}"
+    return [f"{about}; of {count(cost.unknown, 'trial')} none like them was trained" if cost.unknown else about]
 
 
 def changed_lines(plan: Plan) -> list[str]:
@@ -71,14 +89,22 @@ def changed_lines(plan: Plan) -> list[str]:
 
 def show_groups(out: Console, plan: Plan) -> None:
     """Print what the groups to train share, a line each."""
-    made = table("to train", "model", "optimizer", "dataset", "steps", right={"to train", "steps"})
-    for group in plan.groups:
+    apart = {key: values for key, values in plan.apart_by.items() if key not in SHOWN_OF_GROUPS}
+    made = table("to train", "model", "optimizer", "dataset", "steps", *apart, right={"to train", "steps"})
+    for number, group in enumerate(plan.groups):
         shared = group.trials[0].config
         decay = getattr(shared.optimizer, "decay", None)
         optimizer = f"{shared.optimizer.name} ({decay})" if decay else shared.optimizer.name
         names = [shared.model.name, optimizer, shared.dataset.name, shared.budget.steps]
+        names += [_told(values[number]) for values in apart.values()]
         row(made, f"{len(group.trials):,} of {group.wanted:,}", *names)
     out.print(made)
+    if plan.apart_by:
+        out.print(Text(clean(f"Trials of different {', '.join(plan.apart_by)} cannot train as one program.")))
+
+
+def _told(value: Any) -> str:
+    return "" if value is None else str(value)
 
 
 class Summary(Protocol):

@@ -1,18 +1,23 @@
-"""The export of stored results as Weights & Biases runs: derived from the store, rebuilt at will.
+"""The export of stored results as runs of Weights & Biases or TensorBoard: derived from the store, rebuilt at will.
 
-One W&B run a trial, written after the answer and never in the training loop's way. It is given plain trials
-and knows neither the store nor the engine.
+One run a trial and one a study, never in the training loop's way. It is given plain trials and answers, and knows
+neither the store nor the engine.
 
     exporter        brings run folders into agreement with the store
     history         what a run says of a trial
-    runs            the one door to wandb
+    configuration   a trial's configuration as charts need it
+    analysis        what the run of a whole study holds
+    runs            the one door to wandb, and the protocol of whatever writes runs
+    events          the same runs as TensorBoard's files
+    records         W&B's own file format
     ledger          which trials have been written
     upload          W&B's own parallel upload
     environment     WANDB_* variables, settings, account
 """
 
-from thalweg.runner.tracker.environment import surroundings
+from thalweg.runner.tracker.analysis import ExportAnalysis, Found
+from thalweg.runner.tracker.environment import is_wanted, surroundings
 from thalweg.runner.tracker.exporter import ExportResult, export
 from thalweg.runner.tracker.history import ExportTrial
 
-__all__ = ["ExportResult", "ExportTrial", "export", "surroundings"]
+__all__ = ["ExportAnalysis", "ExportResult", "ExportTrial", "Found", "export", "is_wanted", "surroundings"]

@@ -65,15 +65,16 @@ class Surroundings:
 
     mode: Mode
     mode_given: bool
-    parent: Path  # the folder that holds wandb/
+    parent: Path  # the folder that holds wandb/, or what else `name` says
     project: str
     entity: str | None
     warnings: tuple[str, ...]
+    name: str = "wandb"
 
     @property
     def folder(self) -> Path:
         """Where the run folders are."""
-        return self.parent / "wandb"
+        return self.parent / self.name
 
     @property
     def uploads_forbidden(self) -> bool:
@@ -88,6 +89,8 @@ def surroundings(
 
     Raises SetupError for a name that W&B would refuse.
     """
+    if settings.name == "tensorboard":
+        return Surroundings("offline", True, beside, settings.project, settings.entity, (), settings.name)
     mode = environ.get("WANDB_MODE", "")
     warnings = []
     if mode and mode not in MODES:
@@ -126,6 +129,16 @@ def has_account(environ: Mapping[str, str]) -> bool:
     configured = _settings_file(environ)
     url = environ.get("WANDB_BASE_URL") or configured.get("base_url") or "https://api.wandb.ai"
     return bool(configured.get("api_key")) or _netrc_knows(environ, urlsplit(url).netloc)
+
+
+def is_wanted(settings: TrackerSettings, environ: Mapping[str, str]) -> bool:
+    """Whether a sweep writes runs: `wandb` does; `auto` where there is an account, or WANDB_MODE says what to do.
+
+    For others they cost disk and seconds, and can be made from the store at any time.
+    """
+    if settings.name == "auto":
+        return bool(environ.get("WANDB_MODE")) or has_account(environ)
+    return settings.name != "none"
 
 
 def say_nothing_unasked() -> None:

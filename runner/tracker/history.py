@@ -1,28 +1,36 @@
-"""What a W&B run says of a trial: its labels, config, history rows and summary. Pure: no wandb, no files."""
+"""What a tracked run says of a trial: its labels, history rows and summary. Pure: no wandb, no files."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
 import numpy as np
 
+from thalweg.optim.schedule import FORMS
 from thalweg.runner.base.canonical import Scalar, tagged_hash
 from thalweg.runner.facts.observation import Outcome, Series
-from thalweg.runner.study.trial import SHOWN
+from thalweg.runner.facts.row import lookup
+from thalweg.runner.tracker.configuration import configuration, option, readable
 
 TAG_LIMIT = 64  # W&B refuses longer tags
 LABEL_LIMIT = 128  # and longer group, job type and project names
 RUN_ID_DIGITS = 16
+BATCH_LOSS = "train/batch_loss"
+RATE = "schedule/lr"
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)  # of a trial that an early store kept no time of
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportTrial:
     """One trained trial, as plain data. `series` loads its series and is called only when the run is written.
 
-    studies: the studies it belongs to, the one that trained it first. block and axes: its place in that one.
+    study, block, axes: its place in the study that trained it. telling: the axes that tell its trials apart. metric and
+    direction: what the study is judged by. chosen: it is of the cell that was chosen without its test metrics, which
+    are left out of all others. commit: of the user's repository. tags: the user's own. ended: ISO 8601.
     """
 
     trial_id: str
@@ -33,74 +41,119 @@ class ExportTrial:
     series: Callable[[], Mapping[str, Series]]
     weight_hash: str | None
     seconds: float
-    studies: tuple[str, ...]
-    block: str
+    study: str = ""
+    block: str = ""
     axes: Mapping[str, Scalar]
+    telling: tuple[str, ...] = ()
+    replicate: str | None = "seed"
+    metric: str = "val/loss"
+    direction: Literal["min", "max"] = "min"
+    chosen: bool = False
+    command: str = ""
+    commit: str | None = None
+    tags: tuple[str, ...] = ()
+    ended: str | None = None
 
 
 @dataclass(frozen=True)
 class RunContent:
-    """All that is sent to W&B for one trial. history: (optimizer step, metric -> finite value), ascending."""
+    """All that is sent of one trial but its history. config: nested, its leaves scalars. started: in UTC."""
 
     run_id: str
     name: str
     group: str
     job_type: str
     tags: tuple[str, ...]
+    notes: str
     config: dict[str, Any]
-    history: list[tuple[int, dict[str, float]]]
     summary: dict[str, Any]
+    started: datetime
+    seconds: float
     exit_code: int
 
 
+@dataclass(frozen=True)
+class Media:
+    """A file of a run, and how it is referred to: a table, or a page."""
+
+    key: str
+    path: str  # under the run's files
+    content: bytes
+    shown: Mapping[str, Any]
+
+
+Row = tuple[int, dict[str, float]]
+"""An optimizer step, and metric -> finite value."""
+
+
 def run_id(trial_id: str) -> str:
-    """The W&B run id of a trial: always the same, so that a second upload meets the first."""
+    """The run id of a trial: always the same, so that a second upload meets the first."""
     return trial_id[:RUN_ID_DIGITS]
 
 
-def fingerprint(trial: ExportTrial, destination: tuple[str, str | None], points: int) -> str:
+def fingerprint(run: RunContent, destination: tuple[str, str | None], beside: int | str | None) -> str:
     """A hash of what a written run holds and where it belongs.
 
-    Covers the trial (by its id), its results, the W&B project and entity, and the history's length. Does not
-    cover membership: a trial that joins a further study is not written again for a tag.
+    Covers config, summary (and with it the results, and the weights that the history led to), the W&B project and
+    entity, and what stands for all else in `beside`. Does not cover labels: a run is not written again for a tag or a
+    better name.
     """
-    content = {
-        "trial": trial.trial_id,
-        "outcome": str(trial.outcome),
-        "diverged_step": trial.diverged_step,
-        "metrics": _finite(trial.metrics),
-        "weight_hash": trial.weight_hash,
-        "destination": list(destination),
-        "points": points,
-    }
-    return tagged_hash("thalweg.wandb.v1", content)
+    held = {"run": run.run_id, "config": run.config, "summary": run.summary}
+    return tagged_hash("thalweg.wandb.v2", {**held, "destination": list(destination), "beside": beside})
 
 
-def run_content(trial: ExportTrial, points: int) -> RunContent:
-    """Load the trial's series and lay out its run, with at most `points` history rows."""
-    series = {name: _finite_part(one) for name, one in trial.series().items()}
-    tags = (*trial.studies, str(trial.outcome))
+def run_content(trial: ExportTrial) -> RunContent:
+    """Lay out a trial's run. Needs no series."""
+    names = (str(trial.outcome), option(trial.config, "optimizer"), option(trial.config, "dataset"))
+    tags = (*names, *([f"git {trial.commit}"] if trial.commit else []), *trial.tags)
+    ended = datetime.fromisoformat(trial.ended).astimezone(UTC) if trial.ended else LONG_AGO
     return RunContent(
         run_id=run_id(trial.trial_id),
-        name=trial.trial_id[:SHOWN],
-        group=label(trial.studies[0] if trial.studies else "", LABEL_LIMIT),
+        name=label(readable(trial.config, {key: trial.axes.get(key) for key in trial.telling}), LABEL_LIMIT),
+        group=label(trial.study, LABEL_LIMIT),
         job_type=label(trial.block, LABEL_LIMIT),
-        tags=tuple(dict.fromkeys(label(tag, TAG_LIMIT) for tag in tags)),
-        config={**trial.config, "axes": dict(trial.axes)},
-        history=history(series, points),
-        summary=_summary(trial, series),
+        tags=tuple(dict.fromkeys(label(tag, TAG_LIMIT) for tag in tags if tag)),
+        notes=trial.command,
+        config=configuration(trial.trial_id, trial.config, trial.axes, trial.replicate),
+        summary=_summary(trial),
+        started=ended - timedelta(seconds=trial.seconds),
+        seconds=trial.seconds,
         exit_code=1 if trial.outcome is Outcome.FAILED else 0,
     )
 
 
-def history(series: Mapping[str, Series], points: int) -> list[tuple[int, dict[str, float]]]:
-    """Rows at chosen steps, each with every metric observed there."""
-    rows: dict[int, dict[str, float]] = {step: {} for step in chosen_steps(series, points)}
-    for name, one in sorted(series.items()):
+def loaded(trial: ExportTrial) -> dict[str, Series]:
+    """Load what was observed of a trial, where it is finite, and the rate of each step that was trained.
+
+    The rate is that of the schedule's closed form, in float64. W&B's aggregates never recover from one NaN.
+    """
+    series = {name: _finite_part(one) for name, one in sorted(trial.series().items())}
+    rates = _rates(trial.config, series.get(BATCH_LOSS))
+    return series if rates is None else {**series, RATE: rates}
+
+
+def history(series: Mapping[str, Series], points: int | None) -> list[Row]:
+    """Return a row a step at which anything was observed, or `points` of them, ascending."""
+    rows: dict[int, dict[str, float]] = {}
+    for name, one in series.items():
         for step, value in zip(one.steps.tolist(), one.values.tolist(), strict=True):
             if step in rows:
                 rows[step][name] = value
-    return list(rows.items())
+            else:
+                rows[step] = {name: value}
+    kept = sorted(rows) if points is None else chosen_steps(series, points)
+    return [(step, rows[step]) for step in kept]
+
+
+def best(trial: ExportTrial, series: Mapping[str, Series]) -> dict[str, float | int]:
+    """Return the best value of what the study is judged by and of the validation loss, each with its first step."""
+    found: dict[str, float | int] = {}
+    for metric, direction in {"val/loss": "min", trial.metric: trial.direction}.items():
+        one = series.get(metric)
+        if one is not None and len(one.values):
+            place = int(np.argmin(one.values) if direction == "min" else np.argmax(one.values))
+            found |= {f"best/{metric}": float(one.values[place]), f"best/{metric}/step": int(one.steps[place])}
+    return found
 
 
 def chosen_steps(series: Mapping[str, Series], points: int) -> list[int]:
@@ -130,20 +183,24 @@ def label(text: str, limit: int) -> str:
     return shown[:limit].rstrip() or "unnamed"
 
 
-def _summary(trial: ExportTrial, series: Mapping[str, Series]) -> dict[str, Any]:
-    summary: dict[str, Any] = {
-        **_finite(trial.metrics),
+def _summary(trial: ExportTrial) -> dict[str, Any]:
+    """Final metrics as stored, and how it ended. Those of the test split only where the trial's cell was chosen."""
+    shown = {name: value for name, value in trial.metrics.items() if trial.chosen or not name.startswith("test/")}
+    about: dict[str, Any] = {
         "outcome": str(trial.outcome),
         "diverged_step": trial.diverged_step,
         "weight_hash": trial.weight_hash,
         "seconds": trial.seconds,
-        "trial_id": trial.trial_id,
     }
-    seen = [float(x) for x in series["val/loss"].values] if "val/loss" in series else []
-    seen += [x for name, x in _finite(trial.metrics).items() if name == "val/loss"]
-    if seen:
-        summary["best/val/loss"] = min(seen)
-    return {key: value for key, value in summary.items() if value is not None}
+    return {**_finite(shown), **{key: value for key, value in about.items() if value is not None}}
+
+
+def _rates(config: Mapping[str, Any], trained: Series | None) -> Series | None:
+    peak, schedule, total = lookup(config, "optimizer.lr"), config.get("schedule"), lookup(config, "budget.steps")
+    if trained is None or not isinstance(schedule, Mapping) or not isinstance(peak, int | float):
+        return None
+    shape = {key: value for key, value in schedule.items() if key != "name"}
+    return Series(trained.steps, float(peak) * FORMS[schedule["name"]](trained.steps, total, **shape))
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -151,7 +208,6 @@ def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def _finite_part(series: Series) -> Series:
-    """Without a diverged trial's last, non-finite values: W&B's aggregates never recover from one NaN."""
     finite = np.isfinite(series.values)
     return Series(np.asarray(series.steps)[finite], np.asarray(series.values)[finite])
 

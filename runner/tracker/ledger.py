@@ -1,4 +1,4 @@
-"""Which trials have been written as W&B runs: JSON lines in a file of its own beside the store.
+"""Which trials have been written as runs of a tracker: JSON lines in a file of its own beside the store.
 
 Derived, like the runs: losing it costs nothing but looking into the run folders again. Knows no wandb.
 """
@@ -20,17 +20,18 @@ class LedgerBusy(Exception):  # noqa: N818 - it is a state of affairs, not a fau
 
 @dataclass(frozen=True)
 class Entry:
-    """One trial's run: what was written, where, and whether W&B has said that it has it."""
+    """One trial's run: what was written, where, how long its file is, and whether W&B has said that it has it."""
 
     trial: str
     fingerprint: str
     folder: str
+    size: int = -1  # of a run that an earlier release wrote: written again
     uploaded: bool = False
 
 
-def ledger_path(store: Path) -> Path:
+def ledger_path(store: Path, tracker: str) -> Path:
     """`results/thalweg.sqlite` -> `results/thalweg.wandb.jsonl`."""
-    return store.with_name(f"{store.stem}.wandb.jsonl")
+    return store.with_name(f"{store.stem}.{tracker}.jsonl")
 
 
 def read_ledger(path: Path) -> dict[str, Entry]:

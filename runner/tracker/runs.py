@@ -1,20 +1,23 @@
-"""The one door to wandb: writes run folders, several at once, through one service. Decides nothing."""
+"""How W&B runs get onto the disk: in its file format where that is known, else through its public calls.
+
+Decides nothing. A run's folder has its final name only when it is whole, but for public calls, which name it at once.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
-import math
+import json
 import shutil
 import tempfile
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from thalweg.runner.tracker.environment import Surroundings, quiet_environment, say_nothing_unasked
-from thalweg.runner.tracker.history import RunContent
+from thalweg.runner.tracker.history import Media, Row, RunContent
+from thalweg.runner.tracker.records import run_file, understood
 
+PARTIAL = ".partial-"
 SETTINGS: dict[str, Any] = {
     "console": "off",
     "silent": True,
@@ -35,15 +38,46 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-class RunWriter:
-    """Writes offline runs. `write` may be called from several threads."""
+class RunWriter(Protocol):
+    """Writes finished runs; all that a tracker has to be."""
+
+    def write(self, run: RunContent, history: Sequence[Row], media: Sequence[Media] = ()) -> Path:
+        """Write one whole run and return its folder. Raises OSError of the disk, or whatever the tracker raises."""
+
+
+class Direct:
+    """Writes W&B's files itself, 5 ms for a run of 600 steps."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+
+    def write(self, run: RunContent, history: Sequence[Row], media: Sequence[Media] = ()) -> Path:
+        """Write beside the final place, and rename: a kill leaves no half of a run."""
+        content = run_file(run, history, media, (self._around.project, self._around.entity))
+        partial = self._around.folder / f"{PARTIAL}{run.run_id}"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        try:
+            (partial / f"run-{run.run_id}.wandb").write_bytes(content)
+            for each in media:
+                file = partial / "files" / each.path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(each.content)
+            return partial.rename(partial.with_name(f"offline-run-{run.started:%Y%m%d_%H%M%S}-{run.run_id}"))
+        except OSError:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+class Public:
+    """Writes through wandb's public calls, whatever its version; 140 ms for a run of 600 steps."""
 
     def __init__(self, wandb: Any, around: Surroundings) -> None:
         self._wandb = wandb
         self._around = around
 
-    def write(self, run: RunContent) -> Path:
-        """Write one whole run and return its folder. Raises whatever wandb raises."""
+    def write(self, run: RunContent, history: Sequence[Row], media: Sequence[Media] = ()) -> Path:
+        """Log a whole run to wandb's service."""
         written = self._wandb.init(
             id=run.run_id,
             name=run.name,
@@ -52,6 +86,7 @@ class RunWriter:
             group=run.group,
             job_type=run.job_type,
             tags=run.tags,
+            notes=run.notes,
             config=run.config,
             mode="offline",
             reinit="create_new",
@@ -59,9 +94,11 @@ class RunWriter:
             settings=self._wandb.Settings(**_known(self._wandb)),
         )
         # The summary is what the store holds, not the last row seen: a diverged trial has no val/loss.
-        written.define_metric("*", summary="none")
-        for step, row in run.history:
+        written.define_metric("*", step_metric="_step", summary="none")
+        for step, row in history:
             written.log(row, step=step)
+        if media:
+            written.log({each.key: self._shown(each) for each in media}, step=0)
         written.summary.update(run.summary)
         folder = Path(written.settings.sync_dir)
         written.finish(exit_code=run.exit_code)
@@ -69,46 +106,32 @@ class RunWriter:
             shutil.rmtree(folder / scratch, ignore_errors=True)
         return folder
 
+    def _shown(self, media: Media) -> Any:
+        if media.shown["_type"] == "table-file":
+            return self._wandb.Table(**json.loads(media.content), allow_mixed_types=True)
+        return self._wandb.Html(media.content.decode(), inject=False)
+
 
 @contextlib.contextmanager
 def run_writer(around: Surroundings) -> Iterator[RunWriter]:
-    """Start wandb's service, and end it again."""
+    """Choose how runs are written; start wandb's service where it is needed, and end it. Raises ImportError."""
+    say_nothing_unasked()
+    import wandb
+
+    if understood():
+        yield Direct(around)
+        return
     with (
         tempfile.TemporaryDirectory(prefix="thalweg-wandb-", ignore_cleanup_errors=True) as cache,
         quiet_environment(Path(cache)),
     ):
-        import wandb
-
         wandb.setup(settings=wandb.Settings(**_known(wandb)))
         try:
-            yield RunWriter(wandb, around)
+            yield Public(wandb, around)
         finally:
             # A service that was killed raises here; its loss is reported by the write that met it.
             with contextlib.suppress(Exception):
                 wandb.teardown()
-
-
-def imported_within(seconds: float) -> bool:
-    """Whether wandb could be imported in that time: about one second warm, several from a cold disk.
-
-    An import that takes longer goes on in a daemon thread. Raises ImportError without wandb.
-    """
-    failures: list[ImportError] = []
-    say_nothing_unasked()
-
-    def load() -> None:
-        try:
-            importlib.import_module("wandb")
-        except ImportError as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=load, daemon=True)
-    if seconds > 0:
-        thread.start()
-        thread.join(None if math.isinf(seconds) else seconds)
-    if failures:
-        raise failures[0]
-    return seconds > 0 and not thread.is_alive()
 
 
 def _known(wandb: Any) -> dict[str, Any]:

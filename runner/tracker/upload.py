@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import IO
 
 from thalweg.runner.tracker.environment import upload_environment
+from thalweg.runner.tracker.processes import end
 
 PARALLEL = 8
 BATCH = 500  # folders a process: bounds the command line
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.1
 STALL_SECONDS = 60  # without a single run arriving; W&B itself would retry an absent server for days
 
 
@@ -67,17 +68,7 @@ def _sync(folders: Sequence[Path], said: IO[str], until: float | None, report: C
                 return False
         return True
     finally:
-        if process.poll() is None:
-            _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(timeout=0.5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        end(process)
 
 
 def _last_words(text: str) -> str:

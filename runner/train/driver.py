@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from thalweg.runner.base import log
@@ -109,6 +109,15 @@ class SweepResult:
     first_error: str | None = None
     first_failed: str | None = None
 
+    def __add__(self, later: SweepResult) -> SweepResult:
+        """What both came to, one after the other."""
+        counts = ("finished", "diverged", "failed", "untried", "left", "elsewhere", "seconds")
+        return replace(
+            later,
+            **{name: getattr(self, name) + getattr(later, name) for name in counts},
+            peak_bytes=max(self.peak_bytes, later.peak_bytes),
+        )
+
 
 def sweep(
     plan: Plan,
@@ -166,6 +175,8 @@ def backend_of(settings: Settings, pool: Pool) -> Backend:
         from thalweg.runner.train.cluster import Cluster  # spares others the import
 
         return Cluster(settings).require()
+    if settings.launcher.name == "slurm":
+        raise SetupError("launcher=slurm trains in jobs and not here", "add --submit: thalweg sweep ... --submit")
     return Crew(settings, pool).require()
 
 
@@ -291,6 +302,7 @@ class _Driver:
             width=self.settings.engine.width,
             checkpoints=(str(self.folder), seconds) if seconds else None,
             max_failures=self.max_failures,
+            settling=self.plan.settling,
         )
 
     def _choice_key(self) -> str:

@@ -68,7 +68,8 @@ class Terms:
 
     executor, width: as asked for, `auto` and None where the group's choice decides. workers: how many share the work;
     sharing: how many of them a device. checkpoints: folder and seconds between them; None for none. max_failures:
-    failed trials after which nothing more is trained; None for no limit.
+    failed trials after which nothing more is trained; None for no limit. settling: how each group trains is found out
+    and kept, and no more is trained than that takes.
     """
 
     executor: str
@@ -79,6 +80,7 @@ class Terms:
     checkpoints: tuple[str, float] | None = None
     sharing: int = 1
     max_failures: int | None = None
+    settling: bool = False
 
     def probe(self, group_id: str, trials: Sequence[Trial]) -> Ask:
         """The question how to train a group, with a sample of its trials: of one seed, if they share batches."""
@@ -178,7 +180,9 @@ class Schedule:
         self.tally.wanted_steps += sum(trial.config.budget.steps for trial in group.trials)
         if not known:
             self._failures[group.group_id] = []
-        if settled is not None:
+        if self.terms.settling and settled is not None:
+            self._leave(group.group_id)
+        elif settled is not None:
             self._queue.extend(self._cohorts(group.group_id, settled))
         elif choice := self._choices.get(group.group_id):
             self._queue.extend(self._cohorts(group.group_id, Settled(choice)))
@@ -191,7 +195,10 @@ class Schedule:
         """Take in how a group is trained, as it was kept, and cut it: its cohorts come before all else that waits."""
         self._asked.discard(order.group_id)
         said = Say(f"{self._structure[order.group_id]}: {settled.choice.executor}, {settled.choice.reason}")
-        self._queue.extendleft(reversed(self._cohorts(order.group_id, settled)))
+        if self.terms.settling:
+            self._leave(order.group_id)
+        else:
+            self._queue.extendleft(reversed(self._cohorts(order.group_id, settled)))
         return [said, *self._free(order.slot)]
 
     def heard(self, slot: Slot, event: Event) -> list[Order]:
@@ -330,6 +337,11 @@ class Schedule:
         return [*orders, *([Replace(slot)] if again else []), *self._handed_out()]
 
     # what becomes of a piece of work
+
+    def _leave(self, group_id: str) -> None:
+        """Leave a group's trials to others."""
+        trials = self._waiting.pop(group_id, ())
+        self.tally.wanted_steps -= sum(trial.config.budget.steps for trial in trials)
 
     def _settle(self, slot: Slot, work: Ask, choice: Choice) -> Settle:
         return Settle(slot, work.group_id, choice, keep=len(self._waiting.get(work.group_id, ())) > 1)

@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from thalweg.runner.engine.workload import Workload
 
 PROGRESS_SECONDS = 0.2
+OUT_OF_MEMORY = (
+    "not enough memory", "out of memory", "can't allocate memory", "bad_alloc",
+    "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUSOLVER_STATUS_ALLOC_FAILED",
+)  # fmt: skip
 SEEDS_TRIED = 4
 """Seeds with which a model may fail to be built before its whole cohort fails."""
 
@@ -96,19 +100,18 @@ class Bench:
         return self._chosen(work)
 
     def _chosen(self, ask: Ask, width: int | None = None) -> Chosen:
-        """What is best. width: of the sample, half of the one before, which did not fit; None at first."""
-        from thalweg.runner.engine.choose import Question, choose
+        """What is best. width: the widest to try, narrower than what did not fit; None at first."""
+        from thalweg.runner.engine.choose import Question, choose, narrower
 
         question = Question(ask.sample, ask.layout, ask.requested, width, ask.trials, ask.workers, ask.sharing)
         try:
             return Chosen(ask.group_id, choose(self._workload_of(ask, ask.sample[0]), question))
         except BaseException as error:  # training will meet the same error and record it with each trial
-            narrower = is_out_of_memory(error) and len(ask.sample) > 1
+            half = narrower(self.device, width) if is_out_of_memory(error) and len(ask.sample) > 1 else None
             reason = f"probing failed: {last_line(told(error))}"
-        if narrower:  # not in the block above: as long as it lasts, the error's frames hold what was too much
+        if half:  # not in the block above: as long as it lasts, the error's frames hold what was too much
             self._forget()
-            half = (len(ask.sample) + 1) // 2
-            return self._chosen(replace(ask, sample=ask.sample[:half]), half)
+            return self._chosen(ask, half)
         return Chosen(ask.group_id, Choice("loop", ask.layout, width or LOOP_WIDTH, reason))
 
     def _train(self, work: Train) -> Trained | OutOfMemory:
@@ -231,13 +234,25 @@ def told(error: BaseException) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, in any of the ways in which torch and Python say so."""
+    """Whether memory ran out, in any of the ways in which torch, its libraries and Python say so.
+
+    Also where that was what led to the error: leaving a capture that memory ended raises one of its own.
+    """
+    seen: set[int] = set()
+    while id(error) not in seen:
+        seen.add(id(error))
+        if _says_out_of_memory(error):
+            return True
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__) or error
+    return False
+
+
+def _says_out_of_memory(error: BaseException) -> bool:
     import torch
 
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    said = ("not enough memory", "out of memory", "can't allocate memory", "bad_alloc")
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in said)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def _device(wanted: str) -> tuple[torch.device, Hello]:

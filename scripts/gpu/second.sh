@@ -1,6 +1,6 @@
 #!/bin/sh
 # How fast is training on a GPU? In the clone's root, in under 6 minutes: sh second.sh FOLDER-OF-THIS OUT
-# The table of second.py, and the coupling study as it is typed. OUT gets second.txt, second.json and the studies'
+# As scripts/bench gpu OUT runs it. The table of second.py, and the coupling study as it is typed. OUT gets second.txt, second.json and the studies'
 # reports. Whether the numbers are right is first.sh's to say.
 [ $# -eq 2 ] || {
     echo "usage: sh second.sh FOLDER-OF-THIS OUT" >&2
@@ -9,12 +9,12 @@
 here=$(cd -- "$1" && pwd) && mkdir -p -- "$2" && out=$(cd -- "$2" && pwd) || exit 2
 . "$here/setup.sh"
 
-timeout 220 "$python" -P "$here/second.py" "$out/second.json" 200 2>&1 | grep -v Warning | tee "$out/second.txt"
+timeout 210 "$python" -P "$here/second.py" "$out/second.json" 190 2>&1 | sed -u /Warning/d | tee "$out/second.txt"
 
 sweep() {
     store=$1
     shift
-    timeout 70 "$python" -P -m thalweg sweep "$@" tracker=none --yes --store "$store.sqlite" 2>&1 |
+    timeout 60 "$python" -P -m thalweg sweep "$@" tracker=none --yes --store "$store.sqlite" 2>&1 |
         grep -E "traced|graphed|loop's|finished|^(scale|plain)" | cut -c1-140
 }
 

@@ -146,7 +146,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     desk = Desk(tmp_path_factory.mktemp("Mein Projekt — größer"))
     write_project(desk.folder)
     desk.store_name = "out/trials.sqlite"
-    desk.thalweg("sweep", "engine=vmap", "tracker.history_points=5")
+    desk.thalweg("sweep", "engine=vmap", "tracker=wandb", "tracker.history_points=5")
     return desk
 
 
@@ -160,7 +160,7 @@ def test_it_sweeps_fused_and_every_verb_reads_it(project: Desk) -> None:
     assert "_target_: autoenc.TiedClassifier" in project.thalweg("sweep", "--cfg", "job").stdout
     assert "tied" in project.thalweg("config").stdout
     project.thalweg("sync", code=None)  # what a busy machine left of the export
-    assert len(list((project.folder / "out").rglob("*.wandb"))) == 12
+    assert len(list((project.folder / "out").rglob("*.wandb"))) == 12 + 1  # and the study's own
 
 
 def test_it_ends_where_plain_torch_ends(project: Desk) -> None:

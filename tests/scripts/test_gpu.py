@@ -173,3 +173,22 @@ def test_every_wheel_is_of_a_pinned_package() -> None:
     wanted = {name for names in lists for name in names.split()}
     assert {"hydra-core", "wandb"} <= wanted <= pinned
     assert "antlr4-python3-runtime" in pinned
+
+
+@pytest.mark.parametrize(("script", "words"), [("test", ["--gpu"]), ("bench", ["gpu"])])
+def test_the_scripts_ask_for_a_folder_and_make_nothing_without_one(script: str, words: list[str]) -> None:
+    for more in ([], ["one", "two"]):
+        done = subprocess.run(
+            ["sh", ROOT / "scripts" / script, *words, *more], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"usage: scripts/{script} {words[0]} OUT")
+
+
+@pytest.mark.parametrize(("part", "most"), [("first", 240), ("second", 360)])
+def test_what_a_part_may_take_is_within_its_minutes(part: str, most: int) -> None:
+    text = (KIT / f"{part}.sh").read_text(encoding="utf-8")
+    sweeps = len(re.findall(r"^sweep \w+ ", text, re.MULTILINE))
+    each = int(re.search(r"^    timeout (\d+)", text, re.MULTILINE)[1])
+    once = sum(map(int, re.findall(r"^timeout (\d+)", text, re.MULTILINE)))
+    assert once + sweeps * each <= most

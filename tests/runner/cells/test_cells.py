@@ -13,7 +13,7 @@ from thalweg.runner.cells.health import Health
 from thalweg.runner.cells.noise import interval
 from thalweg.runner.cells.student import t95
 from thalweg.runner.facts.observation import Outcome
-from thalweg.runner.study.study import Axis, Block, Expectation
+from thalweg.runner.study.study import Axis, Block, Bundle, Expectation
 
 BLOCK = planted.block("one", lrs=(0.25, 0.5), products=(0.0, 0.01, 0.04))
 STUDY = planted.study(BLOCK)
@@ -269,3 +269,37 @@ def test_without_replicates_nothing_is_claimed_about_the_neighbours():
 
 def test_nothing_usable_means_no_choice():
     assert near_optimal(fold([planted.untrained(row) for row in ROWS], STUDY)) is None
+
+
+def tied(points, keys=(planted.LR, "budget.batch_size"), decays=(0.0, 0.1)):
+    """A study of one bundle and a grid axis beside it, and its rows."""
+    columns = [tuple(dict.fromkeys(column)) for column in zip(*points, strict=True)]
+    axes = [Axis(key, values, "") for key, values in zip(keys, columns, strict=True)]
+    block = Block("one", (*axes, Axis(planted.WD, decays, "")), bundles=(Bundle("pair", keys, points),))
+    rows = [
+        planted.row("one", {**dict(zip(keys, point, strict=True)), planted.WD: decay, "seed": 0}, 0.5)
+        for point in points
+        for decay in decays
+    ]
+    return planted.study(block), rows
+
+
+def test_a_map_draws_no_two_axes_that_a_bundle_ties_and_cuts_no_panel_by_what_follows():
+    study, rows = tied(((0.1, 16), (0.2, 32), (0.4, 32)))
+    (panel,) = panels(rows, replace(study, analyses=()))
+    assert (panel.y, panel.x) == (planted.LR, planted.WD)
+    assert len(panel.grid) == len(panel.cells) == 6
+
+
+def test_an_axis_of_a_bundle_that_does_not_follow_from_the_drawn_one_cuts_panels():
+    study, rows = tied(((0.1, 16), (0.1, 32), (0.4, 32)))
+    found = panels(rows, replace(study, analyses=()))
+    assert sum(len(panel.grid) for panel in found) == sum(len(panel.cells) for panel in found) == 6
+    assert len(found) == 2
+
+
+def test_points_that_are_drawn_are_listed_and_not_mapped():
+    study, rows = tied(((0.1, 16), (0.2, 32), (0.4, 24)), decays=(0.0,))
+    (panel,) = panels(rows, replace(study, analyses=()))
+    assert (panel.x, panel.y, len(panel.cells)) == (None, None, 3)
+    assert set(panel.axes) == {planted.LR, "budget.batch_size"}

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -300,6 +301,35 @@ def test_plan_names_the_store_first_and_counts(thalweg, desk):
     assert list(desk.iterdir()) == []
 
 
+def test_a_dry_run_is_a_plan(thalweg, desk):
+    assert thalweg("sweep", *WORDS, "--dry-run") == thalweg("plan", *WORDS)
+    assert list(desk.iterdir()) == []
+
+
+TPE = ("optimizer.lr=1e-3..1:log", "optimizer.weight_decay=1e-4..1:log", "study.sample={n:20,method:tpe,batch:8}")
+
+
+def test_a_sweep_that_asks_for_points_goes_on_until_all_are_known(thalweg, trainer):
+    pytest.importorskip("optuna", reason="needs the extra optuna")
+    words = (*TPE, "study.name=asks", "tracker=none")
+    code, _, err = thalweg("sweep", *words)
+    assert code == 0
+    assert [plan.to_train for plan in trainer.plans] == [8, 8, 4]
+    assert [plan.unknown for plan in trainer.plans] == [12, 4, 0]
+    assert "20 finished" in err
+    assert "12 points not yet known" in err
+    assert "20 trials wanted, 20 done, 0 to train" in thalweg("plan", *words)[1]
+    thalweg("sweep", *words)
+    assert len(trainer.plans) == 3
+
+
+def test_a_sweep_that_asks_for_points_stops_where_trials_fail(thalweg, trainer):
+    pytest.importorskip("optuna", reason="needs the extra optuna")
+    trainer.behaviour = "failing"
+    assert thalweg("sweep", *TPE, "study.name=asks", "tracker=none")[0] == 3
+    assert len(trainer.plans) == 1
+
+
 def test_options_and_words_mix_in_any_order_and_dash_m_is_taken(thalweg):
     plans = [
         thalweg("plan", "--json", *WORDS)[1],
@@ -545,20 +575,49 @@ def exports(monkeypatch):
     return calls
 
 
-def test_a_sweep_exports_what_its_study_has_under_a_deadline(thalweg, trainer, exports):
-    _, _, err = thalweg("sweep", "smoke", "budget.steps=40", "tracker.project=mine")
-    assert err.splitlines()[-1] == "W&B 40/336 written; go on: thalweg sync"
-    ((trials, keywords),) = exports
-    assert len(trials) == 336
-    assert {trial.studies for trial in trials} == {("smoke",)}
-    assert keywords["given"] == ["project"]
-    assert keywords["deadline_seconds"] < 5
+@pytest.fixture
+def writers(monkeypatch):
+    """In place of the processes that write runs: their jobs."""
+    from thalweg.runner.cli import mirror
+
+    jobs = []
+
+    def beside(job):
+        jobs.append(("beside", job))
+        return nullcontext()
+
+    def after(job, report):
+        jobs.append(("after", job))
+        return ["W&B 336/336 written"]
+
+    monkeypatch.setattr(mirror, "beside", beside)
+    monkeypatch.setattr(mirror, "after", after)
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NETRC", "/nowhere")
+    return jobs
 
 
-def test_nothing_is_exported_without_training_nor_with_the_tracker_off(thalweg, trainer, exports):
+def test_a_sweep_has_its_runs_written_beside_training_and_after_it(thalweg, trainer, writers):
+    _, _, err = thalweg("sweep", "smoke", "budget.steps=40", "tracker=wandb", "tracker.project=mine")
+    assert err.splitlines()[-1] == "W&B 336/336 written"
+    assert [when for when, _ in writers] == ["beside", "after"]
+    assert {(job.study, *job.given, job.settings["project"]) for _, job in writers} == {("smoke", "project", "mine")}
+
+
+def test_nothing_is_written_without_training_nor_with_the_tracker_off(thalweg, trainer, writers):
     thalweg("sweep", *WORDS)
-    thalweg("sweep", "smoke", "budget.steps=40")
-    assert exports == []
+    thalweg("sweep", "smoke", "budget.steps=40", "tracker=wandb")
+    assert [job for _, job in writers if job] == []
+
+
+def test_who_has_no_account_is_told_once_that_no_runs_are_written(thalweg, trainer, writers, monkeypatch):
+    _, _, err = thalweg("sweep", "smoke", "budget.steps=40")
+    assert err.splitlines()[-1] == "W&B: no account here, so no runs are written; thalweg sync makes them at any time"
+    assert [job for _, job in writers if job] == []
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    thalweg("sweep", "smoke", "budget.steps=41")
+    assert [when for when, job in writers if job] == ["beside", "after"]
 
 
 def test_sync_goes_on_without_a_deadline_and_asks_to_upload(thalweg, swept, exports):
@@ -566,7 +625,8 @@ def test_sync_goes_on_without_a_deadline_and_asks_to_upload(thalweg, swept, expo
     assert (code, out) == (0, "W&B 40/336 written; go on: thalweg sync\n")
     ((trials, keywords),) = exports
     assert len(trials) == len(swept)
-    assert (keywords["deadline_seconds"], keywords["asked_to_upload"]) == (None, True)
+    assert (keywords["write_seconds"], keywords["upload_seconds"], keywords["asked_to_upload"]) == (None, None, True)
+    assert [each.study for each in keywords["analyses"]] == ["smoke"]
 
 
 # config

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.config import Request, declare, groups, info, job
 from thalweg.runner.config.compose import Composer, _at_interpolated, _at_plain
-from thalweg.runner.study.keys import flatten, leaves, option_of, sections, trial_config
+from thalweg.runner.study.arithmetic import stamped
+from thalweg.runner.study.keys import flatten, leaf_of, leaves, option_of, sections, trial_config
 from thalweg.runner.study.study import expand
+from thalweg.runner.study.trial import Trial
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -361,7 +363,7 @@ REFUSED = [
     ("optimizer.lr=0.1,2^-8", "write 1/256"),
     ("optimizer.lr=1e-6..1:+1e-12", "axis optimizer.lr has 999,999,000,001 values"),
     ("optimizer.lr=range(0,1,1e-9)", "values, more than 1,000,000"),
-    ("optimizer.lr=interval(0,1)", "continuous interval"),
+    ("optimizer.lr=interval(0,1)", "nothing says how many"),
     ("optimizer.lr=glob(*)", "is a glob"),
     ("optimizer.lr=1,range(1,3)", "nests one sweep in another"),
     ("engine.width=1,2", "several values to a setting"),
@@ -726,3 +728,25 @@ def test_importing_and_listing_groups_load_neither_hydra_nor_torch():
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_configurations_made_in_parts_are_those_made_whole():
+    words = ("optimizer=sgd,adamw", "optimizer.lr=0.1,0.2", "optimizer.weight_decay=0,1e-3", "seed=0..1", "clip=norm")
+    more = ("clip.limit=1,2", "precision=float32,float64", "divergence.loss_factor=10,20", "budget.steps=1ep,100")
+    declared = study(*words, *more, "schedule.warmup=5%,3", "dataset.label_noise=0,0.1")
+    (block,) = declared.blocks
+    whole = [
+        Trial(stamped(trial_config(base.at({key: value for key, value in cell.items() if leaf_of(key)})))).id
+        for base, cells in block.grids()
+        for cell in cells
+    ]
+    assert [member.trial.id for member in expand(declared)] == whole
+    assert len(set(whole)) == 1024
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["optimizer.lr=0.1,0.2,-1,0.3", "clip.limit=1,0,2", "precision=float32,float16", "seed=0,1,-1", "sam.rho=1,2"],
+)
+def test_a_wrong_value_is_named_by_its_key_wherever_it_stands(word):
+    assert word.partition("=")[0] in refusal("clip=norm", "optimizer.weight_decay=0,1e-3", word)

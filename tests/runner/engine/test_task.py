@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch.func import vmap
 
 from thalweg.data.schema import MEASURES
-from thalweg.runner.engine.task import BINS, TASKS, Own, cross_entropy
+from thalweg.runner.engine.task import BINS, TASKS, Own, compared, cross_entropy, gathered, in_bins, picked
 
 K, B, C, L = 3, 40, 5, 6
 
@@ -120,3 +120,38 @@ def test_a_loss_and_a_metric_of_the_users_are_minimised_and_measured_as_means_ov
     torch.testing.assert_close(pieces["loss"], torch.stack([hinge(one, y) for one in outputs]))
     torch.testing.assert_close(pieces["accuracy"], usual.finish(usual.sums(outputs, y))["accuracy"])
     assert (pieces["ones"] == 1).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
+    st.tuples(st.integers(1, 9), st.integers(1, 70), st.integers(2, 70)),
+    st.booleans(),
+    st.sampled_from([0.0, 1.0, 300.0]),
+    st.sampled_from([None, math.inf, -math.inf, math.nan]),
+    st.integers(0, 2**31),
+)
+def test_summing_picks_what_gathering_does_to_the_bit(dtype, shape, shared, scale, odd, seed) -> None:
+    lanes, batch, kinds = shape
+    random = torch.Generator().manual_seed(seed)
+    logits = (scale * torch.randn(lanes, batch, kinds, generator=random)).to(dtype)
+    if odd is not None:
+        logits[0, 0, 0] = odd
+    y = torch.randint(0, kinds, (batch,) if shared else (lanes, batch), generator=random)
+    found = []
+    for way in (gathered, picked):
+        leaf = logits.clone().requires_grad_()
+        losses = vmap(lambda x, y, way=way: -way(x.t().log_softmax(0), y).mean(), (0, None if shared else 0))(leaf, y)
+        found.append((losses.detach(), *torch.autograd.grad(losses.sum(), leaf)))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one.isnan(), other.isnan())
+        assert torch.equal(*(each.nan_to_num(7).contiguous().view(torch.uint8) for each in (one, other)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 50), st.integers(0, 2**31))
+def test_comparing_fills_the_bins_that_scattering_does(lanes, batch, seed) -> None:
+    random = torch.Generator().manual_seed(seed)
+    values = torch.randn(lanes, batch, generator=random, dtype=torch.float64)
+    bins = torch.randint(0, BINS, (lanes, batch), generator=random)
+    torch.testing.assert_close(compared(values, bins), in_bins(values, bins), rtol=1e-12, atol=1e-12)

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -248,3 +249,20 @@ HOST = {
 def test_available_memory_respects_the_limits_of_containers(tmp_path, files, mebibytes):
     within = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
     assert device.available_bytes(folder(tmp_path, HOST | within)) == mebibytes * MIB
+
+
+def test_without_wandb_nothing_is_amiss_but_its_runs(monkeypatch) -> None:
+    def version(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(requirements.metadata, "version", version)
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    assert requirements.unmet(["wandb>=0.19", "torch>=2.11"]) == ["torch is not installed, needed: torch>=2.11"]
+    check = doctor.wandb()
+    assert check.ok is None
+    assert "tracker=none" in check.remedy
+
+
+def test_a_wandb_that_is_too_old_is_still_amiss(monkeypatch) -> None:
+    monkeypatch.setattr(requirements.metadata, "version", lambda name: "0.12")
+    assert requirements.unmet(["wandb>=0.19"]) == ["wandb 0.12 is installed, needed: wandb>=0.19"]

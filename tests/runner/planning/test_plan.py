@@ -1,11 +1,16 @@
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 from store_cases import make_members, make_study
 
+from thalweg.runner.config import Request, declare
 from thalweg.runner.facts.observation import Outcome
+from thalweg.runner.facts.record import History
 from thalweg.runner.facts.row import Row, TrialStatus
-from thalweg.runner.planning.plan import make_plan
-from thalweg.runner.study.study import Member
+from thalweg.runner.planning.compare import compare
+from thalweg.runner.planning.plan import Cost, make_plan
+from thalweg.runner.study.study import Member, expand
 
 LRS, SEEDS = (0.1, 0.2, 0.4), (0, 1)
 FINISHED = TrialStatus(Outcome.FINISHED, frozenset({"val/loss"}))
@@ -95,7 +100,8 @@ def test_an_override_puts_nothing_outside():
 def test_kept_points_count_the_declared_values_that_have_done_trials():
     old = make_members((0.1, 0.2, 0.3))
     previous = [row_of(old[0]), row_of(old[1], Outcome.DIVERGED), row_of(old[2], Outcome.FAILED)]
-    plan = make_plan(make_study(lrs=(0.1, 0.2, 0.3, 0.4), seeds=(0, 1)), [], {}, previous)
+    lrs, seeds = (0.1, 0.2, 0.3, 0.4), (0, 1)
+    plan = make_plan(make_study(lrs=lrs, seeds=seeds), make_members(lrs, seeds), {}, previous)
     assert plan.kept_points == {"model": (1, 1), "optimizer.lr": (2, 4), "seed": (1, 2)}
 
 
@@ -128,3 +134,33 @@ def test_training_what_a_plan_lists_leaves_nothing_to_train(members, done):
     plan = make_plan(make_study(), members, stored)
     stored |= {trial.id: FINISHED for group in plan.groups for trial in group.trials}
     assert make_plan(make_study(), members, stored).to_train == 0
+
+
+def test_what_training_takes_is_told_by_trials_of_the_same_groups():
+    members = make_members(LRS, SEEDS)
+    plan = make_plan(make_study(), members, {members[0].trial.id: FINISHED})
+    assert plan.cost is None
+    group = plan.groups[0].group_id
+    known = replace(plan, history={group: History(7, 2.0, 1.0, 4.0, 2**20), "another": History(1, 9.0, 9.0, 9.0, None)})
+    assert known.cost == Cost(seconds=10.0, fastest=5.0, slowest=20.0, like=7, unknown=0, peak_bytes=2**20)
+    other = replace(known, groups=(*known.groups, replace(known.groups[0], group_id="new")))
+    assert other.cost is not None
+    assert (other.cost.seconds, other.cost.unknown) == (10.0, 5)
+
+
+def test_a_plan_says_what_keeps_trials_from_sharing_a_program():
+    words = ("model=linear,mlp", "budget.batch_size=16,32", "sam=none,standard", "optimizer.lr=0.1,0.2")
+    plan = compare(declare(Request(words)).study, None)
+    assert len(plan.groups) == 8
+    assert set(plan.apart_by) == {"model.name", "budget.batch_size", "sam.name"}
+    assert compare(declare(Request(words[3:])).study, None).apart_by == {}
+
+
+def test_values_in_epochs_are_kept_ones_where_their_steps_were_trained():
+    """With batch sizes beside them, one duration is several numbers of steps, and no axis lists them."""
+    words = ("budget.steps=1ep,2ep", "budget.batch_size=25,50")
+    declared = declare(Request(words)).study
+    rows = [row_of(member) for member in expand(declared)]
+    assert make_plan(declared, expand(declared), {}, rows).kept_points["budget.steps"] == (3, 3)
+    wider = declare(Request(("budget.steps=1ep,2ep,3ep", *words[1:]))).study
+    assert make_plan(wider, expand(wider), {}, rows).kept_points["budget.steps"] == (3, 5)

@@ -1,11 +1,13 @@
 """Code of the user's: which files a trial is made by, and what becomes of trials that earlier ones trained."""
 
+import subprocess
+
 import pytest
 
 from thalweg.runner.config import Request, declare
 from thalweg.runner.facts.row import Row
 from thalweg.runner.planning.revision import revised, superseded
-from thalweg.runner.project.code import code_of, recorded, revision_of, to_record
+from thalweg.runner.project.code import code_of, commit_of, recorded, revision_of, to_record
 from thalweg.runner.study.study import expand
 
 FILES = {
@@ -134,3 +136,20 @@ def declared_plain(member):
 def test_trials_of_which_no_code_is_known_are_left_alone():
     declared = members()
     assert revised(declared, lambda ids: {}, lambda ids: ()).members == declared
+
+
+def test_the_commit_is_recorded_and_is_no_code_that_is_compared(tmp_path):
+    assert commit_of(tmp_path) is None
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    (tmp_path / "a.py").write_text("1\n")
+    for words in (["init", "-q"], ["add", "a.py"], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *words], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
+    commit_of.cache_clear()
+    found = commit_of(tmp_path)
+    assert found is not None
+    assert head.startswith(found)
+    (tmp_path / "a.py").write_text("2\n")
+    commit_of.cache_clear()
+    assert commit_of(tmp_path) == f"{found}-dirty"
+    assert recorded({"git": found, "torch": "2", "code a.py": "0f"}) == {"a.py": "0f"}

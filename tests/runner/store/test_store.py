@@ -432,3 +432,15 @@ def test_a_series_that_makes_no_sense_is_refused(steps, values):
 def test_trials_of_equal_configuration_are_one_trial(store):
     store.declare(make_study(), [Member(make_trial(), "plain", {"optimizer.lr": 0.1})] * 2)
     assert len(store.study_rows("coupling")) == 1
+
+
+def test_what_trials_of_a_group_took_is_told_of_finished_ones(store):
+    members = make_members((0.1, 0.2, 0.3))
+    store.declare(make_study("one"), members)
+    group = members[0].trial.group_id
+    assert store.histories([group]) == {}
+    train(store, members[:2], "one")
+    train(store, members[2:], "one", outcome=Outcome.FAILED)
+    told = store.histories([group, "no such group"])
+    assert told.keys() == {group}
+    assert (told[group].trials, told[group].seconds, told[group].fastest, told[group].slowest) == (2, 0.25, 0.25, 0.25)

@@ -18,7 +18,7 @@ from thalweg.runner.base.errors import SetupError, StoreError
 from thalweg.runner.store import Store
 from thalweg.runner.store.schema import APPLICATION_ID, MIGRATIONS, Migration
 
-SECOND = Migration("second", ("ALTER TABLE trials ADD COLUMN note TEXT",))
+SECOND = Migration("second", ("ALTER TABLE trials ADD COLUMN second TEXT",))
 THIRD_IS_BROKEN = Migration("third", ("CREATE TABLE extra (x TEXT) STRICT", "CREATE TABLE trials (x TEXT) STRICT"))
 NOBODY = 65534
 
@@ -330,7 +330,7 @@ def columns(path):
     recorded = [row[0] for row in db.execute("SELECT version FROM migrations ORDER BY version")]
     db.close()
     assert recorded == list(range(1, version + 1))
-    return "note" in found, version
+    return "second" in found, version
 
 
 def test_an_older_store_is_upgraded_after_a_backup(path):

@@ -1,5 +1,6 @@
 """Identity: what changes a trial's id, what does not, and one id that must never change."""
 
+import copy
 import dataclasses
 import json
 import math
@@ -16,7 +17,14 @@ from hypothesis import strategies as st
 from thalweg.data.schema import DATASETS
 from thalweg.models.schema import MODELS
 from thalweg.optim.schema import OPTIMIZERS, SCHEDULES
-from thalweg.runner.base.canonical import canonical_json, identity_dict, structure_dict, tagged_hash
+from thalweg.runner.base.canonical import (
+    canonical_json,
+    identity_dict,
+    identity_hash,
+    structure_dict,
+    structure_hash,
+    tagged_hash,
+)
 from thalweg.runner.study.keys import trial_config
 from thalweg.runner.study.trial import Trial, TrialConfig
 
@@ -296,3 +304,14 @@ def test_no_field_of_a_trial_has_a_default():
         assert is_dataclass(schema)
         for f in fields(schema):
             assert "introduced_as" in f.metadata or f.default is f.default_factory is dataclasses.MISSING, f.name
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"sam": {"name": "standard", "rho": 0.05}}, {"clip": {"name": "norm", "limit": 1.0}}]
+)
+@pytest.mark.parametrize("place", range(len(ALL)))
+def test_hashes_from_the_texts_of_sections_are_those_of_the_whole(place, more):
+    config = trial_config({**copy.deepcopy(ALL[place]), **more})
+    for each in (config, dataclasses.replace(config, seed=7, revision="0a", arithmetic=3)):
+        assert identity_hash("t", each) == tagged_hash("t", identity_dict(each))
+        assert structure_hash("t", each) == tagged_hash("t", structure_dict(each))

@@ -1,15 +1,20 @@
-"""The W&B export: what its files hold, read back with W&B's own reader, and how it mends what was lost."""
+"""The W&B export: what its files hold, read back with W&B's own reader and sync, and how it mends what was lost."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -29,12 +34,16 @@ from thalweg.runner.config import Request, declare
 from thalweg.runner.config.words import override_text
 from thalweg.runner.facts.observation import Outcome, Series
 from thalweg.runner.study.settings import TrackerSettings
-from thalweg.runner.tracker import ExportTrial, export, exporter
-from thalweg.runner.tracker.history import chosen_steps, history, label
+from thalweg.runner.tracker import ExportAnalysis, ExportTrial, Found, export, exporter, records, runs
+from thalweg.runner.tracker.analysis import analysis_id
+from thalweg.runner.tracker.configuration import cell
+from thalweg.runner.tracker.history import BATCH_LOSS, chosen_steps, history, label, loaded
+from thalweg.runner.tracker.records import framed
 
 ROOT = Path(__file__).parents[3]
 KEY = "0123456789abcdef0123456789abcdef01234567"
-SETTINGS = TrackerSettings(name="wandb", project="thalweg", entity=None, history_points=20)
+SETTINGS = TrackerSettings(name="wandb", project="thalweg", entity=None, history_points=20, tags=("mine",))
+EVERY_STEP = replace(SETTINGS, history_points=None)
 STEPS = 60
 
 
@@ -50,21 +59,33 @@ def make_trial(index: int, **changes) -> ExportTrial:
     random = np.random.default_rng(index)
     losses, evaluations = random.random(STEPS) / 3, random.random(4) / 3
     series = {
-        "train/loss": Series(np.arange(STEPS), losses),
+        BATCH_LOSS: Series(np.arange(STEPS), losses),
         "val/loss": Series(np.array([15, 30, 45, STEPS]), evaluations),
     }
     trial = ExportTrial(
         trial_id=hashlib.sha256(str(index).encode()).hexdigest(),
-        config={"model": {"name": "mlp", "width": [64, 64]}, "optimizer": {"lr": 0.1 * index}, "seed": index},
+        config={
+            "model": {"name": "mlp", "hidden": [64, 64]},
+            "optimizer": {"name": "adamw", "lr": 0.1 * index, "weight_decay": 0.0},
+            "schedule": {"name": "warmup_cosine", "warmup": 6, "floor": 0.0},
+            "budget": {"steps": STEPS},
+            "revision": None,
+            "seed": index,
+        },
         outcome=Outcome.FINISHED,
         diverged_step=None,
         metrics={"train/loss": float(losses[-1]), "val/loss": float(evaluations[-1]), "test/accuracy": 0.5},
         series=lambda: series,
         weight_hash=f"{index:064x}",
         seconds=0.25,
-        studies=("coupling",),
+        study="coupling",
         block="plain, SGD",
-        axes={"optimizer.lr": 0.1 * index, "lr_x_wd": 0.2},
+        axes={"optimizer.lr": 0.1 * index, "lr_x_wd": 0.2, "seed": index},
+        telling=("optimizer.lr", "seed"),
+        tags=("mine",),
+        command="thalweg sweep coupling",
+        commit="02f90b0",
+        ended="2026-01-02T03:04:05+00:00",
     )
     return replace(trial, **changes)
 
@@ -82,7 +103,7 @@ def read_run(path: Path) -> dict:
     core = Path(find_spec("wandb").origin).parent / "bin" / "wandb-core"
     command = [str(core), "leet", "inspect", "-no-observability", "-json", "-run-file", str(path)]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    found: dict[str, Any] = {"history": [], "summary": {}, "exit": None}
+    found: dict[str, Any] = {"history": [], "summary": {}, "metrics": {}, "exit": None}
     for record in map(json.loads, lines):
         match record["type"]:
             case "run":
@@ -91,6 +112,10 @@ def read_run(path: Path) -> dict:
             case "history":
                 row = record["history"]["item"]
                 found["history"].append((record["history"]["step"]["num"], public(row)))
+            case "metric":
+                metric = record["metric"]
+                if metric.get("step_metric"):
+                    found["metrics"][metric.get("name", metric.get("glob_name"))] = metric["step_metric"]
             case "summary":
                 found["summary"] |= public(record["summary"].get("update", {}))
             case "exit":
@@ -102,50 +127,167 @@ def public(values: dict) -> dict:
     return {key: value for key, value in values.items() if not key.startswith("_")}
 
 
-def test_a_run_holds_its_trials_losses_config_and_summary_exactly(tmp_path, capfd):
+WRITERS = {"direct": lambda: True, "public": lambda: False}
+
+
+@pytest.fixture(params=WRITERS)
+def writer(request, monkeypatch):
+    """Both ways of writing: W&B's file format, and its public calls."""
+    monkeypatch.setattr(runs, "understood", WRITERS[request.param])
+    return request.param
+
+
+def test_a_run_holds_every_step_and_evaluation_the_config_and_the_summary_exactly(tmp_path, capfd, writer):
     trials = make_trials(3)
-    result = export(trials, tmp_path / "a.sqlite", SETTINGS)
+    result = export(trials, tmp_path / "a.sqlite", EVERY_STEP)
     assert (result.written, result.new, result.total, result.problem) == (3, 3, 3, None)
     assert "".join(capfd.readouterr()) == ""
-    runs = {run["run"]["display_name"]: run for run in map(read_run, run_files(tmp_path))}
-    for trial in trials:
-        run = runs[trial.trial_id[:8]]
-        assert run["history"] == history(trial.series(), 20)
-        assert public(run["config"]) == {**trial.config, "axes": trial.axes}
+    runs = {run["run"]["run_id"]: run for run in map(read_run, run_files(tmp_path))}
+    for index, trial in enumerate(trials):
+        run = runs[trial.trial_id[:16]]
+        assert run["history"] == expected_rows(trial) == history(loaded(trial), None)
+        assert public(run["config"]) == {
+            "model": {"name": "mlp", "hidden": "[64,64]"},
+            **{key: trial.config[key] for key in ("optimizer", "schedule", "budget", "seed")},
+            "axes/optimizer/lr": 0.1 * index,
+            "axes/lr_x_wd": 0.2,
+            "axes/seed": index,
+            **({"axes/log10_lr": math.log10(0.1 * index)} if index else {}),
+            "cell": cell(trial.config, "seed"),
+            "trial/id": trial.trial_id,
+        }
+        values = trial.series()["val/loss"].values
         assert run["summary"] == {
-            **trial.metrics,
+            **{name: value for name, value in trial.metrics.items() if not name.startswith("test/")},
             "outcome": "finished",
             "weight_hash": trial.weight_hash,
             "seconds": 0.25,
-            "trial_id": trial.trial_id,
-            "best/val/loss": trial.series()["val/loss"].values.min(),
+            "best/val/loss": values.min(),
+            "best/val/loss/step": [15, 30, 45, STEPS][values.argmin()],
         }
         assert run["exit"] == 0
         about = run["run"]
-        assert (about["project"], about["run_group"], about["job_type"]) == (
-            "thalweg",
-            "coupling",
-            "plain, SGD",
+        labels = (about["project"], about["run_group"], about["job_type"], about["notes"])
+        assert labels == ("thalweg", "coupling", "plain, SGD", "thalweg sweep coupling")
+        assert about["tags"] == ["finished", "adamw", "git 02f90b0", "mine"]
+        assert {name: on for name, on in run["metrics"].items() if name != "*"} == dict.fromkeys(
+            (*({"schedule/lr", BATCH_LOSS, "val/loss"} if writer == "direct" else ()),), "_step"
         )
-        assert about["tags"] == ["coupling", "finished"]
-        assert trial.trial_id.startswith(about["run_id"])
+    names = [runs[trial.trial_id[:16]]["run"]["display_name"] for trial in trials]
+    assert names == ["adamw lr 0 seed 0", "adamw lr 0.1 seed 1", "adamw lr 0.2 seed 2"]
 
 
-def test_a_diverged_run_says_so_and_sends_nothing_that_is_not_finite(tmp_path):
+def expected_rows(trial: ExportTrial) -> list[tuple[int, dict[str, float]]]:
+    """By another way than the exporter's: step by step, and the schedule by its formula."""
+    lr, rows = trial.config["optimizer"]["lr"], []
+    series = trial.series()
+    evaluated = dict(zip(series["val/loss"].steps.tolist(), series["val/loss"].values.tolist(), strict=True))
+    for step in range(STEPS + 1):
+        row = {}
+        if step < STEPS:
+            cosine = 0.5 * (1 + math.cos(math.pi * (step - 6) / (STEPS - 6)))
+            row[BATCH_LOSS] = series[BATCH_LOSS].values[step]
+            row["schedule/lr"] = pytest.approx(lr * (min(1, (step + 1) / 6) if step < 6 else cosine), rel=1e-12)
+        if step in evaluated:
+            row["val/loss"] = evaluated[step]
+        if row:
+            rows.append((step, row))
+    return rows
+
+
+def test_test_metrics_are_in_the_runs_of_the_chosen_cell_alone(tmp_path):
+    store = tmp_path / "a.sqlite"
+    export([make_trial(0, chosen=True), make_trial(1)], store, SETTINGS)
+    shown = {run["config"]["seed"]: "test/accuracy" in run["summary"] for run in map(read_run, run_files(tmp_path))}
+    assert shown == {0: True, 1: False}
+    assert export([make_trial(0), make_trial(1, chosen=True)], store, SETTINGS).new == 2
+    shown = {run["config"]["seed"]: "test/accuracy" in run["summary"] for run in map(read_run, run_files(tmp_path))}
+    assert shown == {0: False, 1: True}
+
+
+def test_a_diverged_run_says_so_and_sends_nothing_that_is_not_finite(tmp_path, writer):
     series = {
-        "train/loss": Series(np.arange(3), np.array([1.0, 9.0, np.nan])),
+        BATCH_LOSS: Series(np.arange(3), np.array([1.0, 9.0, np.nan])),
         "val/loss": Series(np.array([1]), np.array([2.0])),
     }
     diverged = make_trial(1, outcome=Outcome.DIVERGED, diverged_step=2, metrics={"x": np.inf}, series=lambda: series)
     export([diverged, make_trial(2, outcome=Outcome.FAILED)], tmp_path / "a.sqlite", SETTINGS)
-    runs = {run["run"]["tags"][-1]: run for run in map(read_run, run_files(tmp_path))}
-    assert runs["diverged"]["history"] == [
-        (0, {"train/loss": 1.0}),
-        (1, {"train/loss": 9.0, "val/loss": 2.0}),
+    runs = {run["run"]["tags"][0]: run for run in map(read_run, run_files(tmp_path))}
+    assert [(step, set(row)) for step, row in runs["diverged"]["history"]] == [
+        (0, {BATCH_LOSS, "schedule/lr"}),
+        (1, {BATCH_LOSS, "schedule/lr", "val/loss"}),
     ]
     assert runs["diverged"]["summary"]["diverged_step"] == 2
     assert not {"val/loss", "x"} & set(runs["diverged"]["summary"])
     assert (runs["diverged"]["exit"], runs["failed"]["exit"]) == (0, 1)
+
+
+def make_analysis(losses=(0.5, 0.25, None)) -> ExportAnalysis:
+    slope = Found(
+        kind="coupling",
+        panel="scale-inv. SGD",
+        number="slope",
+        estimate=-0.97,
+        low=-1.1,
+        high=-0.8,
+        n=9,
+        unit="",
+        method="a fit",
+        caveats=("few rows", "one edge"),
+        verdict="only lr·wd matters",
+        expected=-1.0,
+        as_expected=True,
+    )
+    return ExportAnalysis(
+        study="coupling",
+        question="does it couple?",
+        metric="val/loss",
+        command="thalweg sweep coupling",
+        trials={
+            "trial": ["a", "b", "c"],
+            "outcome": ["finished", "finished", None],
+            "val/loss": list(losses),
+        },
+        found=lambda: (slope,),
+        report=lambda: b"<!doctype html><p>the answer",
+        ended="2026-01-02T03:04:05+00:00",
+    )
+
+
+def test_a_study_has_one_run_with_its_trials_findings_and_report_refreshed_in_place(tmp_path, writer):
+    store = tmp_path / "a.sqlite"
+    assert export(make_trials(2), store, SETTINGS, analyses=[make_analysis()]).written == 3
+    assert export(make_trials(2), store, SETTINGS, analyses=[make_analysis()]).new == 0
+    assert export(make_trials(2), store, SETTINGS, analyses=[make_analysis((0.5, 0.2, None))]).new == 1
+    (run,) = (each for each in map(read_run, run_files(tmp_path)) if each["run"]["job_type"] == "analysis")
+    assert (run["run"]["run_group"], run["run"]["display_name"]) == ("coupling", "coupling: answer")
+    above = "coupling/scale-inv SGD"
+    numbers = {key: value for key, value in run["summary"].items() if key not in ("trials", "findings", "report")}
+    assert numbers == {
+        "trials/done": 2,
+        f"{above}/slope": -0.97,
+        f"{above}/slope/low": -1.1,
+        f"{above}/slope/high": -0.8,
+        f"{above}/verdict": "only lr·wd matters",
+        f"{above}/expected": -1.0,
+        f"{above}/as_expected": True,
+    }
+    ((_, row),) = run["history"]
+    assert {key.partition(".")[0] for key in row} == {"trials", "findings", "report"}
+    paths = {key: row[key]["path"] if writer == "direct" else row[f"{key}.path"] for key in ("trials", "report")}
+    table, page = (file_of(tmp_path, path) for path in paths.values())
+    assert {key: json.loads(table)[key] for key in ("columns", "data")} == {
+        "columns": ["trial", "outcome", "val/loss"],
+        "data": [["a", "finished", 0.5], ["b", "finished", 0.2], ["c", None, None]],
+    }
+    assert page == b"<!doctype html><p>the answer"
+    (findings,) = tmp_path.glob("wandb/*/files/media/table/findings_*")
+    assert json.loads(findings.read_bytes())["data"][0][-1] == "few rows; one edge"
+
+
+def file_of(folder: Path, path: str) -> bytes:
+    (found,) = folder.glob(f"wandb/*/files/{path}")
+    return found.read_bytes()
 
 
 def test_exporting_twice_equals_once_and_the_second_time_imports_no_wandb(tmp_path, monkeypatch):
@@ -153,7 +295,7 @@ def test_exporting_twice_equals_once_and_the_second_time_imports_no_wandb(tmp_pa
     export(make_trials(2), store, SETTINGS)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     loaded = []
-    again = [replace(t, series=lambda: loaded.append(1), studies=("coupling", "more")) for t in make_trials(2)]
+    again = [replace(t, series=lambda: loaded.append(1), tags=("more",)) for t in make_trials(2)]
     monkeypatch.setitem(sys.modules, "wandb", None)
     result = export(again, store, SETTINGS)
     assert (result.written, result.new, result.problem, loaded) == (2, 0, None, [])
@@ -178,13 +320,17 @@ def test_a_lost_ledger_or_run_folder_is_made_good(tmp_path):
     whole = ledger.read_bytes()
 
     ledger.unlink()
-    assert export(trials, store, SETTINGS).new == 0  # finished runs are taken as they are
-    assert ledger.read_bytes().count(b"\n") == 3
+    assert export(trials, store, SETTINGS).new == 3
+    assert ledger.read_bytes().count(b"\n") == 3 == len(run_files(tmp_path))
 
     ledger.write_bytes(whole[:-20])  # torn inside its last line
     shutil.rmtree(run_files(tmp_path)[0].parent)
     assert export(trials, store, SETTINGS).written == 3
     assert all(json.loads(line) for line in ledger.read_bytes().splitlines())
+
+    file = run_files(tmp_path)[1]
+    file.write_bytes(file.read_bytes()[:-1])  # as a power cut leaves it
+    assert export(trials, store, SETTINGS).new == 1
 
     shutil.rmtree(tmp_path / "wandb")
     ledger.unlink()
@@ -232,6 +378,21 @@ def test_disabled_writes_nothing_and_offline_never_uploads(tmp_path, monkeypatch
     assert (result.mode, result.new, result.problem) == ("offline", 1, None)
 
 
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path, monkeypatch):
+    store = tmp_path / "a.sqlite"
+    result = export(make_trials(3), store, SETTINGS, asked_to_upload=True, dry_run=True)
+    assert result.line.startswith("W&B: would write 3 of 3 runs in ")
+    assert result.line.endswith("and upload nothing (no account, or offline)")
+    assert list(tmp_path.iterdir()) == []
+    export(make_trials(2), store, SETTINGS)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    before = sorted(tmp_path.rglob("*"))
+    result = export(make_trials(3), store, SETTINGS, asked_to_upload=True, dry_run=True)
+    assert result.line.startswith("W&B: would write 1 of 3 runs in ")
+    assert result.line.endswith("and upload 3")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_without_an_account_sync_says_how_to_get_one(tmp_path):
     result = export(make_trials(1), tmp_path / "a.sqlite", SETTINGS, asked_to_upload=True)
     assert result.problem is None
@@ -239,23 +400,46 @@ def test_without_an_account_sync_says_how_to_get_one(tmp_path):
 
 
 def test_the_deadline_leaves_the_rest_for_later(tmp_path):
-    result = export(make_trials(2), tmp_path / "a.sqlite", SETTINGS, deadline_seconds=0.5)
+    result = export(make_trials(2), tmp_path / "a.sqlite", SETTINGS, write_seconds=0)
     assert (result.written, result.remaining, result.problem) == (0, 2, None)
     assert result.line == "W&B 0/2 written; go on: thalweg sync"
 
 
+def test_a_full_disk_is_one_line_and_leaves_no_half_of_a_run(tmp_path, monkeypatch):
+    store, written = tmp_path / "a.sqlite", []
+
+    def full(path: Path, content: bytes) -> int:
+        written.append(path)
+        if len(written) > 2:
+            path.touch()
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        with path.open("wb") as file:
+            return file.write(content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        result = export(make_trials(4), store, SETTINGS)
+    assert (result.written, result.new) == (2, 2)
+    assert "No space left on device" in result.line
+    assert "\n" not in result.line
+    assert len(list((tmp_path / "wandb").iterdir())) == 2
+    assert export(make_trials(4), store, SETTINGS).new == 2
+
+
 def test_hostile_names_stay_inside_the_folder_and_are_inert(tmp_path):
     hostile = "../../\x1b[31m\u202e\0\n-" + "x" * 300
-    trial = make_trial(1, studies=(hostile, hostile + "y", ""), block="/etc/\0", axes={hostile: hostile})
+    trial = make_trial(1, study=hostile, tags=(hostile, hostile + "y", ""), block="/etc/\0", axes={hostile: hostile})
     store = tmp_path / "in" / "a.sqlite"
     store.parent.mkdir()
     assert export([trial], store, SETTINGS).problem is None
     assert {path.name for path in tmp_path.iterdir()} <= {"in", "home"}
     about = read_run(run_files(store.parent)[0])["run"]
+    assert about["tags"]
     assert all(text.isprintable() and len(text) <= 128 for text in (about["run_group"], *about["tags"]))
 
 
-def test_an_unusable_project_is_one_line(tmp_path):
+def test_what_wandb_itself_refuses_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "understood", WRITERS["public"])
     result = export(make_trials(1), tmp_path / "a.sqlite", replace(SETTINGS, project="a/b"))
     assert result.written == 0
     assert "a/b" in result.problem
@@ -279,13 +463,14 @@ SCRIPT = """
 import sys
 sys.path[:0] = {paths!r}
 from pathlib import Path
-from test_tracker import SETTINGS, export, make_trials
+from test_tracker import SETTINGS, export, make_trials, runs
+runs.understood = lambda: {direct}
 print(export(make_trials({count}), Path(sys.argv[1]), SETTINGS).problem, flush=True)
 """
 
 
-def start_export(store: Path, count: int) -> subprocess.Popen:
-    script = SCRIPT.format(paths=[str(ROOT / "src"), str(Path(__file__).parent)], count=count)
+def start_export(store: Path, count: int, direct: bool = True) -> subprocess.Popen:
+    script = SCRIPT.format(paths=[str(ROOT / "src"), str(Path(__file__).parent)], count=count, direct=direct)
     return subprocess.Popen(
         [sys.executable, "-P", "-c", script, store],
         stdout=subprocess.PIPE,
@@ -301,26 +486,29 @@ def wait_until(condition, seconds: float = 20) -> None:
         time.sleep(0.002)
 
 
-def test_killed_in_mid_export_each_trial_is_there_once_after_the_next(tmp_path):
-    store, count = tmp_path / "a.sqlite", 40
+@pytest.mark.parametrize(("direct", "count"), [(True, 1500), (False, 40)])
+def test_killed_in_mid_export_each_trial_is_there_once_after_the_next(tmp_path, direct, count):
+    store = tmp_path / "a.sqlite"
     for finished in (1, 12):
-        process = start_export(store, count)
-        wait_until(lambda enough=finished: len(list(tmp_path.glob("wandb/*/thalweg.json"))) >= enough)
+        process = start_export(store, count, direct)
+        wait_until(lambda enough=finished: len(run_files(tmp_path)) >= enough)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    assert 12 <= len(list(tmp_path.glob("wandb/*/thalweg.json"))) < count
+    assert 12 <= len(run_files(tmp_path)) < count
+    lost = run_files(tmp_path)[0].parent
+    lost.rename(lost.with_name(f"{runs.PARTIAL}{lost.name[-16:]}"))
     result = export(make_trials(count), store, SETTINGS)
     assert (result.written, result.problem) == (count, None)
     folders = [path for path in (tmp_path / "wandb").iterdir() if path.is_dir()]
     assert len(folders) == len({path.name[-16:] for path in folders}) == count
-    assert all(read_run(file)["exit"] == 0 for file in run_files(tmp_path)[::8])
+    assert all(read_run(file)["exit"] == 0 for file in run_files(tmp_path)[:: count // 4])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the service's process in /proc")
 def test_a_killed_service_is_one_line_and_the_next_export_makes_it_good(tmp_path):
     store = tmp_path / "a.sqlite"
-    process = start_export(store, 30)
-    wait_until(lambda: list(tmp_path.glob("wandb/*/thalweg.json")))
+    process = start_export(store, 30, direct=False)
+    wait_until(lambda: list(tmp_path.glob("wandb/*/*.wandb")))
     os.kill(service_of(process.pid), signal.SIGKILL)
     said, _ = process.communicate(timeout=20)
     assert process.returncode == 0
@@ -358,11 +546,20 @@ class Server(BaseHTTPRequestHandler):
     """As much of a W&B server as an upload needs; with `accepts` off, one that knows nobody."""
 
     accepts: bool
+    files: list[bytes]
     uploads: list[str]  # run ids, one for each upload begun
+    streams: dict[str, list[str]]  # run id -> lines of its history, as they came
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         answer = {}
+        if self.path.endswith("/file_stream") and self.accepts:
+            history = (json.loads(body).get("files") or {}).get("wandb-history.jsonl")
+            kept = self.streams.setdefault(self.path.split("/")[-2], [])
+            if history:
+                kept[history["offset"] :] = history["content"]
+        if self.path == "/file":
+            self.files.append(body)
         if self.path == "/graphql":
             asked = json.loads(body)
             answer = {"data": self.answer(asked["query"], asked.get("variables") or {})}
@@ -398,7 +595,7 @@ class Server(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    Server.accepts, Server.uploads = True, []
+    Server.accepts, Server.uploads, Server.streams, Server.files = True, [], {}, []
     running = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     Thread(target=running.serve_forever, daemon=True).start()
     monkeypatch.setenv("WANDB_API_KEY", KEY)
@@ -418,17 +615,57 @@ def test_a_refused_upload_is_one_line_then_each_run_goes_up_once(tmp_path, serve
 
     server.accepts = True
     server.uploads.clear()
-    result = export(trials, store, SETTINGS, asked_to_upload=True)
-    assert (result.new, result.uploaded, result.problem) == (0, 3, None)
-    assert set(server.uploads) == {trial.trial_id[:16] for trial in trials}
+    result = export(trials, store, SETTINGS, asked_to_upload=True, analyses=[make_analysis()])
+    assert (result.new, result.uploaded, result.problem) == (1, 4, None)
+    ids = {analysis_id("coupling")[:16], *(trial.trial_id[:16] for trial in trials)}
+    assert set(server.uploads) == ids
+    assert {b"<!doctype html><p>the answer"} < set(server.files)
+
+    for trial in trials:
+        rows = [json.loads(line) for line in server.streams[trial.trial_id[:16]]]
+        got = [(row["_step"], public(row)) for row in rows]
+        assert got == history(loaded(trial), SETTINGS.history_points)
 
     server.uploads.clear()
     assert export(trials, store, SETTINGS, asked_to_upload=True).uploaded == 3
     assert server.uploads == []
 
+    (tmp_path / "a.wandb.jsonl").unlink()  # what was sent is forgotten: it is sent again, under the same ids
+    assert export(trials, store, SETTINGS, asked_to_upload=True, analyses=[make_analysis()]).uploaded == 4
+    assert {name: len(stream) for name, stream in server.streams.items()} == {
+        each: 1 if each == analysis_id("coupling")[:16] else len(rows) for each in ids
+    }
+
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) > 9
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
+
+
+@effort(max_examples=60, deadline=None)
+@forall(some.lists(some.integers(0, 3 * 32768), max_size=12), some.integers(0, 40))
+def test_records_of_any_length_come_back_from_their_blocks(lengths, near):
+    data = [bytes([index + 1]) * length for index, length in enumerate([*lengths, 32768 - near, 0, 5])]
+    assert list(records_in(framed(data))) == data
+
+
+def records_in(log: bytes) -> Iterator[bytes]:
+    """A reader of the log of its own, by LevelDB's description."""
+    assert log[:7] == b":W&B\xe1\xbe\x00"
+    at, found = 7, b""
+    while at < len(log):
+        if (left := 32768 - at % 32768) < 7:
+            assert log[at : at + left] == bytes(left)
+            at += left
+            continue
+        checksum, length, kind = struct.unpack("<IHB", log[at : at + 7])
+        piece = log[at + 7 : at + 7 + length]
+        assert length + 7 <= left
+        assert zlib.crc32(bytes([kind]) + piece) == checksum
+        assert bool(found) <= (kind in (3, 4))
+        found, at = found + piece, at + 7 + length
+        if kind in (1, 4):
+            yield found
+            found = b""
 
 
 @effort(max_examples=100, deadline=None)
@@ -453,6 +690,15 @@ def test_ten_evaluations_of_six_hundred_steps_are_all_among_fifty_points():
     assert len(chosen) == 50
     assert {*at.tolist(), 0, 599} <= set(chosen)
     assert max(np.diff(chosen)) <= 20
+
+
+@pytest.mark.parametrize(
+    ("version", "known"),
+    [("0.31.0", True), ("0.31.7rc1", True), ("0.30.9", False), ("0.32.0", False), ("1.31.0", False)],
+)
+def test_only_versions_that_were_tried_have_their_files_written_for_them(monkeypatch, version, known):
+    monkeypatch.setattr(records, "version", lambda: version)
+    assert records.understood() is known
 
 
 def test_labels_are_printable_and_never_empty():

@@ -56,7 +56,7 @@ def of(*hellos: Hello | None, device: Sequence[str] = ("auto",), workers: int | 
     settings = Settings(
         engine=replace(ENGINE, device=tuple(device)),
         launcher=LocalLauncher(name="local", workers=workers, checkpoint_seconds=None),
-        tracker=TrackerSettings(name="none", project="p", entity=None, history_points=50),
+        tracker=TrackerSettings(name="none", project="p", entity=None, history_points=None, tags=()),
         evaluation=Evaluation(points=1, metrics=()),
     )
     return Crew(settings, Pool(hellos))  # type: ignore[arg-type]

@@ -405,3 +405,14 @@ def test_so_many_failures_end_it_at_once_whatever_is_under_way(limit: int, tried
     assert world.schedule.tally.untried == 2 + 16 + 5 - tried
     assert f"stopped, since {tried} failed; {23 - tried} trials are not trained" in world.said[-1]
     assert len(world.busy()) == 1  # no more was handed out
+
+
+def test_where_how_groups_train_is_all_that_is_wanted_nothing_trains() -> None:
+    world = World(replace(TERMS, settling=True))
+    world.want(group("a", 4))
+    world.want(group("b", 4), Settled(VMAP))
+    world.hear(world.ready(), Chosen("a", VMAP))
+    assert world.schedule.at_rest
+    assert [each.group_id for each in world.orders if isinstance(each, Settle)] == ["a"]
+    assert not [each for each in world.orders if isinstance(each, Commit)]
+    assert world.schedule.tally.wanted_steps == 0

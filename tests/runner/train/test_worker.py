@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import weakref
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
 import torch
 from store_cases import make_trial
 
-from thalweg.runner.engine.choose import Question
+from thalweg.runner.engine.choose import Question, narrower
 from thalweg.runner.engine.workload import Workload
 from thalweg.runner.facts.choice import Choice
 from thalweg.runner.train import worker
@@ -74,19 +75,30 @@ def test_running_out_of_memory_is_said_as_such_and_the_bench_goes_on(bench, monk
     assert bench.do(Train("g", (trial,), "loop", "shared", 1)).observations[0].outcome == "finished"
 
 
-def test_a_probe_out_of_memory_is_tried_with_half_the_trials(bench, monkeypatch) -> None:
+def test_a_probe_out_of_memory_is_tried_again_at_narrower_widths(bench, monkeypatch) -> None:
     asked = []
 
     def choose(workload: Workload, question: Question) -> Choice:
-        asked.append(len(question.sample))
-        if asked[-1] > 2:
+        asked.append((len(question.sample), question.width))
+        if (question.width or 64) > 8:
             raise MemoryError
         return Choice("vmap", question.layout, question.width or 64, "it fits")
 
     monkeypatch.setattr("thalweg.runner.engine.choose.choose", choose)
     trials = tuple(make_trial(lr=0.1 * (n + 1)) for n in range(7))
-    assert bench.do(Ask("g", trials, "shared", "auto")).choice.width == 2
-    assert asked == [7, 4, 2]
+    assert bench.do(Ask("g", trials, "shared", "auto")).choice.width == 8
+    assert asked == [(7, None), (7, 32), (7, 16), (7, 8)]
+
+
+@pytest.mark.parametrize(
+    ("device", "widths"), [("cuda", [1024, 256, 64, 32, 16, 8, 4, 2, 1]), ("cpu", [32, 16, 8, 4, 2, 1])]
+)
+def test_no_width_is_passed_over_on_the_way_down(device, widths) -> None:
+    found, width = [], narrower(torch.device(device), None)
+    while width is not None:
+        found.append(width)
+        width = narrower(torch.device(device), width)
+    assert found == widths
 
 
 class Tensor:
@@ -111,12 +123,45 @@ def test_a_failed_attempt_holds_no_memory_when_the_next_begins(bench, monkeypatc
     trials = tuple(make_trial(lr=0.1 * (n + 1)) for n in range(4))
     bench.do(Ask("g", trials, "shared", "auto") if what == "probe" else Train("g", trials, "loop", "shared", 1))
     assert attempts == [[None] * n for n in range(1, len(held) + 1)][: len(attempts)]
-    assert len(attempts) == (2 if what == "probe" else 1)
+    assert len(attempts) == (6 if what == "probe" else 1)
 
 
 def test_an_ordinary_error_is_not_taken_for_a_lack_of_memory() -> None:
     assert not worker.is_out_of_memory(RuntimeError("size mismatch"))
     assert not worker.is_out_of_memory(ValueError("out of memory"))
+
+
+def led_to(*errors: BaseException, cause: bool) -> BaseException:
+    """The last of errors of which each came of the one before it."""
+    for earlier, later in pairwise(errors):
+        later.__context__ = earlier
+        if cause:
+            later.__cause__ = earlier
+    return errors[-1]
+
+
+@pytest.mark.parametrize("cause", [True, False])
+@pytest.mark.parametrize(
+    "words", ["CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "CUDNN_STATUS_ALLOC_FAILED"]
+)
+def test_a_librarys_lack_of_memory_and_what_it_led_to_are_told(words, cause) -> None:
+    lack = RuntimeError(words)
+    masked = RuntimeError("operation failed due to a previous error during capture")
+    assert worker.is_out_of_memory(lack)
+    assert not worker.is_out_of_memory(masked)
+    assert worker.is_out_of_memory(led_to(lack, masked, ValueError("x"), cause=cause))
+
+
+def test_what_was_said_to_come_of_nothing_else_does_not() -> None:
+    error = led_to(MemoryError(), ValueError("no such column"), cause=False)
+    error.__cause__ = None  # as `from None` does
+    assert not worker.is_out_of_memory(error)
+
+
+def test_errors_that_led_to_each_other_end_the_search() -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__context__, other.__context__ = other, one
+    assert not worker.is_out_of_memory(one)
 
 
 def test_a_checkpoint_that_cannot_be_written_is_said_and_training_goes_on(bench, monkeypatch, tmp_path) -> None:

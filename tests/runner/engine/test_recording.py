@@ -1,0 +1,63 @@
+"""A recording knows where each tensor came from, and keeps none alive for it."""
+
+from __future__ import annotations
+
+import gc
+
+import torch
+from torch import Tensor
+
+from thalweg.runner.engine.recording import Recording
+
+SIDE = 37
+
+
+def alive() -> int:
+    gc.collect()
+    return sum(type(each) is Tensor and each.shape == (SIDE, SIDE) for each in gc.get_objects())
+
+
+def test_a_tensor_that_nobody_needs_is_let_go_of_while_recording() -> None:
+    most = 0
+
+    def chain(x: Tensor) -> Tensor:
+        nonlocal most
+        for _ in range(20):
+            x = x + 1
+            most = max(most, alive())
+        return x
+
+    x = torch.zeros(SIDE, SIDE)
+    before = alive()
+    recording = Recording(chain, [x])
+    assert most - before <= 2
+    assert torch.equal(recording(torch.ones(SIDE, SIDE)), torch.full((SIDE, SIDE), 21.0))
+
+
+def test_tensors_that_take_each_others_ids_are_told_apart() -> None:
+    def many(x: Tensor) -> Tensor:
+        total = x * 0
+        for i in range(300):
+            total = total + (x * i).relu().tanh()  # three that die, whose ids are taken at once
+        return total
+
+    x = torch.linspace(-1, 1, 5)
+    recording = Recording(many, [x])
+    other = torch.linspace(3, -2, 5)
+    assert torch.equal(recording(other), many(other))
+
+
+def test_what_autograd_saved_is_known_when_it_comes_back() -> None:
+    def gradient(x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            loss = (leaf.tanh().exp().sigmoid() @ leaf.t()).softmax(0).log().square().sum()
+            (grad,) = torch.autograd.grad(loss, leaf)
+        return grad
+
+    x = torch.linspace(-1, 1, 12).view(3, 4)
+    recording = Recording(gradient, [x])
+    assert recording.take_result() is not None
+    assert recording.take_result() is None
+    other = torch.linspace(2, -2, 12).view(3, 4)
+    assert torch.equal(recording(other), gradient(other))
