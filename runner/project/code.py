@@ -45,9 +45,14 @@ def recorded(versions: Mapping[str, str]) -> Code:
 
 
 def to_record(code: Code) -> dict[str, str]:
-    """Return code as it is recorded among the versions of a cohort, with the commit of the folder that one is in."""
+    """Return code as it is recorded among the versions of a cohort."""
+    return {f"{PREFIX}{name}": digest for name, digest in code.items()}
+
+
+def committed() -> dict[str, str]:
+    """Return the commit of the folder that one is in as it is recorded there; nothing where there is none."""
     commit = commit_of(Path.cwd())
-    return {**{f"{PREFIX}{name}": digest for name, digest in code.items()}, **({GIT: commit} if commit else {})}
+    return {GIT: commit} if commit else {}
 
 
 @lru_cache(maxsize=8)

@@ -18,7 +18,7 @@ from thalweg.runner.facts.choice import LOOP_WIDTH, Choice
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.facts.record import CohortRecord, Refused
 from thalweg.runner.planning.plan import Plan
-from thalweg.runner.project.code import code_of, measuring, to_record
+from thalweg.runner.project.code import code_of, committed, measuring, to_record
 from thalweg.runner.show.numbers import count
 from thalweg.runner.store import Store
 from thalweg.runner.study.settings import Settings
@@ -342,6 +342,7 @@ class _Driver:
             device=self.device,
             versions={
                 **self.hello.versions,
+                **committed(),
                 **to_record(code_of(work.trials[0].config)),
                 **measuring(self.settings.evaluation.metrics),
             },

@@ -27,7 +27,7 @@ from thalweg.runner.base import stacks
 from thalweg.runner.base.errors import ThalwegError, last_line
 from thalweg.runner.facts.choice import LOOP_WIDTH, Choice
 from thalweg.runner.facts.observation import Observations, Outcome
-from thalweg.runner.project.code import code_of, to_record
+from thalweg.runner.project.code import code_of, measuring, to_record
 from thalweg.runner.study.trial import Trial
 from thalweg.runner.train.checkpoints import Shelf, facts_of
 from thalweg.runner.train.cutting import narrowed
@@ -152,7 +152,8 @@ class Bench:
             return None, None
         folder, seconds = work.checkpoints
         made_by = {"device": self.device_name, "checkpoint format": str(FORMAT), **_versions()}
-        made_by |= {"metrics": ", ".join(work.metrics), **to_record(code_of(work.trials[0].config))}
+        made_by |= {"metrics": ", ".join(work.metrics), **measuring(work.metrics)}
+        made_by |= to_record(code_of(work.trials[0].config))
         shelf = Shelf(Path(folder), facts_of(work), made_by)
         found = shelf.newest(lambda text: self.pipe.send(Note(text)))
         if found:
