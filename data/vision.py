@@ -8,11 +8,12 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,8 @@ SETS: dict[str, tuple[str, int, str]] = {
 
 SECONDS = 20.0
 """How long a silent server is waited for."""
+LOCKED_SECONDS = 3600.0
+"""How long another process may take to fetch the data, over a slow line."""
 
 
 def cache() -> Path:
@@ -106,5 +109,20 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
         return
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        end = time.monotonic() + LOCKED_SECONDS
+        while not _locked(lock):
+            if time.monotonic() >= end:
+                raise SetupError(
+                    f"another process has been fetching data into {folder} for {LOCKED_SECONDS / 60:.0f} minutes",
+                    "end it, and try again",
+                )
+            time.sleep(0.2)
         yield
+
+
+def _locked(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -18,10 +18,12 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -39,6 +41,7 @@ SIZES = {
     ("Darwin", "arm64"): (0.3, 1.2, 2.0),
 }
 OLDEST_UV = (0, 5)
+LOCKED_SECONDS = 3600  # that another set-up may take: gigabytes over a slow line
 LARGE = re.compile(r"Downloading (\S+) \(\d{3,}")  # at least 100 MiB
 DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|\(os error (28|122)\)|\[Errno (28|122)\]")
 NO_NETWORK = re.compile(
@@ -85,13 +88,23 @@ def held() -> Iterator[None]:
         raise Stop(f"{VENV} was not made by this script: remove it, or set THALWEG_PYTHON={VENV / 'bin/python'}")
     VENV.mkdir(exist_ok=True)
     with MARK.open("a") as mark:
-        try:
-            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(mark):
             say("another set-up of this clone is running; waiting for it")
-            fcntl.flock(mark, fcntl.LOCK_EX)
+            end = time.monotonic() + LOCKED_SECONDS
+            while not _locked(mark):
+                if time.monotonic() >= end:
+                    raise Stop(f"another set-up of {ROOT} has been at it for {LOCKED_SECONDS // 60} minutes; end it")
+                time.sleep(0.2)
         os.set_inheritable(mark.fileno(), True)  # an installer that outlives a killed set-up keeps it held
         yield
+
+
+def _locked(mark: IO[str]) -> bool:
+    try:
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def whole() -> bool:

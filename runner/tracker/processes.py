@@ -8,6 +8,9 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+END_SECONDS = 5.0
+"""How long one that was killed may take to end."""
+
 
 def yield_to_others() -> None:
     """Run this process, and what it starts, only where nothing else wants the core."""
@@ -32,7 +35,8 @@ def end(process: subprocess.Popen[bytes]) -> None:
     """End a process and all it started: W&B's service is in a session of its own, and would stay 20 s."""
     all_of_it = [process.pid, *started_by(process.pid)] if process.poll() is None else []
     end_all(all_of_it)
-    process.wait()
+    with suppress(subprocess.TimeoutExpired):  # one that the system holds is left to it
+        process.wait(END_SECONDS)
 
 
 def end_all(pids: list[int]) -> None:

@@ -176,3 +176,10 @@ def test_a_folder_without_classes_and_a_damaged_image_are_refused(pictures):
     (pictures / "bees" / "0.png").write_bytes(b"\x89PNG broken")
     with pytest.raises(ConfigError, match=r"bees/0\.png cannot be read as an image"):
         load_splits(folder_config(pictures))
+
+
+def test_who_waits_for_data_that_another_fetches_stops_waiting_in_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LOCKED_SECONDS", 0.3)
+    with module._alone(tmp_path), pytest.raises(SetupError, match="another process has been fetching data"):  # noqa: SIM117
+        with module._alone(tmp_path):
+            pytest.fail("two at once")
