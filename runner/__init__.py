@@ -6,6 +6,7 @@
 
     report      results as one HTML page
     terminal    results as text
+    replay      recorded trials, trained again to see whether they come out
 
     view        a study as its readers see it: panels, answers, bests, moves, notes
 

@@ -12,6 +12,7 @@ which needs the study's schema, is not imported here.
     ridge               where the least loss of each row lies, and the line through these places
     scattered           the same question where trials lie at random
     warmup_need         what warmup buys
+    spent               what a schedule spends: the sum of its rates, and of rate times decay
     lr_sensitivity      how much the choice of the rate matters
     noise               the noise between seeds, pooled over a grid
     sentences           a coupling's verdict, to be quoted

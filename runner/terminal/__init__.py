@@ -6,5 +6,6 @@ map         the map of a panel
 decision    what to take, what to add
 listing     plans, studies, trials, options, checks
 progress    how a sweep goes
+removal     what a removal would do
 text        text made fit for a terminal
 """

@@ -12,6 +12,7 @@ neither the store nor the engine.
     records         W&B's own file format
     ledger          which trials have been written
     upload          W&B's own parallel upload
+    processes       how processes yield, and how each ends with all it started
     environment     WANDB_* variables, settings, account
 """
 
