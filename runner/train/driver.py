@@ -77,7 +77,7 @@ class Backend(Protocol):
         """
 
     def give(self, slot: Slot, work: Work) -> None:
-        """Start a piece of work on a slot that has none. It ends with Chosen, Trained, OutOfMemory or Lost."""
+        """Start a piece of work on a slot that has none. It ends with Chosen, Trained, Slower, OutOfMemory or Lost."""
 
     def replace(self, slot: Slot) -> None:
         """Open another slot in place of a lost one."""

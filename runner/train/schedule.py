@@ -7,7 +7,10 @@ where one piece of work at a time is done; none comes back once it is lost.
 |-------------------------------------------|-------------------------------------------------------------|
 | `wanted`: trials, and how, if that stands | nothing                                                     |
 | `heard` Ready: a slot can take a piece of work     | nothing                                                     |
-| `heard` Chosen: how a group would train   | Settle: keep that, unless another was kept before           |
+| `heard` Chosen: how a group would train   | Settle: keep that, unless another was kept before; if it is |
+|                                           | to show its speed first, Give one cohort, and no other yet  |
+| `heard` Held: that cohort is fast enough  | Settle                                                      |
+| `heard` Slower: it is not                 | Discard, and Settle for the loop                            |
 | `settled`: how the group does train       | nothing: its cohorts wait                                   |
 | `heard` Progress                          | nothing                                                     |
 | `heard` Trained                           | Commit                                                      |
@@ -31,7 +34,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from thalweg.runner.base.errors import last_line
-from thalweg.runner.facts.choice import LOOP_WIDTH, Choice, layout_for
+from thalweg.runner.facts.choice import LOOP_WIDTH, Bar, Choice, layout_for
 from thalweg.runner.facts.observation import Observations, Outcome
 from thalweg.runner.facts.record import Committed, Refused
 from thalweg.runner.planning.plan import Group
@@ -41,12 +44,14 @@ from thalweg.runner.train.messages import (
     Ask,
     Chosen,
     Event,
+    Held,
     Lost,
     Note,
     OutOfMemory,
     Progress,
     Ready,
     Slot,
+    Slower,
     Train,
     Trained,
     Work,
@@ -96,6 +101,7 @@ class Terms:
             trials=len(trials),
             workers=self.workers,
             sharing=self.sharing,
+            evaluations=self.evaluations,
         )
 
     def train(self, group_id: str, trials: tuple[Trial, ...], choice: Choice) -> Train:
@@ -136,6 +142,15 @@ class Tally:
         return min(1.0, self.steps / max(self.wanted_steps, 1))
 
 
+@dataclass
+class _Trying:
+    """A cohort that shows its speed, by which choice, and its end, if it came before its group was settled."""
+
+    work: Train
+    choice: Choice
+    ended: Trained | None = None
+
+
 class Schedule:
     """A sweep's queue and what is under way."""
 
@@ -148,6 +163,7 @@ class Schedule:
         self._choices: dict[str, Choice] = {}
         self._held: dict[str, dict[str, Trial]] = {}  # group -> trials that another driver trains
         self._asked: set[str] = set()  # groups whose choice is being made
+        self._trying: dict[str, _Trying] = {}  # of these, who have a cohort that shows its speed
         self._queue: deque[Work] = deque()
         self._idle: list[Slot] = []
         self._doing: dict[Slot, Work] = {}
@@ -156,6 +172,7 @@ class Schedule:
         self._uncommitted = 0
         self._failures: dict[str, list[str]] = {}
         self._stopped = False
+        self._void: set[Slot] = set()  # where a cohort trains whose group was settled otherwise
 
     @property
     def at_rest(self) -> bool:
@@ -180,13 +197,15 @@ class Schedule:
         self.tally.wanted_steps += sum(trial.config.budget.steps for trial in group.trials)
         if not known:
             self._failures[group.group_id] = []
+        if group.group_id in self._asked:
+            return self._handed_out()  # they are cut when it is settled
         if self.terms.settling and settled is not None:
             self._leave(group.group_id)
         elif settled is not None:
             self._queue.extend(self._cohorts(group.group_id, settled))
         elif choice := self._choices.get(group.group_id):
             self._queue.extend(self._cohorts(group.group_id, Settled(choice)))
-        elif group.group_id not in self._asked:
+        else:
             self._asked.add(group.group_id)
             self._queue.append(self.terms.probe(group.group_id, group.trials))
         return self._handed_out()
@@ -194,15 +213,24 @@ class Schedule:
     def settled(self, order: Settle, settled: Settled) -> list[Order]:
         """Take in how a group is trained, as it was kept, and cut it: its cohorts come before all else that waits."""
         self._asked.discard(order.group_id)
-        said = Say(f"{self._structure[order.group_id]}: {settled.choice.executor}, {settled.choice.reason}")
+        tried = self._trying.pop(order.group_id, None)
+        choice = settled.choice
+        said = Say(f"{self._structure[order.group_id]}: {choice.executor}, {choice.reason}")
         if self.terms.settling:
             self._leave(order.group_id)
-        else:
-            self._queue.extendleft(reversed(self._cohorts(order.group_id, settled)))
-        return [said, *self._free(order.slot)]
+            return [said, *self._free(order.slot)]
+        self._queue.extendleft(reversed(self._cohorts(order.group_id, settled, tried.work.trials if tried else ())))
+        if tried is None:
+            return [said, *self._free(order.slot)]
+        if (tried.choice.executor, tried.choice.layout) != (choice.executor, choice.layout):
+            self._void.add(order.slot)  # another sweep settled it meanwhile
+        ended = self.heard(order.slot, tried.ended) if tried.ended else []
+        return [said, *ended, *self._handed_out()]
 
     def heard(self, slot: Slot, event: Event) -> list[Order]:
         """Take in what a slot says."""
+        if slot in self._void and isinstance(event, Trained | OutOfMemory | Slower):
+            return [*self._cut_anew(slot, self._taken_back(slot)), *self._free(slot)]
         match event:
             case Ready():
                 self._ready.add(slot)
@@ -210,7 +238,16 @@ class Schedule:
             case Chosen():
                 work = self._doing.pop(slot)
                 assert isinstance(work, Ask)
-                return [self._settle(slot, work, event.choice)]
+                if event.bar is None or event.choice.executor == "loop" or self.terms.settling:
+                    return [self._settle(slot, work.group_id, event.choice)]
+                return [self._tried(slot, work.group_id, event.choice, event.bar)]
+            case Held():
+                return self._fast_enough(slot)
+            case Slower():
+                slow = self._taken_back(slot)
+                assert isinstance(slow, Train)
+                reason = f"fused its first steps had only {event.speed:.1f}× its speed at {len(slow.trials)} trials"
+                return [Discard(slow), self._looped(slot, slow, reason)]
             case Progress():
                 self._reported[slot] += event.steps
                 self.tally.steps += event.steps
@@ -218,13 +255,20 @@ class Schedule:
             case Note():
                 return [Say(event.text)]
             case Trained():
-                work, reported = self._doing.pop(slot), self._reported.pop(slot)
+                work = self._doing[slot]
                 assert isinstance(work, Train)
+                if self._shows_speed(work):  # nothing is committed before its group is settled
+                    self._trying[work.group_id].ended = event
+                    return self._fast_enough(slot)
+                reported = self._reported.pop(slot)
+                del self._doing[slot]
                 self.tally.steps += _trial_steps(work) - reported
                 return [self._commit(slot, work, event.observations, event.peak_bytes)]
             case OutOfMemory():
                 failed = self._taken_back(slot)
                 assert isinstance(failed, Train)
+                if self._shows_speed(failed):
+                    return self._tried_narrower(slot, failed, event.reason)
                 if len(failed.trials) == 1:
                     return [self._failed(slot, failed, event.reason)]
                 return [*self._halved(failed, event.reason), *self._free(slot)]
@@ -317,10 +361,15 @@ class Schedule:
         work = self._taken_back(slot)
         self._idle = [each for each in self._idle if each != slot]
         orders: list[Order] = []
-        if work and lost.code is None and work.moves < MOVES:
+        if slot in self._void:
+            orders = self._cut_anew(slot, work)
+        elif work and lost.code is None and work.moves < MOVES:
             self._queue.appendleft(replace(work, moves=work.moves + 1))
         elif work and work.attempt < ATTEMPTS:
             self._queue.appendleft(replace(work, attempt=work.attempt + 1))
+        elif isinstance(work, Train) and self._shows_speed(work):
+            reason = f"the worker process died {ATTEMPTS} times in the first steps fused (exit code {lost.code})"
+            orders = [Discard(work), self._looped(slot, work, reason)]
         elif isinstance(work, Train):
             reason = f"the worker process died {ATTEMPTS} times while it trained this cohort (exit code {lost.code})"
             if lost.code == -signal.SIGKILL and len(work.trials) > 1:
@@ -329,7 +378,7 @@ class Schedule:
                 orders = [self._failed(slot, work, reason)]
         elif work:
             reason = f"the worker process died {ATTEMPTS} times while probing (exit code {lost.code})"
-            orders = [self._settle(slot, work, Choice("loop", work.layout, LOOP_WIDTH, reason))]
+            orders = [self._settle(slot, work.group_id, Choice("loop", work.layout, LOOP_WIDTH, reason))]
         again = slot in self._ready and bool(self._queue or self._asked)
         gone = "a worker's machine is gone" if lost.code is None else f"a worker process died (exit code {lost.code})"
         orders.append(Say(f"{gone}{'; starting another' * again}"))
@@ -343,20 +392,68 @@ class Schedule:
         trials = self._waiting.pop(group_id, ())
         self.tally.wanted_steps -= sum(trial.config.budget.steps for trial in trials)
 
-    def _settle(self, slot: Slot, work: Ask, choice: Choice) -> Settle:
-        return Settle(slot, work.group_id, choice, keep=len(self._waiting.get(work.group_id, ())) > 1)
+    def _settle(self, slot: Slot, group_id: str, choice: Choice) -> Settle:
+        return Settle(slot, group_id, choice, keep=len(self._waiting.get(group_id, ())) > 1)
 
-    def _cohorts(self, group_id: str, settled: Settled) -> list[Work]:
-        """Go on with what has checkpoints, and cut the rest of what waits.
+    def _tried(self, slot: Slot, group_id: str, choice: Choice, bar: Bar) -> Give:
+        """Let the first cohort of a group show on the slot that chose, where it is prepared, that fusing is no slower.
 
-        A width that was asked for holds for this sweep and is not kept.
+        Until then it trains alone of its group.
         """
-        choice = settled.choice
-        self._choices[group_id] = replace(choice, width=self.terms.width or choice.width)
-        begun = {trial.id for trials in settled.begun for trial in trials}
-        rest = [trial for trial in self._waiting.pop(group_id, ()) if trial.id not in begun]
+        first = cut(self._waiting[group_id], self._sized(choice), self.terms.workers)[0]
+        work = replace(self.terms.train(group_id, first, choice), bar=bar)
+        self._trying[group_id] = _Trying(work, choice)
+        self._doing[slot], self._reported[slot] = work, 0
+        return Give(slot, work)
+
+    def _tried_narrower(self, slot: Slot, failed: Train, reason: str) -> list[Order]:
+        """A cohort that shows its speed did not fit the memory: half of it may. One trial that does not will loop."""
+        choice, bar, width = self._trying[failed.group_id].choice, failed.bar, (len(failed.trials) + 1) // 2
+        assert bar is not None
+        if len(failed.trials) == 1:
+            return [
+                Discard(failed),
+                self._looped(slot, failed, f"fused it does not fit the memory: {last_line(reason)}"),
+            ]
+        return [Discard(failed), self._tried(slot, failed.group_id, replace(choice, width=width), bar)]
+
+    def _shows_speed(self, work: Train) -> bool:
+        tried = self._trying.get(work.group_id)
+        return tried is not None and tried.work.trials == work.trials and tried.ended is None
+
+    def _fast_enough(self, slot: Slot) -> list[Order]:
+        """Settle a group whose first cohort was fast enough; one that was settled meanwhile needs nothing."""
+        work = self._doing.get(slot)
+        if not isinstance(work, Train) or work.group_id not in self._trying:
+            return []
+        return [self._settle(slot, work.group_id, self._trying[work.group_id].choice)]
+
+    def _looped(self, slot: Slot, work: Train, reason: str) -> Settle:
+        """Settle for the loop, the cohort that was to show its speed being given up."""
+        del self._trying[work.group_id]
+        return self._settle(slot, work.group_id, Choice("loop", work.layout, LOOP_WIDTH, reason))
+
+    def _sized(self, choice: Choice) -> Choice:
+        """A choice, as wide as was asked for: that holds for this sweep and is not kept."""
+        return replace(choice, width=self.terms.width or choice.width)
+
+    def _cohorts(self, group_id: str, settled: Settled, under_way: Sequence[Trial] = ()) -> list[Work]:
+        """Go on with what has checkpoints, and cut the rest of what waits, but for what is under way."""
+        choice, busy = settled.choice, {trial.id for trial in under_way}
+        self._choices[group_id] = self._sized(choice)
+        begun = [trials for trials in settled.begun if busy.isdisjoint(trial.id for trial in trials)]
+        taken = busy | {trial.id for trials in begun for trial in trials}
+        rest = [trial for trial in self._waiting.pop(group_id, ()) if trial.id not in taken]
         pieces = cut(rest, self._choices[group_id], self.terms.workers) if rest else []
-        return [self.terms.train(group_id, trials, choice) for trials in (*settled.begun, *pieces)]
+        return [self.terms.train(group_id, trials, choice) for trials in (*begun, *pieces)]
+
+    def _cut_anew(self, slot: Slot, work: Work | None) -> list[Order]:
+        """Forget a cohort that trained otherwise than its group is settled, and let its trials train so."""
+        assert isinstance(work, Train)
+        self._void.discard(slot)
+        self._waiting.setdefault(work.group_id, []).extend(work.trials)
+        self._queue.extendleft(self._cohorts(work.group_id, Settled(self._choices[work.group_id])))
+        return [Discard(work)]
 
     def _commit(
         self, slot: Slot, work: Train, observations: Iterable[Observations], peak_bytes: int | None = None

@@ -222,7 +222,7 @@ def agrees(trial_of, name, optimizer) -> str:
     """Train as chosen and in the loop, hold both against plain torch, and return why it was not fused, if so."""
     trials = tuple(trials_of(trial_of, name, optimizer))
     workload = Workload.of(trials[0].config, CPU)
-    choice = choose(workload, Question(trials, "shared", "traced"))
+    choice, _ = choose(workload, Question(trials, "shared", "traced"))
     for executor in {"loop", choice.executor}:
         together = train(Cohort(trials, executor, "shared", 3), workload)
         for place in (1, 2):

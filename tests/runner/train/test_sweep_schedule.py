@@ -13,17 +13,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_cases import make_trial
 
-from thalweg.runner.facts.choice import Choice
+from thalweg.runner.facts.choice import Bar, Choice
 from thalweg.runner.facts.observation import Observations, Outcome
 from thalweg.runner.facts.record import Committed, Refused
 from thalweg.runner.planning.plan import Group
 from thalweg.runner.study.trial import Trial
-from thalweg.runner.train.messages import Ask, Chosen, Lost, Note, OutOfMemory, Progress, Ready, Train, Trained, Work
+from thalweg.runner.train.messages import (
+    Ask,
+    Chosen,
+    Held,
+    Lost,
+    Note,
+    OutOfMemory,
+    Progress,
+    Ready,
+    Slower,
+    Train,
+    Trained,
+    Work,
+)
 from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Resume, Say, Settle, Settled
 from thalweg.runner.train.schedule import ATTEMPTS, MOVES, Schedule, Terms
 
 TERMS = Terms(executor="auto", workers=2, evaluations=2)
 VMAP = Choice("vmap", "shared", 64, "told so")
+BAR = Bar(1e-3, 0.5)
 LR = itertools.count(1)
 
 
@@ -52,9 +66,10 @@ def well(work: Train) -> Trained:
 class World:
     """Slots, a store and a user around a schedule, which hold it to what it promises."""
 
-    def __init__(self, terms: Terms = TERMS, choice: Choice = VMAP) -> None:
+    def __init__(self, terms: Terms = TERMS, choice: Choice | None = None) -> None:
         self.schedule = Schedule(terms, "val/loss", "min")
-        self.choice = choice
+        self.choice = choice  # what another sweep settles for every group, while this one asks
+        self.settled: dict[str, Choice] = {}
         self.doing: dict[int, Work | None] = {}  # slots that are ready
         self.coming: list[int] = []  # slots that are opened and not ready
         self.ended: dict[str, Outcome] = {}
@@ -67,6 +82,8 @@ class World:
         self.names = itertools.count()
 
     def want(self, group: Group, settled: Settled | None = None) -> None:
+        if settled:
+            self.settled.setdefault(group.group_id, settled.choice)
         self.wanted |= dict.fromkeys(trial.id for trial in group.trials)
         self.obey(self.schedule.wanted(group, settled))
 
@@ -77,7 +94,7 @@ class World:
         return slot
 
     def hear(self, slot: int, event: object) -> None:
-        if isinstance(event, Trained | OutOfMemory | Chosen):
+        if isinstance(event, Trained | OutOfMemory | Chosen | Slower):
             self.doing[slot] = None
         if isinstance(event, Lost):
             del self.doing[slot]
@@ -101,7 +118,15 @@ class World:
                 busy = [trial.id for each in self.doing.values() if isinstance(each, Train) for trial in each.trials]
                 assert len(busy) == len(set(busy)), "a trial trains twice at once"
                 assert not self.ended.keys() & set(busy), "a trial that ended trains again"
+                groups = [each.group_id for each in self.doing.values() if isinstance(each, Train)]
+                assert all(groups.count(name) == 1 for name in groups if name not in self.settled), "not one alone"
+                if isinstance(work, Train) and work.group_id in self.settled:
+                    choice = self.settled[work.group_id]
+                    assert (work.executor, work.layout) == (choice.executor, choice.layout), "not as it is settled"
             case Commit():
+                assert order.work.group_id in self.settled, "committed before its group was settled"
+                choice = self.settled[order.work.group_id]
+                assert (order.work.executor, order.work.layout) == (choice.executor, choice.layout)
                 ids = [each.trial_id for each in order.observations]
                 assert ids == [trial.id for trial in order.work.trials]
                 assert not self.ended.keys() & set(ids), "a trial ended twice"
@@ -113,7 +138,8 @@ class World:
                 assert not self.held & {trial.id for trial in order.trials}
                 return self.schedule.resumed(order, Settled(order.choice))
             case Settle():
-                return self.schedule.settled(order, Settled(self.choice))
+                self.settled.setdefault(order.group_id, self.choice or order.choice)
+                return self.schedule.settled(order, Settled(self.settled[order.group_id]))
             case Replace():
                 self.coming.append(next(self.names))
             case Say():
@@ -153,7 +179,21 @@ class World:
         assert self.schedule.tally.steps == self.schedule.tally.wanted_steps
 
 
-WHAT = ("ready", "progress", "end", "fail", "no memory", "killed", "died", "gone", "more", "note", "left")
+WHAT = (
+    "ready",
+    "progress",
+    "end",
+    "fail",
+    "no memory",
+    "killed",
+    "died",
+    "gone",
+    "more",
+    "note",
+    "left",
+    "held",
+    "slower",
+)
 OTHERS = ("claim", "settle", "free", "look")
 """What other drivers on the store do, and that this one looks."""
 
@@ -164,10 +204,13 @@ def test_whatever_happens_each_trial_ends_once_and_none_is_lost(data: st.DataObj
     width = data.draw(st.integers(1, 9), "width")
     terms = replace(TERMS, workers=data.draw(st.integers(1, 3)), width=data.draw(st.sampled_from([None, 3])))
     layout: Literal["shared", "per_lane"] = data.draw(st.sampled_from(["shared", "per_lane"]))
-    world = World(terms, Choice(data.draw(st.sampled_from(["vmap", "loop"])), layout, width, "drawn"))
+    drawn = Choice(data.draw(st.sampled_from(["vmap", "loop"])), layout, width, "drawn")
+    world = World(terms, data.draw(st.sampled_from([None, drawn]), "another sweep's"))
+    bar = data.draw(st.sampled_from([None, BAR]), "bar")
     for name in range(data.draw(st.integers(1, 3), "groups")):
         settled = data.draw(st.sampled_from([None, Settled(VMAP)]))
         world.want(group(f"g{name}", data.draw(st.integers(1, 20), "trials")), settled)
+    held: list[int] = []
     for what in data.draw(st.lists(st.sampled_from(WHAT + OTHERS), max_size=60), "what"):
         if what == "more":
             settled = data.draw(st.sampled_from([None, Settled(VMAP)]))
@@ -189,6 +232,7 @@ def test_whatever_happens_each_trial_ends_once_and_none_is_lost(data: st.DataObj
         if what == "ready" or not world.doing:
             world.ready()
         busy = world.busy()
+        held = [slot for slot in held if (work := world.doing.get(slot)) and isinstance(work, Train) and work.bar]
         slot = data.draw(st.sampled_from(busy)) if busy else None
         work = world.doing[slot] if slot is not None else None
         if what == "died":  # an idle one may die as well
@@ -203,7 +247,14 @@ def test_whatever_happens_each_trial_ends_once_and_none_is_lost(data: st.DataObj
         elif what == "note":
             world.hear(slot, Note("a word"))
         elif isinstance(work, Ask):
-            world.hear(slot, Chosen(work.group_id, VMAP))
+            world.hear(slot, Chosen(work.group_id, replace(VMAP, width=width), bar))
+        elif isinstance(work, Train) and what == "held":
+            if work.bar and slot not in held:
+                held.append(slot)
+                world.hear(slot, Held())
+        elif isinstance(work, Train) and what == "slower":
+            if work.bar and slot not in held:
+                world.hear(slot, Slower(0.5))
         elif isinstance(work, Train) and what == "progress":
             world.hear(slot, Progress(1, 0))
         elif isinstance(work, Train) and what == "no memory":
@@ -416,3 +467,84 @@ def test_where_how_groups_train_is_all_that_is_wanted_nothing_trains() -> None:
     assert [each.group_id for each in world.orders if isinstance(each, Settle)] == ["a"]
     assert not [each for each in world.orders if isinstance(each, Commit)]
     assert world.schedule.tally.wanted_steps == 0
+
+
+def trying(count: int = 40, workers: int = 2, **how: object) -> tuple[World, int, Train]:
+    """A world in which a group's first cohort shows its speed, the slot where it does, and that cohort."""
+    world = World(replace(TERMS, workers=workers), **how)  # type: ignore[arg-type]
+    world.want(group("a", count))
+    slot, _ = world.ready(), world.ready()
+    world.hear(slot, Chosen("a", VMAP, BAR))
+    work = world.doing[slot]
+    assert isinstance(work, Train)
+    return world, slot, work
+
+
+def test_until_a_choice_has_shown_its_speed_one_cohort_trains_on_the_slot_that_chose() -> None:
+    world, slot, work = trying()
+    assert work.bar == BAR
+    assert world.busy() == [slot]
+    assert not world.settled
+    world.hear(slot, Held())
+    assert world.settled["a"] == VMAP
+    assert len(world.busy()) == 2
+    world.finish()
+    assert all(each.work.bar is None for each in world.orders if isinstance(each, Give) and each.work is not work
+               and isinstance(each.work, Train))  # fmt: skip
+
+
+def test_a_fused_cohort_that_is_slower_is_dropped_and_the_loop_is_kept_for_good() -> None:
+    world, slot, work = trying()
+    world.hear(slot, Progress(7, 0))
+    world.hear(slot, Slower(0.42))
+    assert [each.work for each in world.orders if isinstance(each, Discard)] == [work]
+    (settle,) = [each for each in world.orders if isinstance(each, Settle)]
+    assert (settle.choice.executor, settle.keep) == ("loop", True)
+    assert settle.choice.reason == "fused its first steps had only 0.4× its speed at 20 trials"
+    assert world.schedule.tally.steps == 0
+    world.finish()
+    assert not any(isinstance(each, Commit) and each.work.executor != "loop" for each in world.orders)
+
+
+def test_what_another_sweep_settled_meanwhile_holds_and_nothing_of_the_first_cohort_is_committed() -> None:
+    world, slot, work = trying(choice=Choice("loop", "shared", 8, "settled by another sweep"))
+    world.hear(slot, Held())
+    world.hear(slot, well(work))
+    world.finish()
+    assert {each.work.executor for each in world.orders if isinstance(each, Commit)} == {"loop"}
+
+
+def test_a_cohort_that_ends_before_it_is_judged_settles_its_choice_and_is_committed_after_that() -> None:
+    world, slot, work = trying()
+    world.hear(slot, well(work))
+    kinds = [type(each) for each in world.orders if isinstance(each, Settle | Commit)]
+    assert kinds == [Settle, Commit]
+
+
+def test_a_first_cohort_that_does_not_fit_is_tried_narrower_and_a_lone_trial_that_does_not_loops() -> None:
+    world, slot, _ = trying(4, workers=1)
+    widths = []
+    while (now := world.doing[slot]) is not None and isinstance(now, Train) and now.bar:
+        widths.append(len(now.trials))
+        world.hear(slot, OutOfMemory("RuntimeError: not enough memory"))
+    assert widths == [4, 2, 1]
+    assert world.settled["a"].executor == "loop"
+    assert "does not fit the memory" in world.settled["a"].reason
+    world.finish()
+
+
+def test_a_worker_that_dies_twice_in_the_first_steps_fused_leaves_the_loop() -> None:
+    world, slot, _ = trying()
+    world.hear(slot, Lost(-11))
+    (again,) = world.busy()
+    world.hear(again, Lost(-11))
+    assert world.settled["a"].executor == "loop"
+    world.finish()
+
+
+def test_what_was_asked_for_by_name_or_loops_has_nothing_to_show() -> None:
+    for choice, bar in ((VMAP, None), (Choice("loop", "shared", 8, "slow"), BAR)):
+        world = World()
+        world.want(group("a", 4))
+        world.hear(world.ready(), Chosen("a", choice, bar))
+        assert world.settled["a"] == choice
