@@ -15,8 +15,8 @@ FUSABLE = (
      "float()); torch.where, or arithmetic on tensors, would be fused"),
     (r"dynamic shape|nonzero|masked_select", "a boolean mask or nonzero() selects as many elements as the numbers say; "
      "torch.where(mask, a, b), or multiplying by the mask, would be fused"),
-    (r"in-?place arithmetic|inplace", "a tensor that all trials share is written to; one made from the input, as by "
-     "x.new_zeros(…), or torch.cat and torch.stack, would be fused"),
+    (r"in-?place arithmetic|inplace|broadcast shape", "a tensor that all trials share is written to; one made "
+     "from the input, as by x.new_zeros(…), or torch.cat and torch.stack, would be fused"),
     (r"setup_context|generate_vmap_rule|vmap staticmethod", "an autograd.Function without a batching rule; with "
      "setup_context and generate_vmap_rule = True it would be fused"),
     (r"torch\.func\.\{?grad|saved tensor hooks|checkpoint", "it recomputes in the backward pass; without "

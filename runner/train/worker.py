@@ -57,6 +57,10 @@ OUT_OF_MEMORY = (
     "not enough memory", "out of memory", "can't allocate memory", "bad_alloc",
     "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUSOLVER_STATUS_ALLOC_FAILED",
 )  # fmt: skip
+MIXED = (
+    "its answer for an example depends on the others of the batch, in evaluation too; if that is not meant, look at "
+    "what it takes for the batch (nn.LSTM reads [batch, numbers] as one sequence; batch_first=True)"
+)
 SEEDS_TRIED = 4
 """Seeds with which a model may fail to be built before its whole cohort fails."""
 
@@ -119,7 +123,10 @@ class Bench:
             ask.sample, ask.layout, ask.requested, width, ask.trials, ask.workers, ask.sharing, ask.evaluations
         )
         try:
-            choice, bar = choose(self._workload_of(ask, ask.sample[0]), question)
+            workload = self._workload_of(ask, ask.sample[0])
+            if workload.habits.mixes and width is None:
+                self.pipe.send(Note(f"{workload.config.model.name}: {MIXED}"))
+            choice, bar = choose(workload, question)
             return Chosen(ask.group_id, choice, bar)
         except BaseException as error:  # training will meet the same error and record it with each trial
             half = narrower(self.device, width) if is_out_of_memory(error) and len(ask.sample) > 1 else None
