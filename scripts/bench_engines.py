@@ -2,7 +2,9 @@
 
     scripts/bench --engines                       every row
     scripts/bench --engines LSTM wide             those whose name has one of these
-    scripts/bench --engines --package PATH nets.Net "model.depth=2"    a model of your own
+    scripts/bench --engines --models FOLDER       models of your own: a folder with thalweg.yaml and rows.txt, of lines
+                                                  name|words|trials|steps
+    scripts/bench --engines --rounds 5            each so often; twice if not said
 
 Whole commands, interleaved, the least of a few rounds: CPU seconds of all their processes, which other programs on the
 machine hardly move, and seconds on the clock. `auto` should take no more than 1.05 of the loop's and a second.
@@ -102,7 +104,7 @@ def main() -> None:
     parser.add_argument("--engines", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--models", type=Path, help="a folder with thalweg.yaml, and rows.txt: name|words|trials|steps")
+    parser.add_argument("--models", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
         folder = options.models or Path(made)
