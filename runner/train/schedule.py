@@ -15,10 +15,12 @@ where one piece of work at a time is done; none comes back once it is lost.
 | `heard` Progress                          | nothing                                                     |
 | `heard` Trained                           | Commit                                                      |
 | `committed`: what the store took          | Say, where a group is given up                              |
-| `refused`: a cohort has trials that another driver trains, or has trained | nothing: the others are handed out anew |
+| `refused`: a cohort has trials that another driver trains, or has trained | nothing: the others are handed out anew; |
+|                                           | if it was to show its speed, Discard, and others show it    |
 | `looked`: what became of those since      | Resume, for those that are free                             |
 | `resumed`: how those train                | nothing: their cohorts wait                                 |
 | `heard` OutOfMemory                       | Discard, Narrow; a trial alone that does not fit has failed |
+|                                           | (where it was to show its speed, it loops)                  |
 | `heard` Lost: a slot is no more           | Replace, where there is work; again, narrower, or failed    |
 
 A group's trials may grow at any time; what is wanted later is trained as the group was. Trials that another driver
@@ -197,18 +199,7 @@ class Schedule:
         self.tally.wanted_steps += sum(trial.config.budget.steps for trial in group.trials)
         if not known:
             self._failures[group.group_id] = []
-        if group.group_id in self._asked:
-            return self._handed_out()  # they are cut when it is settled
-        if self.terms.settling and settled is not None:
-            self._leave(group.group_id)
-        elif settled is not None:
-            self._queue.extend(self._cohorts(group.group_id, settled))
-        elif choice := self._choices.get(group.group_id):
-            self._queue.extend(self._cohorts(group.group_id, Settled(choice)))
-        else:
-            self._asked.add(group.group_id)
-            self._queue.append(self.terms.probe(group.group_id, group.trials))
-        return self._handed_out()
+        return self._taken_in(group.group_id, settled)
 
     def settled(self, order: Settle, settled: Settled) -> list[Order]:
         """Take in how a group is trained, as it was kept, and cut it: its cohorts come before all else that waits."""
@@ -222,6 +213,9 @@ class Schedule:
         self._queue.extendleft(reversed(self._cohorts(order.group_id, settled, tried.work.trials if tried else ())))
         if tried is None:
             return [said, *self._free(order.slot)]
+        work = self._doing[order.slot]
+        assert isinstance(work, Train)
+        self._doing[order.slot] = replace(work, bar=None)  # done again, it has nothing to show
         if (tried.choice.executor, tried.choice.layout) != (choice.executor, choice.layout):
             self._void.add(order.slot)  # another sweep settled it meanwhile
         ended = self.heard(order.slot, tried.ended) if tried.ended else []
@@ -229,7 +223,9 @@ class Schedule:
 
     def heard(self, slot: Slot, event: Event) -> list[Order]:
         """Take in what a slot says."""
-        if slot in self._void and isinstance(event, Trained | OutOfMemory | Slower):
+        if self._stopped:
+            return []
+        if slot in self._void and isinstance(event, Trained | OutOfMemory):
             return [*self._cut_anew(slot, self._taken_back(slot)), *self._free(slot)]
         match event:
             case Ready():
@@ -257,7 +253,7 @@ class Schedule:
             case Trained():
                 work = self._doing[slot]
                 assert isinstance(work, Train)
-                if self._shows_speed(work):  # nothing is committed before its group is settled
+                if work.bar:  # nothing is committed before its group is settled
                     self._trying[work.group_id].ended = event
                     return self._fast_enough(slot)
                 reported = self._reported.pop(slot)
@@ -267,7 +263,7 @@ class Schedule:
             case OutOfMemory():
                 failed = self._taken_back(slot)
                 assert isinstance(failed, Train)
-                if self._shows_speed(failed):
+                if failed.bar:
                     return self._tried_narrower(slot, failed, event.reason)
                 if len(failed.trials) == 1:
                     return [self._failed(slot, failed, event.reason)]
@@ -277,10 +273,14 @@ class Schedule:
 
     def refused(self, order: Give, refused: Refused) -> list[Order]:
         """Take in that trials of a cohort are not this driver's to train: it begins anew with the others."""
+        if self._stopped:
+            return []
         work = self._taken_back(order.slot)
         assert isinstance(work, Train)
         self._hold(work, refused.held)
         self._settle_elsewhere([trial for trial in work.trials if trial.id in refused.settled], refused.settled)
+        if work.bar:
+            return [Discard(work), *self._others_tried(order.slot, work, work.bar, refused)]
         rest = tuple(trial for trial in work.trials if trial.id not in refused.ids)
         if rest:
             self._queue.appendleft(replace(work, trials=rest))
@@ -293,15 +293,28 @@ class Schedule:
             ended = [trials.pop(trial_id) for trial_id in [*trials] if trial_id in refused.settled]
             self._settle_elsewhere(ended, refused.settled)
             if free := tuple(trial for trial_id, trial in trials.items() if trial_id not in refused.held):
-                orders.append(Resume(group_id, free, self._choices[group_id]))
+                orders.append(Resume(group_id, free, self._choices.get(group_id)))
         return orders
 
-    def resumed(self, order: Resume, settled: Settled) -> list[Order]:
-        """Take in how trials that were held are trained, and cut them."""
+    def resumed(self, order: Resume, settled: Settled | None = None) -> list[Order]:
+        """Take in trials that were held. settled: how they are trained, if that was decided."""
         for trial in order.trials:
             del self._held[order.group_id][trial.id]
         self._waiting.setdefault(order.group_id, []).extend(order.trials)
-        self._queue.extend(self._cohorts(order.group_id, settled))
+        return self._taken_in(order.group_id, settled)
+
+    def _taken_in(self, group_id: str, settled: Settled | None) -> list[Order]:
+        """Cut what waits of a group as it is settled, or ask how it is to train; what is asked now is cut later."""
+        if group_id in self._asked:
+            return self._handed_out()
+        settled = settled or (Settled(self._choices[group_id]) if group_id in self._choices else None)
+        if settled is None:
+            self._asked.add(group_id)
+            self._queue.append(self.terms.probe(group_id, self._waiting[group_id]))
+        elif self.terms.settling:
+            self._leave(group_id)
+        else:
+            self._queue.extend(self._cohorts(group_id, settled))
         return self._handed_out()
 
     def _hold(self, work: Train, ids: Collection[str]) -> None:
@@ -367,7 +380,7 @@ class Schedule:
             self._queue.appendleft(replace(work, moves=work.moves + 1))
         elif work and work.attempt < ATTEMPTS:
             self._queue.appendleft(replace(work, attempt=work.attempt + 1))
-        elif isinstance(work, Train) and self._shows_speed(work):
+        elif isinstance(work, Train) and work.bar:
             reason = f"the worker process died {ATTEMPTS} times in the first steps fused (exit code {lost.code})"
             orders = [Discard(work), self._looped(slot, work, reason)]
         elif isinstance(work, Train):
@@ -406,6 +419,18 @@ class Schedule:
         self._doing[slot], self._reported[slot] = work, 0
         return Give(slot, work)
 
+    def _others_tried(self, slot: Slot, work: Train, bar: Bar, refused: Refused) -> list[Order]:
+        """Of a cohort that was to show its speed some trials are not this driver's to train: let others show it.
+
+        Where none are left, how the group trains is open until there are.
+        """
+        group_id, choice = work.group_id, self._trying.pop(work.group_id).choice
+        self._waiting[group_id] = [trial for trial in self._waiting[group_id] if trial.id not in refused.ids]
+        if self._waiting[group_id]:
+            return [self._tried(slot, group_id, choice, bar)]
+        self._asked.discard(group_id)
+        return self._free(slot)
+
     def _tried_narrower(self, slot: Slot, failed: Train, reason: str) -> list[Order]:
         """A cohort that shows its speed did not fit the memory: half of it may. One trial that does not will loop."""
         choice, bar, width = self._trying[failed.group_id].choice, failed.bar, (len(failed.trials) + 1) // 2
@@ -417,15 +442,10 @@ class Schedule:
             ]
         return [Discard(failed), self._tried(slot, failed.group_id, replace(choice, width=width), bar)]
 
-    def _shows_speed(self, work: Train) -> bool:
-        tried = self._trying.get(work.group_id)
-        return tried is not None and tried.work.trials == work.trials and tried.ended is None
-
     def _fast_enough(self, slot: Slot) -> list[Order]:
-        """Settle a group whose first cohort was fast enough; one that was settled meanwhile needs nothing."""
-        work = self._doing.get(slot)
-        if not isinstance(work, Train) or work.group_id not in self._trying:
-            return []
+        """Settle a group whose first cohort was fast enough."""
+        work = self._doing[slot]
+        assert isinstance(work, Train)
         return [self._settle(slot, work.group_id, self._trying[work.group_id].choice)]
 
     def _looped(self, slot: Slot, work: Train, reason: str) -> Settle:
@@ -441,9 +461,10 @@ class Schedule:
         """Go on with what has checkpoints, and cut the rest of what waits, but for what is under way."""
         choice, busy = settled.choice, {trial.id for trial in under_way}
         self._choices[group_id] = self._sized(choice)
-        begun = [trials for trials in settled.begun if busy.isdisjoint(trial.id for trial in trials)]
-        taken = busy | {trial.id for trials in begun for trial in trials}
-        rest = [trial for trial in self._waiting.pop(group_id, ()) if trial.id not in taken]
+        waiting = {trial.id: trial for trial in self._waiting.pop(group_id, ()) if trial.id not in busy}
+        begun = [trials for trials in settled.begun if waiting.keys() >= {trial.id for trial in trials}]
+        taken = {trial.id for trials in begun for trial in trials}
+        rest = [trial for trial_id, trial in waiting.items() if trial_id not in taken]
         pieces = cut(rest, self._choices[group_id], self.terms.workers) if rest else []
         return [self.terms.train(group_id, trials, choice) for trials in (*begun, *pieces)]
 
@@ -486,8 +507,9 @@ class Schedule:
     def _stop(self) -> list[Order]:
         """Do no more: not even what is being trained is waited for."""
         works = [work for work in (*self._queue, *self._doing.values()) if isinstance(work, Train)]
-        waiting = sum(len(trials) for trials in self._waiting.values()) + len(self.held)
-        self.tally.untried += sum(len(work.trials) for work in works) + waiting
+        left = [work.trials for work in works if not work.bar]  # what shows its speed waits as well
+        self.tally.untried += sum(map(len, (*left, *self._waiting.values(), self.held)))
+        self._held.clear()  # nobody looks for these any more
         self._stopped = True
         failed = f"{self.tally.ended[Outcome.FAILED]:,} failed"
         return [Say(f"stopped, since {failed}; {self.tally.untried:,} trials are not trained")]
@@ -520,12 +542,9 @@ class Schedule:
         untried = sum(len(each.trials) for each in left)
         self.tally.untried += untried
         self.tally.wanted_steps -= sum(map(_trial_steps, left))
-        return [
-            Say(
-                f"{self._structure[work.group_id]}: {len(seen)} cohorts all failed alike;"
-                f" the other {untried:,} trials are not tried: {seen[0]}"
-            )
-        ]
+        what = f"{self._structure[work.group_id]}: {len(seen)} cohorts all failed alike"
+        said = Say(f"{what}; the other {untried:,} trials are not tried: {seen[0]}")
+        return [*(Discard(each) for each in left if each.attempt > 1 or each.moves), said]
 
 
 def structure_of(trial: Trial) -> str:

@@ -402,3 +402,45 @@ def test_a_fused_choice_that_turns_out_slower_is_stored_as_the_loop_and_nothing_
     bench.workers.also = said_of
     bench.sweep("optimizer.lr=0.1..1.0:11lin", "seed=0,1", "study.name=mine")
     assert {executor for executor, _ in bench.cohorts()[len(executors) :]} == {"loop"}
+
+
+@pytest.mark.parametrize("robbed", [False, True])
+def test_a_slower_first_cohort_gives_up_its_claims_and_what_another_may_go_on_from_stays(bench, robbed) -> None:
+    shelves, kept, claims = [], [], []
+
+    def slow(work: Work) -> Iterator[Event]:
+        if isinstance(work, Ask):
+            yield Chosen(work.group_id, Choice("vmap", work.layout, 64, "pretended"), Bar(1e-3, 0.5))
+        elif work.executor == "vmap":
+            facts = facts_of(work)
+            shelves.append(Shelf(bench.folder, facts, {}))
+            shelves[0].save({"x": np.zeros(1)}, {**facts, "step": 50})
+            if robbed:
+                bench.store._db.execute("DELETE FROM claims WHERE trial = (SELECT min(trial) FROM claims)")
+            yield Slower(0.5)
+        else:
+            kept.append(bool(shelves[0].files()))
+            yield from said_of(work)
+
+    record = bench.store.record_choice
+
+    def recorded(*words: str) -> Choice:
+        claims.append(bench.store._db.execute("SELECT count(*) FROM claims").fetchone()[0])
+        return record(*words)
+
+    bench.store.record_choice = recorded
+    bench.workers.also = slow
+    assert bench.sweep(*WORDS).finished == 20
+    assert claims == [0]
+    assert kept[0] is robbed
+
+
+def test_a_trial_alone_trains_as_another_sweep_settled_meanwhile(bench: Bench) -> None:
+    def says(work: Work) -> Iterator[Event]:
+        if isinstance(work, Ask):
+            bench.store.record_choice(work.group_id, "cpu x86_64 torch 2.0", Choice("loop", "shared", 3, "meanwhile"))
+        return said_of(work)
+
+    bench.workers.also = says
+    bench.sweep("optimizer.lr=0.1", "seed=0")
+    assert bench.cohorts() == [("loop", 1)]
