@@ -1,45 +1,57 @@
 """Which executor, batch layout and width a group of trials gets: measured, not hoped.
 
 Fusing that is slower than a loop, or that changes the gradient, is never chosen; the reason is kept in words. What is
-asked for by name is taken, unless it cannot be done here. Nothing fails for a model that cannot be fused.
+asked for by name is taken, unless it cannot be done here. Nothing fails for a model that cannot be fused. Finding out
+takes a small share of what the loop would take for the whole work: where more would be needed, the loop it is.
 """
 
 from __future__ import annotations
 
 import math
 import shutil
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from thalweg.runner.base.errors import first_line
-from thalweg.runner.engine.evaluate import evaluate
-from thalweg.runner.engine.examine import SHIFT, TOLERANCE
+from thalweg.runner.engine.evaluate import evaluate, rows_at_once
+from thalweg.runner.engine.examine import TOLERANCE
 from thalweg.runner.engine.executors import EXECUTORS
-from thalweg.runner.engine.gradient import own_gradient, solo_gradient, vmap_gradient
-from thalweg.runner.engine.inputs import Block, Inputs
+from thalweg.runner.engine.gradient import vmap_gradient
+from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.likeness import distance, few, objection
 from thalweg.runner.engine.memory import lanes_that_fit
 from thalweg.runner.engine.recording import Recording
-from thalweg.runner.engine.seating import example, seats
-from thalweg.runner.engine.state import State
+from thalweg.runner.engine.seating import NARROWEST, example, pair_inputs, recorded_pair, seats, spare_lanes
+from thalweg.runner.engine.timing import now, seconds_of
 from thalweg.runner.engine.workload import Workload
-from thalweg.runner.facts.choice import LOOP_WIDTH, Choice, Layout
+from thalweg.runner.facts.choice import LOOP_WIDTH, Bar, Choice, Layout
 from thalweg.runner.study.trial import Trial
 
 CPU_WIDTHS = (8, 16, 32, 64)
 GPU_WIDTHS = (64, 256, 1024, 4096)
 """Widths to try. Convolutional networks fall out of a CPU core's cache after the first, perceptrons after the last."""
-SHORT = 5.0
-"""Seconds of predicted training below which nothing is timed: no contest could earn its own time back."""
-SHARE, LONGEST = 0.03, 3.0
-"""What timing may cost: a share of the predicted time, and seconds."""
+FREE, SHARE = 0.5, 0.025
+"""What finding out may take: seconds, and a share of the loop's predicted time. The first fused cohort, which must show
+its speed, may take as much again before it is given up."""
+FEWEST = 40
+"""Steps of all trials together below which not even one is taken to find out."""
+ALIKE_STEPS = 20
+"""Steps of one trial that comparing gradients takes."""
+TIMED_STEPS = 9
+"""Steps of a recording that timing it takes: it is made, checked, and three are timed."""
+ROUNDS = 7
+MARGIN = 0.95
+"""Share of the loop's time that fusing must stay below, since no timing is exact."""
+ALIKE = 1.05
+"""Of widths that differ by no more than this in speed the narrowest is taken, for its memory."""
+FORWARD = 1 / 3
+"""Share of a step that its forward pass takes, about."""
 COMPILE_SECONDS = 15.0
 """What compiling a step takes: 13 s for a first structure, more on a busy machine."""
 PRODUCTS = ("mm", "convolution", "matmul")
 """Parts of the names of operations that compiling leaves to the same libraries."""
-PROBED_STEPS = 5
 KEPT = 0.8
 """Share of the time outside matrix products that compiling was seen to save (perceptrons: 0.7 to 0.9)."""
 
@@ -50,7 +62,7 @@ class Question:
 
     requested: "auto" measures, an executor is taken at its word. width limits the probes if given: what did not fit
     before. trials: how many the group has in all; workers: how many processes share them;
-    sharing: how many of these share this one's device and its memory.
+    sharing: how many of these share this one's device and its memory; evaluations: how often a trial is measured.
     """
 
     sample: tuple[Trial, ...]
@@ -60,6 +72,7 @@ class Question:
     trials: int = 0
     workers: int = 1
     sharing: int = 1
+    evaluations: int = 1
 
     @property
     def size(self) -> int:
@@ -67,19 +80,30 @@ class Question:
         return max(self.trials, len(self.sample))
 
     @property
+    def steps(self) -> int:
+        """Of each trial."""
+        return self.sample[0].config.budget.steps
+
+    @property
     def trial_steps(self) -> int:
         """Steps of all the group's trials together."""
-        return self.size * self.sample[0].config.budget.steps
+        return self.size * self.steps
+
+    @property
+    def shared_by(self) -> int:
+        """How many processes there is work for."""
+        return max(1, min(self.workers, self.size))
 
 
-def choose(workload: Workload, question: Question) -> Choice:
-    """Choose executor, layout and width."""
+def choose(workload: Workload, question: Question) -> tuple[Choice, Bar | None]:
+    """Choose executor, layout and width; and what fused steps must not exceed, where that was measured."""
     if workload.habits.draws and question.layout != "shared":  # one seed a cohort: masks never depend on company
         seed = question.sample[0].config.seed
         own = tuple(trial for trial in question.sample if trial.config.seed == seed)
         question = replace(question, sample=own, layout="shared")
     with workload.numerics(), workload.apart():
-        return _Contest(workload, question).choice()
+        contest = _Contest(workload, question)
+        return contest.choice(), contest.bar
 
 
 def narrower(device: torch.device, width: int | None) -> int | None:
@@ -94,227 +118,270 @@ def compiler_found() -> bool:
     return any(shutil.which(name) for name in ("c++", "g++", "clang++"))
 
 
+class Looped(Exception):  # noqa: N818
+    """Raised with the reason where a contest need go no further: the loop it is."""
+
+
 class _Contest:
-    """One choice in the making. Times are seconds of a step of one trial; probes stop when their budget is spent."""
+    """One choice in the making. `allowed`: seconds that it may take in all, known once the loop has taken a step."""
 
     def __init__(self, workload: Workload, question: Question) -> None:
         self.workload, self.question = workload, question
         widest = GPU_WIDTHS if workload.device.type == "cuda" else CPU_WIDTHS
         self.widths = [width for width in widest if width <= (question.width or widest[-1])] or [question.width or 1]
         self.width = self.widths[-1]
-        self.budget = LONGEST
+        self.bar: Bar | None = None
+        self.allowed, self.work = FREE, f"{question.trial_steps} steps in all"
+        self.began = now(workload.device)
 
     def choice(self) -> Choice:
-        asked, executor = self.question.requested, "loop"
+        asked = self.question.requested
         if asked == "loop":
             return self._loop("asked for")
         if asked == "auto" and len(self.question.sample) == 1:
             return self._loop("a single trial" if self.question.trials <= 1 else "a single trial of each seed")
-        objection = _objection(self.workload, self.question)
-        if objection:
-            return self._loop(objection)
-        if asked == "auto":
+        if asked != "auto":
+            said = objection(self.workload, self.question.sample, self.question.layout)
+            return self._loop(said) if said else self._as_asked(asked)
+        try:
             executor, reason = self._fastest()
-        else:
-            executor, reason = self._as_asked(asked)
-        return self._loop(reason) if executor == "loop" else self._fused(executor, reason)
+        except Looped as looped:
+            executor, reason = "loop", str(looped)
+        return self._loop(reason) if executor == "loop" else self._choice(executor, self.width, reason)
 
     def _loop(self, reason: str) -> Choice:
-        return Choice("loop", self.question.layout, LOOP_WIDTH, reason)
+        return self._choice("loop", LOOP_WIDTH, reason)
+
+    def _choice(self, executor: str, width: int, reason: str) -> Choice:
+        return Choice(executor, self.question.layout, width, reason)
 
     @property
     def lanes(self) -> int:
         """How many of the group's trials a cohort of that width would hold."""
         return min(self.width, self.question.size)
 
-    def _fused(self, executor: str, reason: str) -> Choice:
-        fitting = lanes_that_fit(self.workload, self.question.sharing)
-        fits = [width for width in self.widths if width <= min(self.width, fitting)]
-        return Choice(executor, self.question.layout, max(fits, default=max(1, fitting)), reason)
-
-    def _traced_at_its_fastest_width(self) -> float:
-        """Seconds a trial-step of `traced` at the fastest width that can be timed; it is the width from now on."""
-        seconds: dict[int, float] = {}
-        for width in self.widths:
-            lanes = min(width, self.question.size)
-            if seconds and 2 * lanes * min(seconds.values()) > self.budget:
-                break
-            seconds[width] = self._seconds("traced", lanes)
-            if lanes == self.question.size:
-                break
-        self.width = min(seconds, key=seconds.__getitem__)
-        return seconds[self.width]
-
-    def _as_asked(self, asked: str) -> tuple[str, str]:
+    def _as_asked(self, asked: str) -> Choice:
         """An executor asked for by name, or why it is another."""
         hindrance = _hindrance(self.workload, asked)
-        return ("traced", f"{asked} was asked for, but {hindrance}") if hindrance else (asked, "asked for")
+        executor, reason = ("traced", f"{asked} was asked for, but {hindrance}") if hindrance else (asked, "asked for")
+        fitting = self._fitting()
+        return self._choice(executor, max((w for w in self.widths if w <= fitting), default=max(1, fitting)), reason)
+
+    def _fitting(self) -> int:
+        """Trials that the memory has room for, beside the spare lanes that they need."""
+        return lanes_that_fit(self.workload, self.question.sharing) - spare_lanes(self.workload)
 
     def _fastest(self) -> tuple[str, str]:
-        """The fastest executor for the whole group, and why."""
-        loop = self._seconds("loop", 1)
-        predicted = loop * self.question.trial_steps
-        if predicted < SHORT:
-            return "traced", f"about {predicted:.1f} s of work: nothing was timed"
-        self.budget = min(SHARE * predicted, LONGEST)
-        traced = self._traced_at_its_fastest_width()
-        if traced >= loop:
-            return "loop", f"fused has only {loop / traced:.1f}× its speed at {self.lanes} trials"
-        gain = f"{loop / traced:.1f}× the loop's speed at {self.lanes} trials"
-        if self.workload.device.type == "cuda":
-            return self._graphed_or_traced(loop, traced, gain)
-        return self._compiled_or_traced(loop, traced, gain)
+        """The fastest executor for the whole group, and why; or raise Looped."""
+        if self.workload.habits.alone:
+            raise Looped(f"the model {self.workload.habits.alone}")
+        self._time_loop()
+        self._afford((ALIKE_STEPS if self.workload.foreign else 8) * self.loop.step_seconds + 4 * self.loop.built)
+        if said := objection(self.workload, self.question.sample, self.question.layout):
+            raise Looped(said)
+        traced = self._time_traced()
+        faster = self.loop.total / traced.total
+        if MARGIN * faster < 1:
+            raise Looped(f"fused has only {faster:.1f}× its speed at {traced.lanes} trials")
+        gain = f"{faster:.1f}× the loop's speed at {traced.lanes} trials"
+        executor, reason = self._beyond_traced(traced, gain)
+        beside = self.question.steps * self.loop.step_seconds + self.loop.evaluation - traced.evaluation
+        self.bar = Bar(max(beside / self.question.steps, 0.0), FREE + SHARE * self._loop_seconds)
+        return executor, reason
 
-    def _graphed_or_traced(self, loop: float, traced: float, gain: str) -> tuple[str, str]:
+    @property
+    def _loop_seconds(self) -> float:
+        """What the loop would take for all of the group's trials, on the clock."""
+        return self.question.size * self.loop.total / self.question.shared_by
+
+    def _afford(self, seconds: float) -> None:
+        """Raise Looped where so many seconds more would be too much for the work that there is."""
+        if now(self.workload.device) - self.began + seconds > self.allowed:
+            raise Looped(f"{self.work}: too little to find out whether fusing pays")
+
+    def _time_loop(self) -> None:
+        """Take a few steps in the loop, from which it is known how long the work is."""
+        if self.question.trial_steps < FEWEST * self.question.shared_by:
+            self._afford(math.inf)
+        self.loop = _Runner(self.workload, self.question, "loop", 1)
+        while self.loop.taken < self.loop.untimed + 2:
+            self.loop.step()
+            self._allow()
+            self._afford(self.loop.step_seconds)
+        self.loop.measure(self.allowed / 20)
+        self._allow()
+
+    def _allow(self) -> None:
+        """Reckon again how long the work is, and what may be spent."""
+        self.allowed = FREE + SHARE * self._loop_seconds
+        self.work = f"about {self.question.size * self.loop.total:.1f} s of work"
+
+    def _time_traced(self) -> _Runner:
+        """`traced` at the fastest width that can be timed, beside the loop; it is the width from now on."""
+        fitting = self._fitting()
+        widths = [width for width in self.widths if width <= fitting] or [fitting]
+        if widths[0] < NARROWEST:
+            raise Looped("two trials fused do not fit the memory")
+        timed: list[_Runner] = []
+        pair = self._pair_seconds()
+        for width in widths:
+            lanes = min(width, self.question.size)
+            try:
+                timed.append(self._raced(lanes, pair, timed[-1] if timed else None))
+            except Looped:
+                if not timed:
+                    raise
+                break
+            slower = len(timed) > 1 and timed[-1].total > ALIKE * timed[-2].total
+            if slower or lanes == self.question.size:
+                break
+        best = min(each.total for each in timed)
+        fastest = next(each for each in timed if each.total <= ALIKE * best)
+        self.width = widths[timed.index(fastest)]
+        return fastest
+
+    def _raced(self, lanes: int, pair: float, before: _Runner | None) -> _Runner:
+        """Steps of `traced` and of the loop by turns, so that whatever else goes on slows both."""
+        runner_seats = seats(self.workload, "traced", lanes, 0)
+        known = (pair, NARROWEST) if before is None else (before.best, before.seats)
+        self._afford(TIMED_STEPS * known[0] * runner_seats / known[1])
+        runner = _Runner(self.workload, self.question, "traced", lanes)
+        began = now(self.workload.device)
+        for rounds in range(runner.untimed + ROUNDS):
+            runner.step()
+            self.loop.step()
+            long = now(self.workload.device) - began > self.allowed / 10
+            if runner.taken > runner.untimed and long and rounds >= runner.untimed + 1:
+                break
+        runner.measure(self.allowed / 10)
+        return runner
+
+    def _pair_seconds(self) -> float:
+        """Seconds of a recorded gradient of two trials."""
+        recording, inputs = recorded_pair(self.workload), pair_inputs(self.workload)
+        try:
+            return min(seconds_of(self.workload.device, lambda: recording(*inputs)) for _ in range(2))
+        except RuntimeError:  # an operation that cannot be called again
+            return 2 * self.loop.step_seconds
+
+    # beyond traced
+
+    def _beyond_traced(self, traced: _Runner, gain: str) -> tuple[str, str]:
+        if self.workload.device.type == "cuda":
+            return self._graphed_or_traced(traced, gain)
+        return self._compiled_or_traced(traced, gain)
+
+    def _graphed_or_traced(self, traced: _Runner, gain: str) -> tuple[str, str]:
         if _hindrance(self.workload, "graphed"):
             return "traced", gain
-        graphed = self._seconds("graphed", self.lanes)
-        if graphed >= traced or not self._agrees("graphed"):
+        graphed = self._seconds("graphed")
+        if graphed >= traced.step_seconds or not self._agrees("graphed"):
             return "traced", gain
-        return "graphed", f"{loop / graphed:.1f}× the loop's speed at {self.lanes} trials"
+        return "graphed", f"{self.loop.step_seconds / graphed:.1f}× the loop's speed at {self.lanes} trials"
 
-    def _compiled_or_traced(self, loop: float, traced: float, gain: str) -> tuple[str, str]:
-        """Compile if what it can save is twice what it costs: each worker compiles, all of them share the saving."""
+    def _compiled_or_traced(self, traced: _Runner, gain: str) -> tuple[str, str]:
+        """Compile if what it can save is twice what it costs: each worker compiles, all of them share the saving.
+
+        And if tracing has earned what is lost should it save nothing.
+        """
         hindrance = _hindrance(self.workload, "compiled")
         if hindrance:
             return "traced", f"{gain}; not compiled: {hindrance}"
-        saved = KEPT * traced * _outside_products(self.workload, self.lanes)
-        steps = self.question.trial_steps / self.question.workers
-        if saved * steps < 2 * COMPILE_SECONDS:
-            needed = 2 * COMPILE_SECONDS * self.question.sample[0].config.budget.steps / max(saved * steps, 1e-9)
-            return "traced", f"{gain}; compiling would pay back after {needed:,.0f} steps"
+        steps, loop = self.question.trial_steps / self.question.workers, self.loop.step_seconds
+        saved = KEPT * traced.step_seconds * steps
+        if saved >= 2 * COMPILE_SECONDS:  # else it need not be measured
+            saved *= _outside_products(self.workload, self.lanes)
+        earned = ((1 + SHARE) * loop - traced.step_seconds) * steps
+        lacking = max(2 * COMPILE_SECONDS / max(saved, 1e-9), COMPILE_SECONDS / max(earned, 1e-9))
+        if lacking > 1:
+            return "traced", f"{gain}; compiling would pay back after {lacking * self.question.steps:,.0f} steps"
         if not self._agrees("compiled"):
             return "traced", f"{gain}; compiled it would not be the same training"
-        compiled = self._seconds("compiled", self.lanes)
-        if compiled >= traced:
+        compiled = self._seconds("compiled")
+        if compiled >= traced.step_seconds:
             return "traced", f"{gain}; compiled it has {loop / compiled:.1f}×"
         gain = f"{loop / compiled:.1f}× the loop's speed at {self.lanes} trials"
-        return "compiled", f"{gain}, uncompiled {loop / traced:.1f}×"
+        return "compiled", f"{gain}, uncompiled {loop / traced.step_seconds:.1f}×"
 
-    def _seconds(self, executor: str, lanes: int) -> float:
-        """Seconds a trial-step: the best of a few steps after one to warm up, within the budget or a step beyond it.
-
-        The first never counts: it may import, and was seen to take 100,000 times what the others do. On a CPU it is
-        this thread's time, of which other programs take nothing: on a busy machine the clock alone made loops of
-        groups that fuse well.
-        """
-        clock = time.perf_counter if self.workload.device.type == "cuda" else time.thread_time
-        state, inputs, lane_of = self._seated(executor, lanes)
-        best, began = math.inf, clock()
-        for step in range(PROBED_STEPS + 1):
-            block = inputs.block(step, step + 1, lane_of)
-            _wait(self.workload)
-            started = clock()
-            EXECUTORS[executor](self.workload, state, block)
-            _wait(self.workload)
-            ended = clock()
-            if step > 0:
-                best = min(best, ended - started)
-                if ended - began > self.budget:
-                    break
-        self.budget = max(0.0, self.budget - (ended - began))
-        return best / lanes
-
-    def _seated(self, executor: str, lanes: int) -> tuple[State, Inputs, np.ndarray]:
-        """A fresh state of so many lanes of the sample (and what the executor adds), its inputs, and who sits where."""
-        sample, layout = self.question.sample, self.question.layout
-        width = seats(self.workload, executor, lanes, 0)
-        lane_of = np.arange(width) % min(lanes, len(sample))
-        return (
-            self.workload.start([sample[i] for i in lane_of], executor),
-            Inputs(sample, layout, self.workload),
-            lane_of,
-        )
+    def _seconds(self, executor: str) -> float:
+        """Seconds a trial-step of an executor at the chosen width."""
+        runner = _Runner(self.workload, self.question, executor, self.lanes)
+        for _ in range(runner.untimed + 3):
+            runner.step()
+        return runner.step_seconds
 
     def _agrees(self, executor: str) -> bool:
         """Whether a step leaves the slots that traced leaves: after the first they hold the gradient."""
         slots = []
         for name in ("traced", executor):
-            state, inputs, lane_of = self._seated(name, self.lanes)
-            EXECUTORS[name](self.workload, state, inputs.block(0, 1, lane_of))
-            slots.append(torch.cat([slot[: self.lanes] for slot in state.slots.values()], dim=1))
-        return _distance(*slots) <= 2 * TOLERANCE[self.workload.precision]
+            runner = _Runner(self.workload, self.question, name, self.lanes)
+            runner.step()
+            slots.append(torch.cat([slot[: self.lanes] for slot in runner.state.slots.values()], dim=1))
+        return distance(*slots) <= 2 * TOLERANCE[self.workload.precision]
 
 
-def _objection(workload: Workload, question: Question) -> str | None:
-    """Why these trials must not be fused, or None: their fused gradient is compared with each one's own.
+class _Runner:
+    """So many trials of the sample in their seats, as an executor trains them: takes steps and measures, and times it.
 
-    A user's model is compared at other weights too than its template was built with, and in evaluation.
+    The first steps never count: they may import, record, and check what was recorded (0.6 of the loop's speed was said
+    of what has 1.4). built: seconds until they sat.
     """
-    if workload.habits.alone:
-        return f"the model {workload.habits.alone}"
-    if workload.precision == "bf16":
-        objection = _objection(replace(workload, precision="float32"), question)
-        if objection:
-            return objection
-    pair = (question.sample * 2)[:2]
-    block = Inputs(pair, question.layout, workload).block(0, 1, np.arange(2))
-    feed, tolerance = next(block.feeds(workload)), TOLERANCE[workload.precision]
-    for shift in (0.0, SHIFT) if workload.foreign else (0.0,):
-        state, alone = (_shifted(workload.start(pair, executor), shift) for executor in ("vmap", "loop"))
-        try:
-            _, fused_KP, buffers = vmap_gradient(workload, block.shared)(state, feed)
-            measured_K = _val_loss(workload, state, "vmap", pair) if workload.foreign else None
-        except (MemoryError, torch.OutOfMemoryError):
-            raise
-        except Exception as error:  # whatever torch says against fusing this model is the reason
-            return f"vmap cannot take this model: {first_line(error)}"
-        own_KP, own_buffers = _own_pass(workload, alone, block)
-        worst = _distance(own_KP, fused_KP)
-        if not worst <= tolerance:
-            return f"the fused gradient differs from the loop's by {worst:.1e}"
-        if workload.foreign and not _distance(*map(_flat, (own_buffers, buffers))) <= tolerance:
-            return "the fused forward pass leaves other buffers than the loop's"
-        if measured_K is not None:
-            worst = _distance(_val_loss(workload, alone, "loop", pair)[:, None], measured_K[:, None])
-            if not worst <= tolerance:
-                return f"the fused evaluation differs from the loop's by {worst:.1e}"
-    return None
 
+    def __init__(self, workload: Workload, question: Question, executor: str, lanes: int) -> None:
+        self.workload, self.question, self.executor, self.lanes = workload, question, executor, lanes
+        self.seats = seats(workload, executor, lanes, 0)
+        sample = question.sample
+        self.lane_of = np.arange(self.seats) % min(lanes, len(sample))
+        self.built = seconds_of(workload.device, self._sit)
+        self.inputs = Inputs(sample, question.layout, workload)
+        records = executor == "traced" or (executor == "loop" and not workload.foreign)
+        self.untimed, self.taken, self.best = 2 if records else 1, 0, math.inf
+        self.row_seconds = 0.0
 
-def _shifted(state: State, share: float) -> State:
-    """A state whose weights are moved by so much of their size."""
-    noise_KP = torch.randn(state.theta.shape, generator=torch.Generator().manual_seed(0)).to(state.theta)
-    if share:
-        state.theta += share * state.theta.square().mean().sqrt() * noise_KP
-    return state
+    def _sit(self) -> None:
+        self.state = self.workload.start([self.question.sample[i] for i in self.lane_of], self.executor)
 
+    def step(self) -> None:
+        """Take one, timed."""
+        at = self.taken % self.question.steps
+        block = self.inputs.block(at, at + 1, self.lane_of)
+        run = EXECUTORS[self.executor]
+        took = seconds_of(self.workload.device, lambda: run(self.workload, self.state, block))
+        self.best = took if self.taken <= self.untimed else min(self.best, took)
+        self.taken += 1
 
-def _own_pass(workload: Workload, state: State, block: Block) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Each trial's own gradient, `[K, P]`, and its buffers after the pass, `[K, …]`."""
-    passes = []
-    for k in range(state.lanes):
-        lane, feed = state.lane(k), next(block.lane(k).feeds(workload))
-        if state.modules:
-            with state.modules[k].at_home():
-                passes.append(own_gradient(workload)(lane, feed))
-        else:
-            passes.append(solo_gradient(workload)(lane, feed))
-    buffers = {name: torch.cat([each[2][name] for each in passes]) for name in passes[0][2]}
-    return torch.cat([grad for _, grad, _ in passes]), buffers
+    def measure(self, most: float) -> None:
+        """Time an evaluation of as many rows as are evaluated at once; of fewer, where that might take too long."""
+        val, size = self.workload.splits["val"], self.workload.batch_size
+        rows = min(val.rows, rows_at_once(val))
+        if 2 * FORWARD * self.best * rows / size > most:
+            rows = min(rows, size)
+        some = few(self.workload, rows)
+        seeds = [self.question.sample[i].config.seed for i in self.lane_of]
+        run: Callable[[], object] = lambda: evaluate(some, self.state, "val", self.executor, seeds=seeds)  # noqa: E731
+        self.row_seconds = min(seconds_of(self.workload.device, run) for _ in range(2)) / rows
 
+    @property
+    def step_seconds(self) -> float:
+        """Of a step of one trial."""
+        return self.best / self.lanes
 
-def _flat(buffers: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Buffers `[K, …]` side by side, in float64."""
-    parts = [torch.view_as_real(each) if each.is_complex() else each for _, each in sorted(buffers.items())]
-    return torch.cat(
-        [torch.zeros(2, 1).double(), *(part.double().cpu().reshape(len(part), -1) for part in parts)], dim=1
-    )
+    @property
+    def evaluation(self) -> float:
+        """Seconds of all measurements of one trial, 0 while none was timed."""
+        sizes = {name: split.rows for name, split in self.workload.splits.items()}
+        rows = sum(sizes.values()) + (self.question.evaluations + 1) * sizes["val"]
+        return rows * self.row_seconds / self.lanes
 
-
-def _val_loss(workload: Workload, state: State, executor: str, trials: tuple[Trial, ...]) -> torch.Tensor:
-    """What is measured of trials on the validation split, `[K]`."""
-    return evaluate(workload, state, "val", executor, seeds=[trial.config.seed for trial in trials])["loss"]
-
-
-def _distance(expected_KP: torch.Tensor, found_KP: torch.Tensor) -> float:
-    """The largest ‖found − expected‖ / ‖expected‖ of a trial; NaN, which is below no tolerance, where one has NaN."""
-    lengths_K = expected_KP.norm(dim=1).clamp(min=1e-30)
-    return float(((found_KP - expected_KP).norm(dim=1) / lengths_K).max())
+    @property
+    def total(self) -> float:
+        """Seconds of one trial, whole; with what each process takes once for its recording."""
+        once = self.question.shared_by * self.lanes / self.question.size if self.executor == "traced" else 0
+        return (self.question.steps + 3 * min(1.0, once)) * self.step_seconds + self.evaluation
 
 
 def _hindrance(workload: Workload, executor: str) -> str | None:
-    """Why an executor cannot train this here, or None."""
+    """Why an executor cannot run here. Both compile or capture the whole step, seeds of random draws included."""
     if executor == "graphed" and workload.device.type != "cuda":
         return "CUDA graphs need a CUDA device"
     if executor in ("compiled", "graphed") and workload.habits.draws:
@@ -333,8 +400,3 @@ def _outside_products(workload: Workload, lanes: int) -> float:
     spent = recording.timed(state.theta)
     products = sum(seconds for name, seconds in spent.items() if any(word in name for word in PRODUCTS))
     return 1 - products / max(sum(spent.values()), 1e-9)
-
-
-def _wait(workload: Workload) -> None:
-    if workload.device.type == "cuda":
-        torch.cuda.synchronize(workload.device)

@@ -22,6 +22,7 @@ from thalweg.runner.engine.evaluate import evaluate
 from thalweg.runner.engine.executors import EXECUTORS
 from thalweg.runner.engine.guess import guess
 from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.jury import Jury
 from thalweg.runner.engine.record import Record
 from thalweg.runner.engine.seating import seats
 from thalweg.runner.engine.state import State, weight_hash
@@ -77,20 +78,24 @@ def train(
     *,
     resume: Checkpoint | None = None,
     keeping: Keeping | None = None,
+    jury: Jury | None = None,
 ) -> list[Observations]:
     """Train a cohort to its end and return the observations of its trials, in order.
 
     With `resume`, a checkpoint of this very cohort, it goes on from there and ends with the same bits as without
     interruption (ValueError if the checkpoint is another's); the work before it is not ticked again. `keeping` is
     asked between blocks whether a checkpoint is due. Whether one is taken changes nothing in the training. None is
-    taken of a model that keeps more than tensors: such a cohort starts again.
+    taken of a model that keeps more than tensors: such a cohort starts again. `jury` watches the first steps, and ends
+    it all by raising where they are too slow.
     """
     started = time.monotonic()
     if workload.habits.alone:  # whatever was chosen once, for code that was another then
         cohort = replace(cohort, executor="loop")
     with workload.numerics(), workload.apart():
-        course = _Course(cohort, workload, tick, resume)
+        course = _Course(cohort, workload, tick, resume, jury)
         course.run(keeping)
+        if jury:
+            jury.end()
     seconds = (time.monotonic() - started) / len(cohort.trials)
     return course.record.observations(cohort.trials, seconds)
 
@@ -130,8 +135,10 @@ class _Readout:
 class _Course:
     """A cohort's way from its first step, or a checkpoint, to its last."""
 
-    def __init__(self, cohort: Cohort, workload: Workload, tick: Tick, resume: Checkpoint | None) -> None:
-        self.cohort, self.workload, self.tick = cohort, workload, tick
+    def __init__(
+        self, cohort: Cohort, workload: Workload, tick: Tick, resume: Checkpoint | None, jury: Jury | None
+    ) -> None:
+        self.cohort, self.workload, self.tick, self.jury = cohort, workload, tick, jury
         self.steps = cohort.trials[0].config.budget.steps
         self.inputs = Inputs(cohort.trials, cohort.layout, workload)
         self.measured = evaluation_steps(self.steps, cohort.evaluations)
@@ -171,8 +178,13 @@ class _Course:
 
     def _advance(self, start: int, stop: int) -> None:
         spare = np.repeat(self.record.lane_of[-1:], self.state.lanes - self.record.living)
-        block = self.inputs.block(start, stop, np.concatenate([self.record.lane_of, spare]))
-        losses_TK = EXECUTORS[self.cohort.executor](self.workload, self.state, block)
+        lane_of, execute = np.concatenate([self.record.lane_of, spare]), EXECUTORS[self.cohort.executor]
+
+        def run(start: int, stop: int) -> Tensor:
+            return execute(self.workload, self.state, self.inputs.block(start, stop, lane_of))
+
+        jury = self.jury
+        losses_TK = jury.advance(run, start, stop, self.record.living) if jury else run(start, stop)
         self.under_way.append(_Readout.begin(start, stop, self.record.lane_of, losses_TK, self.state))
 
     def _read(self, readout: _Readout) -> None:

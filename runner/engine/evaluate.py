@@ -89,7 +89,7 @@ def forward_all(workload: Workload, state: State, x: Tensor, executor: str) -> T
 
     views = workload.layout.views(state.theta)
     if executor != "loop":
-        outputs: Tensor = over_trials(forward)(views, state.buffers)
+        outputs: Tensor = over_trials(forward, writes=workload.habits.writes)(views, state.buffers)
         return outputs
     lanes = [
         forward({n: v[k] for n, v in views.items()}, {n: b[k] for n, b in state.buffers.items()})

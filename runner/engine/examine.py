@@ -44,7 +44,9 @@ class Habits:
 
     draws: it draws random numbers. steady: it leaves its Python attributes as they are, so that a recording holds.
     unused: parameters that get no gradient. apart: a copy of it is measured, since evaluation changes it. alone: why
-    each trial needs a module of its own, in words that follow "the model"; None where they may share one.
+    each trial needs a module of its own, in words that follow "the model"; None where they may share one. writes: it
+    writes what depends on its weights into tensors that it makes. mixes: in evaluation too, its answer for an example
+    depends on the others beside it.
     """
 
     draws: bool = False
@@ -52,6 +54,8 @@ class Habits:
     unused: frozenset[str] = frozenset()
     apart: bool = False
     alone: str | None = None
+    writes: bool = False
+    mixes: bool = False
 
 
 def habits_of(workload: Workload) -> Habits:
@@ -103,6 +107,8 @@ class _Examination:
             unused=frozenset.intersection(*self.idle),
             apart=apart,
             alone=self._alone(steady, changed),
+            writes=self.watch.writes,
+            mixes=self._mixes(apart),
         )
 
     def _alone(self, steady: bool, changed: bool) -> str | None:
@@ -114,7 +120,8 @@ class _Examination:
             "is changed by evaluation": changed,
             f"changes {places}": bool(places),
             "changes its weights in its forward pass": self.moves,
-            "acts on the numbers in its tensors": self.watch.reads,
+            f"acts on the numbers in its tensors{self.watch.place}; torch.where, or multiplying by a mask, "
+            "would be fused": self.watch.reads,
             "draws numpy's or Python's random numbers": self.watch.draws_elsewhere,
             "leaves parameters without a gradient at some steps": len({*self.idle}) > 1,
             "keeps in attributes what it drew when built": self._draws_attributes(),
@@ -213,6 +220,23 @@ class _Examination:
         hint = "let no evaluation change what training then acts on"
         raise ConfigError(f"{self.name} is changed by being evaluated, and cannot be copied for it", hint)
 
+    def _mixes(self, apart: bool) -> bool:
+        """Whether answers for half of a batch change with the other half, of which one example takes the places.
+
+        Both halves: what is read one way, as a sequence by an LSTM, does not know of later examples.
+        """
+        x, _ = _feed(self.workload, 0).batch
+        half = len(x) // 2
+        later = torch.cat([x[:half], x[half : half + 1].expand_as(x[half:])])
+        earlier = torch.cat([x[:1].expand_as(x[:half]), x[half:]])
+        try:
+            out, out_later, out_earlier = (
+                _outputs(self.workload, self.plain, apart, of=each) for each in (x, later, earlier)
+            )
+        except Exception:  # such data it was never given
+            return False
+        return not (self._same(out_later[:half], out[:half]) and self._same(out_earlier[half:], out[half:]))
+
     def _still_at_first(self) -> bool:
         """Whether evaluation before the first step leaves the module as it was built."""
         before = _whole(self.untouched)
@@ -284,9 +308,11 @@ def _plain_pass(workload: Workload, lone: Lone, feed: Feed) -> tuple[Tensor, dic
 
 
 @torch.no_grad()
-def _outputs(workload: Workload, lone: Lone, apart: bool, watch: Watch | None = None) -> Tensor:
-    """What the module makes of the first examples in evaluation."""
-    x, _ = _feed(workload, 0).batch
+def _outputs(
+    workload: Workload, lone: Lone, apart: bool, watch: Watch | None = None, of: Tensor | None = None
+) -> Tensor:
+    """What the module makes of the first examples in evaluation, or of others."""
+    x = _feed(workload, 0).batch[0] if of is None else of
     with lone.measured(apart) as module, watch.watching(EVALUATED) if watch else nullcontext():
         seed_all(EVALUATED)
         return workload.outputs(module, x)

@@ -31,7 +31,8 @@ def vmap_gradient(workload: Workload, shared: bool) -> Gradient:
     importing torch's compiler.
     """
     batched = None if shared else 0
-    plain, smoothed = (over_trials(workload.loss, (0, 0, batched, smoothing)) for smoothing in (None, 0))
+    writes = workload.habits.writes
+    plain, smoothed = (over_trials(workload.loss, (0, 0, batched, each), writes=writes) for each in (None, 0))
     leaves_of = _Leaves(workload.layout.views)
 
     def gradient(state: State, feed: Feed) -> tuple[Tensor, Tensor, dict[str, Tensor]]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 
@@ -37,6 +38,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
         self.constants: dict[str, Tensor] = {}
         self.reads_values = False
+        self.varying = {None, *(_memory(tensor) for tensor in inputs)}
         self.nodes: dict[int, fx.Node] = {}
         self.living: dict[int, weakref.ref[Tensor]] = {}
         for i, tensor in enumerate(inputs):
@@ -54,8 +56,18 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._name(result, self.node_of(args[0]))
         else:
             at = tree_map_only(Tensor, self.node_of, (args, kwargs or {}))
-            self._note(result, self.graph.call_function(func, *at))
+            node = self.graph.call_function(func, *at)
+            node.meta["varies"] = self._varies((args, kwargs or {}), result)
+            self._note(result, node)
         return result
+
+    def _varies(self, arguments: Any, result: Any) -> bool:
+        """Whether an operation's result depends on the inputs: then all that lies in the same memory does."""
+        given = [part for part in tree_leaves(arguments) if isinstance(part, Tensor)]
+        if not any(_memory(each) in self.varying for each in given):
+            return False
+        self.varying |= {_memory(part) for part in tree_leaves(result) if isinstance(part, Tensor)}
+        return True
 
     def _note(self, result: Any, node: fx.Node) -> None:
         made = [part for part in tree_leaves(result) if isinstance(part, Tensor)]
@@ -88,11 +100,15 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class Operation(NamedTuple):
-    """An operation by torch's name, how many numbers each of its results has (if floating), and the memory of all."""
+    """An operation by torch's name, how many numbers each of its results has (if floating), and the memory of all.
+
+    varies: whether the recording's inputs go into it, or it has constants alone.
+    """
 
     name: str
     numbers: list[int]
     bytes: int
+    varies: bool
 
 
 class Recording:
@@ -134,7 +150,10 @@ class Recording:
         """The recorded operations of torch, in order."""
         nodes = [node for node in self.graph.nodes if isinstance(node.target, torch._ops.OpOverload)]
         return [
-            Operation(node.target.overloadpacket.__name__, node.meta["numbers"], node.meta["bytes"]) for node in nodes
+            Operation(
+                node.target.overloadpacket.__name__, node.meta["numbers"], node.meta["bytes"], node.meta["varies"]
+            )
+            for node in nodes
         ]
 
 
@@ -151,6 +170,16 @@ class _Stopwatch(fx.Interpreter):
         name = str(target)
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
         return result
+
+
+def _memory(tensor: Tensor) -> StorageWeakRef | None:
+    """What names the memory that a tensor lies in, alone or with others; None for one that has no single memory.
+
+    It keeps no number alive, but the name: no other memory takes it as long as this is kept.
+    """
+    if tensor.layout is not torch.strided:
+        return None
+    return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
 
 
 def _tensors(tree: Any) -> list[Tensor]:

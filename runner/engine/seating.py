@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from thalweg.runner.engine.gradient import vmap_gradient
 from thalweg.runner.engine.inputs import Feed
@@ -48,8 +50,13 @@ def seats(workload: Workload, executor: str, living: int, lanes: int) -> int:
 
 
 def spare_lanes(workload: Workload) -> int:
-    """Lanes that must follow the last trial's for its bits to be its own."""
-    operations = [each for each in recorded_pair(workload).operations() if each.name.rstrip("_") not in UNIFORM]
+    """Lanes that must follow the last trial's for its bits to be its own.
+
+    What is made of constants alone, as the angles of rotary places, is as long whatever the number of lanes.
+    """
+    operations = [
+        each for each in recorded_pair(workload).operations() if each.varies and each.name.rstrip("_") not in UNIFORM
+    ]
     lanes = [numbers / NARROWEST for each in operations for numbers in each.numbers]
     return math.ceil(TAIL / min(lanes)) if any(numbers % TAIL for numbers in lanes) else 0
 
@@ -59,12 +66,20 @@ def recorded_pair(workload: Workload) -> Recording:
     if "pair" not in workload.programs:
         state, feed = example(workload, NARROWEST)
         gradient = vmap_gradient(workload, shared=True)
+
+        def of(theta: Tensor, buffers: dict[str, Tensor], batch: tuple[Tensor, Tensor]) -> Any:
+            return gradient(replace(state, theta=theta, buffers=buffers), replace(feed, batch=batch))
+
         with workload.apart():
-            workload.programs["pair"] = Recording(
-                lambda theta: gradient(replace(state, theta=theta), feed), [state.theta]
-            )
+            workload.programs["pair"] = Recording(of, pair_inputs(workload))
     recording: Recording = workload.programs["pair"]
     return recording
+
+
+def pair_inputs(workload: Workload) -> tuple[Tensor, dict[str, Tensor], tuple[Tensor, Tensor]]:
+    """What the recorded gradient of two lanes is called with."""
+    state, feed = example(workload, NARROWEST)
+    return state.theta, state.buffers, feed.batch
 
 
 def example(workload: Workload, lanes: int) -> tuple[State, Feed]:

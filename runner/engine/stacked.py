@@ -17,30 +17,47 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C import _functorch as functorch
 from torch.func import vmap
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from thalweg.runner.engine import forms, recurrent
+from thalweg.runner.engine.lanes import is_plain, stack_of, stacks_of, unstacked
 
 
-def over_trials(function: Callable[..., Any], in_dims: Any = 0) -> Callable[..., Any]:
-    """Return `function` of one trial as one of K trials: vmap. What it draws, it draws once for all of them."""
+def over_trials(function: Callable[..., Any], in_dims: Any = 0, *, writes: bool = False) -> Callable[..., Any]:
+    """Return `function` of one trial as one of K trials: vmap. What it draws, it draws once for all of them.
+
+    writes: whether it writes what differs between trials into tensors that it makes, of which each then has its own.
+    """
 
     def stacking(*arguments: Any) -> Any:
-        with _Forms():
+        with _Forms(_lanes(arguments) if writes else 0), forms.in_place():
             return function(*arguments)
 
     return vmap(stacking, in_dims=in_dims, randomness="same")
 
 
+def _lanes(arguments: Any) -> int:
+    stacks = (stack_of(each) for each in tree_leaves(arguments) if isinstance(each, Tensor))
+    return next(len(each) for each in stacks if each is not None)
+
+
 class _Forms(TorchFunctionMode):
-    """Puts the stacked form in the place of a function of torch that has one."""
+    """Puts the stacked form in the place of a function of torch that has one. lanes: of what is made, 0 for one."""
+
+    def __init__(self, lanes: int) -> None:
+        super().__init__()
+        self.lanes = lanes
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         form = FORMS.get(func)
         result = NotImplemented if form is None else form(*args, **kwargs)
-        return func(*args, **kwargs) if result is NotImplemented else result
+        if result is NotImplemented:
+            result = func(*args, **kwargs)
+        return forms.made_for(self.lanes, result) if self.lanes and func in forms.MAKERS else result
 
 
 class _Linear(torch.autograd.Function):
@@ -70,11 +87,11 @@ class _Linear(torch.autograd.Function):
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
-    weight_KOI, bias_KO = _stack(weight), _stack(bias)
+    weight_KOI, bias_KO = stack_of(weight), stack_of(bias)
     if weight_KOI is None or (bias_KO is None) != (bias is None):
         return NotImplemented
-    xs = _stack(x)
-    if xs is None and _is_plain(x):
+    xs = stack_of(x)
+    if xs is None and is_plain(x):
         xs = x.expand(len(weight_KOI), *x.shape)
     if xs is None or xs.dim() < 3:
         return NotImplemented
@@ -83,13 +100,13 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
     if torch.is_autocast_enabled(device):  # which does not reach into the backward pass
         operands = tuple(None if each is None else each.to(torch.get_autocast_dtype(device)) for each in operands)
     out_KBO: Tensor = _Linear.apply(*operands)
-    return _unstack(out_KBO.view(*xs.shape[:-1], -1), 0)
+    return unstacked(out_KBO.view(*xs.shape[:-1], -1), 0)
 
 
 def _group_norm(
     x: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Any:
-    stacks = _stacks(x, weight, bias)
+    stacks = stacks_of(x, weight, bias)
     if stacks is None:
         return NotImplemented
     xs, weight_KC, bias_KC = stacks
@@ -109,7 +126,7 @@ def _batch_norm(
     eps: float = 1e-5,
 ) -> Any:
     """Writes into the running statistics, as torch's."""
-    stacks = _stacks(x, running_mean, running_var, weight, bias)
+    stacks = stacks_of(x, running_mean, running_var, weight, bias)
     if stacks is None:
         return NotImplemented
     xs, mean_KC, var_KC, weight_KC, bias_KC = stacks
@@ -125,39 +142,13 @@ def _as_channels(xs: Tensor) -> Tensor:
 
 def _of_channels(out: Tensor, trials: int) -> Tensor:
     """Give `[B, K·C, …]` back to vmap."""
-    return _unstack(out.view(len(out), trials, -1, *out.shape[2:]), 1)
-
-
-def _stacks(*tensors: Tensor | None) -> list[Tensor] | None:
-    """`[K, …]` of each tensor; None unless vmap holds one a trial of every one of them."""
-    stacks = [stack for tensor in tensors if (stack := _stack(tensor)) is not None]
-    return stacks if len(stacks) == len(tensors) else None
-
-
-def _stack(tensor: Tensor | None) -> Tensor | None:
-    """`[K, …]` of a tensor of which the innermost vmap holds one a trial; None for any other."""
-    if tensor is None or not functorch.is_batchedtensor(tensor):
-        return None
-    inner = functorch.get_unwrapped(tensor)
-    if functorch.maybe_get_level(tensor) != functorch.maybe_current_level() or not _is_plain(inner):
-        return None
-    return inner.movedim(functorch.maybe_get_bdim(tensor), 0)
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    """Whether no transform of torch.func has its hands on a tensor."""
-    return not functorch.is_functorch_wrapped_tensor(tensor)
-
-
-def _unstack(tensor: Tensor, dim: int) -> Tensor:
-    """Give a tensor with K trials along `dim` back to vmap."""
-    level = functorch.maybe_current_level()
-    assert level is not None
-    return functorch._add_batch_dim(tensor, dim, level)
+    return unstacked(out.view(len(out), trials, -1, *out.shape[2:]), 1)
 
 
 FORMS: dict[Any, Callable[..., Any]] = {
     functional.linear: _linear,
     functional.group_norm: _group_norm,
     functional.batch_norm: _batch_norm,
+    **forms.FORMS,
+    **recurrent.FORMS,
 }

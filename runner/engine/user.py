@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
@@ -194,14 +194,22 @@ def place_of(error: BaseException) -> str:
     """The last line of the user's own in a traceback, as `nets.py, line 3: `; empty if there is none."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_shown(error.filename)}, line {error.lineno}: "
+    return f"{own}: " if (own := _own_line(traceback.extract_tb(error.__traceback__))) else ""
+
+
+def place_now() -> str:
+    """The line of the user's own that is being run, as ` (nets.py, line 3)`; empty if there is none."""
+    frames = traceback.extract_stack()
+    ours = next((place for place, frame in enumerate(frames) if frame.filename.startswith(OURS + os.sep)), 0)
+    return f" ({own})" if (own := _own_line(frames[ours:])) else ""
+
+
+def _own_line(frames: Iterable[traceback.FrameSummary]) -> str:
+    """The last of these frames that is the user's, or else nobody's of torch or us."""
     inside = [folder + os.sep for folder in (os.path.dirname(torch.__file__), OURS)]
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(("<", *inside)) and frame.lineno is not None
-    ]
-    own = [frame for frame in frames if os.path.abspath(frame.filename).startswith(os.getcwd() + os.sep)] or frames
-    return f"{_shown(own[-1].filename)}, line {own[-1].lineno}: " if own else ""
+    others = [frame for frame in frames if not frame.filename.startswith(("<", *inside)) and frame.lineno is not None]
+    own = [frame for frame in others if os.path.abspath(frame.filename).startswith(os.getcwd() + os.sep)] or others
+    return f"{_shown(own[-1].filename)}, line {own[-1].lineno}" if own else ""
 
 
 def said_by(error: BaseException) -> str:

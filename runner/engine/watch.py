@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from thalweg.runner.engine.generators import others_state, seed_all, torch_state
 from thalweg.runner.engine.recording import READS
+from thalweg.runner.engine.user import place_now
 
 HOOKING = {
     Tensor.register_hook,
@@ -26,13 +27,15 @@ HOOKING = {
 class Watch:
     """What was seen so far, while `watching`.
 
-    hooks: a gradient may be changed on its way. reads: Python saw numbers of a tensor, and may act on them. draws,
-    draws_elsewhere: torch's random numbers, numpy's or Python's were drawn.
+    hooks: a gradient may be changed on its way. reads: Python saw numbers of a tensor, and may act on them; place:
+    where that was first. draws, draws_elsewhere: torch's random numbers, numpy's or Python's were drawn. writes: what
+    has a gradient was written into a tensor that had none.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.hooks = self.reads = self.draws = self.draws_elsewhere = False
+        self.hooks = self.reads = self.draws = self.draws_elsewhere = self.writes = False
+        self.place = ""
 
     @contextmanager
     def watching(self, key: int) -> Iterator[None]:
@@ -52,6 +55,7 @@ class _Functions(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.watch.hooks |= func in HOOKING
+        self.watch.writes |= _writes(func, args)
         return func(*args, **(kwargs or {}))
 
 
@@ -66,8 +70,18 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.watch.reads |= bool(READS & {*func.tags}) and not _by_numbers(func, args)
+        if not self.watch.reads and READS & {*func.tags} and not _by_numbers(func, args):
+            self.watch.reads, self.watch.place = True, place_now()
         return func(*args, **(kwargs or {}))
+
+
+def _writes(func: Any, args: Any) -> bool:
+    """Whether a function writes what has a gradient into a tensor that has none."""
+    name = getattr(func, "__name__", "")
+    in_place = name == "__setitem__" or name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
+    if not in_place or not args or not isinstance(args[0], Tensor) or args[0].requires_grad:
+        return False
+    return any(isinstance(each, Tensor) and each.requires_grad for each in args[1:])
 
 
 def _by_numbers(func: Any, args: Any) -> bool:

@@ -26,6 +26,17 @@ class Choice:
     reason: str
 
 
+@dataclass(frozen=True)
+class Bar:
+    """What steps of fused trials must not take longer than, in seconds of one trial's step.
+
+    patience: seconds after which they are given up if none was fast enough.
+    """
+
+    seconds: float
+    patience: float
+
+
 def layout_for(trials: Sequence[Trial]) -> Layout:
     """Share batches where a seed has trials enough to fill a cohort; else let lanes draw their own."""
     seeds = Counter(trial.config.seed for trial in trials)

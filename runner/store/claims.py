@@ -100,6 +100,15 @@ def claim(db: sqlite3.Connection, cohort_id: int, owner: Owner) -> None:
     )
 
 
+def release(db: sqlite3.Connection, owner: Owner, ids: Iterable[str]) -> int:
+    """Drop a driver's claims to some trials; return to how many of them it had one."""
+    return db.execute(
+        "DELETE FROM claims WHERE cohort IN (SELECT id FROM cohorts WHERE driver = ?)"
+        " AND trial IN (SELECT t.seq FROM json_each(?) j JOIN trials t ON t.id = j.value)",
+        (owner.driver, json.dumps(list(ids))),
+    ).rowcount
+
+
 def owned(db: sqlite3.Connection, cohort_id: int, seq: int) -> bool:
     """Whether a trial may be committed by a cohort: it is claimed for it, or no driver ever opened that cohort."""
     found = db.execute(

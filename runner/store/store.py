@@ -250,6 +250,11 @@ class Store:
             claims.claim(db, number, owner)
             return number
 
+    def release(self, owner: Owner, ids: Iterable[str]) -> int:
+        """Give up a driver's claims to some trials, if it has any; return to how many it had."""
+        with self._transaction() as db:
+            return claims.release(db, owner, ids)
+
     def enter(self, study: str, since: int | None = None) -> Owner:
         """Begin to train a study, perhaps beside others; until `leave` the driver's beat is to be heard.
 

@@ -77,7 +77,7 @@ class Backend(Protocol):
         """
 
     def give(self, slot: Slot, work: Work) -> None:
-        """Start a piece of work on a slot that has none. It ends with Chosen, Trained, OutOfMemory or Lost."""
+        """Start a piece of work on a slot that has none. It ends with Chosen, Trained, Slower, OutOfMemory or Lost."""
 
     def replace(self, slot: Slot) -> None:
         """Open another slot in place of a lost one."""
@@ -203,9 +203,7 @@ class _Driver:
         self.tally = self.schedule.tally
         self.vigil = Vigil(self.store, self.plan.study.name, self.plan.commits)
         for group in self.plan.groups:
-            choice = self.store.choice(group.group_id, self._choice_key())
-            settled = self._settled(group.group_id, group.trials, choice) if choice else None
-            self._carry_out(self.schedule.wanted(group, settled))
+            self._carry_out(self.schedule.wanted(group, self._decided(group.group_id, group.trials)))
         while not self.schedule.at_rest:
             if not self.backend.open:
                 raise SetupError("no worker process is left", DOCTOR)
@@ -257,15 +255,20 @@ class _Driver:
                     Shelf(self.folder, facts_of(order.work), {}).clear()
                 return self.schedule.committed(order, taken)
             case Settle():
-                choice = order.choice
+                key = self._choice_key()
                 if order.keep:
-                    choice = self.store.record_choice(order.group_id, self._choice_key(), choice)
+                    choice = self.store.record_choice(order.group_id, key, order.choice)
+                else:
+                    choice = self.store.choice(order.group_id, key) or order.choice
                 trials = tuple(self.trials[order.group_id].values())
                 return self.schedule.settled(order, self._settled(order.group_id, trials, choice))
             case Resume():
-                return self.schedule.resumed(order, self._settled(order.group_id, order.trials, order.choice))
-            case Discard():
-                Shelf(self.folder, facts_of(order.work), {}).clear()
+                return self.schedule.resumed(order, self._decided(order.group_id, order.trials, order.choice))
+            case Discard(work):
+                assert self.vigil is not None
+                released = self.store.release(self.vigil.owner, [trial.id for trial in work.trials])
+                if released == len(work.trials):  # else another may be going on from them
+                    Shelf(self.folder, facts_of(work), {}).clear()
             case Narrow():
                 self.store.narrow_choice(order.group_id, self._choice_key(), order.width)
             case Replace():
@@ -313,6 +316,11 @@ class _Driver:
         device, name = self.hello.device.split(":")[0], self.settings.engine.name
         where = f"{device} {self.hello.device_name} torch {self.hello.versions['torch']}"
         return where if name == "auto" else f"{name} {where}"
+
+    def _decided(self, group_id: str, wanted: Sequence[Trial], choice: Choice | None = None) -> Settled | None:
+        """How a group is trained: as it is here, or as the store has it; None while that is open."""
+        choice = choice or self.store.choice(group_id, self._choice_key())
+        return self._settled(group_id, wanted, choice) if choice else None
 
     def _settled(self, group_id: str, wanted: Sequence[Trial], choice: Choice) -> Settled:
         """How a group is trained, with its cohorts that were killed and whose trials are all among the wanted.

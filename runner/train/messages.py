@@ -1,7 +1,7 @@
 """What the driver and its worker processes say to each other. Plain data that pickles; no torch.
 
 driver to worker    its device, as text (once), Ask (choose for a group), Train (a cohort), None (leave)
-worker to driver    Hello (once), Chosen, Progress, Note, then Trained or OutOfMemory
+worker to driver    Hello (once), Chosen, Progress, Note, Held, then Trained, Slower or OutOfMemory
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from thalweg.runner.facts.choice import Choice, Layout
+from thalweg.runner.facts.choice import Bar, Choice, Layout
 from thalweg.runner.facts.observation import Observations
 from thalweg.runner.study.trial import Trial
 
@@ -18,7 +18,8 @@ from thalweg.runner.study.trial import Trial
 class Ask:
     """Choose executor and width for a group, from a sample of its trials. `attempt`, `moves` as in Train.
 
-    trials: how many there are in all, for `workers` processes to share; `sharing` of these share a device.
+    trials: how many there are in all, for `workers` processes to share; `sharing` of these share a device. evaluations:
+    how often a trial is measured.
     """
 
     group_id: str
@@ -31,14 +32,16 @@ class Ask:
     workers: int = 1
     sharing: int = 1
     metrics: tuple[str, ...] = ()
+    evaluations: int = 1
 
 
 @dataclass(frozen=True)
 class Train:
     """Train a cohort. `attempt` counts from 1; a piece of work whose worker died is tried once more.
 
-    moves: how often its machine went away, which was not its doing.
-    checkpoints: the folder for its checkpoints and the seconds of training between them; None for none.
+    moves: how often its machine went away, which was not its doing. checkpoints: the folder for its checkpoints and the
+    seconds of training between them; None for none. bar: what its first steps must take no longer than; where they do,
+    it is given up.
     """
 
     group_id: str
@@ -50,6 +53,7 @@ class Train:
     attempt: int = 1
     moves: int = 0
     metrics: tuple[str, ...] = ()
+    bar: Bar | None = None
 
 
 Work = Ask | Train
@@ -71,10 +75,14 @@ class Hello:
 
 @dataclass(frozen=True)
 class Chosen:
-    """How a group would best be trained, as an Ask wanted to know."""
+    """How a group would best be trained, as an Ask wanted to know.
+
+    bar: what the loop was seen to take, which fused steps must not; None where nothing is to be shown.
+    """
 
     group_id: str
     choice: Choice
+    bar: Bar | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,18 @@ class OutOfMemory:
 
 
 @dataclass(frozen=True)
+class Held:
+    """A cohort's first steps were no slower than its bar; it goes on."""
+
+
+@dataclass(frozen=True)
+class Slower:
+    """A cohort's first steps were slower than its bar; nothing of it was kept. speed: the loop's is 1."""
+
+    speed: float
+
+
+@dataclass(frozen=True)
 class Trained:
     """A cohort's observations, one per trial, in order; failed ones carry the traceback."""
 
@@ -107,7 +127,7 @@ class Trained:
     peak_bytes: int
 
 
-Said = Hello | Chosen | Progress | Note | Trained | OutOfMemory
+Said = Hello | Chosen | Progress | Note | Held | Slower | Trained | OutOfMemory
 """What a worker process says."""
 
 
@@ -127,5 +147,5 @@ class Lost:
     code: int | None
 
 
-Event = Ready | Chosen | Progress | Note | Trained | OutOfMemory | Lost
+Event = Ready | Chosen | Progress | Note | Held | Slower | Trained | OutOfMemory | Lost
 """What is heard of a slot."""

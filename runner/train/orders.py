@@ -22,7 +22,7 @@ class Give:
 class Settle:
     """Keep how a group is trained, unless that was decided before; `settled` is to be told what is in force.
 
-    keep: whether to write it down; a trial alone decides nothing for a grid to come.
+    keep: whether to write it down; a trial alone decides nothing for a grid to come, but obeys what was written.
     """
 
     slot: Slot
@@ -43,7 +43,10 @@ class Commit:
 
 @dataclass(frozen=True)
 class Discard:
-    """Remove what a cohort left on the way: it will not be trained as it was."""
+    """Give up a cohort's claims, and remove what it left on the way: it will not be trained as it was.
+
+    Nothing is removed where another driver has taken some of its trials over, who may be going on from there.
+    """
 
     work: Train
 
@@ -65,11 +68,14 @@ class Replace:
 
 @dataclass(frozen=True)
 class Resume:
-    """Look how far others came with trials that they no longer train; `resumed` is to be told."""
+    """Look how far others came with trials that they no longer train; `resumed` is to be told.
+
+    choice: how they train; None where that was not settled, unless another driver settled it meanwhile.
+    """
 
     group_id: str
     trials: tuple[Trial, ...]
-    choice: Choice
+    choice: Choice | None
 
 
 @dataclass(frozen=True)

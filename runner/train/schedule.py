@@ -7,15 +7,20 @@ where one piece of work at a time is done; none comes back once it is lost.
 |-------------------------------------------|-------------------------------------------------------------|
 | `wanted`: trials, and how, if that stands | nothing                                                     |
 | `heard` Ready: a slot can take a piece of work     | nothing                                                     |
-| `heard` Chosen: how a group would train   | Settle: keep that, unless another was kept before           |
+| `heard` Chosen: how a group would train   | Settle: keep that, unless another was kept before; if it is |
+|                                           | to show its speed first, Give one cohort, and no other yet  |
+| `heard` Held: that cohort is fast enough  | Settle                                                      |
+| `heard` Slower: it is not                 | Discard, and Settle for the loop                            |
 | `settled`: how the group does train       | nothing: its cohorts wait                                   |
 | `heard` Progress                          | nothing                                                     |
 | `heard` Trained                           | Commit                                                      |
 | `committed`: what the store took          | Say, where a group is given up                              |
-| `refused`: a cohort has trials that another driver trains, or has trained | nothing: the others are handed out anew |
+| `refused`: a cohort has trials that another driver trains, or has trained | nothing: the others are handed out anew; |
+|                                           | if it was to show its speed, Discard, and others show it    |
 | `looked`: what became of those since      | Resume, for those that are free                             |
 | `resumed`: how those train                | nothing: their cohorts wait                                 |
 | `heard` OutOfMemory                       | Discard, Narrow; a trial alone that does not fit has failed |
+|                                           | (where it was to show its speed, it loops)                  |
 | `heard` Lost: a slot is no more           | Replace, where there is work; again, narrower, or failed    |
 
 A group's trials may grow at any time; what is wanted later is trained as the group was. Trials that another driver
@@ -31,7 +36,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from thalweg.runner.base.errors import last_line
-from thalweg.runner.facts.choice import LOOP_WIDTH, Choice, layout_for
+from thalweg.runner.facts.choice import LOOP_WIDTH, Bar, Choice, layout_for
 from thalweg.runner.facts.observation import Observations, Outcome
 from thalweg.runner.facts.record import Committed, Refused
 from thalweg.runner.planning.plan import Group
@@ -41,12 +46,14 @@ from thalweg.runner.train.messages import (
     Ask,
     Chosen,
     Event,
+    Held,
     Lost,
     Note,
     OutOfMemory,
     Progress,
     Ready,
     Slot,
+    Slower,
     Train,
     Trained,
     Work,
@@ -96,6 +103,7 @@ class Terms:
             trials=len(trials),
             workers=self.workers,
             sharing=self.sharing,
+            evaluations=self.evaluations,
         )
 
     def train(self, group_id: str, trials: tuple[Trial, ...], choice: Choice) -> Train:
@@ -136,6 +144,15 @@ class Tally:
         return min(1.0, self.steps / max(self.wanted_steps, 1))
 
 
+@dataclass
+class _Trying:
+    """A cohort that shows its speed, by which choice, and its end, if it came before its group was settled."""
+
+    work: Train
+    choice: Choice
+    ended: Trained | None = None
+
+
 class Schedule:
     """A sweep's queue and what is under way."""
 
@@ -148,6 +165,7 @@ class Schedule:
         self._choices: dict[str, Choice] = {}
         self._held: dict[str, dict[str, Trial]] = {}  # group -> trials that another driver trains
         self._asked: set[str] = set()  # groups whose choice is being made
+        self._trying: dict[str, _Trying] = {}  # of these, who have a cohort that shows its speed
         self._queue: deque[Work] = deque()
         self._idle: list[Slot] = []
         self._doing: dict[Slot, Work] = {}
@@ -156,6 +174,7 @@ class Schedule:
         self._uncommitted = 0
         self._failures: dict[str, list[str]] = {}
         self._stopped = False
+        self._void: set[Slot] = set()  # where a cohort trains whose group was settled otherwise
 
     @property
     def at_rest(self) -> bool:
@@ -180,29 +199,34 @@ class Schedule:
         self.tally.wanted_steps += sum(trial.config.budget.steps for trial in group.trials)
         if not known:
             self._failures[group.group_id] = []
-        if self.terms.settling and settled is not None:
-            self._leave(group.group_id)
-        elif settled is not None:
-            self._queue.extend(self._cohorts(group.group_id, settled))
-        elif choice := self._choices.get(group.group_id):
-            self._queue.extend(self._cohorts(group.group_id, Settled(choice)))
-        elif group.group_id not in self._asked:
-            self._asked.add(group.group_id)
-            self._queue.append(self.terms.probe(group.group_id, group.trials))
-        return self._handed_out()
+        return self._taken_in(group.group_id, settled)
 
     def settled(self, order: Settle, settled: Settled) -> list[Order]:
         """Take in how a group is trained, as it was kept, and cut it: its cohorts come before all else that waits."""
         self._asked.discard(order.group_id)
-        said = Say(f"{self._structure[order.group_id]}: {settled.choice.executor}, {settled.choice.reason}")
+        tried = self._trying.pop(order.group_id, None)
+        choice = settled.choice
+        said = Say(f"{self._structure[order.group_id]}: {choice.executor}, {choice.reason}")
         if self.terms.settling:
             self._leave(order.group_id)
-        else:
-            self._queue.extendleft(reversed(self._cohorts(order.group_id, settled)))
-        return [said, *self._free(order.slot)]
+            return [said, *self._free(order.slot)]
+        self._queue.extendleft(reversed(self._cohorts(order.group_id, settled, tried.work.trials if tried else ())))
+        if tried is None:
+            return [said, *self._free(order.slot)]
+        work = self._doing[order.slot]
+        assert isinstance(work, Train)
+        self._doing[order.slot] = replace(work, bar=None)  # done again, it has nothing to show
+        if (tried.choice.executor, tried.choice.layout) != (choice.executor, choice.layout):
+            self._void.add(order.slot)  # another sweep settled it meanwhile
+        ended = self.heard(order.slot, tried.ended) if tried.ended else []
+        return [said, *ended, *self._handed_out()]
 
     def heard(self, slot: Slot, event: Event) -> list[Order]:
         """Take in what a slot says."""
+        if self._stopped:
+            return []
+        if slot in self._void and isinstance(event, Trained | OutOfMemory):
+            return [*self._cut_anew(slot, self._taken_back(slot)), *self._free(slot)]
         match event:
             case Ready():
                 self._ready.add(slot)
@@ -210,7 +234,16 @@ class Schedule:
             case Chosen():
                 work = self._doing.pop(slot)
                 assert isinstance(work, Ask)
-                return [self._settle(slot, work, event.choice)]
+                if event.bar is None or event.choice.executor == "loop" or self.terms.settling:
+                    return [self._settle(slot, work.group_id, event.choice)]
+                return [self._tried(slot, work.group_id, event.choice, event.bar)]
+            case Held():
+                return self._fast_enough(slot)
+            case Slower():
+                slow = self._taken_back(slot)
+                assert isinstance(slow, Train)
+                reason = f"fused its first steps had only {event.speed:.1f}× its speed at {len(slow.trials)} trials"
+                return [Discard(slow), self._looped(slot, slow, reason)]
             case Progress():
                 self._reported[slot] += event.steps
                 self.tally.steps += event.steps
@@ -218,13 +251,20 @@ class Schedule:
             case Note():
                 return [Say(event.text)]
             case Trained():
-                work, reported = self._doing.pop(slot), self._reported.pop(slot)
+                work = self._doing[slot]
                 assert isinstance(work, Train)
+                if work.bar:  # nothing is committed before its group is settled
+                    self._trying[work.group_id].ended = event
+                    return self._fast_enough(slot)
+                reported = self._reported.pop(slot)
+                del self._doing[slot]
                 self.tally.steps += _trial_steps(work) - reported
                 return [self._commit(slot, work, event.observations, event.peak_bytes)]
             case OutOfMemory():
                 failed = self._taken_back(slot)
                 assert isinstance(failed, Train)
+                if failed.bar:
+                    return self._tried_narrower(slot, failed, event.reason)
                 if len(failed.trials) == 1:
                     return [self._failed(slot, failed, event.reason)]
                 return [*self._halved(failed, event.reason), *self._free(slot)]
@@ -233,10 +273,14 @@ class Schedule:
 
     def refused(self, order: Give, refused: Refused) -> list[Order]:
         """Take in that trials of a cohort are not this driver's to train: it begins anew with the others."""
+        if self._stopped:
+            return []
         work = self._taken_back(order.slot)
         assert isinstance(work, Train)
         self._hold(work, refused.held)
         self._settle_elsewhere([trial for trial in work.trials if trial.id in refused.settled], refused.settled)
+        if work.bar:
+            return [Discard(work), *self._others_tried(order.slot, work, work.bar, refused)]
         rest = tuple(trial for trial in work.trials if trial.id not in refused.ids)
         if rest:
             self._queue.appendleft(replace(work, trials=rest))
@@ -249,15 +293,28 @@ class Schedule:
             ended = [trials.pop(trial_id) for trial_id in [*trials] if trial_id in refused.settled]
             self._settle_elsewhere(ended, refused.settled)
             if free := tuple(trial for trial_id, trial in trials.items() if trial_id not in refused.held):
-                orders.append(Resume(group_id, free, self._choices[group_id]))
+                orders.append(Resume(group_id, free, self._choices.get(group_id)))
         return orders
 
-    def resumed(self, order: Resume, settled: Settled) -> list[Order]:
-        """Take in how trials that were held are trained, and cut them."""
+    def resumed(self, order: Resume, settled: Settled | None = None) -> list[Order]:
+        """Take in trials that were held. settled: how they are trained, if that was decided."""
         for trial in order.trials:
             del self._held[order.group_id][trial.id]
         self._waiting.setdefault(order.group_id, []).extend(order.trials)
-        self._queue.extend(self._cohorts(order.group_id, settled))
+        return self._taken_in(order.group_id, settled)
+
+    def _taken_in(self, group_id: str, settled: Settled | None) -> list[Order]:
+        """Cut what waits of a group as it is settled, or ask how it is to train; what is asked now is cut later."""
+        if group_id in self._asked:
+            return self._handed_out()
+        settled = settled or (Settled(self._choices[group_id]) if group_id in self._choices else None)
+        if settled is None:
+            self._asked.add(group_id)
+            self._queue.append(self.terms.probe(group_id, self._waiting[group_id]))
+        elif self.terms.settling:
+            self._leave(group_id)
+        else:
+            self._queue.extend(self._cohorts(group_id, settled))
         return self._handed_out()
 
     def _hold(self, work: Train, ids: Collection[str]) -> None:
@@ -317,10 +374,15 @@ class Schedule:
         work = self._taken_back(slot)
         self._idle = [each for each in self._idle if each != slot]
         orders: list[Order] = []
-        if work and lost.code is None and work.moves < MOVES:
+        if slot in self._void:
+            orders = self._cut_anew(slot, work)
+        elif work and lost.code is None and work.moves < MOVES:
             self._queue.appendleft(replace(work, moves=work.moves + 1))
         elif work and work.attempt < ATTEMPTS:
             self._queue.appendleft(replace(work, attempt=work.attempt + 1))
+        elif isinstance(work, Train) and work.bar:
+            reason = f"the worker process died {ATTEMPTS} times in the first steps fused (exit code {lost.code})"
+            orders = [Discard(work), self._looped(slot, work, reason)]
         elif isinstance(work, Train):
             reason = f"the worker process died {ATTEMPTS} times while it trained this cohort (exit code {lost.code})"
             if lost.code == -signal.SIGKILL and len(work.trials) > 1:
@@ -329,7 +391,7 @@ class Schedule:
                 orders = [self._failed(slot, work, reason)]
         elif work:
             reason = f"the worker process died {ATTEMPTS} times while probing (exit code {lost.code})"
-            orders = [self._settle(slot, work, Choice("loop", work.layout, LOOP_WIDTH, reason))]
+            orders = [self._settle(slot, work.group_id, Choice("loop", work.layout, LOOP_WIDTH, reason))]
         again = slot in self._ready and bool(self._queue or self._asked)
         gone = "a worker's machine is gone" if lost.code is None else f"a worker process died (exit code {lost.code})"
         orders.append(Say(f"{gone}{'; starting another' * again}"))
@@ -343,20 +405,76 @@ class Schedule:
         trials = self._waiting.pop(group_id, ())
         self.tally.wanted_steps -= sum(trial.config.budget.steps for trial in trials)
 
-    def _settle(self, slot: Slot, work: Ask, choice: Choice) -> Settle:
-        return Settle(slot, work.group_id, choice, keep=len(self._waiting.get(work.group_id, ())) > 1)
+    def _settle(self, slot: Slot, group_id: str, choice: Choice) -> Settle:
+        return Settle(slot, group_id, choice, keep=len(self._waiting.get(group_id, ())) > 1)
 
-    def _cohorts(self, group_id: str, settled: Settled) -> list[Work]:
-        """Go on with what has checkpoints, and cut the rest of what waits.
+    def _tried(self, slot: Slot, group_id: str, choice: Choice, bar: Bar) -> Give:
+        """Let the first cohort of a group show on the slot that chose, where it is prepared, that fusing is no slower.
 
-        A width that was asked for holds for this sweep and is not kept.
+        Until then it trains alone of its group.
         """
-        choice = settled.choice
-        self._choices[group_id] = replace(choice, width=self.terms.width or choice.width)
-        begun = {trial.id for trials in settled.begun for trial in trials}
-        rest = [trial for trial in self._waiting.pop(group_id, ()) if trial.id not in begun]
+        first = cut(self._waiting[group_id], self._sized(choice), self.terms.workers)[0]
+        work = replace(self.terms.train(group_id, first, choice), bar=bar)
+        self._trying[group_id] = _Trying(work, choice)
+        self._doing[slot], self._reported[slot] = work, 0
+        return Give(slot, work)
+
+    def _others_tried(self, slot: Slot, work: Train, bar: Bar, refused: Refused) -> list[Order]:
+        """Of a cohort that was to show its speed some trials are not this driver's to train: let others show it.
+
+        Where none are left, how the group trains is open until there are.
+        """
+        group_id, choice = work.group_id, self._trying.pop(work.group_id).choice
+        self._waiting[group_id] = [trial for trial in self._waiting[group_id] if trial.id not in refused.ids]
+        if self._waiting[group_id]:
+            return [self._tried(slot, group_id, choice, bar)]
+        self._asked.discard(group_id)
+        return self._free(slot)
+
+    def _tried_narrower(self, slot: Slot, failed: Train, reason: str) -> list[Order]:
+        """A cohort that shows its speed did not fit the memory: half of it may. One trial that does not will loop."""
+        choice, bar, width = self._trying[failed.group_id].choice, failed.bar, (len(failed.trials) + 1) // 2
+        assert bar is not None
+        if len(failed.trials) == 1:
+            return [
+                Discard(failed),
+                self._looped(slot, failed, f"fused it does not fit the memory: {last_line(reason)}"),
+            ]
+        return [Discard(failed), self._tried(slot, failed.group_id, replace(choice, width=width), bar)]
+
+    def _fast_enough(self, slot: Slot) -> list[Order]:
+        """Settle a group whose first cohort was fast enough."""
+        work = self._doing[slot]
+        assert isinstance(work, Train)
+        return [self._settle(slot, work.group_id, self._trying[work.group_id].choice)]
+
+    def _looped(self, slot: Slot, work: Train, reason: str) -> Settle:
+        """Settle for the loop, the cohort that was to show its speed being given up."""
+        del self._trying[work.group_id]
+        return self._settle(slot, work.group_id, Choice("loop", work.layout, LOOP_WIDTH, reason))
+
+    def _sized(self, choice: Choice) -> Choice:
+        """A choice, as wide as was asked for: that holds for this sweep and is not kept."""
+        return replace(choice, width=self.terms.width or choice.width)
+
+    def _cohorts(self, group_id: str, settled: Settled, under_way: Sequence[Trial] = ()) -> list[Work]:
+        """Go on with what has checkpoints, and cut the rest of what waits, but for what is under way."""
+        choice, busy = settled.choice, {trial.id for trial in under_way}
+        self._choices[group_id] = self._sized(choice)
+        waiting = {trial.id: trial for trial in self._waiting.pop(group_id, ()) if trial.id not in busy}
+        begun = [trials for trials in settled.begun if waiting.keys() >= {trial.id for trial in trials}]
+        taken = {trial.id for trials in begun for trial in trials}
+        rest = [trial for trial_id, trial in waiting.items() if trial_id not in taken]
         pieces = cut(rest, self._choices[group_id], self.terms.workers) if rest else []
-        return [self.terms.train(group_id, trials, choice) for trials in (*settled.begun, *pieces)]
+        return [self.terms.train(group_id, trials, choice) for trials in (*begun, *pieces)]
+
+    def _cut_anew(self, slot: Slot, work: Work | None) -> list[Order]:
+        """Forget a cohort that trained otherwise than its group is settled, and let its trials train so."""
+        assert isinstance(work, Train)
+        self._void.discard(slot)
+        self._waiting.setdefault(work.group_id, []).extend(work.trials)
+        self._queue.extendleft(self._cohorts(work.group_id, Settled(self._choices[work.group_id])))
+        return [Discard(work)]
 
     def _commit(
         self, slot: Slot, work: Train, observations: Iterable[Observations], peak_bytes: int | None = None
@@ -389,8 +507,9 @@ class Schedule:
     def _stop(self) -> list[Order]:
         """Do no more: not even what is being trained is waited for."""
         works = [work for work in (*self._queue, *self._doing.values()) if isinstance(work, Train)]
-        waiting = sum(len(trials) for trials in self._waiting.values()) + len(self.held)
-        self.tally.untried += sum(len(work.trials) for work in works) + waiting
+        left = [work.trials for work in works if not work.bar]  # what shows its speed waits as well
+        self.tally.untried += sum(map(len, (*left, *self._waiting.values(), self.held)))
+        self._held.clear()  # nobody looks for these any more
         self._stopped = True
         failed = f"{self.tally.ended[Outcome.FAILED]:,} failed"
         return [Say(f"stopped, since {failed}; {self.tally.untried:,} trials are not trained")]
@@ -423,12 +542,9 @@ class Schedule:
         untried = sum(len(each.trials) for each in left)
         self.tally.untried += untried
         self.tally.wanted_steps -= sum(map(_trial_steps, left))
-        return [
-            Say(
-                f"{self._structure[work.group_id]}: {len(seen)} cohorts all failed alike;"
-                f" the other {untried:,} trials are not tried: {seen[0]}"
-            )
-        ]
+        what = f"{self._structure[work.group_id]}: {len(seen)} cohorts all failed alike"
+        said = Say(f"{what}; the other {untried:,} trials are not tried: {seen[0]}")
+        return [*(Discard(each) for each in left if each.attempt > 1 or each.moves), said]
 
 
 def structure_of(trial: Trial) -> str:

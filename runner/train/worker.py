@@ -31,7 +31,19 @@ from thalweg.runner.project.code import code_of, measuring, to_record
 from thalweg.runner.study.trial import Trial
 from thalweg.runner.train.checkpoints import Shelf, facts_of
 from thalweg.runner.train.cutting import narrowed
-from thalweg.runner.train.messages import Ask, Chosen, Hello, Note, OutOfMemory, Progress, Train, Trained, Work
+from thalweg.runner.train.messages import (
+    Ask,
+    Chosen,
+    Held,
+    Hello,
+    Note,
+    OutOfMemory,
+    Progress,
+    Slower,
+    Train,
+    Trained,
+    Work,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +57,10 @@ OUT_OF_MEMORY = (
     "not enough memory", "out of memory", "can't allocate memory", "bad_alloc",
     "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUSOLVER_STATUS_ALLOC_FAILED",
 )  # fmt: skip
+MIXED = (
+    "its answer for an example depends on the others of the batch, in evaluation too; if that is not meant, look at "
+    "what it takes for the batch (nn.LSTM reads [batch, numbers] as one sequence; batch_first=True)"
+)
 SEEDS_TRIED = 4
 """Seeds with which a model may fail to be built before its whole cohort fails."""
 
@@ -94,7 +110,7 @@ class Bench:
         self.group_id: str | None = None
         self.workload: Workload | None = None
 
-    def do(self, work: Work) -> Chosen | Trained | OutOfMemory:
+    def do(self, work: Work) -> Chosen | Trained | Slower | OutOfMemory:
         if isinstance(work, Train):
             return self._train(work)
         return self._chosen(work)
@@ -103,9 +119,15 @@ class Bench:
         """What is best. width: the widest to try, narrower than what did not fit; None at first."""
         from thalweg.runner.engine.choose import Question, choose, narrower
 
-        question = Question(ask.sample, ask.layout, ask.requested, width, ask.trials, ask.workers, ask.sharing)
+        question = Question(
+            ask.sample, ask.layout, ask.requested, width, ask.trials, ask.workers, ask.sharing, ask.evaluations
+        )
         try:
-            return Chosen(ask.group_id, choose(self._workload_of(ask, ask.sample[0]), question))
+            workload = self._workload_of(ask, ask.sample[0])
+            if workload.habits.mixes and width is None:
+                self.pipe.send(Note(f"{workload.config.model.name}: {MIXED}"))
+            choice, bar = choose(workload, question)
+            return Chosen(ask.group_id, choice, bar)
         except BaseException as error:  # training will meet the same error and record it with each trial
             half = narrower(self.device, width) if is_out_of_memory(error) and len(ask.sample) > 1 else None
             reason = f"probing failed: {last_line(told(error))}"
@@ -114,15 +136,19 @@ class Bench:
             return self._chosen(ask, half)
         return Chosen(ask.group_id, Choice("loop", ask.layout, width or LOOP_WIDTH, reason))
 
-    def _train(self, work: Train) -> Trained | OutOfMemory:
+    def _train(self, work: Train) -> Trained | Slower | OutOfMemory:
         from thalweg.runner.engine.cohort import Cohort, train
+        from thalweg.runner.engine.jury import Jury, TooSlow
 
         cohort = Cohort(work.trials, work.executor, work.layout, work.evaluations)
         try:
             workload = self._workload_of_any(work)
             resume, keeping = self._checkpoints(work)
-            observations = train(cohort, workload, self._ticker(), resume=resume, keeping=keeping)
+            jury = Jury(work.bar, self.device, lambda: self.pipe.send(Held())) if work.bar else None
+            observations = train(cohort, workload, self._ticker(), resume=resume, keeping=keeping, jury=jury)
             return Trained(tuple(observations), self._peak_bytes())
+        except TooSlow as slow:
+            return Slower(slow.speed)
         except BaseException as error:  # a model may call sys.exit; recorded with each trial, and the sweep goes on
             reason, too_large = told(error), is_out_of_memory(error)
         if too_large:  # not in the block above, as in `_chosen`
@@ -133,12 +159,12 @@ class Bench:
         failed = (Observations(trial_id=trial.id, outcome=Outcome.FAILED, error=reason) for trial in work.trials)
         return Trained(tuple(failed), self._peak_bytes())
 
-    def _train_in_halves(self, work: Train) -> Trained | OutOfMemory:
+    def _train_in_halves(self, work: Train) -> Trained | Slower | OutOfMemory:
         """Train a cohort that raised in parts, so that who raised fails alone. Bits do not depend on company."""
         observations: list[Observations] = []
-        for part in narrowed(replace(work, checkpoints=None), (len(work.trials) + 1) // 2):
+        for part in narrowed(replace(work, checkpoints=None, bar=None), (len(work.trials) + 1) // 2):
             trained = self._train(part)
-            if isinstance(trained, OutOfMemory):
+            if not isinstance(trained, Trained):
                 return trained
             observations += trained.observations
         return Trained(tuple(observations), self._peak_bytes())

@@ -1162,6 +1162,24 @@ class Sequences(nn.Module):
         return self.z((h[0] if isinstance(h, tuple) else h).mean(1))
 
 
+class Mixing(Net):
+    """Looks at other examples for one's answer, meant or not."""
+
+    def __init__(self, inputs, outputs, kind):
+        super().__init__(inputs, outputs)
+        self.kind, self.cells = kind, nn.LSTM(8, 8)
+
+    def forward(self, x):
+        h = self.hidden(x)
+        if self.kind == "LSTM of a batch":
+            h = self.cells(h)[0]
+        elif self.kind == "softmax over the batch":
+            h = h.softmax(0)
+        else:
+            h = h - h.mean(0)
+        return self.z(h)
+
+
 class Functions(Net):
     """A function on `[B, 8]`, with a weight `[8]` of its own."""
 
@@ -1194,6 +1212,48 @@ def written(x, w):
     out[:, :4] = x[:, 4:] * w[:4]
     out[:, 4:] = x[:, :4]
     return out
+
+
+def written_anew(x, w):
+    out = torch.zeros(len(x), 8, dtype=x.dtype)
+    out[:, :4] = x[:, 4:] * w[:4]
+    out[:, 4:] += x[:, :4]
+    return out
+
+
+def filled(x, w):
+    out = torch.empty(8, len(x), dtype=x.dtype)
+    for place in range(8):
+        out[place] = x[:, place] * w[place]
+    return out.t() + torch.ones(8, dtype=x.dtype)
+
+
+class Old(torch.autograd.Function):
+    """As functions were before they could be batched: a context in its forward pass."""
+
+    @staticmethod
+    def forward(ctx, x, w):
+        ctx.save_for_backward(x, w)
+        return x * w.exp()
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, w = ctx.saved_tensors
+        return grad * w.exp(), (grad * x * w.exp()).sum(0)
+
+
+class Two(torch.autograd.Function):
+    """Two results and a number, of one that has a gradient and a length."""
+
+    @staticmethod
+    def forward(ctx, x, w):
+        ctx.save_for_backward(x, w)
+        return x * w, (x + w), 3
+
+    @staticmethod
+    def backward(ctx, one, other, _):
+        x, w = ctx.saved_tensors
+        return one * w + other, (one * x).sum(0) + other.sum(0)
 
 
 def masked(x, w):
@@ -1270,6 +1330,10 @@ SEQUENCES = {
     "RNN": lambda: nn.RNN(8, 8, batch_first=True),
     "LSTM, both ways": lambda: nn.Sequential(nn.LSTM(8, 4, 2, batch_first=True, bidirectional=True)),
     "GRU": lambda: nn.GRU(8, 8, batch_first=True),
+    "LSTM, dropout": lambda: nn.LSTM(8, 8, 3, batch_first=True, dropout=0.2),
+    "LSTM, projected": lambda: nn.LSTM(8, 16, proj_size=8, batch_first=True),
+    "encoder layer, as it is": lambda: nn.TransformerEncoderLayer(8, 2),
+    "scaled dot product, dropout": lambda: Dot(0.2),
     "LSTMCell": lambda: Cells(),
     "Conv1d": lambda: nn.Conv1d(8, 8, 3, padding=1),
     "attention": lambda: Applied(lambda layer, x: layer(x, x, x)[0]),
@@ -1284,6 +1348,11 @@ CAUSAL = torch.full((8, 8), float("-inf")).triu(1)
 FUNCTIONS = {
     "written in place": residual,
     "written into zeros": written,
+    "written into torch.zeros": written_anew,
+    "filled place by place": filled,
+    "dropout turned round": lambda x, w: F.dropout((x * w).t(), 0.3, torch.is_grad_enabled()).t(),
+    "old function": lambda x, w: Old.apply(x, w),
+    "function of two results": lambda x, w: sum(Two.apply(x, w)[:2]),
     "where": masked,
     "by mask": by_mask,
     "by index": chosen,
@@ -1384,13 +1453,14 @@ class Decoder(nn.Module):
 
 
 class Dot(nn.Module):
-    def __init__(self):
+    def __init__(self, dropout=0.0):
         super().__init__()
+        self.dropout = dropout
         self.scale = nn.Parameter(torch.ones(8))
 
     def forward(self, x):
         q = (x * self.scale)[:, None]
-        return F.scaled_dot_product_attention(q, q, q, is_causal=True)[:, 0]
+        return F.scaled_dot_product_attention(q, q, q, None, self.dropout * self.training, is_causal=True)[:, 0]
 
 
 class LateLayer(Net):

@@ -92,7 +92,7 @@ def hashing(lanes: int) -> int:
     """Waits for the hashes of all lanes."""
     trials = trials_for(ADAMW, lanes)
     workload = Workload.of(trials[0].config, GPU)
-    course = _Course(Cohort(tuple(trials), "vmap", "shared", 1), workload, lambda *_: None, None)
+    course = _Course(Cohort(tuple(trials), "vmap", "shared", 1), workload, lambda *_: None, None, None)
     which = Case(ADAMW, lanes).lanes
     return counted(lambda: course._keep_hashes(which)).waits
 

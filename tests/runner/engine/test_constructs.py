@@ -45,8 +45,7 @@ OUTSIDE = "changes constructs."
 WHY = {
     VMAP: (
         "Checkpointed", "CheckpointedMiddle", "CheckpointedSequence", "CheckpointedDropout", "CheckpointedBatchNorm",
-        "Reversible", "SparseGradient", "SpectralParametrized", "Recurrent", "Middle: RReLU", "Sequences: RNN",
-        "Sequences: LSTM, both ways", "Sequences: GRU", "Sequences: LSTMCell", "Functions: numpy",
+        "SparseGradient", "Middle: RReLU", "Sequences: LSTM, projected", "Functions: numpy",
         "Functions: inference of data",
     ),
     FUSES: (
@@ -77,7 +76,11 @@ WHY = {
         "Functions: matrix exponential", "Functions: inverse", "Functions: solve", "Functions: eigenvalues",
         "Functions: qr", "Functions: norm", "Functions: straight through", "Functions: shape", "Functions: assert",
         "Functions: jvp", "Functions: clamp_", "Functions: exec", "Functions: sum of a list",
-        "Functions: view as real",
+        "Functions: view as real", "Reversible", "SpectralParametrized", "Recurrent", "Sequences: RNN",
+        "Sequences: LSTM, both ways", "Sequences: GRU", "Sequences: LSTM, dropout", "Sequences: LSTMCell",
+        "Sequences: encoder layer", "Sequences: encoder layer, as it is", "Sequences: scaled dot product, dropout",
+        "Functions: dropout turned round", "Functions: written into torch.zeros", "Functions: filled place by place",
+        "Functions: old function", "Functions: function of two results",
     ),
     ATTRIBUTES: (
         "Counter", "CountsInEvaluation", "ListOfLosses", "RunningTensor", "RunningInPlace", "KeepsAndCounts",
@@ -97,7 +100,7 @@ WHY = {
         "SeedInAttribute", "SeedInList", "SharedMemory",
     ),
     DIFFERS: (
-        "ListedParameters", "Sequences: encoder layer", "Functions: gumbel", "Functions: permutation",
+        "ListedParameters", "Functions: gumbel", "Functions: permutation",
         "Functions: bernoulli",
     ),
     HOOKS: (
@@ -142,6 +145,8 @@ QUICK = (
     "ActNormByData", "LazyBuffer", "GrowingBuffer", "MaxNorm", "PythonRandom", "NumpyRandom", "AlwaysDropout",
     "OwnGenerator", "GlobalTorchGenerator", "Unused", "LayerDrop", "WakesLater", "Experts", "SparseGradient", "Gate",
     "Empty", "SparseBuffer", "Tied", "Normed", "Functions: written into zeros",
+    "Functions: written into torch.zeros", "Functions: old function", "Functions: dropout turned round",
+    "Sequences: LSTM, dropout", "Sequences: encoder layer, as it is", "SpectralParametrized",
 )
 # fmt: on
 
@@ -222,7 +227,7 @@ def agrees(trial_of, name, optimizer) -> str:
     """Train as chosen and in the loop, hold both against plain torch, and return why it was not fused, if so."""
     trials = tuple(trials_of(trial_of, name, optimizer))
     workload = Workload.of(trials[0].config, CPU)
-    choice = choose(workload, Question(trials, "shared", "traced"))
+    choice, _ = choose(workload, Question(trials, "shared", "traced"))
     for executor in {"loop", choice.executor}:
         together = train(Cohort(trials, executor, "shared", 3), workload)
         for place in (1, 2):
@@ -248,3 +253,24 @@ def test_whatever_it_does_it_trains_as_in_a_plain_torch_loop(trial_of, optimizer
 def test_what_would_train_otherwise_is_refused_in_a_sentence(trial_of, name) -> None:
     with pytest.raises(ConfigError, match=REFUSED[name]):
         Workload.of(trials_of(trial_of, name)[0].config, CPU)
+
+
+MIXES = {
+    "Sequences: encoder layer, as it is": True,  # takes the batch for places
+    "Mixing: LSTM of a batch": True,
+    "Mixing: softmax over the batch": True,
+    "Mixing: centred on the batch": True,
+    "Middle: BatchNorm1d, no statistics": True,
+    "Sequences: LSTM, both ways": False,
+    "Middle: BatchNorm1d": False,
+    "Sequences: encoder": False,
+    "AlwaysDropout": False,
+    "CountsInEvaluation": False,
+    "Grows": False,
+    "Experts": False,
+}
+
+
+@pytest.mark.parametrize("name", MIXES)
+def test_a_model_that_mixes_examples_is_found_out(trial_of, name) -> None:
+    assert Workload.of(trials_of(trial_of, name)[0].config, CPU).habits.mixes == MIXES[name]

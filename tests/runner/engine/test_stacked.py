@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import pytest
 import torch
@@ -15,6 +16,9 @@ from thalweg.runner.engine import stacked
 from thalweg.runner.engine.recording import Recording
 
 K, B = 3, 5
+HEADS = torch.linspace(0, 1, 72, dtype=torch.float64).view(1, 2, 6, 6)
+Made = tuple[Callable[[], nn.Module], tuple[int, ...]]
+"""What makes a layer, and the shape of an example."""
 
 
 class OnFeatures(nn.Module):
@@ -39,7 +43,76 @@ class Inner(nn.Module):
         return vmap(lambda row: self.layer(row[None])[0])(x)
 
 
+class Called(nn.Module):
+    """A layer, or a function, called as it likes. weights: of a layer [4, 4] of its own."""
+
+    def __init__(self, layer: nn.Module, of: Callable[..., Any]) -> None:
+        super().__init__()
+        self.layer, self.of = layer, of
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.of(self.layer, x)
+        return result
+
+
+def recurrent(
+    kind: str, *sizes: int, states: bool = False, **more: Any
+) -> tuple[Callable[[], nn.Module], tuple[int, ...]]:
+    """A recurrent layer on sequences of 6 places, its outputs, or with its last states."""
+
+    def of(layer: nn.Module, x: Tensor) -> Tensor:
+        out, last = layer(x)
+        last = last if isinstance(last, tuple) else (last,)
+        return torch.cat([out.flatten(1), *(each.transpose(0, 1).flatten(1) for each in last)], 1) if states else out
+
+    return lambda: Called(getattr(nn, kind)(4, 3, *sizes, batch_first=True, **more), of), (6, 4)
+
+
+def stepped(kind: str, **more: Any) -> Made:
+    """A recurrent cell, three times."""
+
+    def of(cell: nn.Module, x: Tensor) -> Tensor:
+        state = None
+        for place in range(3):
+            state = cell(x[:, place], state)
+        return torch.cat(state, 1) if isinstance(state, tuple) else cast(Tensor, state)
+
+    return lambda: Called(getattr(nn, kind)(4, 3, **more), of), (6, 4)
+
+
+def attends(layer: nn.Module, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+    """Attention of 2 heads of 2 numbers."""
+    q, k = (each.unflatten(2, (2, 2)).transpose(1, 2) for each in (layer(x), x))
+    return nn.functional.scaled_dot_product_attention(q, k, layer(x)[:, None], mask, is_causal=causal).flatten(2)
+
+
+def attention(of: Callable[..., Tensor]) -> Made:
+    """A layer whose outputs attend."""
+    return lambda: Called(nn.Linear(4, 4), of), (6, 4)
+
+
 LAYERS = {
+    **{f"{kind}": recurrent(kind) for kind in ("LSTM", "GRU", "RNN")},
+    **{f"{kind}, states": recurrent(kind, states=True) for kind in ("LSTM", "GRU", "RNN")},
+    **{f"{kind}, two layers": recurrent(kind, 2, states=True) for kind in ("LSTM", "GRU", "RNN")},
+    **{f"{kind}, both ways": recurrent(kind, 2, states=True, bidirectional=True) for kind in ("LSTM", "GRU", "RNN")},
+    **{f"{kind}, no bias": recurrent(kind, bias=False) for kind in ("LSTM", "GRU", "RNN")},
+    "RNN, relu": recurrent("RNN", nonlinearity="relu"),
+    **{kind: stepped(kind) for kind in ("LSTMCell", "GRUCell", "RNNCell")},
+    "RNNCell, relu": stepped("RNNCell", nonlinearity="relu"),
+    "attention": attention(attends),
+    "attention, causal": attention(partial(attends, causal=True)),
+    "attention, a mask": attention(partial(attends, mask=torch.eye(6, dtype=torch.bool))),
+    "attention, a mask for each head": attention(partial(attends, mask=HEADS)),
+    "attention, the trial's own mask": attention(
+        lambda layer, x: attends(layer, x, layer.weight[:1, :1] * HEADS[:, :1])
+    ),
+    "attention of torch's layer": (
+        lambda: Called(
+            nn.MultiheadAttention(4, 2, batch_first=True), lambda layer, x: layer(x, x, x, need_weights=False)[0]
+        ),
+        (6, 4),
+    ),
     "linear": (lambda: nn.Linear(4, 2), (4,)),
     "linear, no bias": (lambda: nn.Linear(4, 2, bias=False), (4,)),
     "linear over places": (lambda: nn.Linear(4, 2), (6, 4)),
@@ -95,19 +168,27 @@ def through(
     return {"outputs": outputs, **after, **dict(zip([f"grad {n}" for n in [*leaves, "x"]], grads, strict=True))}
 
 
-def plain(function: Callable[..., Any], in_dims: Any) -> Callable[..., Any]:
-    """vmap as torch has it."""
-    return vmap(function, in_dims=in_dims, randomness="same")
+def alone(function: Callable[..., Any], in_dims: Any) -> Callable[..., Any]:
+    """One trial after another."""
+
+    def each(weights: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Any:
+        runs = [
+            function({n: w[k] for n, w in weights.items()}, {n: b[k] for n, b in buffers.items()}, own)
+            for k, own in enumerate(x if in_dims[2] == 0 else [x] * K)
+        ]
+        return torch.stack([out for out, _ in runs]), {n: torch.stack([after[n] for _, after in runs]) for n in buffers}
+
+    return each
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluating"])
 @pytest.mark.parametrize("shared", [True, False], ids=["one batch", "a batch each"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_computes_what_vmap_computes(name: str, shared: bool, training: bool) -> None:
+def test_a_layer_computes_what_each_trial_alone_does(name: str, shared: bool, training: bool) -> None:
     module, weights, buffers, x = lanes_of(name)
     module.train(training)
     x, dim = (x[0], None) if shared else (x, 0)
-    expected = through(plain, module, weights, buffers, x, dim)
+    expected = through(alone, module, weights, buffers, x, dim)
     found = through(stacked.over_trials, module, weights, buffers, x, dim)
     assert expected.keys() == found.keys()
     for what, value in expected.items():
@@ -141,3 +222,9 @@ def test_weights_that_all_trials_share_are_left_to_vmap() -> None:
     weight, x = torch.randn(2, 4), torch.randn(K, B, 4)
     found = stacked.over_trials(lambda x: nn.functional.linear(x, weight))(x)
     torch.testing.assert_close(found, x @ weight.t())
+
+
+def test_attention_is_batched_within_torchs_own_layers_too(recwarn) -> None:
+    module, weights, buffers, x = lanes_of("attention of torch's layer")
+    through(stacked.over_trials, module, weights, buffers, x, 0)
+    assert not [each for each in recwarn if "batching rule" in str(each.message)]

@@ -102,6 +102,34 @@ def test_spare_lanes_are_added_only_where_an_array_has_a_tail(model_is, trial_of
     assert spare_lanes(Workload.of(config, CPU)) == 13  # 64 numbers of a BatchNorm of 5 channels
 
 
+class Turned(nn.Module):
+    """Powers of constants, as rotary places have them, and a constant that weights are written into."""
+
+    def __init__(self, inputs: int, outputs: int, written: bool = False) -> None:
+        super().__init__()
+        self.last, self.written = nn.Linear(inputs, outputs), written
+
+    def forward(self, x: Tensor) -> Tensor:
+        rates = 100.0 ** -(torch.arange(3.0) / 3)
+        table = torch.sigmoid(torch.outer(torch.arange(5.0), rates)).to(x)
+        logits = self.last(x.flatten(1)) * table.sum()
+        if not self.written:
+            return logits
+        held = logits.new_zeros(3, logits.shape[1])
+        held[:2] = logits[:2]
+        return logits + held.sigmoid().mean()
+
+
+def test_constants_alone_ask_for_no_spare_lanes_and_what_weights_are_written_into_does(model_is, grid_of, train_all):
+    model_is(Turned)
+    trials = grid_of(3, steps=6, warmup=1, batch_size=7)
+    assert spare_lanes(Workload.of(trials[0].config, CPU)) == 0
+    together = train_all(trials, "traced")
+    assert train_all(trials[1:2], "traced")[0].weight_hash == together[1].weight_hash
+    model_is(lambda inputs, outputs: Turned(inputs, outputs, written=True))
+    assert spare_lanes(Workload.of(trials[0].config, CPU)) > 0
+
+
 @pytest.mark.parametrize("executor", ["loop", *FUSED])
 def test_random_numbers_are_of_the_seed_and_the_step(model_is, trial_of, train_all, executor) -> None:
     model_is(Unfamiliar)
@@ -145,7 +173,7 @@ def test_training_a_model_that_draws_leaves_torchs_generator_alone(model_is, gri
 def test_a_model_that_draws_is_given_one_seed_a_cohort_and_not_compiled(model_is, trial_of) -> None:
     model_is(Unfamiliar)
     trials = tuple(trial_of(seed=seed) for seed in (1, 2, 1))
-    choice = choose(Workload.of(trials[0].config, CPU), Question(trials, "per_lane", "compiled"))
+    choice, _ = choose(Workload.of(trials[0].config, CPU), Question(trials, "per_lane", "compiled"))
     assert (choice.executor, choice.layout) == ("traced", "shared")
     assert "draws random numbers" in choice.reason
 

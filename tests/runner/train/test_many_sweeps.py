@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 from store_cases import in_child, wait
 
 from thalweg.runner import page
-from thalweg.runner.facts.choice import Choice
+from thalweg.runner.facts.choice import Bar, Choice
 from thalweg.runner.facts.observation import Observations, Outcome
 from thalweg.runner.store import Store
 from thalweg.runner.study.trial import Trial
 from thalweg.runner.train import vigil
-from thalweg.runner.train.messages import Ask, Chosen, Event, Progress, Ready, Trained, Work
+from thalweg.runner.train.messages import Ask, Chosen, Event, Held, Progress, Ready, Slower, Trained, Work
 from thalweg.runner.train.vigil import Watch
 
 WORDS = ("optimizer.lr=0.1..1.0:48lin", "engine.width=4")
@@ -68,31 +68,45 @@ def observed(trial: Trial, hashed: str) -> Observations:
     return Observations(trial_id=trial.id, outcome=Outcome.FINISHED, metrics={"val/loss": 0.5}, weight_hash=hashed * 64)
 
 
-def said_of(work: Work, desk: Path, seconds: float, hashed: str) -> Iterator[Event]:
-    """Train for a while, and leave a line for each trial that was trained to its end."""
+def said_of(work: Work, desk: Path, seconds: float, hashed: str, verdict: Held | Slower | None) -> Iterator[Event]:
+    """Train for a while, and leave a line for each trial that was trained to its end.
+
+    verdict: of a first cohort, which is to show its speed; None where none is.
+    """
     if isinstance(work, Ask):
-        yield Chosen(work.group_id, Choice("vmap", work.layout, 4, "pretended"))
+        yield Chosen(work.group_id, Choice("vmap", work.layout, 4, "pretended"), Bar(1e-3, 0.5) if verdict else None)
         return
     (desk / f"begun-{os.getpid()}").touch()
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         yield Progress(0, 0)
+    if work.bar and verdict:
+        yield verdict
+        if isinstance(verdict, Slower):
+            return
     with (desk / "trained").open("a") as file:
         file.write("".join(f"{trial.id}\n" for trial in work.trials))
     yield Trained(tuple(observed(trial, hashed) for trial in work.trials), peak_bytes=1)
 
 
 def sweep(
-    desk: Path, name: str = "mine", seconds: float = 0.02, hashed: str = "a", days: int = 0, beside: int = 1
+    desk: Path,
+    name: str = "mine",
+    seconds: float = 0.02,
+    hashed: str = "a",
+    days: int = 0,
+    beside: int = 1,
+    verdict: Held | Slower | None = None,
 ) -> None:
     """Sweep, and leave beside the store how it ended.
 
-    days: how far the clock here is behind. beside: how many have to have planned before any begins.
+    days: how far the clock here is behind. beside: how many have to have planned before any begins. verdict: of the
+    first cohort, which is to show its speed.
     """
     signal.alarm(LIMIT_SECONDS)
     with Store.open(desk / "s.sqlite", "write", clock=lambda: datetime.now(UTC) - timedelta(days=days)) as store:
         declared = page.declare(*WORDS, f"study.name={name}")
-        backend = Interleaved(partial(said_of, desk=desk, seconds=seconds, hashed=hashed))
+        backend = Interleaved(partial(said_of, desk=desk, seconds=seconds, hashed=hashed, verdict=verdict))
         backend.saying = {}
         made = page.plan(declared.study, store)
         (desk / f"planned-{os.getpid()}").touch()
@@ -158,6 +172,19 @@ def test_sweeps_that_start_at_once_train_each_trial_once(tmp_path: Path, sweeps:
     assert {each["failed"] for each in results} == {2}
     with Store.open(tmp_path / "s.sqlite") as store:
         assert len(store.studies()) == studies
+
+
+@pytest.mark.parametrize("verdicts", [[Held()] * 3, [Slower(0.5)] * 3, [Held(), Slower(0.5)] * 2])
+def test_sweeps_whose_first_cohorts_show_their_speed_at_once_all_train_as_one_of_them_settles(
+    tmp_path: Path, verdicts: list[Held | Slower]
+) -> None:
+    pids = [start(tmp_path, verdict=each, beside=len(verdicts)) for each in verdicts]
+    results = [ended(tmp_path, pid) for pid in pids]
+    assert_whole(tmp_path)
+    assert sum(each["finished"] for each in results) == 46
+    assert {each["finished"] + each["elsewhere"] for each in results} == {46}
+    committed = "SELECT DISTINCT executor FROM cohorts WHERE id IN (SELECT cohort FROM trials)"
+    assert query(tmp_path, committed) == query(tmp_path, "SELECT executor FROM choices")
 
 
 def test_one_killed_is_taken_over_after_its_lease_by_one_that_goes_on(tmp_path: Path) -> None:

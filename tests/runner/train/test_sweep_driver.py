@@ -16,7 +16,7 @@ from store_cases import make_trial
 
 from thalweg.runner import page
 from thalweg.runner.base.errors import SetupError
-from thalweg.runner.facts.choice import Choice
+from thalweg.runner.facts.choice import Bar, Choice
 from thalweg.runner.facts.observation import Observations, Outcome
 from thalweg.runner.planning.plan import Plan
 from thalweg.runner.store import Store
@@ -24,7 +24,7 @@ from thalweg.runner.terminal.listing import plan_details
 from thalweg.runner.train.checkpoints import Shelf, facts_of
 from thalweg.runner.train.cutting import SMALLEST_WORTH_CUTTING, cut
 from thalweg.runner.train.driver import SweepResult
-from thalweg.runner.train.messages import Ask, Chosen, Event, OutOfMemory, Progress, Train, Trained, Work
+from thalweg.runner.train.messages import Ask, Chosen, Event, OutOfMemory, Progress, Slower, Train, Trained, Work
 
 
 class Pretended:
@@ -380,3 +380,67 @@ def test_it_ends_once_as_many_failed_as_were_allowed_and_failed_ones_may_be_left
     assert (left.to_train, left.failed, left.retry) == (16, 4, 0)
     assert bench.store._db.execute("SELECT count(*) FROM claims").fetchone() == (0,)
     assert bench.sweep(*words).finished == 20
+
+
+def test_a_fused_choice_that_turns_out_slower_is_stored_as_the_loop_and_nothing_of_it_is_kept(bench) -> None:
+    def slow(work: Work) -> Iterator[Event]:
+        if isinstance(work, Ask):
+            yield Chosen(work.group_id, Choice("vmap", work.layout, 64, "pretended"), Bar(1e-3, 0.5))
+        elif work.executor == "vmap":
+            assert work.bar
+            yield Progress(10, 0)
+            yield Slower(0.5)
+        else:
+            yield from said_of(work)
+
+    bench.workers.also = slow
+    assert bench.sweep().finished == 20
+    assert bench.choices() == [("loop", 8)]
+    executors = [executor for executor, _ in bench.cohorts()]
+    assert executors.count("vmap") == 1
+    assert any("fused its first steps had only 0.5× its speed" in note for note in bench.heard.notes)
+    bench.workers.also = said_of
+    bench.sweep("optimizer.lr=0.1..1.0:11lin", "seed=0,1", "study.name=mine")
+    assert {executor for executor, _ in bench.cohorts()[len(executors) :]} == {"loop"}
+
+
+@pytest.mark.parametrize("robbed", [False, True])
+def test_a_slower_first_cohort_gives_up_its_claims_and_what_another_may_go_on_from_stays(bench, robbed) -> None:
+    shelves, kept, claims = [], [], []
+
+    def slow(work: Work) -> Iterator[Event]:
+        if isinstance(work, Ask):
+            yield Chosen(work.group_id, Choice("vmap", work.layout, 64, "pretended"), Bar(1e-3, 0.5))
+        elif work.executor == "vmap":
+            facts = facts_of(work)
+            shelves.append(Shelf(bench.folder, facts, {}))
+            shelves[0].save({"x": np.zeros(1)}, {**facts, "step": 50})
+            if robbed:
+                bench.store._db.execute("DELETE FROM claims WHERE trial = (SELECT min(trial) FROM claims)")
+            yield Slower(0.5)
+        else:
+            kept.append(bool(shelves[0].files()))
+            yield from said_of(work)
+
+    record = bench.store.record_choice
+
+    def recorded(*words: str) -> Choice:
+        claims.append(bench.store._db.execute("SELECT count(*) FROM claims").fetchone()[0])
+        return record(*words)
+
+    bench.store.record_choice = recorded
+    bench.workers.also = slow
+    assert bench.sweep(*WORDS).finished == 20
+    assert claims == [0]
+    assert kept[0] is robbed
+
+
+def test_a_trial_alone_trains_as_another_sweep_settled_meanwhile(bench: Bench) -> None:
+    def says(work: Work) -> Iterator[Event]:
+        if isinstance(work, Ask):
+            bench.store.record_choice(work.group_id, "cpu x86_64 torch 2.0", Choice("loop", "shared", 3, "meanwhile"))
+        return said_of(work)
+
+    bench.workers.also = says
+    bench.sweep("optimizer.lr=0.1", "seed=0")
+    assert bench.cohorts() == [("loop", 1)]

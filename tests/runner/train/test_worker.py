@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -13,9 +14,9 @@ from store_cases import make_trial
 
 from thalweg.runner.engine.choose import Question, narrower
 from thalweg.runner.engine.workload import Workload
-from thalweg.runner.facts.choice import Choice
+from thalweg.runner.facts.choice import Bar, Choice
 from thalweg.runner.train import worker
-from thalweg.runner.train.messages import Ask, Note, OutOfMemory, Progress, Train
+from thalweg.runner.train.messages import Ask, Held, Note, OutOfMemory, Progress, Slower, Train, Trained
 
 
 @pytest.fixture
@@ -78,11 +79,11 @@ def test_running_out_of_memory_is_said_as_such_and_the_bench_goes_on(bench, monk
 def test_a_probe_out_of_memory_is_tried_again_at_narrower_widths(bench, monkeypatch) -> None:
     asked = []
 
-    def choose(workload: Workload, question: Question) -> Choice:
+    def choose(workload: Workload, question: Question) -> tuple[Choice, Bar | None]:
         asked.append((len(question.sample), question.width))
         if (question.width or 64) > 8:
             raise MemoryError
-        return Choice("vmap", question.layout, question.width or 64, "it fits")
+        return Choice("vmap", question.layout, question.width or 64, "it fits"), None
 
     monkeypatch.setattr("thalweg.runner.engine.choose.choose", choose)
     trials = tuple(make_trial(lr=0.1 * (n + 1)) for n in range(7))
@@ -99,6 +100,19 @@ def test_no_width_is_passed_over_on_the_way_down(device, widths) -> None:
         found.append(width)
         width = narrower(torch.device(device), width)
     assert found == widths
+
+
+def test_first_steps_within_the_bar_are_said_and_slower_ones_end_the_cohort(bench) -> None:
+    said: list[object] = []
+    bench.pipe.send = said.append
+    work = Train("g", (make_trial(), make_trial(lr=0.2)), "vmap", "shared", 1, bar=Bar(1e9, 1e9))
+    assert isinstance(bench.do(work), Trained)
+    assert [each for each in said if isinstance(each, Held)] == [Held()]
+    said.clear()
+    slower = bench.do(replace(work, bar=Bar(1e-12, 1e9)))
+    assert isinstance(slower, Slower)
+    assert 0 < slower.speed < 1
+    assert not any(isinstance(each, Held) for each in said)
 
 
 class Tensor:

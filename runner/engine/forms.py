@@ -1,0 +1,144 @@
+"""Forms of torch's functions over trials, where vmap has none, or draws or writes otherwise than one trial alone would.
+
+Each takes and returns what the function does, from within vmap; NotImplemented leaves a call to torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn import functional
+from torch.utils._pytree import tree_leaves
+
+from thalweg.runner.engine.lanes import is_plain, outside, stack_of, unstacked
+
+
+def _dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    """The mask is drawn in the order in which a trial's numbers lie in memory; vmap takes that of their places."""
+    xs = stack_of(x)
+    if xs is None or inplace or not training or not 0 < p < 1 or x.device.type != "cpu":
+        return NotImplemented
+    return x * torch.empty_like(xs[0], requires_grad=False).bernoulli_(1 - p).div_(1 - p)
+
+
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Any:
+    """Attention of K trials of B examples is attention of K·B; torch has no batching rule on a CPU."""
+    if dropout_p or enable_gqa or query.device.type != "cpu":
+        return NotImplemented
+    stacks = [stack_of(each) for each in (query, key, value)]
+    lanes = next((len(each) for each in stacks if each is not None), 0)
+    if not lanes or query.dim() != 4:
+        return NotImplemented
+    folded = []
+    for given, stack in zip((query, key, value), stacks, strict=True):
+        if stack is None and not is_plain(given):
+            return NotImplemented
+        folded.append((given.expand(lanes, *given.shape) if stack is None else stack).flatten(0, 1))
+    mask = attn_mask
+    if mask is not None and (mask.dim() > 2 or not is_plain(mask)):
+        held = stack_of(mask)
+        if held is None and not is_plain(mask):
+            return NotImplemented
+        whole = (*query.shape[:-1], key.shape[-2])
+        own = mask.expand(lanes, *mask.shape) if held is None else held
+        own = own.reshape(lanes, *[1] * (len(whole) - mask.dim()), *mask.shape)
+        mask = own.expand(lanes, *whole).flatten(0, 1)
+    q, k, v = folded
+    out = functional.scaled_dot_product_attention(q, k, v, mask, 0.0, is_causal, scale=scale)
+    return unstacked(out.view(lanes, -1, *out.shape[1:]), 0)
+
+
+def _normalize(x: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None) -> Any:
+    """Write into `out`, as spectral_norm has it; vmap writes into no result that is handed to it."""
+    if out is None or stack_of(out) is None:
+        return NotImplemented
+    return out.copy_(functional.normalize(x, p, dim, eps))
+
+
+FORMS: dict[Any, Callable[..., Any]] = {
+    functional.dropout: _dropout,
+    functional.scaled_dot_product_attention: _attention,
+    functional.normalize: _normalize,
+}
+
+MAKERS = frozenset(
+    {
+        *(torch.zeros, torch.ones, torch.empty, torch.full),
+        *(torch.zeros_like, torch.ones_like, torch.empty_like, torch.full_like),
+        *(Tensor.new_zeros, Tensor.new_ones, Tensor.new_empty, Tensor.new_full),
+    }
+)
+"""Functions whose results a trial may write its own numbers into. Each trial then has a tensor of its own."""
+
+
+def made_for(lanes: int, made: Any) -> Any:
+    """Give each of so many trials a tensor of its own in place of one for all."""
+    if not isinstance(made, Tensor) or not is_plain(made) or made.layout is not torch.strided:
+        return made
+    return unstacked(made.expand(lanes, *made.shape).clone(), 0)
+
+
+@contextmanager
+def in_place() -> Iterator[None]:
+    """Where forms stand in for what torch calls by itself: attention in its own layers, and autograd's functions."""
+    attention = functional.scaled_dot_product_attention
+
+    def attend(*args: Any, **kwargs: Any) -> Any:
+        result = _attention(*args, **kwargs)
+        return attention(*args, **kwargs) if result is NotImplemented else result
+
+    functional.scaled_dot_product_attention = attend
+    try:
+        with _one_by_one():
+            yield
+    finally:
+        functional.scaled_dot_product_attention = attention
+
+
+@contextmanager
+def _one_by_one() -> Iterator[None]:
+    """Where functions of autograd's that have no batching rule are applied to one trial after another."""
+    usual = Function.__dict__["apply"]
+
+    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        stacks = [stack_of(each) if isinstance(each, Tensor) else None for each in args]
+        lanes = next((len(each) for each in stacks if each is not None), 0)
+        if not lanes or cls.generate_vmap_rule or cls.vmap is not Function.vmap or not _all_plain(args, stacks):
+            return usual.__get__(None, cls)(*args, **kwargs)
+        with outside():
+            results = [
+                usual.__get__(None, cls)(*(a if s is None else s[k] for a, s in zip(args, stacks, strict=True)))
+                for k in range(lanes)
+            ]
+        if isinstance(results[0], Tensor):
+            return unstacked(torch.stack(results), 0)
+        return tuple(
+            unstacked(torch.stack(parts), 0) if isinstance(parts[0], Tensor) else parts[0]
+            for parts in zip(*results, strict=True)
+        )
+
+    Function.apply = classmethod(apply)
+    try:
+        yield
+    finally:
+        Function.apply = usual
+
+
+def _all_plain(args: Any, stacks: list[Tensor | None]) -> bool:
+    """Whether all tensors among the arguments are a stack, or one for all trials."""
+    loose = [each for each, stack in zip(args, stacks, strict=True) if stack is None]
+    return all(is_plain(each) for each in tree_leaves(loose) if isinstance(each, Tensor))

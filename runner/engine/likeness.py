@@ -1,0 +1,116 @@
+"""Whether trials that are fused train as each would alone: gradients, buffers and evaluation, compared.
+
+Knows neither what it costs nor which executor is the faster one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thalweg.runner.engine.evaluate import evaluate, rows_at_once
+from thalweg.runner.engine.examine import SHIFT, TOLERANCE
+from thalweg.runner.engine.gradient import own_gradient, solo_gradient, vmap_gradient
+from thalweg.runner.engine.hindrance import hindrance
+from thalweg.runner.engine.inputs import Block, Inputs
+from thalweg.runner.engine.state import State
+from thalweg.runner.engine.workload import Workload
+from thalweg.runner.facts.choice import Layout
+from thalweg.runner.study.trial import Trial
+
+
+def objection(workload: Workload, sample: Sequence[Trial], layout: Layout) -> str | None:
+    """Why these trials must not be fused, or None: two are fused, and their gradient is compared with each one's own.
+
+    A user's model is compared at other weights too than its template was built with, and in evaluation.
+    """
+    if workload.habits.alone:
+        return f"the model {workload.habits.alone}"
+    if workload.precision == "bf16":
+        said = objection(replace(workload, precision="float32"), sample, layout)
+        if said:
+            return said
+    pair = tuple((*sample, *sample)[:2])
+    block = Inputs(pair, layout, workload).block(0, 1, np.arange(2))
+    fused, alone = (workload.start(pair, executor) for executor in ("vmap", "loop"))
+    for share in (0.0, SHIFT) if workload.foreign else (0.0,):
+        shift(fused, share)
+        shift(alone, share)
+        if said := _unlike(workload, pair, block, (fused, alone)):
+            return said
+    return None
+
+
+def few(workload: Workload, rows: int) -> Workload:
+    """The same, with so many rows to validate on."""
+    val = workload.splits["val"]
+    return replace(workload, splits=workload.splits | {"val": replace(val, x=val.x[:rows], y=val.y[:rows])})
+
+
+def distance(expected_KP: Tensor, found_KP: Tensor) -> float:
+    """The largest ‖found − expected‖ / ‖expected‖ of a trial; NaN, which is below no tolerance, where one has NaN."""
+    lengths_K = expected_KP.norm(dim=1).clamp(min=1e-30)
+    return float(((found_KP - expected_KP).norm(dim=1) / lengths_K).max())
+
+
+def shift(state: State, share: float) -> None:
+    """Move a state's weights by so much of their size."""
+    noise_KP = torch.randn(state.theta.shape, generator=torch.Generator().manual_seed(0)).to(state.theta)
+    if share:
+        state.theta += share * state.theta.square().mean().sqrt() * noise_KP
+
+
+def _unlike(workload: Workload, pair: tuple[Trial, ...], block: Block, states: tuple[State, State]) -> str | None:
+    """What differs between a pass fused and one alone, from such states."""
+    (fused, alone), feed, tolerance = states, next(block.feeds(workload)), TOLERANCE[workload.precision]
+    try:
+        _, fused_KP, buffers = vmap_gradient(workload, block.shared)(fused, feed)
+        measured_K = _val_loss(workload, fused, "vmap", pair) if workload.foreign else None
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever torch says against fusing this model is the reason
+        return hindrance(error)
+    own_KP, own_buffers = _own_pass(workload, alone, block)
+    worst = distance(own_KP, fused_KP)
+    if not worst <= tolerance:
+        return f"the fused gradient differs from the loop's by {worst:.1e}"
+    if workload.foreign and not distance(*map(_flat, (own_buffers, buffers))) <= tolerance:
+        return "the fused forward pass leaves other buffers than the loop's"
+    if measured_K is not None:
+        worst = distance(_val_loss(workload, alone, "loop", pair)[:, None], measured_K[:, None])
+        if not worst <= tolerance:
+            return f"the fused evaluation differs from the loop's by {worst:.1e}"
+    return None
+
+
+def _own_pass(workload: Workload, state: State, block: Block) -> tuple[Tensor, dict[str, Tensor]]:
+    """Each trial's own gradient, `[K, P]`, and its buffers after the pass, `[K, …]`."""
+    passes = []
+    for k in range(state.lanes):
+        lane, feed = state.lane(k), next(block.lane(k).feeds(workload))
+        if state.modules:
+            with state.modules[k].at_home():
+                passes.append(own_gradient(workload)(lane, feed))
+        else:
+            passes.append(solo_gradient(workload)(lane, feed))
+    buffers = {name: torch.cat([each[2][name] for each in passes]) for name in passes[0][2]}
+    return torch.cat([grad for _, grad, _ in passes]), buffers
+
+
+def _flat(buffers: dict[str, Tensor]) -> Tensor:
+    """Buffers `[K, …]` side by side, in float64."""
+    parts = [torch.view_as_real(each) if each.is_complex() else each for _, each in sorted(buffers.items())]
+    return torch.cat(
+        [torch.zeros(2, 1).double(), *(part.double().cpu().reshape(len(part), -1) for part in parts)], dim=1
+    )
+
+
+def _val_loss(workload: Workload, state: State, executor: str, trials: tuple[Trial, ...]) -> Tensor:
+    """What is measured of trials on some of the validation split, `[K]`."""
+    seeds = [trial.config.seed for trial in trials]
+    some = few(workload, min(workload.batch_size, rows_at_once(workload.splits["val"])))
+    return evaluate(some, state, "val", executor, seeds=seeds)["loss"]
