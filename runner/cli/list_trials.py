@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"(study=)?[\w.-]+")
 """What is a study's name; anything else is a condition."""
+OVERRIDE = re.compile(r"[\w./]+=[^=]")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class Asked:
         if len(names) > 1:
             raise UsageError(f"two studies are named, {names[0]!r} and {names[1]!r}", "list one, or all without a name")
         conditions = tuple(word for word in words if not NAME.fullmatch(word))
+        for override in filter(OVERRIDE.match, conditions):
+            key, _, value = override.partition("=")
+            raise UsageError(
+                f"{override} is an override; thalweg ls takes a study's name or conditions", f"ls '{key} == {value}'"
+            )
         return cls(names[0] if names else None, conditions, since)
 
 

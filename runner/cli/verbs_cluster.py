@@ -79,10 +79,11 @@ def collect(
     store: given.StorePath = None,
     wait: Annotated[bool, typer.Option("--wait", help="Stay until every job has ended.")] = False,
 ) -> int:
-    """Take in what jobs of `sweep --submit` did, and say what is queued, running or missing.
+    """Take in what submitted jobs have trained.
 
-    A share is merged once its job has ended, whole or not; twice is once. With all of it here, the answer is shown.
-    Leaves with 3 while something is missing.
+    Those are the jobs of sweep --submit. It says what is queued, running or missing. A share is merged once its job has
+    ended, whole or not; twice is once. With all of it here, the answer is shown. Leaves with 3 while something is
+    missing.
     """
     from thalweg.runner.train import slurm
 

@@ -106,7 +106,10 @@ def note(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The note; an empty one removes it.")],
     store: given.StorePath = None,
 ) -> None:
-    """Write a note on a study or a trial, in place of the one before. ls and show have it."""
+    """Write a note on a study or a trial.
+
+    It takes the place of the one before. ls and show have it.
+    """
     with _opened(store) as opened:
         opened.note(*_named(opened, what), text)
 

@@ -24,6 +24,9 @@
     workload     what one structure trains: model template, recipe, data on the device
     inputs       what the steps are fed: batches, coefficients, seeds
     stacked      forms for all trials of layers of which vmap makes too much
+    lanes        how vmap holds one tensor a trial, seen from within
+    forms        forms of torch's functions over trials, where vmap has none
+    recurrent    recurrent layers over trials, step by step
     gradient     of one trial by autograd, of K by vmap
     recording    a function of tensors as the flat list of operations that it did
     step         one training step, whatever executes it
@@ -31,11 +34,15 @@
     programs     steps recorded, compiled, captured
     executors    loop, vmap, traced, compiled, graphed: the ways to execute that step
     seating      how many lanes a program has for the trials that still train
+    timing       how long work takes
+    jury         whether a fused cohort's first steps are no slower than the loop's
     evaluate     what a task measures on the three splits
     record       what is collected while a cohort trains
     checkpoint   a cohort in the middle of its training, as arrays and facts
     cohort       a cohort from its trials to their observations
     memory       how many lanes fit
+    likeness     whether fused trials train as each would alone
+    hindrance    why vmap cannot take a model, and what would be fused
     choose       which executor, batch layout and width a group of trials gets
 
 Shape legend, everywhere: K trials (always first), P parameters of a trial, T steps, B examples of a batch,

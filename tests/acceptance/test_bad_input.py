@@ -41,7 +41,7 @@ REFUSED = [
     ("sweep optimizer.lr=1..0.1:x2", "0 values", "smaller end first"),
     ("sweep optimizer.lr=0..1:x2", "starts at 0", "start above 0"),
     ("sweep optimizer.lr=1..8:x1", "multiplies by 1", "more than 1"),
-    ("sweep optimizer.lr=interval(1,2)", "continuous", "a..b"),
+    ("sweep optimizer.lr=interval(1,2)", "nothing says how many", "study.sample.n=60"),
     ("sweep seed=1.5", "seed is 1.5", "integer"),
     ("sweep budget.steps=0", "budget.steps is 0", "≥ 1"),
     ("sweep budget.batch_size=0", "budget.batch_size is 0", "≥ 1"),

@@ -154,14 +154,14 @@ def test_what_follows_training_may_fail_alone(desk: Desk, monkeypatch, part, fat
 
 
 def test_a_failed_export_is_said_and_the_results_are_kept(desk: Desk, monkeypatch) -> None:
-    from thalweg.runner import tracker
+    from thalweg.runner.cli import mirror
 
     def breaks(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(tracker, "export", breaks)
+    monkeypatch.setattr(mirror, "after", breaks)
     desk.fate = finished
-    code, _, err = desk("sweep", "study.name=mine", "budget.steps=10", *GRID)
+    code, _, err = desk("sweep", "study.name=mine", "budget.steps=10", "tracker=wandb", *GRID)
     assert code == 4
     assert "no export: internal: OSError: [Errno 28] No space left on device" in err
     assert json.loads(desk("ls", "--json")[1])["studies"][0]["finished"] == 40

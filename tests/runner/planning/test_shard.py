@@ -47,7 +47,7 @@ def test_a_share_is_the_same_whatever_is_done(tmp_path: Path) -> None:
     assert after.done == 9
 
 
-@pytest.mark.parametrize("typed", ["0/4", "5/4", "1", "1/0", "a/b", "-1/4", "1/4/2", "1/999999", "½/4", ""])
+@pytest.mark.parametrize("typed", ["0/0", "5/4", "1", "1/0", "a/b", "-1/4", "1/4/2", "1/999999", "½/4", ""])
 def test_what_is_no_share_is_refused(typed: str) -> None:
     with pytest.raises(UsageError, match="is no share"):
         Shard.typed(typed)
