@@ -11,6 +11,7 @@
     replay    recorded trials       -> whether they come out again
     audit     a study               -> what a sample of its trials, trained again, bounds
     view      the store             -> a study as its readers see it, for whoever lays it out
+    weights   a recorded trial      -> its model's weights as a file
     report    the store             -> all of it as one HTML file
 
 The command line, the benchmarks and a notebook call these. What is said on the way, and how it looks, is its callers'
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from thalweg.runner.facts.tidy import Columns
     from thalweg.runner.planning.plan import Plan
     from thalweg.runner.planning.shard import Shard
-    from thalweg.runner.replay.again import Again
+    from thalweg.runner.replay.again import Again, Wish
+    from thalweg.runner.replay.model import Model
     from thalweg.runner.store import Store
     from thalweg.runner.study.settings import Settings
     from thalweg.runner.study.study import Study
@@ -259,7 +261,40 @@ def audit(
     return audit_of(again, name, seed, len(done), datetime.now(UTC))
 
 
-def _again(records: Sequence[TrialRecord], store: Store, settings: Settings | None, listener: Listener | None) -> Again:
+def weights(
+    store: Store,
+    trial: str,
+    path: str | Path,
+    *,
+    unverified: bool = False,
+    settings: Settings | None = None,
+    listener: Listener | None = None,
+) -> Model:
+    """Train a recorded trial again and write the state_dict that it ends with, once it is seen to be the stored one's.
+
+    trial: the beginning of its id. path: .safetensors, or .pt. unverified: write it even where that cannot be known,
+    as with another torch; the file says so. Raises MismatchError, or UnverifiedError, and writes nothing.
+    """
+    from thalweg.runner.replay.model import model_of, refuse_path, write
+
+    record, file = store.trial(trial), Path(path)
+    refuse_path(file)
+
+    def again(wish: Wish) -> Again:
+        return _again([record], store, settings, listener, wish)
+
+    made = model_of(record, again, unverified=unverified)
+    write(made, file)
+    return made
+
+
+def _again(
+    records: Sequence[TrialRecord],
+    store: Store,
+    settings: Settings | None,
+    listener: Listener | None,
+    wish: Wish | None = None,
+) -> Again:
     from thalweg.runner.replay.again import Source
     from thalweg.runner.replay.again import replay as trained_again
     from thalweg.runner.train import driver
@@ -272,7 +307,8 @@ def _again(records: Sequence[TrialRecord], store: Store, settings: Settings | No
         def crew_on(device: str) -> Backend:
             return Crew(replace(how, engine=replace(how.engine, device=(device,))), pool).require()
 
-        return trained_again(records, Source(store.series, store.trial), crew_on, listener or driver.Silent())
+        source = Source(store.series, store.trial)
+        return trained_again(records, source, crew_on, listener or driver.Silent(), wish=wish)
 
 
 def view(

@@ -8,7 +8,9 @@ for. Divergence is an outcome of a trial, not an error, and does not appear here
     ├── ConfigError         2  a key, value, group, range or study that cannot mean anything; nothing was started
     ├── UsageError          2  a verb asked for something it does not do
     ├── SetupError          2  the environment cannot do what was asked (device, package)
-    └── StoreError          5  the store cannot be opened, read or written, or is not ours
+    ├── StoreError          5  the store cannot be opened, read or written, or is not ours
+    ├── UnverifiedError     3  what was asked for may not be what the stored results are of, and nobody can know here
+    └── MismatchError       6  it is not what the stored results are of
 """
 
 from __future__ import annotations
@@ -55,6 +57,18 @@ class StoreError(ThalwegError):
     """The store cannot be opened, read or written, or is not ours."""
 
     exit_code = 5
+
+
+class UnverifiedError(ThalwegError):
+    """What was asked for may not be what the stored results are of, and nobody can know here."""
+
+    exit_code = 3
+
+
+class MismatchError(ThalwegError):
+    """What came out is not what the stored results are of."""
+
+    exit_code = 6
 
 
 def sentence_of(error: BaseException) -> str:

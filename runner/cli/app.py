@@ -4,8 +4,8 @@
 |----------------------------------|-----------|
 | it returns a code, or nothing    | that, or 0 |
 | trials failed, or work is left   | 3: `sweep`, `refine`, `run`; `plan --exit-code` |
-| trials cannot be verified here   | 3: `replay`, `audit` |
-| a trial did not come out again   | 6: `replay`, `audit` |
+| trials cannot be verified here   | 3: `replay`, `audit`, `weights` |
+| a trial did not come out again   | 6: `replay`, `audit`, `weights` |
 | all is trained, but its answer, report or export failed | 4: what is stored is whole |
 | a ThalwegError                   | its own: 2 usage or configuration, 5 store, 1 internal |
 | anything else                    | 1 |
@@ -36,6 +36,7 @@ from thalweg.runner.cli import (
     verbs_cluster,
     verbs_decide,
     verbs_keep,
+    verbs_model,
     verbs_read,
     verbs_report,
     verbs_store,
@@ -83,6 +84,7 @@ for verbs in (
     verbs_report,
     verbs_decide,
     verbs_check,
+    verbs_model,
     verbs_tables,
     verbs_store,
     verbs_keep,

@@ -51,11 +51,11 @@ def replay(words: Ids, store: given.StorePath = None, json: given.Json = False) 
     version, instruction set, device, file or repair that does). They are trained as they were: configuration,
     executor, batch layout. Nothing is written. Exit code: 0 all match, 6 one does not, 3 some cannot be verified.
     """
-    ids, settings = _split(words)
+    ids, settings = split(words)
     if not ids:
         raise UsageError("no trial is named", "give ids, as thalweg ls STUDY --json has them")
     with Store.open(given.store_path(store)) as opened:
-        _refuse_studies(opened, ids)
+        refuse_studies(opened, ids, "thalweg audit STUDY replays a sample of it")
         full = list(dict.fromkeys(opened.trial(each).trial_id for each in ids))
         found = _replayed(opened, full, settings)
     if json:
@@ -79,7 +79,7 @@ def audit(
     Says what that bounds: "60 of 60 came out again: fewer than 5% of trials would not, 95% confidence." It is kept
     beside the study, and its report shows it. Exit codes as of replay.
     """
-    names, settings = _split(words or [])
+    names, settings = split(words or [])
     if len(names) > 1:
         raise UsageError(f"two studies are named, {names[0]!r} and {names[1]!r}", "audit one at a time")
     path = given.store_path(store)
@@ -123,7 +123,7 @@ def _keep(found: Audit, path: Path) -> None:
         say(f"the result is not kept: {error.message}")
 
 
-def _split(words: Sequence[str]) -> tuple[list[str], Settings]:
+def split(words: Sequence[str]) -> tuple[list[str], Settings]:
     """Names, and how trials are run: settings alone, since what a trial is stands in the store."""
     from thalweg.runner import config
     from thalweg.runner.study.keys import is_setting
@@ -137,11 +137,12 @@ def _split(words: Sequence[str]) -> tuple[list[str], Settings]:
     return names, config.declare(config.Request(tuple(settings))).settings
 
 
-def _refuse_studies(opened: Store, ids: Sequence[str]) -> None:
+def refuse_studies(opened: Store, ids: Sequence[str], hint: str) -> None:
+    """Raise UsageError for the name of a study where trials are wanted."""
     studies = {each.name for each in opened.studies()}
     for word in ids:
         if word in studies:
-            raise UsageError(f"{word} is a study, not a trial", f"thalweg audit {word} replays a sample of it")
+            raise UsageError(f"{word} is a study, not a trial", hint.replace("STUDY", word))
 
 
 def _code(found: Sequence[Replayed]) -> int:

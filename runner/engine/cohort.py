@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -17,18 +17,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg.runner.base.errors import first_line
 from thalweg.runner.engine.checkpoint import Checkpoint, pack, unpack
 from thalweg.runner.engine.evaluate import evaluate
 from thalweg.runner.engine.executors import EXECUTORS
 from thalweg.runner.engine.guess import guess
 from thalweg.runner.engine.inputs import Inputs
 from thalweg.runner.engine.jury import Jury
+from thalweg.runner.engine.naming import state_names
 from thalweg.runner.engine.record import Record
 from thalweg.runner.engine.seating import seats
-from thalweg.runner.engine.state import State, weight_hash
+from thalweg.runner.engine.state import State, host_arrays
 from thalweg.runner.engine.workload import Workload
 from thalweg.runner.facts.choice import Layout
 from thalweg.runner.facts.observation import GUESS, Observations
+from thalweg.runner.facts.weights import Weights, weight_hash
 from thalweg.runner.study.settings import evaluation_steps
 from thalweg.runner.study.trial import Trial
 
@@ -71,6 +74,14 @@ class Keeping:
     save: Callable[[Checkpoint], None]
 
 
+@dataclass(frozen=True)
+class Handing:
+    """Where weights go: `wanted` is asked for a trial's id, `take` is handed them as they stood when it ended."""
+
+    wanted: Callable[[str], bool]
+    take: Callable[[Weights], None]
+
+
 def train(
     cohort: Cohort,
     workload: Workload,
@@ -79,6 +90,7 @@ def train(
     resume: Checkpoint | None = None,
     keeping: Keeping | None = None,
     jury: Jury | None = None,
+    handing: Handing | None = None,
 ) -> list[Observations]:
     """Train a cohort to its end and return the observations of its trials, in order.
 
@@ -86,13 +98,14 @@ def train(
     interruption (ValueError if the checkpoint is another's); the work before it is not ticked again. `keeping` is
     asked between blocks whether a checkpoint is due. Whether one is taken changes nothing in the training. None is
     taken of a model that keeps more than tensors: such a cohort starts again. `jury` watches the first steps, and ends
-    it all by raising where they are too slow.
+    it all by raising where they are too slow. `handing` gets the weights of those that end from here on.
     """
     started = time.monotonic()
     if workload.habits.alone:  # whatever was chosen once, for code that was another then
         cohort = replace(cohort, executor="loop")
     with workload.numerics(), workload.apart():
         course = _Course(cohort, workload, tick, resume, jury)
+        course.handing = handing
         course.run(keeping)
         if jury:
             jury.end()
@@ -144,6 +157,7 @@ class _Course:
         self.measured = evaluation_steps(self.steps, cohort.evaluations)
         self.lag = LAG.get(workload.device.type, 0)
         self.under_way: deque[_Readout] = deque()
+        self.handing: Handing | None = None
         if resume is not None:
             state, self.record = unpack(resume, cohort.facts, workload.start(cohort.trials[:1]))
             living = [cohort.trials[place] for place in self.record.lane_of]
@@ -209,7 +223,9 @@ class _Course:
         ]
         for place, step in dead:
             record.diverged_step_N[place] = step
-        self._keep_hashes(np.flatnonzero(record.diverged_step_N[record.lane_of] >= 0))
+        ended = np.flatnonzero(record.diverged_step_N[record.lane_of] >= 0)
+        self._keep_hashes(ended)
+        self._hand_over(ended)
         kept = np.flatnonzero(record.diverged_step_N[record.lane_of] < 0)
         record.lane_of = record.lane_of[kept]
         self._sit(kept, present=self.state.lanes)
@@ -244,13 +260,45 @@ class _Course:
         for place in record.lane_of:
             if not np.isfinite(record.final["val/loss"][place]):
                 record.diverged_step_N[place] = self.state.step
+        self._hand_over(np.arange(record.living))
 
-    def _keep_hashes(self, lanes: np.ndarray) -> None:
-        """Record the hash of the weights in these lanes, which come to the host as one tensor."""
+    def _arrays(self, lanes: np.ndarray) -> list[dict[str, np.ndarray]]:
+        """Parameters and persistent buffers of these lanes, tied ones once, which come to the host as one tensor."""
         index = torch.as_tensor(lanes, device=self.workload.device)
         persistent = self.workload.module.state_dict().keys()
         views = self.workload.layout.views(self.state.theta.index_select(0, index).cpu())
         held = {n: b.index_select(0, index).cpu() for n, b in self.state.buffers.items() if n in persistent}
         tensors = views | held
-        for i, place in enumerate(self.record.lane_of[lanes]):
-            self.record.hashes[int(place)] = weight_hash({name: tensor[i] for name, tensor in tensors.items()})
+        return [host_arrays({name: tensor[i] for name, tensor in tensors.items()}) for i in range(len(lanes))]
+
+    def _keep_hashes(self, lanes: np.ndarray) -> None:
+        """Record the hash of the weights in these lanes."""
+        for place, arrays in zip(self.record.lane_of[lanes], self._arrays(lanes), strict=True):
+            self.record.hashes[int(place)] = weight_hash(arrays)
+
+    def _hand_over(self, lanes: np.ndarray) -> None:
+        """Hand over the weights in these lanes, as far as they are wanted."""
+        if self.handing is None:
+            return
+        for k in lanes.tolist():
+            trial = self.cohort.trials[self.record.lane_of[k]]
+            if self.handing.wanted(trial.id):
+                self.handing.take(self._weights(k, trial.id))
+
+    def _weights(self, k: int, trial_id: str) -> Weights:
+        (arrays,), names, unlike = self._arrays(np.array([k])), {}, ""
+        try:
+            names = self._names(k, arrays)
+        except Exception as error:  # a user's state_dict may raise anything; kept with the weights
+            unlike = first_line(error)
+        more = bool(self.state.modules) and self.state.modules[k].holds_more
+        return Weights(trial_id, arrays, names, unlike, more)
+
+    def _names(self, k: int, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+        """The names of lane k's state_dict. Raises ValueError where the module has tensors that the arrays lack."""
+        if not self.state.modules:
+            return state_names(self.workload.module, arrays)
+        lone = self.state.modules[k]
+        if grown := sorted(lone.buffers.keys() - lone.buffers_now().keys()):
+            raise ValueError(f"the model's buffer {grown[0]} changed its shape in training")
+        return state_names(lone.module, arrays)

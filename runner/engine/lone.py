@@ -98,7 +98,12 @@ class Lone:
     @property
     def as_built(self) -> bool:
         """Whether weights and buffers are all that training changed, so that a checkpoint of them is complete."""
-        return self.taken is None and not self._own and self._at_first == self.kept()
+        return self.taken is None and not self.holds_more
+
+    @property
+    def holds_more(self) -> bool:
+        """Whether training changed what the module or its classes hold besides weights and buffers."""
+        return bool(self._own) or self._at_first != self.kept()
 
     def kept(self) -> str:
         """A digest of what the module holds besides weights and buffers."""

@@ -5,17 +5,15 @@ Shapes: K trials, P parameters of a trial. Knows nothing of rules, data or steps
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from thalweg.runner.engine.lone import Lone
-
-WEIGHT_HASH_TAG = b"thalweg.weights.v1"
 
 
 @dataclass
@@ -97,16 +95,6 @@ class State:
         )
 
 
-def weight_hash(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over (name, dtype, shape, little-endian bytes) of one trial's tensors, sorted by name.
-
-    `tensors` are its parameters and persistent buffers, tied ones once. 64 hex digits.
-    """
-    digest = hashlib.sha256(WEIGHT_HASH_TAG)
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        header = f"\n{name}\n{str(tensor.dtype).removeprefix('torch.')}\n{list(tensor.shape)}\n"
-        digest.update(header.encode())
-        array = tensor.numpy()
-        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
-    return digest.hexdigest()
+def host_arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Tensors as numpy arrays on the host."""
+    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in tensors.items()}

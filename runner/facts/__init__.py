@@ -10,5 +10,6 @@ record          what the store holds of a trial, a cohort, a study's progress
 remark          what is said of a model before it trains
 replayed        what training a trial again said of it
 tidy            rows and series as tables for a notebook
+weights         a trial's weights as arrays, and their hash
 row             one line of the tidy table that every reader is given
 """

@@ -25,7 +25,8 @@ class Verdict(StrEnum):
 class Replayed:
     """A trial that was trained again, or was to be.
 
-    why: what differs, in words. Of a mismatch also the quantity that differs first, and the step.
+    why: what differs, in words. Of a mismatch also the quantity that differs first, and the step. trainable: of what
+    cannot be verified, whether it could be trained here all the same.
     """
 
     trial_id: str
@@ -33,6 +34,7 @@ class Replayed:
     why: str = ""
     quantity: str | None = None
     step: int | None = None
+    trainable: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

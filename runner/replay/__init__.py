@@ -3,5 +3,6 @@
 again       trains them, and says of each whether it came out again
 recorded    how a stored trial was trained, and what of that differs here. Pure
 compare     what was observed then and now: the first step and quantity that differ. Pure
+model       a trial's weights, trained again, verified and written
 audit       a random sample of a study, and what it bounds
 """

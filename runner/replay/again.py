@@ -19,7 +19,7 @@ from thalweg.runner.replay.recorded import Recorded, cannot, doubts, measured_al
 from thalweg.runner.study.trial import Trial
 from thalweg.runner.train.crew import DOCTOR
 from thalweg.runner.train.driver import Backend, Listener
-from thalweg.runner.train.messages import Hello, Progress, Trained
+from thalweg.runner.train.messages import Hello, Keep, Progress, Trained
 from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Resume, Say, Settle, Settled
 from thalweg.runner.train.schedule import Schedule, Terms
 
@@ -33,6 +33,14 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Wish:
+    """What is wanted besides verdicts: final weights, in a folder. anyway: trained whatever differs here."""
+
+    folder: str
+    anyway: bool = False
+
+
+@dataclass(frozen=True)
 class Again:
     """What came of it: verdicts in the order asked, and what trained them last (None where nothing was trained)."""
 
@@ -41,13 +49,19 @@ class Again:
 
 
 def replay(
-    records: Sequence[TrialRecord], source: Source, backend_on: Callable[[str], Backend], listener: Listener
+    records: Sequence[TrialRecord],
+    source: Source,
+    backend_on: Callable[[str], Backend],
+    listener: Listener,
+    *,
+    wish: Wish | None = None,
 ) -> Again:
     """Train recorded trials again and compare. backend_on: slots on devices of a kind; SetupError where there are none.
 
     Ctrl-C ends it with KeyboardInterrupt.
     """
-    found = [read(record, source.series(record.trial_id)) for record in records]
+    anyway = wish is not None and wish.anyway
+    found = [read(record, source.series(record.trial_id), anyway) for record in records]
     verdicts = {each.trial_id: each for each in found if isinstance(each, Replayed)}
     together: dict[tuple[str, int], list[Recorded]] = {}
     for each in measured_alike([each for each in found if isinstance(each, Recorded)]):
@@ -55,17 +69,28 @@ def replay(
     hello = None
     for (device, _), trials in together.items():
         try:
-            backend = backend_on(device)
+            backend = _anywhere(backend_on, device) if anyway else backend_on(device)
         except SetupError as error:
             verdicts |= {
-                each.trial.id: cannot(each.record, f"device: {each.cohort.device} then; {error.message}")
+                each.trial.id: cannot(
+                    each.record, f"device: {each.cohort.device} then; {error.message}", trainable=True
+                )
                 for each in trials
             }
             continue
         round_ = _Round(trials, source, backend, listener)
+        round_.wish = wish
         verdicts |= {each.trial_id: each for each in round_.run()}
         hello = round_.hello
     return Again([verdicts[record.trial_id] for record in records], hello)
+
+
+def _anywhere(backend_on: Callable[[str], Backend], device: str) -> Backend:
+    """Slots on devices of a kind, else on what there is."""
+    try:
+        return backend_on(device)
+    except SetupError:
+        return backend_on("auto")
 
 
 class _Round:
@@ -75,23 +100,26 @@ class _Round:
         self.trials, self.source, self.backend, self.listener = trials, source, backend, listener
         self.observed: dict[str, Observations] = {}
         self.hello: Hello | None = None
+        self.wish: Wish | None = None
 
     def run(self) -> list[Replayed]:
         try:
             with Signals() as self.backend.signals:
                 hello = self.hello = self.backend.fill(len(self.trials) // LOOP_WIDTH, self.listener.note)
                 device = hello.device_name if hello.device.startswith("cuda") else hello.device
-                barred = {each.trial.id: obstacle(each.cohort, hello.versions, device) for each in self.trials}
-                self._train([each for each in self.trials if not barred[each.trial.id]])
+                barred = {
+                    each.trial.id: each.changed or obstacle(each.cohort, hello.versions, device) for each in self.trials
+                }
+                anyway = self.wish is not None and self.wish.anyway
+                self._train([each for each in self.trials if anyway or not barred[each.trial.id]])
         finally:
             self.backend.close()
-        return [
-            cannot(each.record, barred[each.trial.id]) if barred[each.trial.id] else self._verdict(each, hello.versions)
-            for each in self.trials
-        ]
+        return [self._verdict(each, barred[each.trial.id], hello.versions) for each in self.trials]
 
-    def _verdict(self, stored: Recorded, versions: Mapping[str, str]) -> Replayed:
+    def _verdict(self, stored: Recorded, barred: str, versions: Mapping[str, str]) -> Replayed:
         observed = self.observed.get(stored.trial.id)
+        if barred and (observed is None or observed.outcome is not Outcome.FAILED):
+            return cannot(stored.record, barred, trainable=True)
         if observed is None:
             return cannot(stored.record, "it was not tried: trials of its structure failed before it")
         return verdict(stored, observed, doubts(stored.cohort, versions))
@@ -99,7 +127,8 @@ class _Round:
     def _train(self, trials: Sequence[Recorded]) -> None:
         if not trials:
             return
-        terms = Terms("auto", self.backend.size, trials[0].evaluations, sharing=self.backend.sharing)
+        keep = Keep(self.wish.folder, tuple(each.trial.id for each in trials)) if self.wish else None
+        terms = Terms("auto", self.backend.size, trials[0].evaluations, sharing=self.backend.sharing, weights=keep)
         self.schedule = Schedule(terms, "", "min")
         for group, settled in self._groups(trials):
             self._carry_out(self.schedule.wanted(group, settled))

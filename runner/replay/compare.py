@@ -28,7 +28,7 @@ def verdict(stored: Recorded, observed: Observations, doubts: str) -> Replayed:
     if first is None:
         return Replayed(trial_id=trial_id, verdict=Verdict.MATCH)
     if doubts and lost and other_weights:
-        return cannot(stored.record, f"{first}, and {doubts}")
+        return cannot(stored.record, f"{first}, and {doubts}", trainable=True)
     what = f"{first}{'' if other_weights else ', though the weights are the same'}"
     return Replayed(trial_id=trial_id, verdict=Verdict.MISMATCH, why=what, quantity=first.quantity, step=first.step)
 

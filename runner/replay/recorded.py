@@ -48,13 +48,17 @@ MEASURED = "val/loss"
 
 @dataclass(frozen=True)
 class Recorded:
-    """A trial as it was trained, and what came of it. evaluations: how often it was measured after the start."""
+    """A trial as it was trained, and what came of it. evaluations: how often it was measured after the start.
+
+    changed: what of the code that trained it is another now, for who trains it all the same.
+    """
 
     record: TrialRecord
     series: Mapping[str, Series]
     trial: Trial
     cohort: CohortRecord
     evaluations: int
+    changed: str = ""
 
     @property
     def device(self) -> str:
@@ -67,13 +71,16 @@ class Recorded:
         return f"{self.trial.group_id}/{self.cohort.executor}/{self.cohort.layout}"
 
 
-def cannot(record: TrialRecord, why: str) -> Replayed:
-    """The verdict on a trial that cannot be verified."""
-    return Replayed(trial_id=record.trial_id, verdict=Verdict.CANNOT_VERIFY, why=why)
+def cannot(record: TrialRecord, why: str, *, trainable: bool = False) -> Replayed:
+    """The verdict on a trial that cannot be verified. trainable: though it could be trained here."""
+    return Replayed(trial_id=record.trial_id, verdict=Verdict.CANNOT_VERIFY, why=why, trainable=trainable)
 
 
-def read(record: TrialRecord, series: Mapping[str, Series]) -> Recorded | Replayed:
-    """Return how a trial was trained; or the verdict on it, where that is known without training it."""
+def read(record: TrialRecord, series: Mapping[str, Series], anyway: bool = False) -> Recorded | Replayed:
+    """Return how a trial was trained; or the verdict on it, where that is known without training it.
+
+    anyway: changed code of the user's is no verdict, but said.
+    """
     if record.outcome is None or not record.outcome.is_done:
         return cannot(record, f"it {'is not trained yet' if record.outcome is None else record.outcome}")
     if record.cohort is None or record.weight_hash is None or MEASURED not in series:
@@ -87,13 +94,16 @@ def read(record: TrialRecord, series: Mapping[str, Series]) -> Recorded | Replay
     if trial.id != record.trial_id:
         why = "its configuration is not the one that its id is of"
         return Replayed(trial_id=record.trial_id, verdict=Verdict.MISMATCH, why=why, quantity="configuration")
-    if why := _changed(trial, record.cohort):
+    if why := _mended(trial):
         return cannot(record, why)
+    changed = _changed(trial, record.cohort)
+    if changed and not anyway:
+        return cannot(record, changed, trainable=True)
     measured = series[MEASURED].steps.tolist()
     evaluations = measurements(measured, trial.config.budget.steps, record.diverged_step)
     if evaluations is None:
         return cannot(record, f"no number of measurements gives the steps of its {MEASURED}: {measured[:4]} …")
-    return Recorded(record, series, trial, record.cohort, evaluations)
+    return Recorded(record, series, trial, record.cohort, evaluations, changed)
 
 
 def trial_of(record: TrialRecord) -> Trial:
@@ -112,11 +122,14 @@ def _unknown(config: Mapping[str, Any], known: Mapping[str, Any]) -> str:
     return ""
 
 
-def _changed(trial: Trial, cohort: CohortRecord) -> str:
-    """What of our arithmetic, or of the user's code, is another than it was."""
+def _mended(trial: Trial) -> str:
+    """What of our arithmetic is another than it was."""
     mended = [each.what for each in REPAIRS if each.number > trial.config.arithmetic and each.touches(trial.config)]
-    if mended:
-        return f"it was trained before this was mended: {mended[-1]}"
+    return f"it was trained before this was mended: {mended[-1]}" if mended else ""
+
+
+def _changed(trial: Trial, cohort: CohortRecord) -> str:
+    """What of the user's code is another than it was."""
     then, now = recorded(cohort.versions), code_of(trial.config)
     files = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
     if not files:

@@ -14,4 +14,5 @@ worker          a worker process; it alone imports the engine
 rehearsal       a child process that builds a plan's models once and says what is wrong with them
 cutting         a group of trials cut into cohorts
 checkpoints     cohorts in the middle of training, as files
+weights         final weights of trials, as files
 """

@@ -36,12 +36,20 @@ class Ask:
 
 
 @dataclass(frozen=True)
+class Keep:
+    """The folder for final weights, and the ids of the trials whose are written there; None for all that finish."""
+
+    folder: str
+    ids: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Train:
     """Train a cohort. `attempt` counts from 1; a piece of work whose worker died is tried once more.
 
     moves: how often its machine went away, which was not its doing. checkpoints: the folder for its checkpoints and the
     seconds of training between them; None for none. bar: what its first steps must take no longer than; where they do,
-    it is given up.
+    it is given up. weights: where final weights go; None for nowhere.
     """
 
     group_id: str
@@ -50,6 +58,7 @@ class Train:
     layout: Layout
     evaluations: int
     checkpoints: tuple[str, float] | None = None
+    weights: Keep | None = None
     attempt: int = 1
     moves: int = 0
     metrics: tuple[str, ...] = ()

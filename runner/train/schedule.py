@@ -47,6 +47,7 @@ from thalweg.runner.train.messages import (
     Chosen,
     Event,
     Held,
+    Keep,
     Lost,
     Note,
     OutOfMemory,
@@ -74,9 +75,9 @@ class Terms:
     """What the pieces of work of a sweep have in common.
 
     executor, width: as asked for, `auto` and None where the group's choice decides. workers: how many share the work;
-    sharing: how many of them a device. checkpoints: folder and seconds between them; None for none. max_failures:
-    failed trials after which nothing more is trained; None for no limit. settling: how each group trains is found out
-    and kept, and no more is trained than that takes.
+    sharing: how many of them a device. checkpoints: folder and seconds between them; None for none. weights: where
+    final weights go. max_failures: failed trials after which nothing more is trained; None for no limit. settling: how
+    each group trains is found out and kept, and no more is trained than that takes.
     """
 
     executor: str
@@ -85,6 +86,7 @@ class Terms:
     metrics: tuple[str, ...] = ()
     width: int | None = None
     checkpoints: tuple[str, float] | None = None
+    weights: Keep | None = None
     sharing: int = 1
     max_failures: int | None = None
     settling: bool = False
@@ -116,6 +118,7 @@ class Terms:
             evaluations=self.evaluations,
             metrics=self.metrics,
             checkpoints=self.checkpoints,
+            weights=self.weights,
         )
 
 

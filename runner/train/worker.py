@@ -36,6 +36,7 @@ from thalweg.runner.train.messages import (
     Chosen,
     Held,
     Hello,
+    Keep,
     Note,
     OutOfMemory,
     Progress,
@@ -44,13 +45,15 @@ from thalweg.runner.train.messages import (
     Trained,
     Work,
 )
+from thalweg.runner.train.weights import write
 
 if TYPE_CHECKING:
     import torch
 
     from thalweg.runner.engine.checkpoint import Checkpoint
-    from thalweg.runner.engine.cohort import Keeping
+    from thalweg.runner.engine.cohort import Handing, Keeping
     from thalweg.runner.engine.workload import Workload
+    from thalweg.runner.facts.weights import Weights
 
 PROGRESS_SECONDS = 0.2
 OUT_OF_MEMORY = (
@@ -145,7 +148,8 @@ class Bench:
             workload = self._workload_of_any(work)
             resume, keeping = self._checkpoints(work)
             jury = Jury(work.bar, self.device, lambda: self.pipe.send(Held())) if work.bar else None
-            observations = train(cohort, workload, self._ticker(), resume=resume, keeping=keeping, jury=jury)
+            handing, ticker = self._handing(work.weights), self._ticker()
+            observations = train(cohort, workload, ticker, resume=resume, keeping=keeping, jury=jury, handing=handing)
             return Trained(tuple(observations), self._peak_bytes())
         except TooSlow as slow:
             return Slower(slow.speed)
@@ -198,6 +202,22 @@ class Bench:
             last = time.monotonic()
 
         return (None if found is None else Checkpoint(*found)), Keeping(due, save)
+
+    def _handing(self, keep: Keep | None) -> Handing | None:
+        """Where a cohort's final weights go: into files."""
+        from thalweg.runner.engine.cohort import Handing
+
+        if keep is None:
+            return None
+
+        def take(weights: Weights) -> None:
+            try:
+                write(Path(keep.folder), weights)
+            except OSError as error:  # the trial is trained, and can be again
+                why = f"could not be written to {keep.folder}: {error.strerror}"
+                self.pipe.send(Note(f"the weights of {weights.trial_id[:8]} {why}"))
+
+        return Handing(lambda trial_id: keep.ids is None or trial_id in keep.ids, take)
 
     def _workload_of_any(self, work: Train) -> Workload:
         """The workload, looked at with the first trial's seed, or where that raises with one of the next."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from thalweg.runner.page import report as report
     from thalweg.runner.page import sweep as sweep
     from thalweg.runner.page import trials as trials
+    from thalweg.runner.page import weights as weights
     from thalweg.runner.store import Store as Store
     from thalweg.runner.train.driver import Listener as Listener
 
@@ -40,7 +41,7 @@ _HOME = {
     "Store": "runner.store",
     "ThalwegError": "runner.base.errors",
     **dict.fromkeys(("declare", "plan", "sweep", "trials", "curves", "findings", "report"), "runner.page"),
-    **dict.fromkeys(("diff", "replay", "audit"), "runner.page"),
+    **dict.fromkeys(("diff", "replay", "audit", "weights"), "runner.page"),
 }
 
 __all__ = sorted(_HOME)

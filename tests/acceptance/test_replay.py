@@ -8,6 +8,8 @@ import sqlite3
 
 import pytest
 from desk import Desk
+from safetensors import safe_open
+from safetensors.torch import load_file
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,19 @@ def test_replay_names_what_differs_and_writes_nothing(copied: Desk) -> None:
     assert found["replayed"][1]["quantity"] == "weight hash"
     assert (found["match"], found["mismatch"], found["cannot_verify"]) == (2, 1, 0)
     assert copied.store.read_bytes() == before
+
+
+def test_weights_come_out_and_a_trial_that_does_not_leaves_nothing(copied: Desk) -> None:
+    found = copied.query("SELECT t.id, t.weight_hash FROM trials t WHERE outcome = 'finished' ORDER BY id DESC LIMIT 2")
+    (good, stored), (bad, _) = found
+    changed(copied, f"UPDATE metrics SET value = value + 1 WHERE trial = (SELECT seq FROM trials WHERE id = '{bad}')")
+    said = copied.thalweg("weights", good[:10], "-o", "good.safetensors", "launcher.workers=1").stdout
+    assert said == f"good.safetensors: {len(load_file(copied.folder / 'good.safetensors'))} tensors of {good[:8]}\n"
+    with safe_open(copied.folder / "good.safetensors", "np") as held:
+        assert held.metadata()["weight_hash"] == stored
+    failed = copied.thalweg("weights", bad, "-o", "bad.safetensors", code=6)
+    assert f"{bad[:8]} did not come out again: final" in failed.stderr
+    assert not list(copied.folder.glob("bad*"))
 
 
 def test_another_torch_is_named_and_nothing_is_accused(copied: Desk) -> None:

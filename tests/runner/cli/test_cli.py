@@ -290,6 +290,32 @@ def test_what_cannot_be_replayed_is_refused_in_a_sentence(thalweg, desk):
         assert said in err
 
 
+# weights
+
+
+def test_weights_that_cannot_be_are_refused_in_a_sentence(thalweg, desk):
+    assert thalweg("weights", "3f2a", "-o", "m.pt")[0] == 5
+    with Store.open(desk / "results" / "thalweg.sqlite", "write") as store:
+        study = declare(Request(WORDS)).study
+        store.declare(study, expand(study))
+        trial = expand(study)[0].trial.id
+    for words, said in [
+        (("smoke", "-o", "m.pt"), "smoke is a study, not a trial"),
+        ((trial, trial, "-o", "m.pt"), "2 trials are named; expected one"),
+        (("launcher.workers=1", "-o", "m.pt"), "0 trials are named; expected one"),
+        ((trial, "optimizer.lr=1", "-o", "m.pt"), "optimizer.lr=1 is no setting"),
+        ((trial,), "--out"),
+        ((trial, "-o", "m.h5"), "'.h5'; expected .safetensors or .pt"),
+        ((trial, "-o", "nowhere/m.pt"), "a folder that is not there"),
+        ((trial, "-o", "m.pt"), f"{trial[:8]} is not trained yet, so it has no weights"),
+        (("zz", "-o", "m.pt"), "'zz' is not a trial id"),
+    ]:
+        code, out, err = thalweg("weights", *words)
+        assert (code, out) == (2, ""), words
+        assert said in err
+    assert [each.name for each in desk.iterdir()] == ["results"]
+
+
 # plan, sweep, run
 
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from thalweg.runner.engine.cohort import Cohort, train
-from thalweg.runner.engine.state import weight_hash
+from thalweg.runner.engine.state import host_arrays
 from thalweg.runner.engine.workload import Workload
+from thalweg.runner.facts.weights import weight_hash
 from thalweg.runner.study.settings import evaluation_steps
 
 
@@ -76,11 +77,15 @@ def test_shared_batches_refuse_two_seeds(trial_of, train_all) -> None:
 
 def test_the_weight_hash_is_pinned_and_sees_names_shapes_and_bits() -> None:
     weights = {"a": torch.arange(6.0).view(2, 3), "b": torch.zeros(2)}
-    pinned = weight_hash(weights)
+
+    def hashed(tensors):
+        return weight_hash(host_arrays(tensors))
+
+    pinned = hashed(weights)
     assert pinned == "6aeb476c021a4b62fbc966f14f041c6cbe8045a621613d599b9891f380895e99"
-    assert weight_hash(dict(reversed(weights.items()))) == pinned
-    assert weight_hash({**weights, "a": weights["a"].view(3, 2)}) != pinned
-    assert weight_hash({**weights, "a": weights["a"].double()}) != pinned
-    assert weight_hash({"a": weights["a"], "c": weights["b"]}) != pinned
-    assert weight_hash({**weights, "b": torch.tensor([0.0, 1e-45])}) != pinned
-    assert weight_hash({**weights, "a": weights["a"].t().contiguous().t()}) == pinned
+    assert hashed(dict(reversed(weights.items()))) == pinned
+    assert hashed({**weights, "a": weights["a"].view(3, 2)}) != pinned
+    assert hashed({**weights, "a": weights["a"].double()}) != pinned
+    assert hashed({"a": weights["a"], "c": weights["b"]}) != pinned
+    assert hashed({**weights, "b": torch.tensor([0.0, 1e-45])}) != pinned
+    assert hashed({**weights, "a": weights["a"].t().contiguous().t()}) == pinned

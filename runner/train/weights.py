@@ -1,0 +1,82 @@
+"""Final weights of trials, as files in a folder.
+
+    FOLDER/TRIAL-HASH.safetensors
+
+TRIAL is the trial's full id, HASH that of its weights, as the store has it. A file holds what the hash is of, and in
+its header the names of the module's state_dict. It is written under another name, synced and renamed, and read only
+whole: what it holds is hashed again, so that no other trial's weights, nor damaged ones, are taken for these. Knows no
+torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from thalweg.runner.base.regular import open_regular
+from thalweg.runner.facts.weights import Weights
+
+
+def file_of(folder: Path, trial_id: str, weight_hash: str) -> Path:
+    """Where a trial's weights of this hash are, or would be."""
+    return folder / f"{trial_id}-{weight_hash}.safetensors"
+
+
+def write(folder: Path, weights: Weights) -> Path:
+    """Write a trial's weights into a folder, and return the file: of those that are `unlike` only why they are.
+
+    Raises OSError.
+    """
+    from safetensors.numpy import save
+
+    about = {"trial": weights.trial_id, "names": weights.names, "unlike": weights.unlike, "more": weights.more}
+    content = save({} if weights.unlike else dict(weights.arrays), metadata={"thalweg": json.dumps(about)})
+    folder.mkdir(parents=True, exist_ok=True)
+    path = file_of(folder, weights.trial_id, weights.hash)
+    put(path, content)
+    return path
+
+
+def read(path: Path, trial_id: str, weight_hash: str | None = None) -> Weights:
+    """Return a trial's weights. weight_hash: what theirs must be; else that of the file's name.
+
+    Raises OSError, and ValueError, in words, for a file that does not hold these weights.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    with open_regular(path) as file:
+        content = file.read()
+    try:
+        arrays, about = load(content), json.loads(_header(content)["thalweg"])
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(f"it is no file of weights: {error}") from error
+    weights = Weights(about["trial"], arrays, about["names"], about["unlike"], about["more"])
+    expected = weight_hash or path.stem.rpartition("-")[2]
+    if weights.trial_id != trial_id:
+        raise ValueError(f"it holds the weights of {weights.trial_id[:8]}")
+    if weights.hash != expected and not weights.unlike:
+        raise ValueError(f"the weights in it have the hash {weights.hash[:16]}…, not {expected[:16]}…")
+    return weights
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write a file: it is there in full, or as it was before. Raises OSError if the disk does not take it."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _header(content: bytes) -> Mapping[str, str]:
+    """What is ours of a safetensors header: JSON, its length in the first eight bytes."""
+    length = int.from_bytes(content[:8], "little")
+    return dict(json.loads(content[8 : 8 + length])["__metadata__"])
