@@ -28,7 +28,7 @@ class Archive:
 
 def archive(file: Path, config: TableConfig) -> Archive:
     """Return the array `target` of a .npz file, and x or the only other one. Raises ConfigError, naming the row."""
-    target, arrays = config.target, _arrays(file, config.ignore)
+    target, arrays = config.target, arrays_of(file, config.ignore)
     rest = [name for name in arrays if name != target]
     if target not in arrays or ("x" not in rest and len(rest) != 1):
         held = ", ".join(arrays) or "nothing"
@@ -57,7 +57,8 @@ def archive(file: Path, config: TableConfig) -> Archive:
     return Archive(x, y, one_hot)
 
 
-def _arrays(file: Path, ignored: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+def arrays_of(file: Path, ignored: tuple[str, ...] = ()) -> dict[str, NDArray[Any]]:
+    """The arrays of a .npz file by their names. Raises ConfigError for what is none."""
     try:
         with open_regular(file) as opened:
             loaded = np.load(opened, allow_pickle=False)

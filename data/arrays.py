@@ -39,7 +39,7 @@ def split_arrays(
     which `label_noise` is made wrong as in `arrange`. uint8 images are divided by 255; other features are taken
     as they are. Raises ConfigError for what no task can be trained on, naming the row.
     """
-    x, y = _features(x, kind), _targets(y, kind)
+    x, y = features_of(x, kind), _targets(y, kind)
     if len(x) != len(y):
         raise ConfigError(f"the dataset has {len(x):,} examples x, but {len(y):,} targets y")
     held_out = [max(1, round(share * len(y))) for share in shares]
@@ -68,7 +68,8 @@ def split_arrays(
     )
 
 
-def _features(x: Array, kind: Kind) -> Array:
+def features_of(x: Array, kind: Kind) -> Array:
+    """Examples as models read them. Raises ConfigError for what are none."""
     if x.dtype.kind not in "biuf" or x.ndim < 2:
         raise ConfigError(
             f"the dataset's x is an array of {x.dtype} of shape {list(x.shape)}; expected numbers, one row an example"

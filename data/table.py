@@ -38,7 +38,7 @@ class Read:
 class Raw:
     """What a file holds: x [N, *features], y [N, …] and how many outputs it needs; marks and notes as in `Read`.
 
-    place: where a row is, in words that follow "in".
+    place: where a row is, in words that follow "in". names: of the features, where a file names them.
     """
 
     x: NDArray[np.float64]
@@ -47,6 +47,7 @@ class Raw:
     place: Callable[[int], str]
     marks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 def table(config: TableConfig) -> Splits:
@@ -59,10 +60,7 @@ def table(config: TableConfig) -> Splits:
 def read_table(config: TableConfig) -> Read:
     """Read the user's table. Raises ConfigError for what cannot be trained on."""
     file = found(config.path)
-    reader = READERS.get(file.suffix.lower())
-    if reader is None:
-        raise ConfigError(f"dataset.path is {config.path!r}; expected .csv, .tsv, .parquet or .npz")
-    raw = reader(file, config)
+    raw = raw_of(config)
     sizes = Sizes.of_shares(len(raw.y), config.validation, config.test, config.train_size)
     placed = order(config.split_seed, ORDER, len(raw.y))
     x, y = raw.x[placed], raw.y[placed]
@@ -79,6 +77,15 @@ def read_table(config: TableConfig) -> Read:
     _refuse_far(file, fitted.x, placed, raw.place)
     splits = dealt((fitted.x, y), config, sizes, kind=config.kind, outputs=raw.outputs)
     return Read(splits, tuple(sorted(marks)), raw.notes)
+
+
+def raw_of(config: TableConfig) -> Raw:
+    """What the user's table holds, before it is dealt out and scaled. Raises ConfigError as `read_table`."""
+    file = found(config.path)
+    reader = READERS.get(file.suffix.lower())
+    if reader is None:
+        raise ConfigError(f"dataset.path is {config.path!r}; expected .csv, .tsv, .parquet or .npz")
+    return reader(file, config)
 
 
 def _refuse_far(file: Path, x: NDArray[np.float32], placed: NDArray[np.intp], place: Callable[[int], str]) -> None:
@@ -107,7 +114,7 @@ def _from_columns(read: Callable[[Path, TableConfig], Columns]) -> Callable[[Pat
         x = np.column_stack([numbers(columns, name, comma) for name in names])
         y, outputs = target(columns, config)
         notes = tuple(_index_note(file, name) for name in index)
-        return Raw(x, y, outputs, columns.place, ("index",) if index else (), notes)
+        return Raw(x, y, outputs, columns.place, ("index",) if index else (), notes, tuple(names))
 
     return reader
 

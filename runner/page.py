@@ -12,6 +12,8 @@
     audit     a study               -> what a sample of its trials, trained again, bounds
     view      the store             -> a study as its readers see it, for whoever lays it out
     weights   a recorded trial      -> its model's weights as a file
+    predict   a recorded trial      -> what its model says of a file
+    trial     an id                 -> a recorded trial, to take its model from
     report    the store             -> all of it as one HTML file
 
 The command line, the benchmarks and a notebook call these. What is said on the way, and how it looks, is its callers'
@@ -21,7 +23,7 @@ affair. No torch here: it is the workers who train.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from thalweg.runner.planning.shard import Shard
     from thalweg.runner.replay.again import Again, Wish
     from thalweg.runner.replay.model import Model
+    from thalweg.runner.replay.predict import Predicted
     from thalweg.runner.store import Store
     from thalweg.runner.study.settings import Settings
     from thalweg.runner.study.study import Study
@@ -275,17 +278,80 @@ def weights(
     trial: the beginning of its id. path: .safetensors, or .pt. unverified: write it even where that cannot be known,
     as with another torch; the file says so. Raises MismatchError, or UnverifiedError, and writes nothing.
     """
-    from thalweg.runner.replay.model import model_of, refuse_path, write
+    from thalweg.runner.replay.model import refuse_path, write
 
-    record, file = store.trial(trial), Path(path)
-    refuse_path(file)
+    refuse_path(Path(path))
+    made = _model(store, trial, unverified, settings, listener)
+    write(made, Path(path))
+    return made
+
+
+def predict(
+    store: Store,
+    trial: str,
+    path: str | Path,
+    *,
+    unverified: bool = False,
+    settings: Settings | None = None,
+    listener: Listener | None = None,
+) -> Predicted:
+    """Predict what the examples of a file are by a recorded trial's model, which is trained again as for `weights`.
+
+    path: a table with the columns of the one that trained, or a .npz file with an array x. They are made ready as the
+    trial's own examples were.
+    """
+    from thalweg.runner.replay.predict import predict as predicted
+
+    return predicted(_model(store, trial, unverified, settings, listener), Path(path))
+
+
+@dataclass(frozen=True)
+class StoredTrial:
+    """A recorded trial, by its store's path and its full id."""
+
+    path: Path
+    id: str
+
+    def model(self, *, unverified: bool = False) -> Any:
+        """Return its nn.Module with its final weights, on the CPU, in evaluating mode; trained again as for `weights`.
+
+        Raises MismatchError where it does not give the stored validation loss.
+        """
+        from thalweg.runner.replay.predict import load
+        from thalweg.runner.store import Store
+
+        with Store.open(self.path) as opened:
+            return load(_model(opened, self.id, unverified)).module
+
+    def predict(self, path: str | Path, *, unverified: bool = False) -> Predicted:
+        """Predict what the examples of a file are."""
+        from thalweg.runner.store import Store
+
+        with Store.open(self.path) as opened:
+            return predict(opened, self.id, path, unverified=unverified)
+
+
+def trial(trial: str, store: Store | str | Path | None = None) -> StoredTrial:
+    """Return a recorded trial by the beginning of its id. store: open, or its path; else that of the commands."""
+    from thalweg.runner.store import Store
+    from thalweg.runner.store.place import place
+
+    path = store.path if isinstance(store, Store) else place(store)
+    with Store.open(path) as opened:
+        return StoredTrial(path, opened.trial(trial).trial_id)
+
+
+def _model(
+    store: Store, trial: str, unverified: bool, settings: Settings | None = None, listener: Listener | None = None
+) -> Model:
+    from thalweg.runner.replay.model import model_of
+
+    record = store.trial(trial)
 
     def again(wish: Wish) -> Again:
         return _again([record], store, settings, listener, wish)
 
-    made = model_of(record, again, unverified=unverified)
-    write(made, file)
-    return made
+    return model_of(record, again, unverified=unverified)
 
 
 def _again(

@@ -18,6 +18,7 @@ verbs_cluster   collect, and what --submit does
 verbs_keep      rm, gc, rename, tag, note
 verbs_store     store
 verbs_tables    export, diff
+verbs_model     weights, predict
 verbs_about     config, sync, doctor, init
 export          the store's records as the tracker's
 """

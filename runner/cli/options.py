@@ -16,14 +16,13 @@ import typer
 
 from thalweg.runner.base.errors import UsageError
 from thalweg.runner.cli.output import say
-from thalweg.runner.project.project import here
 from thalweg.runner.store import Store
+from thalweg.runner.store.place import place
 from thalweg.runner.study.study import Study
 
 Result = TypeVar("Result")
 
 INFO_KINDS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-DEFAULT_STORE = Path("results", "thalweg.sqlite")
 
 Words = Annotated[
     list[str] | None,
@@ -151,9 +150,7 @@ def _output(words: Mapping[str, Any]) -> Output:
 
 def store_path(given: str | None) -> Path:
     """Return where the store is: as given, else THALWEG_STORE, else thalweg.yaml, else under the current folder."""
-    project = here()
-    chosen = given or os.environ.get("THALWEG_STORE") or (project and project.store)
-    return Path(chosen or DEFAULT_STORE).expanduser()
+    return place(given)
 
 
 def open_to_read(given: str | None) -> Store | None:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -43,12 +43,12 @@ def emit_json(content: Mapping[str, Any]) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def write_csv(columns: Columns) -> None:
-    """Print a table as CSV on stdout: numbers with all their digits, nothing for what is missing.
+def write_csv(columns: Columns, to: TextIO | None = None) -> None:
+    """Write a table as CSV, on stdout if not said: numbers with all their digits, nothing for what is missing.
 
     Texts are made inert: one that a spreadsheet would take for a formula has an apostrophe before it.
     """
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer = csv.writer(to or sys.stdout, lineterminator="\n")
     writer.writerow([_inert(name) for name in columns])
     writer.writerows([_inert(value) for value in line] for line in zip(*columns.values(), strict=True))
 

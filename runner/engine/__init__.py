@@ -39,6 +39,7 @@
     evaluate     what a task measures on the three splits
     record       what is collected while a cohort trains
     naming       how a module's state_dict names a trial's weights
+    loaded       a trial's module with its final weights
     export       weights as torch's own kind of file
     checkpoint   a cohort in the middle of its training, as arrays and facts
     cohort       a cohort from its trials to their observations

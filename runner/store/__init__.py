@@ -3,6 +3,7 @@
 It knows neither torch nor hydra, and imports numpy only where a series is packed or unpacked.
 
     store           opened, asked, written to, closed
+    place           where it is
     reading         every question, in SQL
     writing         every change, in SQL
     series          a series as compressed blobs

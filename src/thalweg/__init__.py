@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from thalweg.runner.page import diff as diff
     from thalweg.runner.page import findings as findings
     from thalweg.runner.page import plan as plan
+    from thalweg.runner.page import predict as predict
     from thalweg.runner.page import replay as replay
     from thalweg.runner.page import report as report
     from thalweg.runner.page import sweep as sweep
+    from thalweg.runner.page import trial as trial
     from thalweg.runner.page import trials as trials
     from thalweg.runner.page import weights as weights
     from thalweg.runner.store import Store as Store
@@ -41,7 +43,7 @@ _HOME = {
     "Store": "runner.store",
     "ThalwegError": "runner.base.errors",
     **dict.fromkeys(("declare", "plan", "sweep", "trials", "curves", "findings", "report"), "runner.page"),
-    **dict.fromkeys(("diff", "replay", "audit", "weights"), "runner.page"),
+    **dict.fromkeys(("diff", "replay", "audit", "weights", "predict", "trial"), "runner.page"),
 }
 
 __all__ = sorted(_HOME)

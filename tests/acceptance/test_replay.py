@@ -67,6 +67,20 @@ def test_weights_come_out_and_a_trial_that_does_not_leaves_nothing(copied: Desk)
     assert not list(copied.folder.glob("bad*"))
 
 
+def test_a_trial_on_a_table_predicts_a_file_from_python_and_from_the_command_line(desk: Desk) -> None:
+    rows = "".join(f"{n % 7},{n % 5},{'ab'[n % 7 > 3]}\n" for n in range(70))
+    (desk.folder / "t.csv").write_text(f"p,q,y\n{rows}")
+    (desk.folder / "new.csv").write_text("q,p\n1,6\n1,0\n")
+    words = ("dataset=table", "dataset.path=t.csv", "dataset.target=y", "dataset.labels=[a,b]", "optimizer=sgd")
+    desk.thalweg("run", *words, "optimizer.lr=0.1", "budget.steps=200", "study.name=mine", "tracker=none")
+    ((trial_id,),) = desk.query("SELECT id FROM trials")
+    said = desk.thalweg("predict", trial_id[:8], "new.csv").stdout.splitlines()
+    assert said[0] == "row,predicted,p(a),p(b)"
+    assert [line.split(",")[1] for line in said[1:]] == ["b", "a"]
+    assert desk.thalweg("predict", trial_id, "new.csv", "-o", "out.csv").stdout == "out.csv: 2 examples\n"
+    assert (desk.folder / "out.csv").read_text().splitlines() == said
+
+
 def test_another_torch_is_named_and_nothing_is_accused(copied: Desk) -> None:
     changed(copied, "UPDATE cohorts SET versions = json_set(versions, '$.torch', '1.0.0')")
     done = copied.thalweg("audit", "smoke", "-n", "5", "--seed", "3", code=3)

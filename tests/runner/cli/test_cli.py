@@ -313,6 +313,15 @@ def test_weights_that_cannot_be_are_refused_in_a_sentence(thalweg, desk):
         code, out, err = thalweg("weights", *words)
         assert (code, out) == (2, ""), words
         assert said in err
+    for words, said in [
+        (("smoke", "new.csv"), "smoke is a study, not a trial"),
+        ((trial,), "1 name given; expected a trial and a file"),
+        ((trial, "new.csv", "-o", "out.txt"), "'.txt'; expected .csv or .npz"),
+        ((trial, "new.csv"), f"{trial[:8]} is not trained yet, so it has no weights"),
+    ]:
+        code, out, err = thalweg("predict", *words)
+        assert (code, out) == (2, ""), words
+        assert said in err
     assert [each.name for each in desk.iterdir()] == ["results"]
 
 

@@ -1,0 +1,91 @@
+"""A trial's module with its final weights: built as it was, and held against the stored validation loss before use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from thalweg.data.load import load_splits
+from thalweg.data.schema import ImageFolderConfig, TableConfig
+from thalweg.data.splits import Splits
+from thalweg.data.unseen import Unseen, unseen_arrays, unseen_rows
+from thalweg.runner.base.errors import MismatchError, UsageError
+from thalweg.runner.engine.evaluate import STREAM, evaluate, rows_at_once
+from thalweg.runner.engine.generators import forked, seed_all
+from thalweg.runner.engine.own import own_splits
+from thalweg.runner.engine.state import host_arrays
+from thalweg.runner.engine.streams import stream_key
+from thalweg.runner.engine.workload import Workload
+from thalweg.runner.study.target import DatasetTarget
+from thalweg.runner.study.trial import Trial, TrialConfig
+
+CPU = torch.device("cpu")
+CLOSE = {"float64": 1e-9, "float32": 1e-3, "tf32": 1e-2, "bf16": 3e-2}
+"""How far, relatively, a loss may lie from the stored one, which another device or executor may have rounded."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A module in its evaluating mode, on the CPU, and what its trial's data are."""
+
+    workload: Workload
+    module: nn.Module
+
+    @property
+    def splits(self) -> Splits:
+        """The trial's data."""
+        data = self.workload.config.dataset
+        return own_splits(data) if isinstance(data, DatasetTarget) else load_splits(data)
+
+    @torch.no_grad()
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        """What the module makes of examples as a split holds them: logits, or values as they are trained."""
+        like, seed = self.workload.splits["val"], self.workload.config.seed
+        held = torch.tensor(x)
+        held = held.to(like.dtype) if held.is_floating_point() else held
+        examples = replace(like, x=held, y=like.y[:1].expand(len(held), *like.y.shape[1:]))
+        with self.workload.numerics(), forked(CPU):
+            seed_all(stream_key(seed, STREAM))
+            parts = [self.workload.outputs(self.module, x) for x, _ in examples.chunks(rows_at_once(examples))]
+            return torch.cat(parts).double().numpy()
+
+    def unseen(self, file: Path) -> Unseen:
+        """Examples of a file, made ready as the trial's own."""
+        data = self.workload.config.dataset
+        if isinstance(data, TableConfig):
+            return unseen_rows(data, file)
+        if isinstance(data, DatasetTarget | ImageFolderConfig) or self.splits.pixels is not None:
+            return unseen_arrays(file, self.splits)
+        expected = "expected a trial on a table, on pictures or on data of yours"
+        hint = "from Python: thalweg.trial(ID).model()"
+        raise UsageError(f"no file is read as dataset={data.name} is; {expected}", hint)
+
+
+def loaded(config: TrialConfig, state_dict: Mapping[str, np.ndarray], loss: float | None) -> Loaded:
+    """Build a trial's module and load its weights, strictly. loss: the stored validation loss, None if there is none.
+
+    Raises MismatchError where the module gives another.
+    """
+    workload = Workload.of(config, CPU)
+    trial = Trial(config)
+    with workload.numerics(), workload.apart():
+        lone = workload.lone(config)
+        _load(lone.module, state_dict)
+        found = float(evaluate(workload, workload.start_own((lone,)), "val", "loop", seeds=[config.seed])["loss"])
+    if loss is not None and not np.isclose(found, loss, rtol=CLOSE[config.precision], atol=1e-6):
+        what = f"with the weights of {trial.id[:8]} its model has a validation loss of {found:.6g}, not {loss:.6g}"
+        raise MismatchError(f"{what}: its state_dict does not hold all that it is")
+    module = workload.lone(config).module  # another, whose weights are its own: those of the first lie in one row
+    _load(module, state_dict)
+    return Loaded(workload, module.eval())
+
+
+def _load(module: nn.Module, state_dict: Mapping[str, np.ndarray]) -> None:
+    module.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state_dict.items()})
+    held = host_arrays({name: tensor for name, tensor in module.state_dict().items() if isinstance(tensor, Tensor)})
+    assert all(np.array_equal(held[name], array, equal_nan=True) for name, array in state_dict.items())

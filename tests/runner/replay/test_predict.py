@@ -1,0 +1,149 @@
+"""A trial's model in this process: it gives the stored loss or is refused, and reads a file as its own."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from backends import InProcess
+from torch.nn import functional
+
+from thalweg.data.arrange import ORDER, order
+from thalweg.data.load import load_splits
+from thalweg.runner import page
+from thalweg.runner.base.errors import MismatchError, UsageError
+from thalweg.runner.engine.determinism import prepare
+from thalweg.runner.facts.weights import Weights
+from thalweg.runner.replay import again, model, predict
+from thalweg.runner.replay.recorded import trial_of
+from thalweg.runner.store import Store
+from thalweg.runner.train import driver, worker
+
+N = 80
+
+
+@pytest.fixture(autouse=True, scope="module")
+def as_in_a_worker() -> None:
+    """One thread and its allocator, on which bits depend."""
+    prepare()
+
+
+def backend() -> InProcess:
+    made = worker.Bench(SimpleNamespace(send=lambda message: None), torch.device("cpu"))  # type: ignore[arg-type]
+    said = worker._device("cpu")[1]
+    return InProcess(lambda work: iter([made.do(work)]), hello=said)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a trial on words, one on values, and one on digits; and the tables."""
+    folder = tmp_path_factory.mktemp("desk")
+    drawn = np.random.RandomState(0)
+    a, b = drawn.normal(50, 10, N), drawn.normal(-3, 0.1, N)
+    targets = {"words": np.where((a - 50) / 10 + (b + 3) / 0.1 > 0, "yes", "no"), "values": 1000 + 3 * a - 50 * b}
+    for name, target in targets.items():
+        with (folder / f"{name}.csv").open("w") as file:
+            csv.writer(file).writerows([("a", "b", "y"), *zip(a, b, target, strict=True)])
+    table = (
+        "dataset=table",
+        "dataset.target=y",
+        "optimizer=sgd",
+        "budget.steps=60",
+        "model.hidden=[8]",
+        "tracker=none",
+    )
+    studies = {
+        "words": (*table, f"dataset.path={folder}/words.csv", "dataset.labels=[no,yes]", "optimizer.lr=0.1"),
+        "values": (*table, f"dataset.path={folder}/values.csv", "dataset.kind=values", "optimizer.lr=0.05"),
+        "digits": ("dataset=digits", "budget.steps=20", "tracker=none", "optimizer.lr=0.01", "seed=0..1"),
+    }
+    with Store.open(folder / "s.sqlite", "write") as store:
+        for name, words in studies.items():
+            declared = page.declare(*words, f"study.name={name}")
+            page.sweep(page.plan(declared.study, store), store, declared.settings, backend=backend())
+    return folder
+
+
+def model_from(desk: Path, study: str) -> model.Model:
+    with Store.open(desk / "s.sqlite") as store:
+        record = store.trial(store.study_rows(study)[0].trial_id)
+        source = again.Source(store.series, store.trial)
+        return model.model_of(
+            record, lambda wish: again.replay([record], source, lambda device: backend(), driver.Silent(), wish=wish)
+        )
+
+
+def test_classes_come_in_their_words_with_probabilities_that_give_the_stored_loss(desk: Path) -> None:
+    made = model_from(desk, "words")
+    found = predict.predict(made, desk / "words.csv")
+    with (desk / "words.csv").open() as file:
+        truth = np.array([row["y"] for row in csv.DictReader(file)])
+    val = order(0, ORDER, N)[-32:-16]
+    assert len(load_splits(trial_of(made.record).config.dataset).validation.y) == 16
+    columns = found.columns
+    assert list(columns) == ["row", "predicted", "p(no)", "p(yes)"]
+    of_truth = [columns[f"p({truth[row]})"][row] for row in val]
+    assert -np.log(of_truth).mean() == pytest.approx(made.record.metrics["val/loss"], rel=1e-6)
+    right = np.mean(np.array(columns["predicted"])[val] == truth[val])
+    assert right == made.record.metrics["val/accuracy"]
+
+
+def test_values_come_in_the_files_own_units(desk: Path) -> None:
+    made = model_from(desk, "values")
+    found = predict.predict(made, desk / "values.csv")
+    with (desk / "values.csv").open() as file:
+        truth = np.array([float(row["y"]) for row in csv.DictReader(file)])
+    placed = order(0, ORDER, N)
+    train, val = placed[:48], placed[48:64]
+    error = np.mean((found.predicted[val, 0] - truth[val]) ** 2) / truth[train].var()
+    assert error == pytest.approx(made.record.metrics["val/loss"], rel=1e-5)
+    assert list(found.columns) == ["row", "predicted"]
+
+
+def test_a_module_has_its_weights_and_they_are_its_own(desk: Path) -> None:
+    made = model_from(desk, "digits")
+    module = predict.load(made).module
+    assert not module.training
+    data = load_splits(trial_of(made.record).config.dataset)
+    with torch.no_grad():
+        loss = functional.cross_entropy(module(torch.tensor(data.validation.x)), torch.tensor(data.validation.y))
+    assert float(loss) == pytest.approx(made.record.metrics["val/loss"], rel=1e-6)
+    parameters = [*module.parameters()]
+    assert len({each.untyped_storage().data_ptr() for each in parameters}) == len(parameters)
+
+
+def test_a_module_that_does_not_give_the_stored_loss_is_refused(desk: Path) -> None:
+    """As where a model keeps more than its state_dict, or a dataset is read otherwise."""
+    made = model_from(desk, "digits")
+    arrays = {name: array * 1.1 for name, array in made.weights.arrays.items()}
+    other = model.Model(made.record, Weights(made.record.trial_id, arrays, made.weights.names))
+    with pytest.raises(MismatchError, match=r"its model has a validation loss of \S+, not \S+: its state_dict"):
+        predict.load(other)
+
+
+def test_what_no_file_is_read_as_is_said(desk: Path) -> None:
+    with pytest.raises(UsageError, match=r"no file is read as dataset=digits is; .*thalweg\.trial"):
+        predict.predict(model_from(desk, "digits"), desk / "words.csv")
+
+
+def test_a_prediction_at_each_place_is_no_line_of_a_table() -> None:
+    found = predict.Predicted(np.zeros((2, 3, 4)), np.zeros((2, 3)))
+    assert list(found.arrays) == ["outputs", "predicted"]
+    with pytest.raises(UsageError, match=r"-o FILE\.npz"):
+        _ = found.columns
+
+
+def test_a_trial_is_found_by_its_id_in_the_store_of_the_commands(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import thalweg
+
+    monkeypatch.chdir(desk)
+    monkeypatch.setitem(os.environ, "THALWEG_STORE", "s.sqlite")
+    with Store.open("s.sqlite") as store:
+        full = store.study_rows("digits")[0].trial_id
+        for given in (None, "s.sqlite", desk / "s.sqlite", store):
+            assert thalweg.trial(full[:8], given).id == full
