@@ -26,6 +26,7 @@ from thalweg.data.table import Raw, raw_of, table
 from thalweg.data.target import numbers
 from thalweg.runner.base.errors import ConfigError
 
+AS_GIVEN = "x is taken as your dataset returns it: what that does to its numbers before is not done to these"
 COLUMNS = {".csv": delimited, ".tsv": delimited, ".parquet": parquet}
 
 
@@ -33,13 +34,14 @@ COLUMNS = {".csv": delimited, ".tsv": delimited, ".parquet": parquet}
 class Unseen:
     """x `[N, *features]`, as a split holds it. mean, deviation: what a value that is predicted is told in, if not 0, 1.
 
-    labels: the words of the classes, in their order, where they have some.
+    labels: the words of the classes, in their order, where they have some. note: what its user should know, a sentence.
     """
 
     x: NDArray[Any]
     mean: float | NDArray[np.float64] = 0.0
     deviation: float | NDArray[np.float64] = 1.0
     labels: tuple[str, ...] = ()
+    note: str = ""
 
 
 def unseen_rows(config: TableConfig, file: Path) -> Unseen:
@@ -81,7 +83,7 @@ def unseen_arrays(file: Path, splits: Splits) -> Unseen:
     made = features_of(x, splits.kind)
     if splits.kind == "tokens":
         _refuse_rows(file, (made < splits.outputs).all(1), f"has a token that is not below {splits.outputs}")
-    return Unseen(made)
+    return Unseen(made, note=AS_GIVEN)
 
 
 def _named(config: TableConfig, raw: Raw, file: Path) -> NDArray[np.float64]:

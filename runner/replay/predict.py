@@ -22,13 +22,15 @@ class Predicted:
     """N examples. outputs `[N, …]`: what the model gives, logits or values as they were scaled, float64.
 
     predicted `[N, …]`: the likeliest class or token, or the values in the file's units. labels: the classes' words.
-    probabilities `[N, C]`: of the classes; None for other targets, and for a loss of the user's.
+    probabilities `[N, C]`: of the classes; None for other targets, and for a loss of the user's. note: what its user
+    should know of how the file was read.
     """
 
     outputs: NDArray[np.float64]
     predicted: NDArray[Any]
     labels: tuple[str, ...] = ()
     probabilities: NDArray[np.float64] | None = None
+    note: str = ""
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -66,9 +68,9 @@ def predict(model: Model, file: Path) -> Predicted:
     unseen, config = ready.unseen(file), ready.workload.config
     outputs, kind = ready.outputs(unseen.x), ready.splits.kind
     if kind == "values":
-        return Predicted(outputs, outputs * unseen.deviation + unseen.mean)
+        return Predicted(outputs, outputs * unseen.deviation + unseen.mean, note=unseen.note)
     likely = outputs.argmax(-1)
     if kind == "tokens" or config.task.loss != "auto":
-        return Predicted(outputs, likely, unseen.labels)
+        return Predicted(outputs, likely, unseen.labels, note=unseen.note)
     raised = np.exp(outputs - outputs.max(1, keepdims=True))
-    return Predicted(outputs, likely, unseen.labels, raised / raised.sum(1, keepdims=True))
+    return Predicted(outputs, likely, unseen.labels, raised / raised.sum(1, keepdims=True), unseen.note)

@@ -162,7 +162,9 @@ def test_arrays_of_ones_own_are_as_they_were(tmp_path: Path, dtype: str) -> None
     how: dict[str, Any] = {"shares": (0.2, 0.1), "train_size": None, "label_noise": 0.0, "split_seed": 0}
     splits = split_arrays(x, RNG.randint(0, 3, N), kind="classes", **how)
     np.savez(tmp_path / "new.npz", x=x)
-    assert np.array_equal(as_dealt(unseen_arrays(tmp_path / "new.npz", splits).x), dealt(splits))
+    found = unseen_arrays(tmp_path / "new.npz", splits)
+    assert np.array_equal(as_dealt(found.x), dealt(splits))
+    assert "taken as your dataset returns it" in found.note
 
 
 def test_pictures_stay_pixels_and_tokens_are_known_ones(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -233,6 +234,25 @@ def test_weights_changed_on_their_way_are_not_written(trained: Path, monkeypatch
     monkeypatch.setattr(worker.Bench, "_handing", lambda self, keep: tampering(kept(self, keep)))
     with pytest.raises(MismatchError, match="changed on their way"):
         model_from(trained, ids(trained)[0])
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "said"),
+    [
+        ({"more": True}, UnverifiedError, "its model kept more than parameters and buffers.*; --unverified"),
+        ({"unlike": "the model's state_dict lacks w"}, UsageError, "cannot be written: the model's state_dict lacks w"),
+    ],
+)
+def test_a_model_that_its_state_dict_does_not_hold_is_refused(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any], error: type[ThalwegError], said: str
+) -> None:
+    kept = weights.write
+    monkeypatch.setattr(worker, "write", lambda folder, held: kept(folder, replace(held, **how)))
+    with pytest.raises(error, match=said):
+        model_from(trained, ids(trained)[0])
+    if "more" in how:
+        made = model_from(trained, ids(trained)[0], unverified=True)
+        assert made.metadata["verified"].startswith("no: in training its model kept more")
 
 
 @pytest.mark.parametrize(

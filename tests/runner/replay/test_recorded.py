@@ -64,6 +64,7 @@ def test_a_repair_since_then_is_named(monkeypatch) -> None:
     mended = Repair(99, "rates were doubled", lambda config: True)
     monkeypatch.setattr(recorded, "REPAIRS", (mended,))
     assert why_not(RECORD) == "it was trained before this was mended: rates were doubled"
+    assert isinstance(read(RECORD, SERIES, anyway=True), Replayed)  # what trains now is another trial
     monkeypatch.setattr(recorded, "REPAIRS", (replace(mended, touches=lambda config: False),))
     assert isinstance(read(RECORD, SERIES), Recorded)
 
@@ -87,7 +88,11 @@ def test_a_trial_that_was_trained_after_a_repair_is_verified(monkeypatch) -> Non
 def test_changed_code_is_named(monkeypatch, then, now, said) -> None:
     monkeypatch.setattr(recorded, "code_of", lambda config: now)
     versions = {**VERSIONS, **{f"code {name}": digest for name, digest in then.items()}}
-    assert why_not(replace(RECORD, cohort=replace(COHORT, versions=versions))).startswith(said)
+    record = replace(RECORD, cohort=replace(COHORT, versions=versions))
+    assert why_not(record).startswith(said)
+    anyway = read(record, SERIES, anyway=True)
+    assert isinstance(anyway, Recorded)
+    assert anyway.changed.startswith(said)
 
 
 @pytest.mark.parametrize("name", ["torch", "instructions"])
