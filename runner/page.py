@@ -280,7 +280,7 @@ def weights(
     """
     from thalweg.runner.replay.model import refuse_path, write
 
-    refuse_path(Path(path))
+    refuse_path(Path(path), unverified)
     made = _model(store, trial, unverified, settings, listener)
     write(made, Path(path))
     return made

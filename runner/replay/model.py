@@ -82,10 +82,12 @@ def _doubt(replayed: Replayed, weights: Weights | None, record: TrialRecord) -> 
     return MORE if weights and weights.more else ""
 
 
-def refuse_path(path: Path) -> None:
+def refuse_path(path: Path, unverified: bool = False) -> None:
     """Raise UsageError where no model can be written to, before it is trained."""
     if path.suffix not in SUFFIXES:
         raise UsageError(f"{path} has the ending {path.suffix!r}; expected {' or '.join(SUFFIXES)}")
+    if unverified and path.suffix == ".pt":
+        raise UsageError(f"{path} could not say that its weights are not verified", "name a .safetensors file")
     if path.is_dir() or not path.absolute().parent.is_dir():
         what = "is a folder" if path.is_dir() else "is in a folder that is not there"
         raise UsageError(f"{path} {what}", "name a file in a folder that is there")

@@ -270,6 +270,12 @@ def test_a_file_that_cannot_be_is_refused_before_training(tmp_path: Path, name: 
         model.refuse_path(tmp_path / name)
 
 
+def test_weights_that_are_not_verified_go_where_that_can_be_said(tmp_path: Path) -> None:
+    model.refuse_path(tmp_path / "model.safetensors", unverified=True)
+    with pytest.raises(UsageError, match="could not say that its weights are not verified"):
+        model.refuse_path(tmp_path / "model.pt", unverified=True)
+
+
 def test_a_disk_that_takes_nothing_leaves_what_was_there(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
