@@ -25,24 +25,27 @@ def draw_warmup(answer: Warmup) -> list[tuple[Markup, str]]:
         ("sufficient", [(need.lr, need.sufficient) for need in answer.needs]),
         ("spike-free", [(need.lr, need.spike_free) for need in answer.needs]),
     ]
-    sums = "What each length of warmup spends at its best rate: sums over the steps of the rate, and of rate × decay."
+    sums = "What each length of warmup spends at its best learning rate: sums over the steps of lr, and of lr·wd."
     return [
-        (_draw(rates, "warmup, steps", "largest learning rate"), "How large a rate each length of warmup allows."),
-        (_draw(needs, "learning rate", "warmup, steps"), "The shortest warmup that each rate asks for."),
+        (
+            _draw(rates, "warmup, steps", "largest learning rate"),
+            "The largest learning rate that each warmup allows.",
+        ),
+        (_draw(needs, "learning rate", "warmup, steps"), "The shortest warmup that each learning rate asks for."),
         (
             _draw([("", [(level.warmup, level.best) for level in levels])], "warmup, steps", "best loss"),
             "The best loss that each length of warmup reaches.",
         ),
         (
             _draw([("", [(level.warmup, level.sensitivity) for level in levels])], "warmup, steps", "sensitivity"),
-            "Sensitivity: what a rate that is not the best costs on average.",
+            "Sensitivity: what a learning rate that is not the best costs on average.",
         ),
         *([(_spent(levels), sums)] if any(level.spent for level in levels) else []),
     ]
 
 
 def _spent(levels: Sequence[WarmupLevel]) -> Markup:
-    heads = ("warmup, steps", "best rate", "Σlr", "Σlr·wd")
+    heads = ("warmup, steps", "best learning rate", "Σlr", "Σlr·wd")
     lines = [
         (
             short(each.warmup),

@@ -18,7 +18,7 @@ function figure(value, digits = 4) {
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size < 1e-3 || size >= 1e4) return value.toExponential(digits - 1).replace("e+", "e");
-  return value.toPrecision(digits).replace(/^(-?)0\./, "$1.");
+  return value.toPrecision(digits);
 }
 
 {

@@ -153,7 +153,7 @@ def draw_collapse(panel: Panel, study: Study) -> list[Markup]:
             cells = [panel.grid[rate, x] for x in panel.column_values if (rate, x) in panel.grid]
             at = ((float(cell.coordinate(key)) * rate**-s, cell) for cell in cells)
             lines.append(sorted(((v, cell) for v, cell in at if v > 0 and cell.usable), key=lambda pair: pair[0]))
-        drawn.append(_collapse(panel, study, lines, f"{named}   (s = {s:+d})".replace("-", "−").replace("+0", "0")))
+        drawn.append(_collapse(panel, study, lines, f"{named}   (s = {s:+d})".replace("+0", "0")))
     return drawn
 
 

@@ -128,7 +128,7 @@ def interval(cell: Cell) -> str | None:
 
 
 def place(cell: Cell, panel: Panel, study: Study) -> str:
-    """Where a cell lies, in the analysis' words (lr 1/8, wd .04) or else by its axes."""
+    """Where a cell lies, in the analysis' words (lr 1/8, wd 0.04) or else by its axes."""
     return ", ".join(f"{brief(key)} {text}" for key, text in _named(cell, panel, study)) or "its only cell"
 
 
