@@ -38,6 +38,7 @@ def draw_answer(source: Source, anchors: Mapping[str, str]) -> Markup:
     return tag(
         "section",
         tag("h1", name(question), id="question"),
+        tag("p", name(source.view.experiment), class_="experiment"),
         *said,
         _slopes(couplings, anchors) if couplings else "",
         tag("h2", "Before you believe it", id="caveats"),

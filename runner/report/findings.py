@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from thalweg.runner.analysis import Finding, Sensitivity, Warmup, WarmupLevel
-from thalweg.runner.report.chart import LEFT, Frame, dots, named_ends, path, runs, svg
+from thalweg.runner.report.chart import LEFT, Frame, apart, dots, legend, path, runs, svg
 from thalweg.runner.report.markup import Markup, px, tag
 from thalweg.runner.report.ruler import Ruler
 from thalweg.runner.show.numbers import figure, short
@@ -75,7 +75,7 @@ def draw_sensitivity(answer: Sensitivity) -> Markup:
         if low is not None and high is not None:
             drawn.append(tag("path", class_="bars", d=f"M{px(x.at(low))} {px(height)}H{px(x.at(high))}"))
         drawn.append(tag("path", class_="dots", d=dots([(x.at(value), height)])))
-    drawn += [tag("text", label, x=at, y=height + 26, class_="tick mid") for at, label in x.ticks(5)]
+    drawn += [tag("text", label, x=at, y=height + 26, class_="tick mid") for at, label in apart(x.ticks(5))]
     drawn.append(tag("path", class_="grid", d=f"M12 {px(height + 12)}H{px(WIDTH - 12)}"))
     drawn.append(tag("text", "sensitivity to the learning rate", x=WIDTH / 2, y=height + 42, class_="title mid"))
     return svg(WIDTH, height + 50, *drawn, label=f"Sensitivity to the learning rate, {answer.panel}")
@@ -88,11 +88,11 @@ def _draw(traces: Sequence[Trace], x_title: str, y_title: str) -> Markup:
     if not values:
         return tag("p", f"{y_title.capitalize()}: not identified.", class_="note")
     x = Ruler(places, LEFT, WIDTH - 12)
-    y = Ruler(values, HEIGHT - 36, 14.0, pad=0.3, round_ticks=True)
+    y = Ruler(values, HEIGHT - 36, 20.0, pad=0.3, round_ticks=True)
     drawn = [_trace(points, x, y, i) for i, (_, points) in enumerate(known)]
-    ends = [((x.at(points[-1][0]), y.at(points[-1][1].estimate or 0.0)), name) for name, points in known if points]
+    named = legend([name for name, points in known if points], WIDTH - 14) if len(known) > 1 else []
     frame = Frame(x, y, WIDTH, HEIGHT).draw(x_title, y_title)
-    return svg(WIDTH, HEIGHT, frame, *drawn, *named_ends(ends, WIDTH - 14), label=f"{y_title} against {x_title}")
+    return svg(WIDTH, HEIGHT, frame, *drawn, *named, label=f"{y_title} against {x_title}")
 
 
 def _trace(points: Sequence[tuple[float, Finding]], x: Ruler, y: Ruler, number: int) -> Markup:

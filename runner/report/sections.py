@@ -83,8 +83,8 @@ def _grid(
     if panel.x and panel.y:
         drawn = [(draw_map(panel, answers, study, numbered), _map_caption(panel, answers))]
         if panel.best:
-            cuts = "Cuts through the best cell, with 95% intervals; grey: all other cuts."
-            drawn.append((draw_slices(panel, study), cuts))
+            cuts = "A cut through the best cell, with 95% intervals; grey: all other cuts."
+            drawn += [(cut, cuts) for cut in draw_slices(panel, study)]
         return drawn
     if panel.best is None:
         return []

@@ -101,8 +101,10 @@ def as_good(near: int, others: int) -> str:
     """How many of the other usable cells are as good as the best one."""
     if others == 0:
         return "no other cell is usable"
+    if near == 0 and others == 1:
+        return "the other usable cell is not as good"
     if near == 0:
-        return f"none of the {count(others, 'other usable cell')} is as good"
+        return f"none of the {others:,} other usable cells is as good"
     verb = "is" if near == 1 else "are"
     return f"{near:,} of the {count(others, 'other usable cell')} {verb} as good, within the noise between seeds"
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thalweg.runner.show.numbers import count, duration, figure, labels, rate, short
+from thalweg.runner.show.numbers import as_good, count, duration, figure, labels, rate, short
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e300, max_value=1e300)
 
@@ -22,6 +22,24 @@ def read(text: str) -> float:
 )
 def test_a_loss_has_three_digits(value, text):
     assert figure(value) == text
+
+
+@pytest.mark.parametrize(("width", "text"), [(5, "0.644"), (4, ".644"), (3, ".64")])
+def test_the_zero_before_the_point_goes_before_any_digit_does(width, text):
+    assert figure(0.6444, 3, width) == text
+
+
+@pytest.mark.parametrize(
+    ("near", "others", "text"),
+    [
+        (0, 0, "no other cell is usable"),
+        (0, 1, "the other usable cell is not as good"),
+        (1, 3, "1 of the 3 other usable cells is as good, within the noise between seeds"),
+        (1200, 3000, "1,200 of the 3,000 other usable cells are as good, within the noise between seeds"),
+    ],
+)
+def test_how_many_are_as_good_is_said_of_any_number(near, others, text):
+    assert as_good(near, others) == text
 
 
 @given(FINITE, st.integers(1, 6))
