@@ -31,6 +31,7 @@ def show_answer(out: Console, view: StudyView, *, maps: bool = False, each_row: 
     if not view.ended:
         out.print(Text("no results yet"))
         return
+    out.print(Text(view.experiment))
     if each_row:
         show_rows(out, view.answers)
     elif len(view.panels) >= A_LINE_EACH and not maps:

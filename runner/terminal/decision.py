@@ -10,7 +10,7 @@ from rich.text import Text
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.cells.cells import Cell, Panel
 from thalweg.runner.decide import Bound, Candidate, Move, Recommendation, Stuck, difference
-from thalweg.runner.show.numbers import count, duration, figure, is_number, labels, leaf
+from thalweg.runner.show.numbers import as_good, count, duration, figure, is_number, labels, leaf
 from thalweg.runner.study.study import Study
 from thalweg.runner.terminal.answer import place, show_notes
 from thalweg.runner.terminal.text import clean, row, table
@@ -116,9 +116,9 @@ def _as_good(chosen: Candidate, study: Study) -> str:
     spans = "; ".join(_span(key, low, high, chosen.panel) for key, low, high in chosen.spans)
     within = difference(near.margin, near.best)
     if near.of == 1:
-        return "no other cell is usable"
+        return as_good(0, 0)
     if len(near.cells) == 1:
-        return f"none of the {count(near.of - 1, 'other usable cell')}: all differ by more than the noise of {within}"
+        return f"{as_good(0, near.of - 1)}: more than the noise of {within} apart"
     return f"{len(near.cells):,} of {near.of:,} usable cells, within the noise of {within}: {spans}"
 
 

@@ -21,6 +21,8 @@ from thalweg.runner.terminal.text import clean, row, table
 from thalweg.runner.view import Best, StudyView
 
 SHOWN_CELLS = 12
+BARS, CURVE = "▁▂▃▄▅▆▇█", 16
+"""The bars of a curve, from low to high, and how many it has at most."""
 SHOWN_OF_GROUPS = ("model.name", "optimizer.name", "optimizer.decay", "dataset.name", "budget.steps")
 
 
@@ -229,14 +231,31 @@ def show_metrics(out: Console, metrics: Mapping[str, float]) -> None:
 
 def show_series(out: Console, series: Mapping[str, Any]) -> None:
     """Print each series' length, ends and extremes; `series` maps names to thalweg.runner.facts.observation.Series."""
-    made = table("series", "points", "first", "last", "lowest", "highest", right={"points", "first", "last"})
+    made = table(
+        "series", "points", "first", "", "last", "lowest", "highest", right={"points", "first", "lowest", "highest"}
+    )
     for name, one in sorted(series.items()):
         values = [float(value) for value in one.values]
         finite = [value for value in values if math.isfinite(value)]
         ends = [figure(value) for value in (values[0], values[-1])] if values else [None, None]
         extremes = [figure(min(finite)), figure(max(finite))] if finite else [None, None]
-        row(made, name, len(values), *ends, *extremes)
+        row(made, name, len(values), ends[0], curve(values), ends[1], *extremes)
     out.print(made)
+
+
+def curve(values: Sequence[float]) -> str:
+    """A series as bars: means of equal parts, by their logarithm where all are positive; × where not finite."""
+    parts = min(len(values), CURVE)
+    cuts = [values[i * len(values) // parts : (i + 1) * len(values) // parts] for i in range(parts)]
+    means = [sum(value / len(cut) for value in cut) for cut in cuts]
+    finite = [mean for mean in means if math.isfinite(mean)]
+    if not finite:
+        return ""
+    scale = max(map(abs, finite)) or 1.0  # so that no difference is beyond a float
+    heights = [math.log(mean) if min(finite) > 0 else mean / scale for mean in finite]
+    low, span = min(heights), max(heights) - min(heights)
+    bars = (BARS[round((len(BARS) - 1) * (each - low) / span)] if span else BARS[0] for each in heights)
+    return "".join(next(bars) if math.isfinite(mean) else "×" for mean in means)
 
 
 def show_replayed(out: Console, found: Sequence[Replayed]) -> None:

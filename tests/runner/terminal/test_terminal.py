@@ -191,7 +191,7 @@ def test_progress_on_a_pipe_is_a_plain_line_every_ten_seconds():
             progress.progress(done=second, diverged=2, failed=second // 30, fraction=second / 100, best=0.6444)
         progress.note("[b]vmap[/b]")
     lines = written(out).splitlines()
-    assert lines[0] == "10/100 trials, 2 diverged, best trial's val/loss 0.644, 1 min 30 s left"
+    assert lines[0] == "10/100 trials, 2 diverged, best trial's val/loss 0.644, 60 a minute, 1 min 30 s left"
     assert lines[2].startswith("30/100 trials, 2 diverged, 1 failed")
     assert lines[3:] == ["[b]vmap[/b]"]
 
