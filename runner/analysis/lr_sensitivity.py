@@ -109,13 +109,13 @@ def _said(curves: Sequence[Curve], reference: float | None, mixed: bool) -> tupl
     if len(ranked) == 1:
         return (
             _text(least.sensitivity),
-            f"A rate other than the best costs {_text(least.sensitivity)} on average.",
+            f"A learning rate other than the best costs {_text(least.sensitivity)} on average.",
             False,
         )
     apart = _apart(least.sensitivity, most.sensitivity)
     label = f"least: {least.name}" if apart else "no difference beyond the noise"
     verdict = (
-        f"{count(len(ranked), 'curve')}: a rate other than the best costs least with {ends}, and most with "
+        f"{count(len(ranked), 'curve')}: a learning rate other than the best costs least with {ends}, and most with "
         f"{most.name} {_text(most.sensitivity)}{'' if apart else '; their intervals overlap'}.{against}"
     )
     return label, f"{verdict} Caution: {SAME_GRID}." if mixed else verdict, not apart

@@ -12,7 +12,7 @@ from thalweg.runner.show.numbers import count, short
 
 MARGIN = 0.15
 """A picture is an idealisation: the interval allows it if it comes this close. Measured slopes of nets with
-scale-invariant weights lie up to .11 beside their theory."""
+scale-invariant weights lie up to 0.11 beside their theory."""
 CLOSE = 0.35
 """A picture is claimed only of an estimate this close to it."""
 WIDE = 1.0
@@ -24,6 +24,17 @@ PICTURES = {
     1.0: ("only wd/lr matters", "wd/lr", "nearly wd/lr alone"),
 }
 """Slope -> the picture that has it, in words, in brief, and where the interval comes close but leaves it out."""
+MEANING = {
+    "only lr²·wd matters": "divide the weight decay by 4 when you double the learning rate",
+    "only lr·wd matters": "halve the weight decay when you double the learning rate",
+    "separable": "keep the same weight decay at every learning rate",
+    "only wd/lr matters": "double the weight decay when you double the learning rate",
+    "nearly lr²·wd alone": "divide the weight decay by about 4 when you double the learning rate",
+    "nearly lr·wd alone": "halve the weight decay, or nearly so, when you double the learning rate",
+    "nearly separable": "keep nearly the same weight decay at every learning rate",
+    "nearly wd/lr alone": "double the weight decay, or nearly so, when you double the learning rate",
+}
+"""Verdict -> what it means for somebody who sets both."""
 SAYS_LITTLE = (Drop.EMPTY.phrase, Drop.GUESS.phrase, Drop.FAR.phrase)
 """Reasons of rows that could not have counted whatever the grid."""
 AXES = {0.0: "wd", -1.0: "lr·wd", 1.0: "wd/lr", -2.0: "lr²·wd", 2.0: "wd/lr²", -0.5: "√lr·wd", 0.5: "wd/√lr"}
@@ -62,9 +73,9 @@ def say(
     label = _label(slope, consistent)
     excluded = tuple(PICTURES[each][0] for each in PICTURES if each not in consistent)
     verdict = _sentences(
-        f"{label}: the best wd goes as lr^{signed(slope.estimate).lstrip('+')} ({interval(slope)})",
+        f"{label}: {_meaning(label, slope.estimate)} (slope {signed(slope.estimate)}, {interval(slope)})",
         *(
-            f"The interval comes near to {short(each)}, and leaves it out"
+            f"The interval comes near to {short(each)} but does not include it"
             for each in consistent
             if _outside(slope, each)
         ),
@@ -76,6 +87,10 @@ def say(
         *slope.caveats,
     )
     return Said(label, verdict, len(consistent) > 1, tuple(_named(slope, each) for each in consistent), excluded)
+
+
+def _meaning(label: str, slope: float) -> str:
+    return MEANING.get(label, f"when the learning rate doubles, the best weight decay is times {short(2**slope, 2)}")
 
 
 def signed(value: float) -> str:
@@ -131,20 +146,20 @@ def _why(rows: Sequence[RowFit], fewest: int) -> str:
     """The reason that most rows are dropped for, of those that could have counted."""
     dropped = [row.reason for row in rows if not row.kept]
     telling = [reason for reason in dropped if reason not in SAYS_LITTLE] or dropped
-    return Counter(telling).most_common(1)[0][0] if telling else f"fewer than {fewest} rows"
+    return Counter(telling).most_common(1)[0][0] if telling else f"fewer than {fewest} learning rates"
 
 
 def _tally(rows: Sequence[RowFit]) -> str:
     dropped = Counter(row.reason for row in rows if not row.kept)
     kept = sum(row.kept for row in rows)
     left = ", ".join(f"{number} {reason}" for reason, number in dropped.most_common())
-    return f"{kept} of {count(len(rows), 'row')} used{f'; dropped: {left}' if left else ''}"
+    return f"{kept} of {count(len(rows), 'learning rate')} used{f'; left out: {left}' if left else ''}"
 
 
 def _advice(edge: Sequence[Edge]) -> list[str]:
     """Which axis to widen past which of its ends."""
     return [
-        f"Widen {each.along} {each.side} {short(each.at, 2)}, where {count(each.rows, 'row')}"
+        f"Widen {each.along} {each.side} {short(each.at, 2)}, where {count(each.rows, 'learning rate')}"
         f" {'has its' if each.rows == 1 else 'have their'} best"
         for each in edge
         if each.axis == "wd"

@@ -29,7 +29,7 @@ STEPS = "steps of warmup"
 BRACKET = "estimate: no seed {what} up to this {axis}; low to high: from there to where every seed does"
 SUFFICIENT = f"smallest warmup from which on the mean paired excess is at most 2 standard errors or {ENOUGH:.0%}"
 SUM_LR, SUM_LR_WD = "Σlr", "Σlr·wd"
-SPENT = "sum over the steps, by the schedule, at the rate of the best loss"
+SPENT = "sum over the steps, by the schedule, at the learning rate of the best loss"
 FEW_SEEDS = "noisy with so few seeds"
 
 
@@ -128,7 +128,7 @@ def _spent(table: _Table, results: Results, at: int, named: str) -> Spent | None
 
 def _largest(lr_R: Floats, bad_RS: Bools, there_RS: Bools, name: str, what: str, missing: str = "") -> Finding:
     """The largest rate up to which nothing bad happens to any seed."""
-    method = BRACKET.format(what=what, axis="rate")
+    method = BRACKET.format(what=what, axis="learning rate")
     seeds = int(there_RS.any(0).sum())
     rows = np.flatnonzero(there_RS.any(1))
     if not len(rows):
@@ -155,7 +155,10 @@ def _largest(lr_R: Floats, bad_RS: Bools, there_RS: Bools, name: str, what: str,
 def _best(table: _Table, at: int, named: str) -> Finding:
     mean = _means(table.loss_RWS[:, at])
     row = int(mean.argmin())
-    name, method = f"best loss {named}", "lowest mean over seeds of all rates; 95% interval by Student's t at that rate"
+    name, method = (
+        f"best loss {named}",
+        "lowest mean over seeds, of all learning rates; 95% interval by Student's t",
+    )
     if not np.isfinite(mean[row]):
         return Finding(name=name, estimate=None, n=0, counted="seeds", unit="loss", method=method)
     values = table.loss_RWS[row, at][table.there_RWS[row, at]]
@@ -240,17 +243,19 @@ def _said(levels: Sequence[WarmupLevel], table: _Table) -> tuple[str, str, bool]
     spike_free, grows = (_growth(levels, pick) for pick in (lambda each: each.spike_free, lambda each: each.trainable))
     named = [(name, found) for name, found in (("spike-free", spike_free), ("trainable", grows)) if found]
     if not named:
-        return "not identified", "Not identified: no rate trains at any two lengths of warmup.", True
+        return "not identified", "Not identified: no learning rate trains at any two lengths of warmup.", True
     most = max((found for _, found in named), key=lambda found: found.factor if found.steady else 0.0)
     if not most.steady:
-        label = "undecided: the largest rate goes up and down with warmup"
+        label = "undecided: the largest learning rate goes up and down with warmup"
     elif most.factor <= LITTLE:
-        label = "nothing to see: the largest rate hardly moves"
+        label = "nothing to see: the largest learning rate hardly moves"
     else:
-        label = f"largest rate ×{short(most.factor, 2)}{'' if most.least > 1 else ', which the seeds leave open'}"
+        label = (
+            f"largest learning rate ×{short(most.factor, 2)}{'' if most.least > 1 else ', which the seeds leave open'}"
+        )
     open_ended = all(found.first.side or found.last.side for _, found in named)
     said = ", and ".join(_told(name, found) for name, found in named)
-    looked = f"Of {count(len(table.lr_R), 'rate')} and {count(len(levels), 'warmup')} looked at."
+    looked = f"Of {count(len(table.lr_R), 'learning rate')} and {count(len(levels), 'warmup')} looked at."
     vague = open_ended if most.factor <= LITTLE else most.least <= 1
     return label, f"{label[0].upper()}{label[1:]}: {said}. {looked}", vague or not most.steady
 
@@ -312,12 +317,13 @@ def _high(found: Finding) -> float:
 
 def _told(name: str, found: _Growth) -> str:
     """What became of a largest rate between the shortest warmup and the longest, with what the seeds leave open."""
+    largest = f"the largest {name} learning rate"
     lengths = f"as warmup goes from {short(found.shortest)} to {short(found.longest)} steps"
     if short(found.start, 3) == short(found.end, 3) and found.first.side == found.last.side:
-        said = f"the largest {name} rate is {_end(found.last, found.end)} at the shortest and at the longest warmup"
+        said = f"{largest} is {_end(found.last, found.end)} at the shortest and at the longest warmup"
     else:
         ends = f"{_end(found.first, found.start)} to {_end(found.last, found.end)}"
-        said = f"the largest {name} rate goes from {ends} {lengths}"
+        said = f"{largest} goes from {ends} {lengths}"
     if not found.steady:
         return f"{said}, up and down on the way"
     most = "" if math.isinf(found.most) else f" and at most {short(found.most, 2)}"

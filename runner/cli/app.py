@@ -47,6 +47,7 @@ from thalweg.runner.cli.options import take_info
 from thalweg.runner.cli.output import say
 
 INTERNAL, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+PLANS = "thalweg plan says what would be trained, and trains nothing; refine asks before it trains"
 UNWRITABLE = (errno.ENOSPC, errno.EBADF, errno.EIO, errno.EFBIG)
 
 GREETING = """\
@@ -175,7 +176,9 @@ def _unexpected(error: Exception) -> int:
     wrong_usage = getattr(error, "format_message", None)  # what Typer raises for options and verbs it does not know
     if wrong_usage is not None:
         verb = getattr(getattr(error, "ctx", None), "command_path", "thalweg")
-        return _fail(wrong_usage(), f"see: {verb} --help", USAGE, error)
+        said = wrong_usage()
+        hint = PLANS if said.startswith("No such option: --dry-run") else f"see: {verb} --help"
+        return _fail(said, hint, USAGE, error)
     return _fail(sentence_of(error), "THALWEG_TRACEBACK=1 shows the traceback; please report it", INTERNAL, error)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from thalweg.runner.cli.output import emit_json, out, say, write_csv, write_parq
 from thalweg.runner.facts.tidy import Columns, arranged, picked
 from thalweg.runner.show.numbers import count, figure, is_number
 from thalweg.runner.study.trial import SHOWN
-from thalweg.runner.terminal.text import row, table
+from thalweg.runner.terminal.text import longest_word, row, table
 
 
 def write(
@@ -42,8 +43,10 @@ def write(
     elif output.parquet:
         write_parquet(chosen, output.parquet)
         say(f"{count(len(lines), noun)} in {shown(output.parquet)}")
+    elif output.columns:
+        show(chosen)
     else:
-        show(picked(columns, lines, output.columns or default))
+        show(_fitting(picked(columns, lines, default), out().width))
         if len(lines) < _length(columns):
             say(f"{len(lines):,} of {_length(columns):,} shown")
 
@@ -76,13 +79,42 @@ def records(columns: Columns) -> list[dict[str, Any]]:
 
 def show(columns: Columns) -> None:
     """Print a table as text: numbers short, ids as they are shown."""
-    right = {name for name, values in columns.items() if any(is_number(value) for value in values)}
-    made = table(*columns, right=right)
+    heads = _heads(columns, out().width)
+    right = {heads[name] for name, values in columns.items() if any(is_number(value) for value in values)}
+    made = table(*heads.values(), right=right)
     for column in made.columns[:1]:
         column.no_wrap = True
     for line in zip(*columns.values(), strict=True):
         row(made, *(_cell(value) for value in line))
     out().print(made if _length(columns) else Text("none"))
+
+
+def _fitting(columns: Columns, width: int) -> Columns:
+    """The columns that have room without a broken word; the emptiest go, but never the first, the last or outcome."""
+    kept = dict(columns)
+    while True:
+        heads = _heads(kept, width)
+        least = {name: longest_word([heads[name], *map(_text, values)]) for name, values in kept.items()}
+        spare = [name for name in list(kept)[1:-1] if name != "outcome"]
+        if not spare or sum(least.values()) + len(least) <= width:
+            break
+        del kept[max(spare, key=lambda name: (kept[name].count(None), least[name]))]
+    if gone := [name for name in columns if name not in kept]:
+        say(f"no room for {', '.join(gone)}: --columns chooses, --csv has all")
+    return kept
+
+
+def _text(value: Any) -> str:
+    return "—" if value is None else str(_cell(value))
+
+
+def _heads(columns: Columns, width: int) -> dict[str, str]:
+    """Each column's heading: its name, or where that takes too much room the last part, if no other has the same."""
+    lengths = (max(len(name), *(len(_text(value)) for value in values)) for name, values in columns.items())
+    leaves = Counter(name.rpartition(".")[2] for name in columns)
+    if sum(lengths) + 2 * len(columns) <= width:
+        return {name: name for name in columns}
+    return {name: leaf if leaves[leaf := name.rpartition(".")[2]] == 1 else name for name in columns}
 
 
 def _cell(value: Any) -> Any:

@@ -95,7 +95,9 @@ def _of_study(name: str, store: str | None) -> StudyView:
     try:
         record = opened.study(given.plain_name(name))
         if not record.analyses:
-            raise UsageError(f"the study {record.name!r} asks no question", "add analysis: {coupling: …} to its file")
+            raise UsageError(
+                f"the study {record.name!r} has no analysis to show", "add analysis: {coupling: …} to its file"
+            )
         return page.view(opened, record.name)
     finally:
         opened.close()

@@ -87,7 +87,7 @@ def refine(
 ) -> int:
     """Add the few trials that tell most.
 
-    Three moves: widen an axis, halve a coarse step, add seeds.
+    Three moves: widen an axis, add values between two that lie far apart, add seeds.
 
     Shows them as a plan first; trains them with --yes, or when asked on a terminal. Looking at results and adding
     trials makes later intervals adaptive: how often that was done is kept and shown.
@@ -156,7 +156,7 @@ def _propose(opened: Store, record: Study, asked: _Asked) -> _Proposal:
 def _show(proposal: _Proposal, json: bool) -> None:
     """Print the plan; on stderr, in one line, where stdout is for JSON."""
     from thalweg.runner.terminal.answer import show_notes
-    from thalweg.runner.terminal.decision import cost, show_moves, show_stuck
+    from thalweg.runner.terminal.decision import WELL_KNOWN, cost, show_moves, show_stuck
 
     record, total = proposal.view.study, cost(proposal.moves, proposal.seconds)
     if json:
@@ -168,10 +168,10 @@ def _show(proposal: _Proposal, json: bool) -> None:
         out().print(Text(f"{total} in all."))
     else:
         show_stuck(out(), proposal.lost)
-        out().print(Text("Nothing to add: no best cell is on an edge, between coarse steps, or tied with another."))
+        out().print(Text(f"Nothing to add: {WELL_KNOWN}."))
     show_notes(out(), proposal.view.notes)
     if proposal.adds and not record.refinements:
-        out().print(Text("Intervals will be adaptive once trials were added after this look at the results."))
+        out().print(Text("Trials added after a look at the results make intervals somewhat too narrow."))
 
 
 def _train(

@@ -317,7 +317,7 @@ def _about(word: Word) -> dict[str, Any]:
 
 def _sort_choice(word: Word, typed: _Typed, groups: Mapping[str, list[str]]) -> None:
     if word.key not in groups:
-        raise unknown_key(word.key, groups)
+        raise unknown_key(word.key, groups, word.text.partition("=")[2])
     if word.prefix == "~" or word.package is not None:
         typed.choices[word.key] = word
     elif word.is_sweep:
@@ -334,7 +334,7 @@ def _sort_value(word: Word, typed: _Typed, names: Sequence[str]) -> None:
     leaf = leaf_of(word.key)
     section = word.key.split(".")[0]
     if leaf is None and not (word.prefix == "~" and section in sections()):
-        raise unknown_key(word.key, names)
+        raise unknown_key(word.key, names, word.text.partition("=")[2])
     if leaf and word.key.endswith(".name"):
         raise ConfigError(f"{word.key} is set by its group", f"write {section}=OPTION")
     if leaf is None or word.prefix == "~":

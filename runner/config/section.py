@@ -16,8 +16,11 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.facts.observation import Metric
 from thalweg.runner.study.keys import (
+    SETTINGS_SECTIONS,
+    TRIAL_SECTIONS,
     leaf_of,
     nearest,
+    sections,
     shown,
 )
 from thalweg.runner.study.ranges import MAX_VALUES
@@ -165,6 +168,9 @@ def _sentence(error: ValidationError) -> ConfigError:
     key = "study" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"])
     last = str(detail["loc"][-1]) if detail["loc"] else ""
     if detail["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        if detail["loc"] == (last,) and last in {*sections(), *TRIAL_SECTIONS, *SETTINGS_SECTIONS}:
+            hint = f"begin the file with the line # @package _global_, and set {last} beside study:, not inside it"
+            return ConfigError(f"{last} is no part of a study's section", hint)
         schema = _schema_at(detail["loc"][:-1])
         meant = nearest(last, [f.name for f in fields(schema)])
         hint = f"did you mean {meant}?" if meant else f"known here: {', '.join(f.name for f in fields(schema))}"

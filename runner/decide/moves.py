@@ -44,6 +44,8 @@ FAR = 0.15
 MOST_CELLS = 16
 """Cells that get more seeds: the best ones, where more are as good within the noise."""
 FEWEST_SEEDS = 3
+INSIDE = "the best should come to lie inside the grid"
+FAR_APART = "the best is clear, but the values beside it are far away"
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def _rescues(panel: Panel, study: Study, block: Block | None, seen: set[str]) ->
     tried = [(row, {key: point}) for point in found.points for cell in of_rate for row in cell.rows]
     made = [member for row, moved in tried if (member := _fresh(row, block, moved, seen))]
     if made:
-        effect = "a rate that trains is found, if there is one"
+        effect = "a learning rate that trains is found, if there is one"
         yield Move("widen", panel.name, key, _points(key, made), found.why, effect, tuple(made))
 
 
@@ -199,16 +201,14 @@ class _Panel:
             ]
             if made:
                 rows = count(len(of_side), "row") if self.panel.y else "the row"
-                why = f"the best of {rows} is on the grid's edge"
-                yield self._move("widen", key, _points(key, made), why, "a bound becomes an estimate", made)
+                why = f"the best of {rows} is at the edge of the grid"
+                yield self._move("widen", key, _points(key, made), why, INSIDE, made)
 
     def _halve(self, lines: Sequence[tuple[Ladder, Limits]], key: str) -> Iterator[Move]:
         middles = [(at.best, self._middle(line, at.best, beside)) for line, at in lines for beside in at.coarse]
         made = [member for best, point in middles for member in self._at(best, {key: point})]
         if made:
-            why = "the best is clear, the step beside it coarse"
-            effect = f"the best {_leaf(key)} is known to half a step"
-            yield self._move("halve", key, _points(key, made), why, effect, made)
+            yield self._move("halve", key, _points(key, made), FAR_APART, _closer(key), made)
 
     def _along_ridge(self, key: str, inner: str) -> Iterator[Move]:
         """The same along the rates: a rung is the best cell of its row, any of them where none is usable."""
@@ -226,17 +226,12 @@ class _Panel:
             points = beyond(ridge, at.edge, STEPS_OUT)
             made = [m for point in points for cell in of_row for m in self._at(cell, {key: point})]
             why = f"the best row is the {'last' if at.edge == 'above' else 'first'} of the grid"
-            effect = "a bound becomes an estimate"
-            yield self._move("widen", key, _points(key, made), why, effect, made)
+            yield self._move("widen", key, _points(key, made), why, INSIDE, made)
         beside = _beside(of_row, at.best, inner)
         points = [self._middle(ridge, at.best, rung) for rung in at.coarse]
         made = [m for point in points for cell in beside for m in self._at(cell, {key: point})]
         if made:
-            why, effect = (
-                "the best row is clear, the step beside it coarse",
-                f"the best {_leaf(key)} is known to half a step",
-            )
-            yield self._move("halve", key, _points(key, made), why, effect, made)
+            yield self._move("halve", key, _points(key, made), FAR_APART, _closer(key), made)
 
     def _seeds(self) -> Iterator[Move]:
         key = self.study.replicate
@@ -246,9 +241,9 @@ class _Panel:
         made = [member for cell in cells for member in self._more(cell, key)]
         n, more = cells[0].n, len(made) // len(cells)
         if self.near.margin is None:
-            why, effect = "one seed cannot say how much seeds differ", "the noise becomes known"
+            why, effect = "one seed does not show how much seeds differ", "the noise becomes known"
         else:
-            why = f"{count(n, 'seed')} cannot tell {count(len(self.undecided), 'cell')} from the best beside them"
+            why = f"with {count(n, 'seed')}, {count(len(self.undecided), 'cell')} are too close to say which is best"
             effect = _sharper(self.near, n, n + more)
         yield self._move("seeds", key, f"{more} more at {count(len(cells), 'cell')}", why, effect, made)
 
@@ -300,7 +295,11 @@ def _sharper(near: NearOptimal, n: int, then: int) -> str:
     margin = near.margin * math.sqrt(n / then) * t95(freedom + len(near.cells) * (then - n)) / t95(freedom)
     left = sum(cell.score <= near.best.score + margin for cell in near.cells)
     before, after = (difference(each, near.best) for each in (near.margin, margin))
-    return f"the noise falls from {before} to {after}, and about {left} of {len(near.cells)} stay as good as the best"
+    return f"the noise should fall from {before} to {after}, and of {len(near.cells)} cells about {left} stay as good"
+
+
+def _closer(key: str) -> str:
+    return f"the best {_leaf(key)} is known twice as closely"
 
 
 def _leaf(key: str) -> str:

@@ -156,7 +156,7 @@ def _largest_rate(chosen: Candidate, key: str) -> Bound | None:
     last, beyond = line.cells[at], line.cells[at + 1] if at + 1 < len(line.cells) else None
     seeds = count(last.n, "seed")
     if beyond is None:
-        why = f"{seeds} trained there, and no larger rate was tested"
+        why = f"{seeds} trained there, and no larger learning rate was tested"
     else:
         value = labels(cell.axes[key] for cell in line.cells)[beyond.axes[key]]
         why = f"{seeds} trained there; {_failed(beyond)} at {value}"
@@ -175,10 +175,10 @@ def _smallest_warmup(chosen: Candidate, key: str) -> Bound | None:
     while at and line.cells[at - 1].usable and line.cells[at - 1].score <= limit:
         at -= 1
     if at == len(line.cells):
-        why = "the longest one tested is worse than the best at this rate by more than the seeds' scatter"
+        why = "the longest one tested is worse than the best at this learning rate by more than seeds differ"
         return Bound(key, "smallest warmup", None, None, best.n, None, why)
     enough, shorter = line.cells[at], line.cells[at - 1] if at else None
-    why = "no longer one is better or worse by more than the seeds' scatter"
+    why = "no longer one is better or worse by more than seeds differ"
     if shorter is None and number(enough, key):
         why = f"{why}, and a shorter one was not tested"
     below = None if shorter is None else shorter.axes[key]

@@ -57,29 +57,29 @@ def rescue(cells: Sequence[Cell], key: str) -> Rescue | None:
     whole = {rate: at for rate, at in rates.items() if any(cell.n and not cell.diverged for cell in at)}
     smallest, largest, tried = min(rates), max(rates), tuple(rates)
     if any(_learned(cell) for cell in ended):
-        why = f"the training split is learned, and on the validation split that is {Health.GUESS}: it is not the rate"
+        why = f"the training split is learned, but validation is {Health.GUESS}: the learning rate is not to blame"
         return Rescue(None, smallest, (), why)
     if smallest not in whole:
-        why = "the smallest rate diverged" if whole else "every rate diverged"
+        why = "the smallest learning rate diverged" if whole else "every learning rate diverged"
         return Rescue("below", smallest, _out(tried, "below"), why)
     losses = [_losses(at) for at in whole.values()]
     means = [fmean(each) for each in losses]
     if _falls(losses):
         last = max(whole)
         if last == largest:
-            why = f"{Health.GUESS}, and the loss still falls towards larger rates"
+            why = f"{Health.GUESS}, and the loss still falls towards larger learning rates"
             return Rescue("above", largest, _out(tried, "above"), why)
         lost = min(rate for rate in rates if rate > last)
-        why = f"{Health.GUESS} up to one rate, diverged at the next"
+        why = f"{Health.GUESS} up to one learning rate, diverged at the next"
         return Rescue("between", last, (between(last, lost, True),), why)
     alike = min(means) + ALIKE * abs(min(means))
     if means[0] <= alike:
-        why = f"{Health.GUESS}, and the loss does not fall towards larger rates"
+        why = f"{Health.GUESS}, and the loss does not fall towards larger learning rates"
         return Rescue("below", smallest, _out(tried, "below"), why)
     if means[-1] <= alike and max(whole) == largest:
-        why = f"{Health.GUESS}, and the loss is least at the largest rates"
+        why = f"{Health.GUESS}, and the loss is least at the largest learning rates"
         return Rescue("above", largest, _out(tried, "above"), why)
-    why = f"{Health.GUESS} at any rate, and smaller and larger ones are worse still: it is not the rate that is wrong"
+    why = f"{Health.GUESS} at any learning rate, and worst at both ends: the learning rate is not to blame"
     return Rescue(None, smallest, (), why)
 
 

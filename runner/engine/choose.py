@@ -182,8 +182,8 @@ class _Contest:
         traced = self._time_traced()
         faster = self.loop.total / traced.total
         if MARGIN * faster < 1:
-            raise Looped(f"fused has only {faster:.1f}× its speed at {traced.lanes} trials")
-        gain = f"{faster:.1f}× the loop's speed at {traced.lanes} trials"
+            raise Looped(f"{traced.lanes} trials at once have only {faster:.1f}× its speed")
+        gain = f"{traced.lanes} trials at once, {faster:.1f}× as fast as one by one"
         executor, reason = self._beyond_traced(traced, gain)
         beside = self.question.steps * self.loop.step_seconds + self.loop.evaluation - traced.evaluation
         self.bar = Bar(max(beside / self.question.steps, 0.0), FREE + SHARE * self._loop_seconds)
@@ -277,7 +277,7 @@ class _Contest:
         graphed = self._seconds("graphed")
         if graphed >= traced.step_seconds or not self._agrees("graphed"):
             return "traced", gain
-        return "graphed", f"{self.loop.step_seconds / graphed:.1f}× the loop's speed at {self.lanes} trials"
+        return "graphed", f"{self.lanes} trials at once, {self.loop.step_seconds / graphed:.1f}× as fast as one by one"
 
     def _compiled_or_traced(self, traced: _Runner, gain: str) -> tuple[str, str]:
         """Compile if what it can save is twice what it costs: each worker compiles, all of them share the saving.
@@ -294,13 +294,13 @@ class _Contest:
         earned = ((1 + SHARE) * loop - traced.step_seconds) * steps
         lacking = max(2 * COMPILE_SECONDS / max(saved, 1e-9), COMPILE_SECONDS / max(earned, 1e-9))
         if lacking > 1:
-            return "traced", f"{gain}; compiling would pay back after {lacking * self.question.steps:,.0f} steps"
+            return "traced", gain
         if not self._agrees("compiled"):
             return "traced", f"{gain}; compiled it would not be the same training"
         compiled = self._seconds("compiled")
         if compiled >= traced.step_seconds:
             return "traced", f"{gain}; compiled it has {loop / compiled:.1f}×"
-        gain = f"{loop / compiled:.1f}× the loop's speed at {self.lanes} trials"
+        gain = f"{self.lanes} trials at once, {loop / compiled:.1f}× as fast as one by one"
         return "compiled", f"{gain}, uncompiled {loop / traced.step_seconds:.1f}×"
 
     def _seconds(self, executor: str) -> float:

@@ -12,6 +12,8 @@ from thalweg.runner.study.study import Study
 from thalweg.runner.study.trial import Trial
 
 KEY = "schedule.warmup"
+CLOSE = 1.5
+"""A rule of thumb within this factor is no other advice: 36 steps for 30."""
 
 
 def advice(study: Study, trials: Sequence[Trial]) -> list[str]:
@@ -37,7 +39,8 @@ def _notes_of(dataset: Any) -> tuple[str, ...]:
 
 
 def _warmups(study: Study, trials: Sequence[Trial]) -> list[str]:
-    """Suggest a warmup for each optimizer where the study leaves it open: a share of the run, and no axis."""
+    """Suggest a warmup for each optimizer where the study leaves it open, a share of the run and no axis, and where
+    that is far from the rule of thumb."""
     open_ = {
         warmup
         for block in study.blocks
@@ -53,8 +56,9 @@ def _warmups(study: Study, trials: Sequence[Trial]) -> list[str]:
         beta2 = getattr(optimizer, "beta2", 0.0)
         if (optimizer.name, beta2, steps) not in lines:
             found = suggest_warmup(steps, optimizer=optimizer.name, beta2=beta2)
-            lines[optimizer.name, beta2, steps] = (
+            far = not found.steps / CLOSE <= config.schedule.warmup <= found.steps * CLOSE
+            lines[optimizer.name, beta2, steps] = far and (
                 f"{KEY} is left at {config.schedule.warmup:,} of {steps:,} steps; "
                 f"a rule of thumb for {optimizer.name}: {found.steps:,} ({found.because})"
             )
-    return list(lines.values())[:3]
+    return [line for line in lines.values() if line][:3]

@@ -10,27 +10,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from thalweg.runner.analysis import Answer, Coupling
+from thalweg.runner.analysis.sentences import MEANING
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.facts.row import Row
 from thalweg.runner.report.markup import Markup, join, name, tag
 from thalweg.runner.report.source import Source
 from thalweg.runner.report.titles import metric_title, place
-from thalweg.runner.show.numbers import count, figure, short
+from thalweg.runner.show.numbers import as_good, count, figure, short
 from thalweg.runner.view import StudyView
 
 NAMED = ((-1.0, "only lr·wd"), (0.0, "separable"), (1.0, "only wd/lr"))
 """The slopes that have a name of their own."""
-MEANING = {
-    "only lr²·wd matters": "at twice the learning rate, a quarter of the weight decay",
-    "only lr·wd matters": "at twice the learning rate, half the weight decay",
-    "separable": "the same weight decay at every learning rate",
-    "only wd/lr matters": "at twice the learning rate, twice the weight decay",
-    "nearly lr²·wd alone": "at twice the learning rate, about a quarter of the weight decay",
-    "nearly lr·wd alone": "at twice the learning rate, about half the weight decay",
-    "nearly separable": "nearly the same weight decay at every learning rate",
-    "nearly wd/lr alone": "at twice the learning rate, about twice the weight decay",
-}
-"""Verdicts that have a plain meaning, in the words of somebody who turns the knobs."""
 COMMON = 0.2
 """A caveat that a smaller share of an answer's numbers carries is about those alone."""
 OPEN = "not identified"
@@ -48,6 +38,7 @@ def draw_answer(source: Source, anchors: Mapping[str, str]) -> Markup:
     return tag(
         "section",
         tag("h1", name(question), id="question"),
+        tag("p", name(source.view.experiment), class_="experiment"),
         *said,
         _slopes(couplings, anchors) if couplings else "",
         tag("h2", "Before you believe it", id="caveats"),
@@ -132,9 +123,7 @@ def _best(view: StudyView) -> Markup:
         ". ",
     )
     if found.margin is not None:
-        near = len(found.cells) - 1
-        as_good = "no other is" if not near else f"{count(near, 'other')} {'is' if near == 1 else 'are'}"
-        said = join(said, f"Of {count(found.of, 'usable cell')}, {as_good} as good within the noise between seeds.")
+        said = join(said, f"{_capital(as_good(len(found.cells) - 1, found.of - 1))}.")
     leaf = view.study.metric.rpartition("/")[2]
     for metric in (f"test/{each}" for each in dict.fromkeys((leaf, "accuracy"))):
         measured = best.measuring(metric)
@@ -148,7 +137,7 @@ def _slopes(answers: Sequence[Coupling], anchors: Mapping[str, str]) -> Markup:
     ends = [value for answer in answers for value in _extent(answer)]
     low, high = min([-1.3, *ends]) - 0.15, max([1.3, *ends]) + 0.15
     expects = any(answer.expect for answer in answers)
-    heads = ["panel", _axis(low, high), "slope [95%]", *["expected"] * expects, "rates used", "verdict"]
+    heads = ["panel", _axis(low, high), "slope [95%]", *["expected"] * expects, "learning rates used", "verdict"]
     classes = ["which", "strip", "slope", *["expect"] * expects, "rows", "verdict"]
     head = tag("tr", *(tag("th", h, scope="col", class_=c) for h, c in zip(heads, classes, strict=True)))
     body = [_slope(answer, anchors.get(answer.panel), low, high, expects) for answer in answers]
@@ -179,7 +168,7 @@ def _axis(low: float, high: float) -> Markup:
     """The head of the column of strips: the slopes that have a name, where they lie."""
     named = []
     for value, words in NAMED:
-        shown = f"{value:+.0f}".replace("-", "−").replace("+0", "0")
+        shown = f"{value:+.0f}".replace("+0", "0")
         at = _share(value, low, high)
         named.append(tag("text", shown, x=at, y=12.0, class_="tick mid strong"))
         named.append(tag("text", words, x=at, y=25.0, class_="tick mid words"))
@@ -204,7 +193,7 @@ def _slope(answer: Coupling, anchor: str | None, low: float, high: float, expect
 
 
 def slope_text(answer: Coupling) -> str:
-    """Return a slope with its interval: −1.07 [−1.18, −.94]."""
+    """Return a slope with its interval: -1.07 [-1.18, -0.94]."""
     slope = answer.slope
     if slope.estimate is None:
         return "not identified"
@@ -214,11 +203,11 @@ def slope_text(answer: Coupling) -> str:
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """Return a slope with a true minus sign and a fixed number of decimals."""
+    """Return a slope with a fixed number of decimals."""
     if not math.isfinite(value):
         return str(value)
     text = f"{value:.{digits}f}" if digits or value != round(value, 0) else f"{value:.0f}"
-    return text.replace("-", "−") if float(text) else text.replace("-", "")
+    return text if float(text) else text.replace("-", "")
 
 
 def _strip(answer: Coupling, low: float, high: float) -> Markup:

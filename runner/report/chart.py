@@ -15,6 +15,8 @@ from thalweg.runner.report.ruler import Ruler
 from thalweg.runner.show.ramp import Colour, code, colour, share
 
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 8.0, 16.0, 36.0
+CHARACTER, LINE = 6.4, 12.0
+"""Pixels of a label: across, each of its characters; upward, its height."""
 REACH = 0.6
 """Losses up to e^.6 = 1.8 times the best have colours of their own, or up to the median of the cells that trained
 where that is more; all beyond share the darkest."""
@@ -61,7 +63,8 @@ class Frame:
         """Return axes, grid lines, ticks and titles."""
         left, right = self.x.base, self.x.end
         top, bottom = self.y.end, self.y.base
-        x_ticks, y_ticks = self.x.ticks(fractions=x_fractions), self.y.ticks(fractions=y_fractions)
+        x_ticks = apart(self.x.ticks(fractions=x_fractions))
+        y_ticks = apart(self.y.ticks(fractions=y_fractions), upright=True)
         grid = "".join(f"M{px(left)} {px(at)}H{px(right)}" for at, _ in y_ticks)
         grid += "".join(f"M{px(at)} {px(top)}V{px(bottom)}" for at, _ in x_ticks)
         middle = (top + bottom) / 2
@@ -72,6 +75,17 @@ class Frame:
             tag("text", x_title, x=(left + right) / 2, y=bottom + 29, class_="title mid"),
             tag("text", y_title, class_="title mid", transform=f"translate(11 {px(middle)})rotate(-90)"),
         )
+
+
+def apart(ticks: Iterable[tuple[float, str]], *, upright: bool = False) -> list[tuple[float, str]]:
+    """Return the ticks whose labels do not run into that of a tick before. upright: they stand above each other."""
+    kept: list[tuple[float, str]] = []
+    for at, label in ticks:
+        last, before = kept[-1] if kept else (-math.inf, "")
+        room = LINE if upright else CHARACTER * (len(label) + len(before) + 2) / 2
+        if abs(at - last) >= room:
+            kept.append((at, label))
+    return kept
 
 
 def svg(width: float, height: float, *children: object, label: str, class_: str = "") -> Markup:
@@ -108,6 +122,17 @@ def runs(points: Sequence[tuple[float, float] | None]) -> list[list[tuple[float,
             found.append([])
         found[-1].append(here)
     return [run for run in found if run]
+
+
+def legend(names: Sequence[str], right: float) -> list[Markup]:
+    """The name of each line with a piece of it, in a row that ends at `right`, above the picture's area."""
+    drawn = []
+    for number, name in reversed(list(enumerate(names))):
+        start = right - CHARACTER * len(name)
+        drawn.append(tag("text", name, x=start, y=11.0, class_="tick strong"))
+        drawn.append(tag("g", tag("path", class_="bold", d=f"M{px(start - 28)} 7.5h22"), class_=f"line{number}"))
+        right = start - 40
+    return drawn
 
 
 def named_ends(ends: Sequence[tuple[tuple[float, float], str]], right: float) -> list[Markup]:

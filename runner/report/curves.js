@@ -45,7 +45,7 @@
     }
     const values = lines.flatMap(line => line.found.map(([, value]) => value));
     const low = Math.min(...values) / 1.05, high = Math.max(...values) * 1.05;
-    const last = Math.max(1, ...DATA.curves.map(series => series.steps[series.steps.length - 1]));
+    const last = Math.max(1, ...lines.map(line => line.found[line.found.length - 1][0]));  // where the longest of these ends
     const x = step => LEFT + (RIGHT - LEFT) * step / last;
     const y = value => BOTTOM - (BOTTOM - TOP) * Math.log(value / low) / Math.log(high / low);
     const xs = ticks(0, last, false), ys = ticks(low, high, true);

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from thalweg.runner.analysis import Finding, Sensitivity, Warmup, WarmupLevel
-from thalweg.runner.report.chart import LEFT, Frame, dots, named_ends, path, runs, svg
+from thalweg.runner.report.chart import LEFT, Frame, apart, dots, legend, path, runs, svg
 from thalweg.runner.report.markup import Markup, px, tag
 from thalweg.runner.report.ruler import Ruler
 from thalweg.runner.show.numbers import figure, short
@@ -25,24 +25,27 @@ def draw_warmup(answer: Warmup) -> list[tuple[Markup, str]]:
         ("sufficient", [(need.lr, need.sufficient) for need in answer.needs]),
         ("spike-free", [(need.lr, need.spike_free) for need in answer.needs]),
     ]
-    sums = "What each length of warmup spends at its best rate: sums over the steps of the rate, and of rate × decay."
+    sums = "What each length of warmup spends at its best learning rate: sums over the steps of lr, and of lr·wd."
     return [
-        (_draw(rates, "warmup, steps", "largest learning rate"), "How large a rate each length of warmup allows."),
-        (_draw(needs, "learning rate", "warmup, steps"), "The shortest warmup that each rate asks for."),
+        (
+            _draw(rates, "warmup, steps", "largest learning rate"),
+            "The largest learning rate that each warmup allows.",
+        ),
+        (_draw(needs, "learning rate", "warmup, steps"), "The shortest warmup that each learning rate asks for."),
         (
             _draw([("", [(level.warmup, level.best) for level in levels])], "warmup, steps", "best loss"),
             "The best loss that each length of warmup reaches.",
         ),
         (
             _draw([("", [(level.warmup, level.sensitivity) for level in levels])], "warmup, steps", "sensitivity"),
-            "Sensitivity: what a rate that is not the best costs on average.",
+            "Sensitivity: what a learning rate that is not the best costs on average.",
         ),
         *([(_spent(levels), sums)] if any(level.spent for level in levels) else []),
     ]
 
 
 def _spent(levels: Sequence[WarmupLevel]) -> Markup:
-    heads = ("warmup, steps", "best rate", "Σlr", "Σlr·wd")
+    heads = ("warmup, steps", "best learning rate", "Σlr", "Σlr·wd")
     lines = [
         (
             short(each.warmup),
@@ -72,7 +75,7 @@ def draw_sensitivity(answer: Sensitivity) -> Markup:
         if low is not None and high is not None:
             drawn.append(tag("path", class_="bars", d=f"M{px(x.at(low))} {px(height)}H{px(x.at(high))}"))
         drawn.append(tag("path", class_="dots", d=dots([(x.at(value), height)])))
-    drawn += [tag("text", label, x=at, y=height + 26, class_="tick mid") for at, label in x.ticks(5)]
+    drawn += [tag("text", label, x=at, y=height + 26, class_="tick mid") for at, label in apart(x.ticks(5))]
     drawn.append(tag("path", class_="grid", d=f"M12 {px(height + 12)}H{px(WIDTH - 12)}"))
     drawn.append(tag("text", "sensitivity to the learning rate", x=WIDTH / 2, y=height + 42, class_="title mid"))
     return svg(WIDTH, height + 50, *drawn, label=f"Sensitivity to the learning rate, {answer.panel}")
@@ -85,11 +88,11 @@ def _draw(traces: Sequence[Trace], x_title: str, y_title: str) -> Markup:
     if not values:
         return tag("p", f"{y_title.capitalize()}: not identified.", class_="note")
     x = Ruler(places, LEFT, WIDTH - 12)
-    y = Ruler(values, HEIGHT - 36, 14.0, pad=0.3, round_ticks=True)
+    y = Ruler(values, HEIGHT - 36, 20.0, pad=0.3, round_ticks=True)
     drawn = [_trace(points, x, y, i) for i, (_, points) in enumerate(known)]
-    ends = [((x.at(points[-1][0]), y.at(points[-1][1].estimate or 0.0)), name) for name, points in known if points]
+    named = legend([name for name, points in known if points], WIDTH - 14) if len(known) > 1 else []
     frame = Frame(x, y, WIDTH, HEIGHT).draw(x_title, y_title)
-    return svg(WIDTH, HEIGHT, frame, *drawn, *named_ends(ends, WIDTH - 14), label=f"{y_title} against {x_title}")
+    return svg(WIDTH, HEIGHT, frame, *drawn, *named, label=f"{y_title} against {x_title}")
 
 
 def _trace(points: Sequence[tuple[float, Finding]], x: Ruler, y: Ruler, number: int) -> Markup:

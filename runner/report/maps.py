@@ -44,7 +44,7 @@ def draw_map(panel: Panel, answers: Sequence[Answer], study: Study, numbered: Ma
         tag("g", *(_seeds(cell, boxes[id(cell)], scores) for cell in panel.cells), class_="seeds") if scores else "",
         *(_over(answer, frame) for answer in answers),
         _best(panel, boxes),
-        _scale(panel, scores),
+        _scale(panel, scores, metric_title(study.metric)),
         label=named,
         class_="map",
     )
@@ -222,8 +222,8 @@ def _band(answer: Coupling, kept: list[RowFit], frame: Frame) -> Markup:
     return join(*parts)
 
 
-def _scale(panel: Panel, scores: Scores | None) -> Markup:
-    """The colour bar above the map, from the worst that is told apart to the best."""
+def _scale(panel: Panel, scores: Scores | None, titled: str) -> Markup:
+    """The colour bar above the map with what it shows, from the worst that is told apart to the best."""
     if scores is None or panel.best is None:
         return Markup("")
     loss = panel.best.by_factors
@@ -232,6 +232,7 @@ def _scale(panel: Panel, scores: Scores | None) -> Markup:
     right, wide = WIDTH - 8, 90.0
     best_x = right - 7 * len(best) - 4
     return join(
+        tag("text", titled, x=LEFT, y=9.5, class_="tick"),
         tag("text", f"{'≥ ' if loss else ''}{worst}", x=best_x - wide - 5, y=9.5, class_="tick end"),
         tag("rect", x=best_x - wide, y=2.0, width=wide, height=8.0, fill="url(#ramp)"),
         tag("text", best, x=best_x + 5, y=9.5, class_="tick strong"),

@@ -13,12 +13,12 @@ function make(name, attributes = {}, text = "") {
   return element;
 }
 
-// As runner/show/numbers.py writes numbers: few digits, no zero before the point.
+// As runner/show/numbers.py writes numbers: few digits.
 function figure(value, digits = 4) {
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size < 1e-3 || size >= 1e4) return value.toExponential(digits - 1).replace("e+", "e");
-  return value.toPrecision(digits).replace(/^(-?)0\./, "$1.");
+  return size >= 10 ** digits ? value.toFixed(0) : value.toPrecision(digits);
 }
 
 {

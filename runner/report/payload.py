@@ -30,6 +30,7 @@ def payload(source: Source) -> dict[str, Any]:
     index = {id(row): i for i, row in enumerate(rows)}
     return {
         "table": _table(source, rows),
+        "first": {"title": metric_title(source.view.study.metric), "down": source.view.study.direction == "max"},
         "cells": [[index[id(row)] for row in cell.rows] for panel in source.view.panels for cell in panel.cells],
         "curves": _curves(source, rows),
     }

@@ -30,7 +30,11 @@ def draw_trials(source: Source) -> Markup:
     return tag(
         "section",
         tag("h2", "Trials", id="trials"),
-        tag("p", f"{count(len(rows), 'trial')}. Click a heading to sort.{note}", class_="note"),
+        tag(
+            "p",
+            f"{count(len(rows), 'trial')}. The best come first; click a heading to sort by it.{note}",
+            class_="note",
+        ),
         controls,
         tag(
             "div",

@@ -12,8 +12,8 @@ from thalweg.runner.show.numbers import is_number, labels, short
 STRIP = 16.0
 """Pixels that the value 0 takes on a logarithmic axis, beside the others."""
 GAP = 5.0
-NEAR = 18.0
-"""A tick this close to that of 0 would run into it."""
+FAR_BELOW = 4.0
+"""The least value is a control if its gap to the next is this many times the widest of the others, in logarithms."""
 WIDE_RANGE = 8.0
 """A ratio of largest to smallest value from which an axis of positive values is drawn logarithmically."""
 
@@ -21,8 +21,11 @@ WIDE_RANGE = 8.0
 class Ruler:
     """Maps the numbers of an axis to pixels from `start` to `end` (which may be the smaller).
 
-    A logarithmic ruler keeps 0 in a strip of its own at the start: it is no limit of small values. Ticks are the
-    axis' own values, or with `round_ticks` round ones.
+    A logarithmic ruler keeps 0 in a strip of its own at the start: it is no limit of small values. So it keeps a
+    control, the least value where it lies far below the others. Ticks are the axis' own values, or with `round_ticks`
+    round ones.
+
+    aside: what stands in that strip; None where nothing does.
     """
 
     def __init__(
@@ -32,13 +35,13 @@ class Ruler:
         positive = [value for value in numbers if value > 0]
         self._own = [] if round_ticks else numbers
         self.log = len(positive) > 1 and numbers[0] >= 0 and positive[-1] / positive[0] >= WIDE_RANGE
-        self.has_zero = self.log and numbers[0] == 0
+        self.aside = _aside(numbers) if self.log and (numbers[0] == 0 or not round_ticks) else None
         self._way = math.copysign(1.0, end - start)
         self.base = start
         self.zero = start + self._way * STRIP / 2
-        self.start = start + self._way * (STRIP + GAP) if self.has_zero else start
+        self.start = start if self.aside is None else start + self._way * (STRIP + GAP)
         self.end = end
-        scaled = [self._scaled(value) for value in (positive if self.log else numbers)] or [0.0]
+        scaled = [self._scaled(value) for value in numbers if value != self.aside] or [0.0]
         step = min((b - a for a, b in pairwise(scaled)), default=1.0) if pad else 0.0
         self.low, self.high = scaled[0] - step * pad, scaled[-1] + step * pad
         if self.high == self.low:
@@ -46,7 +49,7 @@ class Ruler:
 
     def at(self, value: float) -> float:
         """Return the pixel of a value."""
-        if self.has_zero and value <= 0:
+        if self.aside is not None and value <= self.aside:
             return self.zero
         return self.start + (self._scaled(value) - self.low) / (self.high - self.low) * (self.end - self.start)
 
@@ -54,7 +57,7 @@ class Ruler:
         """Return the pixels (from, to) of a cell at each value: halfway to its neighbours among `values`."""
         ordered = sorted(set(values))
         found = {}
-        if self.has_zero and ordered and ordered[0] == 0:
+        if self.aside is not None and ordered and ordered[0] == self.aside:
             found[ordered.pop(0)] = (self.zero - self._way * STRIP / 2, self.zero + self._way * STRIP / 2)
         places = [self.at(value) for value in ordered]
         if len(places) == 1:
@@ -68,14 +71,14 @@ class Ruler:
     def ticks(self, most: int = 7, *, fractions: bool = True) -> list[tuple[float, str]]:
         """Return (pixel, label) of at most about `most` ticks: the axis' own values, or round ones where many."""
         ticks = self._ticks(most, fractions)
-        if not self.has_zero:
+        if self.aside is None:
             return ticks
-        return [(self.zero, "0"), *((at, label) for at, label in ticks if abs(at - self.zero) > NEAR)]
+        return [(self.zero, labels(self._own or [0], fractions=fractions)[self.aside]), *ticks]
 
     def _ticks(self, most: int, fractions: bool) -> list[tuple[float, str]]:
         named = labels(self._own, fractions=fractions)
         binary = any("/" in label for label in named.values())
-        own = [value for value in self._own if not (self.has_zero and value == 0)]
+        own = [value for value in self._own if value != self.aside]
         if 0 < len(own) <= most or binary:
             stride = math.ceil(len(own) / most)
             return [(self.at(value), named[value]) for value in own[::stride]]
@@ -86,6 +89,14 @@ class Ruler:
 
     def _round(self, most: int) -> list[float]:
         return decades(10**self.low, 10**self.high, most) if self.log else even(self.low, self.high, most)
+
+
+def _aside(values: Sequence[float]) -> float | None:
+    """The 0 of sorted values, or a control far below the others."""
+    if values[0] == 0:
+        return values[0]
+    gaps = [math.log(b / a) for a, b in pairwise(values)]
+    return values[0] if len(gaps) > 2 and gaps[0] > FAR_BELOW * max(gaps[1:]) else None
 
 
 def decades(low: float, high: float, most: int) -> list[float]:

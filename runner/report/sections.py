@@ -12,7 +12,7 @@ from thalweg.runner.report.maps import draw_map
 from thalweg.runner.report.markup import Markup, name, tag
 from thalweg.runner.report.slices import draw_collapse, draw_dots, draw_lines, draw_slices
 from thalweg.runner.report.titles import metric_title, place
-from thalweg.runner.show.numbers import figure, is_number
+from thalweg.runner.show.numbers import as_good, figure, is_number
 from thalweg.runner.study.study import Study
 
 
@@ -72,9 +72,8 @@ def _best(panel: Panel, study: Study) -> str:
     end = "Lowest" if study.direction == "min" else "Highest"
     best = f"{end} {metric_title(study.metric)}: {figure(found.best.mean)}{interval}"
     where = f", at {place(found.best, panel, study)}" if len(panel.cells) > 1 else ""
-    near = len(found.cells) - 1
-    as_good = f"; {near} of {found.of - 1} other usable cells are as good within the noise" if found.margin else ""
-    return f"{best}{where}{as_good}."
+    others = f"; {as_good(len(found.cells) - 1, found.of - 1)}" if found.margin else ""
+    return f"{best}{where}{others}."
 
 
 def _grid(
@@ -84,8 +83,8 @@ def _grid(
     if panel.x and panel.y:
         drawn = [(draw_map(panel, answers, study, numbered), _map_caption(panel, answers))]
         if panel.best:
-            cuts = "Cuts through the best cell, with 95% intervals; grey: all other cuts."
-            drawn.append((draw_slices(panel, study), cuts))
+            cuts = "A cut through the best cell, with 95% intervals; grey: all other cuts."
+            drawn += [(cut, cuts) for cut in draw_slices(panel, study)]
         return drawn
     if panel.best is None:
         return []
@@ -100,7 +99,12 @@ def _pictures(answer: Answer) -> list[tuple[Markup, str]]:
     if isinstance(answer, Warmup):
         return draw_warmup(answer)
     if isinstance(answer, Sensitivity) and answer.curves:
-        return [(draw_sensitivity(answer), "What a rate that is not the best costs on average, with 95% intervals.")]
+        return [
+            (
+                draw_sensitivity(answer),
+                "The average cost of a learning rate that is not the best, with 95% intervals.",
+            )
+        ]
     return []
 
 
@@ -115,7 +119,7 @@ def _map_caption(panel: Panel, answers: Sequence[Answer]) -> str:
         if isinstance(answer, Coupling):
             said += _ridge_caption(answer)
         if isinstance(answer, Warmup):
-            said.append("line: the largest rate without a spike")
+            said.append("line: the largest learning rate without a spike")
     cells = panel.cells
     marks = {
         "hatched ×: diverged": any(cell.diverged == len(cell.rows) for cell in cells),
@@ -129,11 +133,11 @@ def _map_caption(panel: Panel, answers: Sequence[Answer]) -> str:
 def _ridge_caption(answer: Coupling) -> list[str]:
     dropped = [row for row in answer.rows if not row.kept and row.wd is not None]
     marks = {
-        "line: the best decay of each rate, with its interval": bool(answer.kept),
+        "line: the best weight decay at each learning rate, with its interval": bool(answer.kept),
         "band: the slope’s interval": answer.slope.low is not None,
         "dashed: the slope expected": answer.expect is not None and len(answer.kept) > 1,
         "arrowhead: a bound, not an estimate": any(row.side for row in dropped),
-        "ring: a rate that does not count": any(not row.side for row in dropped),
+        "ring: a learning rate that does not count": any(not row.side for row in dropped),
     }
     return [mark for mark, occurs in marks.items() if occurs]
 

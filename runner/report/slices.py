@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.cells.cells import Cell, Panel
-from thalweg.runner.report.chart import LEFT, REACH, Frame, Scores, cross, dots, named_ends, path, runs, svg
+from thalweg.runner.report.chart import LEFT, REACH, Frame, Scores, apart, cross, dots, named_ends, path, runs, svg
 from thalweg.runner.report.markup import Markup, join, px, tag
 from thalweg.runner.report.ruler import Ruler, numbers
 from thalweg.runner.report.titles import Positions, decay_key, metric_title, named_values, result, short_title, title
@@ -19,7 +19,7 @@ from thalweg.runner.show.ramp import code, colour
 from thalweg.runner.study.study import Study
 
 WIDTH, HEIGHT = 400.0, 350.0
-HALF = HEIGHT / 2
+LOW = 240.0
 COLLAPSES = ((-1, "lr·wd"), (0, "wd alone"), (1, "wd/lr"))
 Point = tuple[float, float]
 
@@ -52,7 +52,7 @@ class Measure:
         return self.low <= value <= self.high
 
 
-def draw_slices(panel: Panel, study: Study) -> Markup:
+def draw_slices(panel: Panel, study: Study) -> list[Markup]:
     """Two cuts through the best cell: along the decay at its rate, along the rate at its column; others faint."""
     assert panel.best is not None
     key = decay_key(panel, study) or ""
@@ -62,20 +62,17 @@ def draw_slices(panel: Panel, study: Study) -> Markup:
     )
     by_rate = [_line(panel, study, key, [(y, x) for x in panel.column_values]) for y in panel.row_values]
     by_column = [_line(panel, study, panel.y or "", [(y, x) for y in panel.row_values]) for x in panel.column_values]
-    upper = _cut(panel, by_rate, panel.row_values.index(rate), 16.0, HALF - 34, title(key), study)
-    lower = _cut(panel, by_column, panel.column_values.index(column), HALF + 18, HEIGHT - 36, title(panel.y), study)
-    at_rate = f"at {short_title(panel.y)} {rates[rate]}"
-    at_column = f"at {short_title(panel.x)} {columns[column]}"
-    return svg(
-        WIDTH,
-        HEIGHT,
-        tag("text", at_rate, x=WIDTH - 8, y=11.0, class_="tick end strong"),
-        upper,
-        tag("text", at_column, x=WIDTH - 8, y=HALF + 13, class_="tick end strong"),
-        lower,
-        label=f"{metric_title(study.metric)} along {short_title(key)} {at_rate}, and along"
-        f" {short_title(panel.y)} {at_column}, with 95% intervals; {panel.name}",
-    )
+    return [
+        _cut(panel, by_rate, panel.row_values.index(rate), key, f"at {short_title(panel.y)} {rates[rate]}", study),
+        _cut(
+            panel,
+            by_column,
+            panel.column_values.index(column),
+            panel.y or "",
+            f"at {short_title(panel.x)} {columns[column]}",
+            study,
+        ),
+    ]
 
 
 def _line(panel: Panel, study: Study, key: str, at: Sequence[tuple[Scalar, Scalar]]) -> list[tuple[float, Cell]]:
@@ -84,22 +81,20 @@ def _line(panel: Panel, study: Study, key: str, at: Sequence[tuple[Scalar, Scala
 
 
 def _cut(
-    panel: Panel,
-    lines: Sequence[list[tuple[float, Cell]]],
-    chosen: int,
-    top: float,
-    bottom: float,
-    x_title: str,
-    study: Study,
+    panel: Panel, lines: Sequence[list[tuple[float, Cell]]], chosen: int, key: str, where: str, study: Study
 ) -> Markup:
-    y = Measure(panel.cells, top, bottom)
+    y = Measure(panel.cells, 16.0, LOW - 36)
     x = Ruler((value for line in lines for value, _ in line), LEFT, WIDTH - 12)
-    fractions = x_title == title(panel.y)
     faint = "".join(_through(line, x, y) for i, line in enumerate(lines) if i != chosen)
-    return join(
-        Frame(x, y.ruler, WIDTH, HEIGHT).draw(x_title, metric_title(study.metric), x_fractions=fractions),
+    frame = Frame(x, y.ruler, WIDTH, LOW)
+    return svg(
+        WIDTH,
+        LOW,
+        tag("text", where, x=WIDTH - 8, y=11.0, class_="tick end strong"),
+        frame.draw(title(key), metric_title(study.metric), x_fractions=key == panel.y),
         tag("path", class_="faint", d=faint),
         measured(lines[chosen], x, y),
+        label=f"{metric_title(study.metric)} along {short_title(key)} {where}, with 95% intervals; {panel.name}",
     )
 
 
@@ -108,7 +103,7 @@ def _through(line: Sequence[tuple[float, Cell]], x: Ruler, y: Measure) -> str:
 
 
 def _runs(line: Sequence[tuple[float, Cell]], x: Ruler, y: Measure) -> list[list[Point]]:
-    """The points of a line, cut where a cell has no mean, between 0 and the first positive value, and out of sight.
+    """The points of a line, cut where a cell has no mean, after 0 or a control, and out of sight.
 
     Of points beyond the range the one next to a visible one is kept, at the edge: the line leaves the picture there.
     """
@@ -118,7 +113,7 @@ def _runs(line: Sequence[tuple[float, Cell]], x: Ruler, y: Measure) -> list[list
     for i, ((value, _), mean) in enumerate(zip(line, means, strict=True)):
         shown = any(seen[max(i - 1, 0) : i + 2])
         points.append((x.at(value), y.at(mean)) if mean is not None and shown else None)
-        if x.has_zero and value == 0:
+        if value == x.aside:
             points.append(None)
     return runs(points)
 
@@ -153,12 +148,12 @@ def draw_collapse(panel: Panel, study: Study) -> list[Markup]:
             cells = [panel.grid[rate, x] for x in panel.column_values if (rate, x) in panel.grid]
             at = ((float(cell.coordinate(key)) * rate**-s, cell) for cell in cells)
             lines.append(sorted(((v, cell) for v, cell in at if v > 0 and cell.usable), key=lambda pair: pair[0]))
-        drawn.append(_collapse(panel, study, lines, f"{named}   (s = {s:+d})".replace("-", "−").replace("+0", "0")))
+        drawn.append(_collapse(panel, study, lines, f"{named}   (s = {s:+d})".replace("+0", "0")))
     return drawn
 
 
 def _collapse(panel: Panel, study: Study, lines: Sequence[list[tuple[float, Cell]]], named: str) -> Markup:
-    width, height = 320.0, 200.0
+    width, height = WIDTH, LOW
     y = Measure(panel.cells, 8.0, height - 36)
     x = Ruler((value for line in lines for value, _ in line), LEFT - 6, width - 10)
     points = [
@@ -235,7 +230,7 @@ def draw_dots(panel: Panel, study: Study, numbered: Mapping[int, int]) -> Markup
             tag("path", class_="dots", d=dots([(x.at(cell.mean or 0.0), height)])),
             _hit(cell, x.at(cell.mean or 0.0), height, f"{places.of(cell)}: {result(cell, study)}", numbered[id(cell)]),
         ]
-    ticks = [tag("text", label, x=at, y=height + 26, class_="tick mid") for at, label in x.ticks(5)]
+    ticks = [tag("text", label, x=at, y=height + 26, class_="tick mid") for at, label in apart(x.ticks(5))]
     axis = tag("text", metric_title(study.metric), x=WIDTH / 2, y=height + 42, class_="title mid")
     base = tag("path", class_="grid", d=f"M12 {px(height + 12)}H{px(WIDTH - 12)}")
     named = f"{metric_title(study.metric)} of {panel.name}"

@@ -6,7 +6,7 @@
   const table = document.getElementById("table"), more = document.getElementById("more");
   const search = document.getElementById("search"), said = document.getElementById("shown");
   const body = make("tbody");
-  let sorted = {column: -1, down: false}, limit = PAGE;
+  let sorted = {column: columns.findIndex(column => column.title === DATA.first.title), down: DATA.first.down}, limit = PAGE;  // best first
 
   function shown(column, row) {
     const value = column.values[row];

@@ -17,7 +17,7 @@ TITLES = {
     "batch_size": "batch size",
     "train_size": "training examples",
     "label_noise": "share of wrong labels",
-    "floor": "final share of the rate",
+    "floor": "final share of the learning rate",
     "beta1": "β1",
     "beta2": "β2",
     "lr_x_wd": "lr·wd",
@@ -60,7 +60,7 @@ class Positions:
         self._named = {key: named_values(key, _coordinates(panel, key)) for key in self._keys if key in panel.axes}
 
     def of(self, cell: Cell) -> str:
-        """Return where a cell lies: learning rate 1/8, weight decay .04."""
+        """Return where a cell lies: learning rate 1/8, weight decay 0.04."""
         return ", ".join(part for key in self._keys if (part := self._part(cell, key))) or "the only cell"
 
     def _part(self, cell: Cell, key: str) -> str:
@@ -87,7 +87,7 @@ def _coordinates(panel: Panel, key: str) -> list[Scalar]:
 
 
 def result(cell: Cell, study: Study) -> str:
-    """Return what became of a cell: .644 (95% .631 … .657, 3 seeds), or how it failed to have a result."""
+    """Return what became of a cell: 0.644 (95% 0.631 … 0.657, 3 seeds), or how it failed to have a result."""
     replicates = count(len(cell.rows), study.replicate or "trial")
     if cell.diverged:
         return f"{cell.diverged} of {replicates} diverged"

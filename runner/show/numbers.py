@@ -14,12 +14,13 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 def figure(value: float, digits: int = 3, width: int = 99) -> str:
     """Return `value` with that many significant digits, or fewer where `width` characters demand it.
 
-    No zero before the point: .644. Powers of ten below 1e-3 and from 1e4: 6.2e-4. Not finite: inf, -inf, nan.
+    The zero before the point goes before any digit does: 0.644, and .644 in four characters. Powers of ten below
+    1e-3 and from 1e4: 6.2e-4. Not finite: inf, -inf, nan.
     """
     if not math.isfinite(value):
         return str(value)
     plain = value == 0 or 1e-3 <= abs(value) < 1e4
-    forms = (_fixed, _powered) if plain else (_powered, _fixed)
+    forms = (_fixed, _bare, _powered) if plain else (_powered, _fixed, _bare)
     for kept in range(digits, 0, -1):
         for form in forms:
             text = form(value, kept)
@@ -29,7 +30,7 @@ def figure(value: float, digits: int = 3, width: int = 99) -> str:
 
 
 def short(value: float, digits: int = 3, width: int = 99) -> str:
-    """Like `figure`, without the zeros that say nothing: .5, 2e-5, 30."""
+    """Like `figure`, without the zeros that say nothing: 0.5, 2e-5, 30."""
     text = figure(value, digits, width)
     mantissa, e, exponent = text.partition("e")
     if "." in mantissa:
@@ -96,6 +97,18 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def as_good(near: int, others: int) -> str:
+    """How many of the other usable cells are as good as the best one."""
+    if others == 0:
+        return "no other cell is usable"
+    if near == 0 and others == 1:
+        return "the other usable cell is not as good"
+    if near == 0:
+        return f"none of the {others:,} other usable cells is as good"
+    verb = "is" if near == 1 else "are"
+    return f"{near:,} of the {count(others, 'other usable cell')} {verb} as good, within the noise between seeds"
+
+
 def leaf(key: str) -> str:
     """The last part of a key in the words of a sentence."""
     return key.rpartition(".")[2].replace("weight_decay", "weight decay")
@@ -112,8 +125,14 @@ def _fixed(value: float, digits: int) -> str:
     places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     text = f"{value:.{places}f}"
     rounded = abs(float(text))
-    if places and rounded and digits - 1 - math.floor(math.log10(rounded)) < places:  # .9996 became 1.000
+    if places and rounded and digits - 1 - math.floor(math.log10(rounded)) < places:  # 0.9996 became 1.000
         text = f"{value:.{places - 1}f}"
+    return text
+
+
+def _bare(value: float, digits: int) -> str:
+    """As `_fixed`, without the zero before the point."""
+    text = _fixed(value, digits)
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
 

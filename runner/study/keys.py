@@ -27,13 +27,14 @@ from thalweg.runner.study.trial import NOT_CONFIGURED, OPTION, TrialConfig
 
 TRIAL_SECTIONS = tuple(f.name for f in fields(TrialConfig))
 SETTINGS_SECTIONS = tuple(f.name for f in fields(Settings))
+EPOCHS = ("epochs", "epoch", "n_epochs", "num_epochs", "max_epochs", "num_train_epochs")
 ALIASES = {
     "lr": "optimizer.lr",
     "learning_rate": "optimizer.lr",
     "wd": "optimizer.weight_decay",
     "l2": "optimizer.weight_decay",
     "bs": "budget.batch_size",
-    "epochs": "budget.steps",
+    **dict.fromkeys(EPOCHS, "budget.steps"),
 }
 """What people type -> the key they mean. Only ever suggested, never taken."""
 
@@ -132,8 +133,8 @@ def nearest(key: str, names: Iterable[str]) -> str | None:
     return by_leaf[close[0]] if close else None
 
 
-def unknown_key(key: str, names: Iterable[str] = ()) -> ConfigError:
-    """Return the refusal of a key that does not exist, naming the nearest of ours and of `names`."""
+def unknown_key(key: str, names: Iterable[str] = (), typed: str = "") -> ConfigError:
+    """Return the refusal of a key that does not exist, naming the nearest of ours and of `names`. typed: its values."""
     if variants := leaves().get(key):
         options = ("target" if leaf.option == KEY else leaf.option for leaf in variants)
         owners = " or ".join(f"{key.partition('.')[0]}={option}" for option in options)
@@ -142,6 +143,10 @@ def unknown_key(key: str, names: Iterable[str] = ()) -> ConfigError:
     if key in sections():
         return ConfigError(f"{key} is a section, not a value", f"its keys: {', '.join(sorted(_keys_under(key)))}")
     meant = nearest(key, [*leaves(), *names])
+    if key.rpartition(".")[2] in EPOCHS and meant in (None, "budget.steps"):
+        lengths = typed.split(",") if typed.replace(",", "").isdigit() else ["20"]
+        steps = ",".join(f"{length}ep" for length in lengths)
+        return ConfigError(f"there is no key {key!r}; the length is in steps or epochs", f"write budget.steps={steps}")
     if meant:
         return ConfigError(f"there is no key {key!r}", f"did you mean {meant}?")
     listed = _keys_under(section) or {*sections(), *(k for k in leaves() if "." not in k)}

@@ -31,6 +31,7 @@ def show_answer(out: Console, view: StudyView, *, maps: bool = False, each_row: 
     if not view.ended:
         out.print(Text("no results yet"))
         return
+    out.print(Text(view.experiment))
     if each_row:
         show_rows(out, view.answers)
     elif len(view.panels) >= A_LINE_EACH and not maps:
@@ -128,7 +129,7 @@ def interval(cell: Cell) -> str | None:
 
 
 def place(cell: Cell, panel: Panel, study: Study) -> str:
-    """Where a cell lies, in the analysis' words (lr 1/8, wd .04) or else by its axes."""
+    """Where a cell lies, in the analysis' words (lr 1/8, wd 0.04) or else by its axes."""
     return ", ".join(f"{brief(key)} {text}" for key, text in _named(cell, panel, study)) or "its only cell"
 
 

@@ -10,13 +10,14 @@ from rich.text import Text
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.cells.cells import Cell, Panel
 from thalweg.runner.decide import Bound, Candidate, Move, Recommendation, Stuck, difference
-from thalweg.runner.show.numbers import count, duration, figure, is_number, labels, leaf
+from thalweg.runner.show.numbers import as_good, count, duration, figure, is_number, labels, leaf
 from thalweg.runner.study.study import Study
 from thalweg.runner.terminal.answer import place, show_notes
 from thalweg.runner.terminal.text import clean, row, table
 from thalweg.runner.view import StudyView
 
-LABEL = 8
+LABEL = 13
+WELL_KNOWN = "the best lies inside the grid, close to its neighbours, and no other is as good"
 
 
 def show_recommendations(out: Console, view: StudyView) -> None:
@@ -39,10 +40,10 @@ def _show_one(out: Console, found: Recommendation, study: Study) -> None:
     _line(out, "take", _taken(chosen, study), style="bold")
     _line(out, "as good", _as_good(chosen, study))
     for bound in found.bounds:
-        _line(out, "rate" if bound.kind == "largest rate" else "warmup", _bound(bound, chosen.panel))
+        _line(out, "learning rate" if bound.kind == "largest rate" else "warmup", _bound(bound, chosen.panel))
     if found.test:
         values = ", ".join(f"{name.partition('/')[2].replace('_', ' ')} {_mean(cell)}" for name, cell in found.test)
-        _line(out, "test", f"{values}: read once, for this cell")
+        _line(out, "test", f"{values}: read for this cell alone, after it was chosen")
     if len(found.candidates) > 1:
         _others(out, found.candidates, study)
     if found.moves:
@@ -51,7 +52,9 @@ def _show_one(out: Console, found: Recommendation, study: Study) -> None:
         show_moves(out, found.moves)
     if found.rivals:
         panels = count(found.rivals, "other panel")
-        out.print(Text(f"The best of {panels} cannot be told from it: more seeds there would (refine --panel NAME)."))
+        out.print(
+            Text(f"{panels[0].upper()}{panels[1:]} may be as good: more seeds there would tell (refine --panel NAME).")
+        )
     out.print()
 
 
@@ -109,13 +112,13 @@ def _mean(cell: Cell) -> str:
 def _as_good(chosen: Candidate, study: Study) -> str:
     near = chosen.near
     if near.margin is None:
-        return f"not known: {count(near.best.n, study.replicate or 'trial')} cannot say how much they differ"
+        return f"not known: {count(near.best.n, study.replicate or 'trial')} a cell does not show how much seeds differ"
     spans = "; ".join(_span(key, low, high, chosen.panel) for key, low, high in chosen.spans)
     within = difference(near.margin, near.best)
     if near.of == 1:
-        return "no other cell is usable"
+        return as_good(0, 0)
     if len(near.cells) == 1:
-        return f"no other of {near.of:,} usable cells is within the noise of {within}"
+        return f"{as_good(0, near.of - 1)}: more than the noise of {within} apart"
     return f"{len(near.cells):,} of {near.of:,} usable cells, within the noise of {within}: {spans}"
 
 
@@ -127,16 +130,21 @@ def _span(key: str, low: Scalar, high: Scalar, panel: Panel) -> str:
 def _bound(bound: Bound, panel: Panel) -> str:
     named = labels(cell.axes[bound.key] for cell in panel.cells if bound.key in cell.axes)
     if bound.value is None and bound.kind == "largest rate":
-        return f"none is safe: {bound.why} at the rate to take"
+        return f"none is safe: {bound.why} at the learning rate to take"
     if bound.value is None:
-        return f"no length is enough at this rate: {bound.why}"
+        return f"no length is enough at this learning rate: {bound.why}"
     value = named[bound.value]
     if bound.kind == "smallest warmup":
         shorter = f", more than {named[bound.next]}" if bound.next is not None else ""
-        return f"enough at this rate: {value}{shorter}; {bound.why}"
+        return f"enough at this learning rate: {value}{shorter}; {bound.why}"
     reach = f"up to {value}" if bound.next is not None else f"up to {value} at least"
-    chance = f"; that {100 * (bound.chance or 0):.0f}% of seeds fail there cannot be excluded" if bound.chance else ""
-    return f"safe {reach}, all else equal: {bound.why}{chance}"
+    return f"trains {reach}, if nothing else is changed: {bound.why}{_chance(bound)}"
+
+
+def _chance(bound: Bound) -> str:
+    if not bound.chance:
+        return ""
+    return f"; with {count(bound.n, 'seed')} the true failure rate could still be {100 * bound.chance:.0f}%"
 
 
 def _others(out: Console, candidates: Sequence[Candidate], study: Study) -> None:
@@ -172,4 +180,4 @@ def _nothing_more(view: StudyView) -> str:
         return ""
     two = {leaf(key) for each in found for key in _compared(each.chosen.panel)}
     compared = f"an axis of two values is a comparison, and is not widened: {', '.join(sorted(two))}"
-    return f"Nothing more is proposed: {compared if two else 'no best is on an edge, beside a coarse step, or tied'}."
+    return f"Nothing more is proposed: {compared if two else WELL_KNOWN}."

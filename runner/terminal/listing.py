@@ -15,12 +15,14 @@ from thalweg.runner.decide import on_validation
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.facts.replayed import Replayed
 from thalweg.runner.planning.plan import Plan
-from thalweg.runner.show.numbers import count, duration, figure
+from thalweg.runner.show.numbers import as_good, count, duration, figure
 from thalweg.runner.terminal.answer import interval, place, show_notes
 from thalweg.runner.terminal.text import clean, row, table
 from thalweg.runner.view import Best, StudyView
 
 SHOWN_CELLS = 12
+BARS, CURVE = "▁▂▃▄▅▆▇█", 16
+"""The bars of a curve, from low to high, and how many it has at most."""
 SHOWN_OF_GROUPS = ("model.name", "optimizer.name", "optimizer.decay", "dataset.name", "budget.steps")
 
 
@@ -48,12 +50,12 @@ def plan_details(plan: Plan) -> list[str]:
     if plan.unmeasured:
         lines.append(f"{count(plan.unmeasured, 'trial')} to measure again: finished without {plan.study.metric}")
     for what, number in plan.repaired.items():
-        lines.append(f"{count(number, 'trial')} to train anew, trained before this was mended: {what}")
+        lines.append(f"{count(number, 'trial')} to train again, trained before this mistake was corrected: {what}")
     if plan.lacking:
         lacking = (
             f"{count(plan.lacking, 'trial')} of the done ones without {plan.study.metric}: trained again, they ended"
         )
-        lines.append(f"{lacking} with other bits (another torch or machine); to train all anew, use another --store")
+        lines.append(f"{lacking} with other bits (another torch or machine); to train all again, use another --store")
     for key, (kept, declared) in plan.kept_points.items():
         if kept < declared:
             lines.append(f"axis {key}: {kept} of its {declared} values have trained trials")
@@ -80,10 +82,10 @@ def changed_lines(plan: Plan) -> list[str]:
     lines = []
     for files, number in plan.changed.items():
         trained = f"{count(number, 'trial')} {'were' if number > 1 else 'was'} trained by an earlier {', '.join(files)}"
-        lines.append(f"{trained}; train anew, beside the old: thalweg sweep … --rerun-changed")
+        lines.append(f"{trained}; to train them again, and keep the old ones: thalweg sweep … --rerun-changed")
     for metric, number in plan.stale.items():
         measured = f"{count(number, 'trial')} {'were' if number > 1 else 'was'} measured by an earlier {metric}"
-        lines.append(f"{measured}, and these values stay; to measure anew, give the function another name")
+        lines.append(f"{measured}, and these values stay; to measure again, give the function another name")
     return lines
 
 
@@ -191,10 +193,11 @@ def _show_overall(out: Console, of: Best, view: StudyView) -> None:
     for metric in best.test_metrics:
         out.print(Text(clean(f"{metric} {_estimate(best, metric)}  (this cell alone)")))
     if found.margin is None:
-        out.print(Text("How near the others are is not known: cells have one replicate; add some, e.g. seed=0..2."))
+        out.print(Text("How near the others are is not known: cells have one seed each; add some, e.g. seed=0..2."))
         return
     pooled = f"95%, variance pooled over {count(found.pooled, 'cell')}"
-    out.print(Text(f"{len(found.cells)} of {found.of} usable cells are as good within the noise ({pooled}):"))
+    known = as_good(len(found.cells) - 1, found.of - 1)
+    out.print(Text(f"{known[0].upper()}{known[1:]} ({pooled}):"))
     made = table(study.metric, "95% interval", "at", *["in"] * several, right={study.metric})
     for cell in found.cells[:SHOWN_CELLS]:
         mean = figure(cell.mean, 4) if cell.mean is not None else None
@@ -228,14 +231,31 @@ def show_metrics(out: Console, metrics: Mapping[str, float]) -> None:
 
 def show_series(out: Console, series: Mapping[str, Any]) -> None:
     """Print each series' length, ends and extremes; `series` maps names to thalweg.runner.facts.observation.Series."""
-    made = table("series", "points", "first", "last", "lowest", "highest", right={"points", "first", "last"})
+    made = table(
+        "series", "points", "first", "", "last", "lowest", "highest", right={"points", "first", "lowest", "highest"}
+    )
     for name, one in sorted(series.items()):
         values = [float(value) for value in one.values]
         finite = [value for value in values if math.isfinite(value)]
         ends = [figure(value) for value in (values[0], values[-1])] if values else [None, None]
         extremes = [figure(min(finite)), figure(max(finite))] if finite else [None, None]
-        row(made, name, len(values), *ends, *extremes)
+        row(made, name, len(values), ends[0], curve(values), ends[1], *extremes)
     out.print(made)
+
+
+def curve(values: Sequence[float]) -> str:
+    """A series as bars: means of equal parts, by their logarithm where all are positive; × where not finite."""
+    parts = min(len(values), CURVE)
+    cuts = [values[i * len(values) // parts : (i + 1) * len(values) // parts] for i in range(parts)]
+    means = [sum(value / len(cut) for value in cut) for cut in cuts]
+    finite = [mean for mean in means if math.isfinite(mean)]
+    if not finite:
+        return ""
+    scale = max(map(abs, finite)) or 1.0  # so that no difference is beyond a float
+    heights = [math.log(mean) if min(finite) > 0 else mean / scale for mean in finite]
+    low, span = min(heights), max(heights) - min(heights)
+    bars = (BARS[round((len(BARS) - 1) * (each - low) / span)] if span else BARS[0] for each in heights)
+    return "".join(next(bars) if math.isfinite(mean) else "×" for mean in means)
 
 
 def show_replayed(out: Console, found: Sequence[Replayed]) -> None:

@@ -19,8 +19,8 @@ from thalweg.runner.show.ramp import shade
 from thalweg.runner.terminal.text import clean
 from thalweg.runner.terminal.verdict import decay
 
-WIDE, NARROW = 6, 5
-"""Characters of a cell, the gap before it and the place for its mark included."""
+ROOMY, WIDE, NARROW = 7, 6, 5
+"""Characters of a cell, the gap before it and the place for its mark included: 0.644, .644 or .64."""
 MARGIN = 2
 RIDGE = "best wd"
 BEST, ROW_BEST, MISSING = "*", "•", "·"
@@ -89,7 +89,7 @@ def _layout(panel: Panel, found: Coupling | None, width: int) -> _Layout:
     label = max(len(text) for text in (*labels(panel.row_values).values(), clean(leaf(panel.y or ""))))
     best = max([len(RIDGE), *(len(decay(row)) for row in found.rows)]) if found else 0
     room = width - label - 1 - (best + MARGIN if found else 0)
-    cell = WIDE if room >= WIDE * len(columns) else NARROW
+    cell = next((wide for wide in (ROOMY, WIDE) if room >= wide * len(columns)), NARROW)
     many = max(1, room // cell)
     bands = tuple(tuple(columns[i : i + many]) for i in range(0, len(columns), many))
     return _Layout(label, cell, best, bands)
@@ -97,6 +97,8 @@ def _layout(panel: Panel, found: Coupling | None, width: int) -> _Layout:
 
 def _header(panel: Panel, found: Coupling | None, layout: _Layout, band: Sequence[Scalar], last: bool) -> list[Text]:
     named = labels(panel.column_values, fractions=False, width=layout.cell - 1)
+    if any(text.startswith(".") for text in named.values()):
+        named = {x: text.removeprefix("0") or text for x, text in named.items()}
     tight = {x: figure(x, 1) if len(text) >= layout.cell and is_number(x) else text for x, text in named.items()}
     top = Text(" " * (layout.label + 1) + f" {clean(leaf(panel.x or ''))}", "dim")
     line = Text(f"{clean(leaf(panel.y or '')):>{layout.label}} ", "dim")

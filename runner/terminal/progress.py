@@ -66,6 +66,8 @@ class SweepProgress:
                 if self._out.width < NARROW
                 else f"best trial's {self._metric} {figure(best)}"
             )
+        if done and elapsed > 1:
+            parts.append(f"{figure(60 * done / elapsed, 2)} a minute")
         if 0.02 < fraction < 1 and elapsed > 1:
             parts.append(f"{duration(elapsed * (1 - fraction) / fraction)} left")
         return clean(", ".join(parts))

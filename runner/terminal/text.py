@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import IO
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment, Segments
 from rich.style import Style
 from rich.table import Table
@@ -16,8 +16,9 @@ from thalweg.runner.show.inert import clean as clean
 from thalweg.runner.show.inert import clean_lines as clean_lines
 
 NARROWEST = 40
+GAP = 2
 MANY = 200
-"""A table of more rows is laid out here, if it fits: rich takes .5 ms a row."""
+"""A table of more rows is laid out here, if it fits: rich takes 0.5 ms a row."""
 
 
 def console(stream: IO[str]) -> Console:
@@ -28,10 +29,47 @@ def console(stream: IO[str]) -> Console:
     return made
 
 
+def longest_word(texts: Iterable[str]) -> int:
+    """The width below which a column of these texts would be broken within a word."""
+    return max(cell_len(word) for text in texts for word in text.split() or [""])
+
+
+class _Table(Table):
+    """A table that gives each column room for its longest word before it gives any column more.
+
+    rich narrows the widest columns alike, in the middle of words where they are many.
+    """
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        widths = self._widths(options.max_width)
+        for column, width in zip(self.columns, widths, strict=True):
+            column.width = width
+        yield from super().__rich_console__(console, options)
+
+    def _widths(self, room: int) -> list[int | None]:
+        """The width of each column; None, as rich has it, where all is well or nothing helps."""
+        texts = [[str(column.header), *map(str, column.cells)] for column in self.columns]
+        most = [max(map(cell_len, each)) for each in texts]
+        least = [longest_word(each) for each in texts]
+        if sum(least) + GAP * len(least) > room >= sum(least) + len(least):
+            self.padding = (0, 1, 0, 0)
+        room -= self.padding[1] * len(most)
+        if sum(most) <= room or sum(least) > room:
+            return [None] * len(most)
+        while sum(most) > room:
+            widest = max((i for i in range(len(most)) if most[i] > least[i]), key=lambda i: most[i])
+            most[widest] -= 1
+        return list(most)
+
+
 def table(*columns: str, right: frozenset[str] | set[str] = frozenset(), title: str | None = None) -> Table:
-    """A table without lines that folds what is too wide rather than cutting it off."""
-    made = Table(
-        box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", title=title and Text(clean(title), "bold")
+    """A table without lines that folds what is too wide between words, and cuts nothing off."""
+    made = _Table(
+        box=None,
+        pad_edge=False,
+        padding=(0, GAP, 0, 0),
+        header_style="bold",
+        title=title and Text(clean(title), "bold"),
     )
     made.title_justify = "left"
     for column in columns:

@@ -63,7 +63,7 @@ def interval(found: Finding) -> str:
 def _slopes(answers: Sequence[Coupling], width: int) -> Table:
     expects, named = any(each.expect for each in answers), any(each.panel for each in answers)
     roomy = width >= ROOMY
-    heads = ["slope of best wd against lr" if roomy else "slope [95%]", *["expect"] * expects, "rows", "verdict"]
+    heads = ["slope of best wd against lr" if roomy else "slope [95%]", *["expect"] * expects, "lrs", "verdict"]
     made = table(*["panel"] * named, *heads, *["best loss", "at lr, wd"] * roomy, right={"best loss"})
     for column in made.columns[: 1 + named]:
         column.no_wrap = True
@@ -130,7 +130,7 @@ def show_warmup(out: Console, found: Warmup) -> None:
 
 
 def bound(found: Finding) -> str | None:
-    """An estimate from a grid with its bracket: .707 (to 1); with < or > where it is a bound; None if not known."""
+    """An estimate from a grid with its bracket: 0.707 (to 1); with < or > where it is a bound; None if not known."""
     if found.estimate is None:
         return None
     value = f"{found.side}{short(found.estimate)}"

@@ -1,6 +1,7 @@
 """A study as its readers see it: computed once, and laid out by terminal, report and JSON. Pure; draws nothing.
 
 study_view  panels, answers, bests, moves and notes of a study
+experiment  on what data, what was trained and how long, in one line
 notes       what is to be known before an answer is believed, in sentences
 judging     the metric that a reader asks for in place of the study's own
 """

@@ -36,16 +36,16 @@ def notes(study: Study, cut: Sequence[Panel], answers: Sequence[Answer], own: st
 
 
 def _looked_at(panels: int, answers: Sequence[Answer]) -> str:
-    """How many panels were looked at, each a chance to be fooled, and how many had an expectation."""
+    """How many panels were looked at, and how many came out as expected."""
     met = [each.as_expected for each in answers if each.kind == "coupling" and each.as_expected is not None]
-    said = f"{count(panels, 'panel')} looked at, as many chances to be fooled"
-    return f"{said}; {sum(met)} of {count(len(met), 'slope')} expected beforehand were found" if met else said
+    said = f"{count(panels, 'panel')} looked at: the more there are, the more easily one stands out by chance"
+    return f"{said}. {sum(met)} of {count(len(met), 'slope')} came out as expected beforehand" if met else said
 
 
 def _looks(refinements: int) -> str:
     """How often trials were added after a look at results, and what that does to intervals."""
     times = {1: "once", 2: "twice"}.get(refinements, f"{refinements} times")
-    return f"Refined {times} after a look at the results: intervals are adaptive, and may be too narrow."
+    return f"Trials were added {times} after a look at the results: intervals may be too narrow."
 
 
 def _entangled(cut: Sequence[Panel]) -> Iterator[str]:
@@ -57,8 +57,8 @@ def _entangled(cut: Sequence[Panel]) -> Iterator[str]:
         subject = f"{_list(keys)} never {'differs' if len(keys) == 1 else 'differ'} alone"
         beside = f", but only along with {'each other' if not others else _list(others)}"
         yield (
-            f"{subject}{beside}: panels that differ in {'it' if len(keys) == 1 else 'them'} are confounded, and what"
-            " lies between their results is not the doing of any one key."
+            f"{subject}{beside}: where panels that differ in {'it' if len(keys) == 1 else 'them'} have different"
+            " results, nobody can say which key made the difference."
         )
 
 
@@ -86,7 +86,7 @@ def _option(rows: Sequence[Row], group: str, axes: set[str]) -> str:
     if not differing or len({section.get("name") for section in sections}) < 2:
         return ""
     named = (f"{key} ({', '.join(labels(found)[each] for each in found)})" for key, found in differing.items())
-    return f"Options of {group} differ in {_list(list(named))} as well, and what is better of one may be that."
+    return f"Options of {group} also differ in {_list(list(named))}: where one is better, that may be why."
 
 
 def _list(words: Sequence[str]) -> str:

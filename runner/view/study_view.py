@@ -15,6 +15,7 @@ from thalweg.runner.cells.cells import NearOptimal, Panel, near_optimal, panels
 from thalweg.runner.decide import Move, Recommendation, Stuck
 from thalweg.runner.facts.row import Row, lookup
 from thalweg.runner.study.study import Study
+from thalweg.runner.view.experiment import experiment
 from thalweg.runner.view.notes import notes
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ class StudyView:
     def wanted(self) -> int:
         """Number of trials that the study declares."""
         return sum(panel.wanted for panel in self.panels)
+
+    @cached_property
+    def experiment(self) -> str:
+        """On what data, what was trained, how long and how often, in one line."""
+        return experiment(self.rows, self.study.replicate)
 
     @cached_property
     def of_data(self) -> list[Best]:

@@ -24,9 +24,9 @@ def with_losses(results, change):
 
 
 def shrinking_weight(rule, steps=200, warmup=10):
-    """Validation loss .1 + (v_T - .3)²/2 of a weight v that begins at 1 and has no gradient, so that only decay acts.
+    """Validation loss 0.1 + (v_T - 0.3)²/2 of a weight v that begins at 1 and has no gradient, so that only decay acts.
 
-    rule: "coupled" (AdamW as torch has it, and SGD + L2), "momentum" (SGD + L2, .9), "independent", "adam_l2".
+    rule: "coupled" (AdamW as torch has it, and SGD + L2), "momentum" (SGD + L2, 0.9), "independent", "adam_l2".
     """
     lr, wd = np.meshgrid(2.0 ** np.arange(-8, 0), 4.0 ** np.arange(-12, 3), indexing="ij")
     step = np.arange(steps)

@@ -185,8 +185,8 @@ def test_the_verdict_names_what_is_excluded_and_stands_beside_what_was_expected(
     assert found.label == "only lr·wd matters"
     assert found.consistent == ("only lr·wd matters",)
     assert set(found.excluded) == {"only lr²·wd matters", "separable", "only wd/lr matters"}
-    assert "12 of 12 rows used" in found.verdict
-    assert found.verdict.endswith("Expected beforehand: -1 ± .3, as found.")
+    assert "12 of 12 learning rates used" in found.verdict
+    assert found.verdict.endswith("Expected beforehand: -1 ± 0.3, as found.")
     assert "not found" in coupling(planted(), expect=Expected(0, 0.3)).verdict
 
 

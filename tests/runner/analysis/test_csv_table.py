@@ -93,4 +93,4 @@ def test_a_few_rows_are_not_enough_and_that_is_an_answer():
     (part,) = parsed(TABLE)
     found = coupling(part.results)
     assert found.undetermined
-    assert "0 of 3 rows used" in found.verdict
+    assert "0 of 3 learning rates used" in found.verdict

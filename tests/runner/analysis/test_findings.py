@@ -40,7 +40,7 @@ def test_a_study_that_asks_nothing_is_told_nothing():
 
 
 def warmup_rows():
-    """Rates × warmups × seeds, with batch losses that spike to 1.5 times the control's above lr = .1 without warmup."""
+    """Rates × warmups × seeds, with losses that spike to 1.5 times the control's above lr = 0.1 without warmup."""
     rates, lengths, seeds = (0.05, 0.1, 0.2, 0.4), (0, 8), (0, 1)
     axes = (Axis("optimizer.lr", rates, ""), Axis(WARMUP, lengths, ""), Axis("seed", seeds, ""))
     block, rows, series = Block("w", axes), [], {}
@@ -123,8 +123,8 @@ def test_a_control_that_does_not_train_is_none_and_a_smaller_rate_is_asked_for(b
                 rows[at] = replace(row, outcome=Outcome.DIVERGED, metrics={}, diverged_step=3)
     found, _ = findings(rows, study, series.__getitem__)
     assert all(level.spike_free.estimate is None for level in found.levels)
-    wanted = "add a smaller rate, such as lr .0125"
-    assert f"lr .05, warmup 0 {why}, so it is no control of spikes: {wanted}" in found.verdict
+    wanted = "add a smaller rate, such as lr 0.0125"
+    assert f"lr 0.05, warmup 0 {why}, so it is no control of spikes: {wanted}" in found.verdict
 
 
 @pytest.mark.parametrize(("end", "refused"), [(2.303, True), (2.31, False)])
@@ -178,4 +178,4 @@ def test_curves_whose_values_share_three_digits_are_two_curves():
     rows, study, series = warmup_rows()
     rows = [replace(row, axes={**row.axes, WARMUP: 0.12345 if row.axes[WARMUP] else 0.12341}) for row in rows]
     _, found = findings(rows, study, series.__getitem__)
-    assert [curve.name for curve in found.curves] == ["w, warmup .1234", "w, warmup .1235"]
+    assert [curve.name for curve in found.curves] == ["w, warmup 0.1234", "w, warmup 0.1235"]

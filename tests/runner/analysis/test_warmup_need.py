@@ -36,7 +36,7 @@ def test_the_largest_spike_free_rate_doubles_with_the_warmup():
     found = warmup(table())
     assert [level.spike_free.estimate for level in found.levels] == [limit(W) for W in WARMUPS]
     assert [level.trainable.estimate for level in found.levels] == [min(2 * limit(W), 8) for W in WARMUPS]
-    assert found.label == "largest rate ×16"
+    assert found.label == "largest learning rate ×16"
 
 
 def test_a_rate_that_nothing_spoils_is_a_bound():
@@ -109,28 +109,28 @@ def lasting(*rates, high=2.0):
 
 def test_a_largest_rate_that_stays_is_no_growth():
     found = warmup(lasting(0.5, 0.5, 0.5))
-    assert found.label == "nothing to see: the largest rate hardly moves"
-    assert "is .5 at the shortest and at the longest warmup" in found.verdict
+    assert found.label == "nothing to see: the largest learning rate hardly moves"
+    assert "is 0.5 at the shortest and at the longest warmup" in found.verdict
     assert "0 to 0 steps" not in found.verdict
 
 
 def test_a_largest_rate_within_the_brackets_is_left_open():
     found = warmup(lasting(0.5, 1.0, high=4.0))
-    assert found.label == "largest rate ×2, which the seeds leave open"
+    assert found.label == "largest learning rate ×2, which the seeds leave open"
     assert found.undetermined
-    assert "a factor of at least .25 and at most 16" in found.verdict
+    assert "a factor of at least 0.25 and at most 16" in found.verdict
 
 
 def test_up_and_down_is_no_growth_whatever_its_largest():
     found = warmup(lasting(0.25, 4.0, 0.5))
-    assert found.label == "undecided: the largest rate goes up and down with warmup"
+    assert found.label == "undecided: the largest learning rate goes up and down with warmup"
     assert found.undetermined
 
 
 def test_growth_is_from_the_shortest_warmup_to_the_longest():
     found = warmup(lasting(0.25, 2.0, 1.0, high=4.0))  # 2 and 1 are one rate within their brackets
-    assert found.label.startswith("largest rate ×5.7")  # from .25 to the mean of the two, and not to the larger one
-    assert "goes from .25 to 1.41" in found.verdict
+    assert found.label.startswith("largest learning rate ×5.7")  # from 0.25 to the mean of the two
+    assert "goes from 0.25 to 1.41" in found.verdict
 
 
 @pytest.mark.parametrize("values", [[3.0, 0.001, 0.002], [1e-6, 2e-3, 1e-3]])

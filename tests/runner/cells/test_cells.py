@@ -229,7 +229,7 @@ def test_further_axes_cut_a_block_into_panels():
     block = Block("one", axes, derive=BLOCK.derive, expect=Expectation(-1, 0.3))
     rows = [replace(row, axes={**row.axes, "optimizer.momentum": mu}) for mu in (0.0, 0.9) for row in ROWS]
     cut = panels(rows, planted.study(block))
-    assert [panel.name for panel in cut] == ["one, momentum=0", "one, momentum=.9"]
+    assert [panel.name for panel in cut] == ["one, momentum=0", "one, momentum=0.9"]
     assert all(panel.expect == Expectation(-1, 0.3) and len(panel.cells) == 6 for panel in cut)
 
 

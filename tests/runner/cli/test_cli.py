@@ -736,3 +736,10 @@ sys.exit(main(["ls"]))
     command = [sys.executable, "-P", "-c", program]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (expected, "", "")
+
+
+@pytest.mark.parametrize("verb", ["plan", "run", "refine"])
+def test_a_dry_run_where_there_is_none_points_to_plan(thalweg, verb):
+    code, _, said = thalweg(verb, "--dry-run")
+    assert code == 2
+    assert "thalweg plan says what would be trained" in said

@@ -318,7 +318,10 @@ REFUSED = [
     ("lr=0.1", "did you mean optimizer.lr?"),
     ("wd=0.1", "did you mean optimizer.weight_decay?"),
     ("bs=8", "did you mean budget.batch_size?"),
-    ("epochs=8", "did you mean budget.steps?"),
+    ("epochs=8", "write budget.steps=8ep"),
+    ("num_epochs=8,16", "write budget.steps=8ep,16ep"),
+    ("budget.max_epochs=3", "write budget.steps=3ep"),
+    ("+epochs=many", "write budget.steps=20ep"),
     ("optimiser.lr=0.1", "did you mean optimizer.lr?"),
     ("optimizer.learning_rate=0.1", "did you mean optimizer.lr?"),
     ("momentum=0.1", "did you mean optimizer.momentum?"),
@@ -750,3 +753,12 @@ def test_configurations_made_in_parts_are_those_made_whole():
 )
 def test_a_wrong_value_is_named_by_its_key_wherever_it_stands(word):
     assert word.partition("=")[0] in refusal("clip=norm", "optimizer.weight_decay=0,1e-3", word)
+
+
+@pytest.mark.parametrize("text", ["optimizer: {lr: 0.3}\n", "seed: 1\n", "study: {question: why}\n"])
+def test_a_study_without_its_header_is_told_to_begin_with_it(tmp_path, text):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "mine.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as refused:
+        declare(Request(("mine",), str(tmp_path)))
+    assert "# @package _global_" in (refused.value.hint or "")

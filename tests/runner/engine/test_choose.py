@@ -74,7 +74,7 @@ def test_what_was_timed_is_said_and_what_the_first_fused_steps_must_not_exceed(g
     clock(MINUTE)
     choice, bar = judged(grid_of(8), trials=1000)
     assert choice.executor == "traced"
-    assert choice.reason == "2.5× the loop's speed at 8 trials; compiling would pay back after 94 steps"
+    assert choice.reason == "8 trials at once, 2.5× as fast as one by one"
     assert bar is not None
     assert bar.seconds == pytest.approx(1e-3)
     assert bar.patience == pytest.approx(0.5 + 0.025 * 30)
@@ -83,7 +83,7 @@ def test_what_was_timed_is_said_and_what_the_first_fused_steps_must_not_exceed(g
 def test_what_is_faster_one_by_one_stays_a_loop(grid_of, clock) -> None:
     clock({**MINUTE, "traced": 2e-3})
     choice, bar = judged(grid_of(8), trials=1000)
-    assert (choice.executor, choice.reason) == ("loop", "fused has only 0.5× its speed at 8 trials")
+    assert (choice.executor, choice.reason) == ("loop", "8 trials at once have only 0.5× its speed")
     assert bar is None
 
 
@@ -131,14 +131,14 @@ def test_compiling_must_earn_twice_its_time_over_the_whole_group(grid_of, clock)
     clock(MINUTE)
     choice = ask(grid_of(8), trials=10_000)
     assert choice.executor == "compiled"
-    assert choice.reason == "5.0× the loop's speed at 8 trials, uncompiled 2.5×"
+    assert choice.reason == "8 trials at once, 5.0× as fast as one by one, uncompiled 2.5×"
     assert choice.width == 8
     assert ask(grid_of(8), trials=10_000, workers=16).executor == "traced"
 
 
 def test_a_compiled_step_that_is_slower_or_another_training_is_not_used(grid_of, clock, monkeypatch) -> None:
     clock({**MINUTE, "compiled": 5e-4})
-    assert ask(grid_of(8), trials=10_000).reason == "2.5× the loop's speed at 8 trials; compiled it has 2.0×"
+    assert ask(grid_of(8), trials=10_000).reason == "8 trials at once, 2.5× as fast as one by one; compiled it has 2.0×"
     clock(MINUTE)
     monkeypatch.setattr(module._Contest, "_agrees", lambda self, name: False)
     assert ask(grid_of(8), trials=10_000).executor == "traced"
@@ -314,7 +314,7 @@ def test_the_fastest_width_is_taken_and_only_there_fusing_must_pay(grid_of, cloc
     clock({("loop", 1): 1e-3, ("traced", 8): 2e-3, ("traced", 16): 8e-4, ("traced", 32): 9e-4, ("traced", 64): 3e-3})
     choice = ask(grid_of(8), trials=1000)
     assert (choice.executor, choice.width) == ("traced", 16)
-    assert choice.reason.startswith("1.2× the loop's speed at 16 trials")
+    assert choice.reason.startswith("16 trials at once, 1.2× as fast as one by one")
 
 
 def test_of_widths_that_are_as_fast_the_narrowest_is_taken(grid_of, clock) -> None:

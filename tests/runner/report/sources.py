@@ -215,7 +215,7 @@ def sensitivity_source() -> Source:
         curves=tuple(curves),
         reference=0.6,
         label="warmup makes the rate matter less",
-        verdict="With warmup a wrong rate costs .1, without .4.",
+        verdict="With warmup a wrong rate costs 0.1, without 0.4.",
         undetermined=False,
         diverged=0,
         best=None,

@@ -1,4 +1,4 @@
-"""Packed curves keep what a picture shows: values to .3%, steps, gaps, and where a trial ended."""
+"""Packed curves keep what a picture shows: values to 0.3%, steps, gaps, and where a trial ended."""
 
 from __future__ import annotations
 

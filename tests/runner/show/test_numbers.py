@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thalweg.runner.show.numbers import count, duration, figure, labels, rate, short
+from thalweg.runner.show.numbers import as_good, count, duration, figure, labels, rate, short
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e300, max_value=1e300)
 
@@ -18,10 +18,28 @@ def read(text: str) -> float:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.6444, ".644"), (1.234, "1.23"), (0.64, ".640"), (15.44, "15.4"), (154.4, "154"), (0, "0"), (0.99996, "1.00")],
+    [(0.6444, "0.644"), (1.234, "1.23"), (0.64, "0.640"), (15.44, "15.4"), (154.4, "154"), (0, "0"), (0.99996, "1.00")],
 )
-def test_a_loss_has_three_digits_and_no_leading_zero(value, text):
+def test_a_loss_has_three_digits(value, text):
     assert figure(value) == text
+
+
+@pytest.mark.parametrize(("width", "text"), [(5, "0.644"), (4, ".644"), (3, ".64")])
+def test_the_zero_before_the_point_goes_before_any_digit_does(width, text):
+    assert figure(0.6444, 3, width) == text
+
+
+@pytest.mark.parametrize(
+    ("near", "others", "text"),
+    [
+        (0, 0, "no other cell is usable"),
+        (0, 1, "the other usable cell is not as good"),
+        (1, 3, "1 of the 3 other usable cells is as good, within the noise between seeds"),
+        (1200, 3000, "1,200 of the 3,000 other usable cells are as good, within the noise between seeds"),
+    ],
+)
+def test_how_many_are_as_good_is_said_of_any_number(near, others, text):
+    assert as_good(near, others) == text
 
 
 @given(FINITE, st.integers(1, 6))
@@ -42,9 +60,9 @@ def test_dropping_zeros_changes_nothing(value):
 
 def test_powers_of_two_are_fractions_only_where_all_values_are():
     assert labels([1 / 256, 0.5, 4.0]) == {1 / 256: "1/256", 0.5: "1/2", 4.0: "4"}
-    assert labels([0.1, 0.5, 0.9]) == {0.1: ".1", 0.5: ".5", 0.9: ".9"}
+    assert labels([0.1, 0.5, 0.9]) == {0.1: "0.1", 0.5: "0.5", 0.9: "0.9"}
     assert labels([0.0, 0.25, 0.5])[0.25] == "1/4"
-    assert labels([0.5]) == {0.5: ".5"}
+    assert labels([0.5]) == {0.5: "0.5"}
     assert labels(["sgd", True, 30]) == {"sgd": "sgd", True: "true", 30: "30"}
 
 

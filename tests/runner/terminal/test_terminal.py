@@ -65,9 +65,9 @@ def test_the_map_shows_means_marks_and_each_rows_best():
     assert "12.0!" in text
     assert ">6.3e-4" in text
     said = " ".join(text.split())
-    assert "Only lr·wd matters: the best wd goes as lr^-1." in said
-    assert "11 of 12 rows used; dropped: 1 beside a diverged cell." in said
-    assert "Expected beforehand: -1 ± .3, as found." in said
+    assert "Only lr·wd matters: halve the weight decay when you double the learning rate (slope -1." in said
+    assert "11 of 12 learning rates used; left out: 1 beside a diverged cell." in said
+    assert "Expected beforehand: -1 ± 0.3, as found." in said
 
 
 def test_every_column_has_its_heading_above_it():
@@ -92,9 +92,11 @@ def test_cells_not_trained_yet_are_dots_and_the_answer_says_so_far():
 
 def test_four_panels_are_a_line_each_and_their_number_is_said():
     text = drawn(120, names=("a", "b", "c", "d"), surface=SURFACE)
-    line = r"(?m)^[abcd] +-[01]\.\d\d \[-1\.\d\d, -0\.\d\d\] +-1±\.3 +12/12 +only lr·wd matters +\.6\d\d +\.125, \.04"
+    line = (
+        r"(?m)^[abcd] +-[01]\.\d\d \[-1\.\d\d, -0\.\d\d\] +-1±0\.3 +12/12 +only lr·wd matters +0\.6\d\d +0\.125, 0\.04"
+    )
     assert len(re.findall(line, text)) == 4
-    assert "4 panels looked at, as many chances to be fooled; 4 of 4 slopes expected beforehand were found" in text
+    assert "4 of 4 slopes came out as expected" in text
     assert "•" not in text
     assert drawn(120, names=("a", "b", "c", "d"), maps=True).count("best of its row") == 4
 
@@ -140,7 +142,7 @@ def test_users_strings_are_shown_as_they_are_and_move_nothing():
 
 
 def test_cleaning_leaves_ordinary_text_alone():
-    assert clean("lr·wd → −1 ± .3, naïve 数") == "lr·wd → −1 ± .3, naïve 数"
+    assert clean("lr·wd → -1 ± 0.3, naïve 数") == "lr·wd → -1 ± 0.3, naïve 数"
     assert clean("a\tb\r\nc\x00\x9b") == "a b  c"
 
 
@@ -155,7 +157,7 @@ def listed(show, block=None, keep=lambda row: row, width=100):
 def test_a_line_a_cell_with_mean_interval_and_what_diverged():
     text = listed(show_cells)
     assert len(text.splitlines()) == 1 + 12 * 9
-    assert re.search(r"(?m)^1/256 +\.005 +1\.28 +3 +\.6\d+ +\.6\d+ … \.6\d+\s*$", text)
+    assert re.search(r"(?m)^1/256 +0\.005 +1\.28 +3 +0\.6\d+ +0\.6\d+ … 0\.6\d+\s*$", text)
 
 
 def test_a_study_of_one_axis_is_a_plain_table():
@@ -163,14 +165,14 @@ def test_a_study_of_one_axis_is_a_plain_table():
     rows = planted.rows(block, SURFACE)
     out = Console(file=io.StringIO(), width=80)
     show_answer(out, view_of(rows, planted.study(block)))
-    assert len(re.findall(r"(?m)^ *(1/)?\d+ +[\d.e-]+ +3 +\.6", written(out))) == 12
+    assert len(re.findall(r"(?m)^ *(1/)?\d+ +[\d.e-]+ +3 +0\.6", written(out))) == 12
 
 
 def test_best_reports_test_once_and_only_for_the_chosen_cell():
     text = listed(show_best)
     assert text.count("test/loss") == 1
-    assert "Best: lr 1/8, wd .04" in text
-    assert "as good within the noise" in text
+    assert "Best: lr 1/8, wd 0.04" in text
+    assert "as good, within the noise" in text
     alone = listed(show_best, planted.block("one", seeds=(0,)))
     assert "not known" in alone
 
@@ -189,7 +191,7 @@ def test_progress_on_a_pipe_is_a_plain_line_every_ten_seconds():
             progress.progress(done=second, diverged=2, failed=second // 30, fraction=second / 100, best=0.6444)
         progress.note("[b]vmap[/b]")
     lines = written(out).splitlines()
-    assert lines[0] == "10/100 trials, 2 diverged, best trial's val/loss .644, 1 min 30 s left"
+    assert lines[0] == "10/100 trials, 2 diverged, best trial's val/loss 0.644, 60 a minute, 1 min 30 s left"
     assert lines[2].startswith("30/100 trials, 2 diverged, 1 failed")
     assert lines[3:] == ["[b]vmap[/b]"]
 

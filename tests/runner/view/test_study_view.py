@@ -72,7 +72,7 @@ def test_options_that_differ_in_more_than_their_name_are_said() -> None:
         ]  # fmt: skip
 
     (note,) = view_of([*of("sgd", 0), *of("adamw", 0.5)], replace(STUDY, analyses=()), ask=False).notes[:1]
-    assert note == "Options of optimizer differ in momentum (.5, .9) as well, and what is better of one may be that."
+    assert note == "Options of optimizer also differ in momentum (0.5, 0.9): where one is better, that may be why."
     assert not view_of([*of("sgd", 0), *of("adamw", 0.9)], replace(STUDY, analyses=()), ask=False).notes
 
 

@@ -1,0 +1,31 @@
+"""A listing at few columns: headings without their group, and columns without room named."""
+
+from typing import Any
+
+from thalweg.runner.cli.tables import _fitting, _heads
+
+COLUMNS: dict[str, list[Any]] = {
+    "trial": ["6e27e201"],
+    "study": ["warmup"],
+    "optimizer.lr": [0.0625],
+    "optimizer.name": ["adamw"],
+    "model.name": ["mlp"],
+    "vars.lr2_x_wd": [None],
+    "outcome": ["finished"],
+    "val/loss": [0.729],
+}
+
+
+def test_headings_are_whole_where_there_is_room_and_never_two_alike():
+    assert list(_heads(COLUMNS, 200).values()) == list(COLUMNS)
+    narrow = _heads(COLUMNS, 60)
+    assert narrow["optimizer.lr"] == "lr"
+    assert narrow["model.name"] == "model.name"
+
+
+def test_the_emptiest_column_goes_first_and_is_named(capsys):
+    assert list(_fitting(COLUMNS, 200)) == list(COLUMNS)
+    kept = _fitting(COLUMNS, 70)
+    assert [name for name in COLUMNS if name not in kept] == ["vars.lr2_x_wd"]
+    assert "no room for vars.lr2_x_wd" in capsys.readouterr().err
+    assert list(_fitting(COLUMNS, 10)) == ["trial", "outcome", "val/loss"]

@@ -1,0 +1,43 @@
+"""Axes: what stands aside, and labels that never run into each other."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thalweg.runner.report.chart import CHARACTER, apart
+from thalweg.runner.report.ruler import Ruler
+
+WARMUP_RATES = [2**-16, *(2.0 ** (k / 2) for k in range(-12, 7))]
+
+
+@pytest.mark.parametrize(
+    ("values", "aside"),
+    [
+        ([0, 0.01, 0.1, 1], 0),
+        (WARMUP_RATES, 2**-16),
+        (WARMUP_RATES[1:], None),
+        ([1e-6, 1, 2], None),  # of two gaps neither is the usual one
+        ([1e-4, 1e-3, 1e-2, 1e-1], None),
+    ],
+)
+def test_a_nought_and_a_control_stand_aside(values, aside):
+    assert Ruler(values, 0.0, 400.0).aside == aside
+
+
+def test_a_control_takes_a_strip_and_the_others_the_width():
+    ruler = Ruler(WARMUP_RATES, 0.0, 400.0)
+    assert ruler.at(WARMUP_RATES[0]) == 8
+    assert ruler.at(WARMUP_RATES[1]) < 40
+    assert ruler.ticks()[0] == (8, "1.53e-5")
+    assert ruler.spans(WARMUP_RATES)[WARMUP_RATES[0]] == (0, 16)
+
+
+@given(st.lists(st.tuples(st.floats(0, 400), st.text("0123456789.e-", min_size=1, max_size=9)), max_size=20))
+def test_labels_do_not_run_into_each_other_and_the_first_stays(ticks):
+    ticks.sort()
+    kept = apart(ticks)
+    assert kept[:1] == ticks[:1]
+    ends = [(at - CHARACTER * len(label) / 2, at + CHARACTER * len(label) / 2) for at, label in kept]
+    assert all(right < left for (_, right), (left, _) in pairwise(ends))
