@@ -31,6 +31,7 @@ FIRST_SECONDS, PAUSE_SECONDS = 5.0, 2.0
 """When a sweep is first looked at, and how often: a short one is over by then, and costs nothing."""
 WRITE_SECONDS, UPLOAD_SECONDS = 15.0, 3.0
 """How long files are written after the answer at most, and a server is waited for."""
+ENDING_SECONDS = 0.3  # of a writer that has closed its end
 PROMISED_SECONDS = 5.0
 """How long a command waits for a server, from the last file written to its end."""
 START_SECONDS = 20.0  # for Python and wandb to be imported, from a cold disk
@@ -86,13 +87,21 @@ def after(job: Job, report: Callable[[str, int, int], None]) -> list[str]:
                 continue
             report(said["what"], said["done"], said["total"])
             far = f" {said['done']:,}/{said['total']:,} {said['what']}"
-        why = f"its writer ended ({process.wait()})" if process.poll() is not None else "it takes too long"
+        why = _end_of(process)
     except KeyboardInterrupt:
         why = "stopped"
     finally:
         end(process)
     named = "TensorBoard" if job.settings["name"] == "tensorboard" else "W&B"
     return [f"{named}{far}; {why}; the results are in the store; go on: thalweg sync"]
+
+
+def _end_of(process: subprocess.Popen[bytes]) -> str:
+    """Why a writer says no more. One that has closed its end may still be on its way out."""
+    try:
+        return f"its writer ended ({process.wait(ENDING_SECONDS)})"
+    except subprocess.TimeoutExpired:
+        return "it takes too long"
 
 
 def _started(job: Job) -> subprocess.Popen[bytes]:

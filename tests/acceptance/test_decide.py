@@ -61,7 +61,7 @@ def test_what_was_shown_is_what_is_trained_and_it_belongs_to_the_study(decided: 
 def test_the_next_look_says_how_often_and_the_answer_is_marked_adaptive(decided: Desk, look) -> None:
     assert json.loads(look("refine", "tiny", "--json"))["refinements"] == 1
     for verb in (("refine", "tiny"), ("recommend", "tiny"), ("show", "tiny")):
-        assert "Refined once after a look" in " ".join(look(*verb).split())
+        assert "Trials were added once after a look" in " ".join(look(*verb).split())
     assert json.loads(look("show", "tiny", "--json"))["refinements"] == 1
     assert json.loads(look("recommend", "tiny", "--json"))["refinements"] == 1
 

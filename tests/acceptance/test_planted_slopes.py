@@ -50,7 +50,7 @@ def rows_of(path) -> dict:
     [
         ("AdamW", lambda lr: PRODUCT / lr),
         ("SGD", lambda lr: PRODUCT / lr),
-        ("SGD, momentum 0.9", lambda lr: PRODUCT_WITH_MOMENTUM / lr),
+        ("SGD, momentum .9", lambda lr: PRODUCT_WITH_MOMENTUM / lr),
         ("AdamW ind.", lambda lr: PRODUCT),
     ],
 )
@@ -73,7 +73,7 @@ def test_under_adam_with_l2_how_much_decay_there_is_makes_no_difference(rows_of)
     [
         ("AdamW", -1, "only lr·wd matters"),
         ("SGD", -1, "only lr·wd matters"),
-        ("SGD, momentum 0.9", -1, "only lr·wd matters"),
+        ("SGD, momentum .9", -1, "only lr·wd matters"),
         ("AdamW ind.", 0, "separable"),
     ],
 )

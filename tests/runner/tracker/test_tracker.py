@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import math
@@ -95,7 +96,8 @@ def make_trials(count: int) -> list[ExportTrial]:
 
 
 def run_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("wandb/*/*.wandb"))
+    found = glob.glob(str(folder / "wandb/*/*.wandb"))  # Path.glob raises where a folder is renamed meanwhile
+    return sorted(map(Path, found))
 
 
 def read_run(path: Path) -> dict:
