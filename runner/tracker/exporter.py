@@ -1,6 +1,6 @@
 """Brings W&B run folders into agreement with the store's trials: writes what is missing, uploads if asked.
 
-A run is there when the ledger names its folder and its file has the size that was written; anything else in its place
+A run is there when the ledger names its folder and its file is as large as was written; anything else in its place
 is a leftover and is written anew. So a kill, a lost ledger or a removed folder is mended by the next export.
 """
 
@@ -144,7 +144,7 @@ class _Export:
             return False
         if entry.folder not in self.on_disk.get(run_id(trial_id), ()):
             return entry.uploaded and self.around.folder.is_dir()
-        return _size(self.around.folder / entry.folder) == entry.size
+        return 0 <= entry.size <= _size(self.around.folder / entry.folder)  # W&B's service may add to it yet
 
     def missing(self) -> list[str]:
         return [trial_id for trial_id in self.wanted if not self.holds(trial_id)]

@@ -57,7 +57,7 @@ def test_the_writer_beside_training_ends_with_it_and_all_it_started(monkeypatch)
     with mirror.beside(JOB):
         until(lambda: len(set(started_by(os.getpid())) - before) == 2)
         pids = list(set(started_by(os.getpid())) - before)
-    assert alive(pids) == []
+    until(lambda: alive(pids) == [], 5)  # killed at once; the system takes a moment to end it
 
 
 def test_the_writer_beside_training_ends_when_the_driver_is_killed(tmp_path):
