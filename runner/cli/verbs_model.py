@@ -104,10 +104,10 @@ def predict(
 
 def _put(made: Predicted, file: Path) -> None:
     """Write predictions, whole or not at all."""
-    from thalweg.runner.train.weights import put
+    from thalweg.runner.base.whole import write_whole
 
     try:
-        put(file, _npz(made) if file.suffix == ".npz" else _csv(made))
+        write_whole(file, _npz(made) if file.suffix == ".npz" else _csv(made))
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror or error}", "name another file") from None
 

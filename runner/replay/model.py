@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory, gettempdir
 
 from thalweg.runner.base.canonical import canonical_json
 from thalweg.runner.base.errors import MismatchError, UnverifiedError, UsageError
+from thalweg.runner.base.whole import write_whole
 from thalweg.runner.facts.record import TrialRecord
 from thalweg.runner.facts.replayed import Replayed, Verdict
 from thalweg.runner.facts.weights import Weights
@@ -96,7 +97,7 @@ def refuse_path(path: Path, unverified: bool = False) -> None:
 def write(model: Model, path: Path) -> None:
     """Write a model's state_dict, whole or not at all. Raises UsageError where the disk does not take it."""
     try:
-        files.put(path, _pt(model) if path.suffix == ".pt" else _safetensors(model))
+        write_whole(path, _pt(model) if path.suffix == ".pt" else _safetensors(model))
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror or error}", "name another file") from None
 

@@ -19,12 +19,12 @@ titles      keys, metrics and cells, for a reader who never saw the tool
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from datetime import datetime
 from pathlib import Path
 
 from thalweg.runner.base.errors import UsageError
+from thalweg.runner.base.whole import write_whole
 from thalweg.runner.report.html import html_of
 from thalweg.runner.report.source import Source
 
@@ -42,14 +42,9 @@ def path_of(study: str, folder: Path) -> Path:
 def write(source: Source, path: Path, now: datetime) -> int:
     """Write the report to `path`, whole or not at all; return its size in bytes. Raises UsageError if it cannot."""
     content = html_of(source, now).encode()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, content)
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(f"cannot write the report to {path}: {reason}", "name another file: --out FILE") from None

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thalweg.runner.base.canonical import tagged_hash
+from thalweg.runner.base.whole import write_whole
 from thalweg.runner.train.messages import Train
 
 if TYPE_CHECKING:
@@ -77,16 +78,7 @@ class Shelf:
         content = save(dict(arrays), metadata=header)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{self.cohort}-{facts['step']}-{hashlib.sha256(content).hexdigest()}.safetensors"
-        partial = path.with_suffix(f".{os.getpid()}.partial")  # another may save the same
-        try:
-            with partial.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+        write_whole(path, content)
         _sync(self.folder)
         for older in self.files()[KEPT:]:
             older.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.runner.base.errors import SetupError, StoreError, last_line
+from thalweg.runner.base.whole import write_whole
 from thalweg.runner.planning.shard import Shard
 from thalweg.runner.study.settings import SlurmLauncher
 
@@ -142,10 +143,7 @@ def counted(states: Mapping[int, str]) -> str:
 def remember(submission: Submission, store: Path) -> None:
     """Keep what was submitted, in place of an earlier submission of the study."""
     kept = {**_kept(store), submission.study: asdict(submission)}
-    file = _file(store)
-    partial = file.with_name(f"{file.name}.new")
-    partial.write_text(json.dumps(kept, indent=1))
-    partial.replace(file)
+    write_whole(_file(store), json.dumps(kept, indent=1).encode())
 
 
 def remembered(store: Path, study: str) -> Submission | None:

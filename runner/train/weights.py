@@ -11,11 +11,11 @@ torch.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from thalweg.runner.base.regular import open_regular
+from thalweg.runner.base.whole import write_whole
 from thalweg.runner.facts.weights import Weights
 
 
@@ -35,7 +35,7 @@ def write(folder: Path, weights: Weights) -> Path:
     content = save({} if weights.unlike else dict(weights.arrays), metadata={"thalweg": json.dumps(about)})
     folder.mkdir(parents=True, exist_ok=True)
     path = file_of(folder, weights.trial_id, weights.hash)
-    put(path, content)
+    write_whole(path, content)
     return path
 
 
@@ -60,20 +60,6 @@ def read(path: Path, trial_id: str, weight_hash: str | None = None) -> Weights:
     if weights.hash != expected and not weights.unlike:
         raise ValueError(f"the weights in it have the hash {weights.hash[:16]}…, not {expected[:16]}…")
     return weights
-
-
-def put(path: Path, content: bytes) -> None:
-    """Write a file: it is there in full, or as it was before. Raises OSError if the disk does not take it."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def _header(content: bytes) -> Mapping[str, str]:

@@ -285,7 +285,7 @@ def test_a_disk_that_takes_nothing_leaves_what_was_there(
     def full(number: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(weights.os, "fsync", full)
+    monkeypatch.setattr("thalweg.runner.base.whole.os.fsync", full)
     with pytest.raises(ThalwegError, match="cannot be written: No space left"):
         model.write(made, file)
     assert [each.name for each in tmp_path.iterdir()] == ["model.safetensors"]

@@ -120,7 +120,7 @@ def test_a_disk_that_is_full_leaves_the_one_before(shelf: Shelf, monkeypatch: py
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("thalweg.runner.train.checkpoints.os.fsync", full)
+        patch.setattr("thalweg.runner.base.whole.os.fsync", full)
         with pytest.raises(OSError, match="No space"):
             saved(shelf, 100)
     assert read(shelf) == (50, [])
