@@ -324,7 +324,7 @@ def _rehearsed(made: Plan, probe: bool | None) -> list[Remark]:
 
 
 def _show_plan(made: Plan, remarks: Sequence[Remark]) -> None:
-    from thalweg.runner.terminal.listing import plan_details, plan_line, show_groups
+    from thalweg.runner.terminal.plan import plan_details, plan_line, show_groups
 
     screen = out()
     screen.print(Text(clean(f"{made.study.name}: {made.study.question}".rstrip(": ")), "bold"))
@@ -348,7 +348,7 @@ def _train(
     if made.to_train and backend:
         backend.ahead()
     page.record(made, opened)
-    from thalweg.runner.terminal.listing import changed_lines, plan_details, plan_line  # 0.1 s, while a worker starts
+    from thalweg.runner.terminal.plan import changed_lines, plan_details, plan_line  # 0.1 s, while a worker starts
 
     if study.question:
         say(f"{study.name}: {study.question}")

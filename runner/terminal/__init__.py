@@ -4,7 +4,8 @@ answer      the answer of a study
 verdict     answers in plain text
 map         the map of a panel
 decision    what to take, what to add
-listing     plans, studies, trials, options, checks
+plan        what is wanted, done and missing
+listing     studies, trials, options, checks
 progress    how a sweep goes
 removal     what a removal would do
 text        text made fit for a terminal

@@ -1,4 +1,4 @@
-"""Listings: plans, studies, one trial, the near-optimal set, groups of options, checks. Draws, decides nothing."""
+"""Listings: studies, one trial, the near-optimal set, groups of options, checks. Draws, decides nothing."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from thalweg.runner.cells.cells import Cell
 from thalweg.runner.decide import on_validation
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.facts.replayed import Replayed
-from thalweg.runner.planning.plan import Plan
-from thalweg.runner.show.numbers import as_good, count, duration, figure
+from thalweg.runner.show.numbers import as_good, count, figure
 from thalweg.runner.terminal.answer import interval, place, show_notes
 from thalweg.runner.terminal.text import clean, row, table
 from thalweg.runner.view import Best, StudyView
@@ -23,90 +22,6 @@ from thalweg.runner.view import Best, StudyView
 SHOWN_CELLS = 12
 BARS, CURVE = "▁▂▃▄▅▆▇█", 16
 """The bars of a curve, from low to high, and how many it has at most."""
-SHOWN_OF_GROUPS = ("model.name", "optimizer.name", "optimizer.decay", "dataset.name", "budget.steps")
-
-
-def plan_line(plan: Plan) -> str:
-    """A plan in one line: wanted, done, to train."""
-    line = f"{count(plan.wanted, 'trial')} wanted, {plan.done:,} done, {plan.to_train:,} to train"
-    line = f"{line} in {count(len(plan.groups), 'group')}" if plan.groups else line
-    return f"{line}, {plan.others:,} left to other shards" if plan.others else line
-
-
-def plan_details(plan: Plan) -> list[str]:
-    """What else is worth knowing of a plan, a line each."""
-    lines = []
-    if plan.unknown:
-        lines.append(f"{count(plan.unknown, 'point')} not yet known: tpe asks for them once those before have ended")
-    if plan.excluded:
-        conditions = dict.fromkeys(block.exclude for block in plan.study.blocks if block.exclude)
-        lines.append(f"{count(plan.excluded, 'cell')} not wanted, by exclude: {'; '.join(conditions)}")
-    if plan.diverged:
-        lines.append(f"{plan.diverged:,} of the done ones diverged")
-    if plan.retry:
-        lines.append(f"{count(plan.retry, 'trial')} failed before and will be tried again")
-    if plan.failed:
-        lines.append(f"{count(plan.failed, 'trial')} failed before, left alone")
-    if plan.unmeasured:
-        lines.append(f"{count(plan.unmeasured, 'trial')} to measure again: finished without {plan.study.metric}")
-    for what, number in plan.repaired.items():
-        lines.append(f"{count(number, 'trial')} to train again, trained before this mistake was corrected: {what}")
-    if plan.lacking:
-        lacking = (
-            f"{count(plan.lacking, 'trial')} of the done ones without {plan.study.metric}: trained again, they ended"
-        )
-        lines.append(f"{lacking} with other bits (another torch or machine); to train all again, use another --store")
-    for key, (kept, declared) in plan.kept_points.items():
-        if kept < declared:
-            lines.append(f"axis {key}: {kept} of its {declared} values have trained trials")
-    lines += changed_lines(plan)
-    if plan.outside:
-        lines.append(f"{count(plan.outside, 'trained trial')} no longer in the study's YAML; they stay stored")
-    return [*lines, *_cost_lines(plan), *plan.advice]
-
-
-def _cost_lines(plan: Plan) -> list[str]:
-    """What training is expected to take, where trials like these were trained before."""
-    cost = plan.cost
-    if cost is None:
-        return []
-    ends = f"{duration(cost.fastest)} to {duration(cost.slowest)}"
-    memory = f", {cost.peak_bytes / 2**20:,.0f} MiB a worker at most" if cost.peak_bytes else ""
-    took = f"{ends}, as {count(cost.like, 'trial')} like these took"
-    about = f"about {duration(cost.seconds)} of one core ({took}){memory}"
-    return [f"{about}; of {count(cost.unknown, 'trial')} none like them was trained" if cost.unknown else about]
-
-
-def changed_lines(plan: Plan) -> list[str]:
-    """Which trials other code of the user's trained, a line for each set of files, or measured, one for each metric."""
-    lines = []
-    for files, number in plan.changed.items():
-        trained = f"{count(number, 'trial')} {'were' if number > 1 else 'was'} trained by an earlier {', '.join(files)}"
-        lines.append(f"{trained}; to train them again, and keep the old ones: thalweg sweep … --rerun-changed")
-    for metric, number in plan.stale.items():
-        measured = f"{count(number, 'trial')} {'were' if number > 1 else 'was'} measured by an earlier {metric}"
-        lines.append(f"{measured}, and these values stay; to measure again, give the function another name")
-    return lines
-
-
-def show_groups(out: Console, plan: Plan) -> None:
-    """Print what the groups to train share, a line each."""
-    apart = {key: values for key, values in plan.apart_by.items() if key not in SHOWN_OF_GROUPS}
-    made = table("to train", "model", "optimizer", "dataset", "steps", *apart, right={"to train", "steps"})
-    for number, group in enumerate(plan.groups):
-        shared = group.trials[0].config
-        decay = getattr(shared.optimizer, "decay", None)
-        optimizer = f"{shared.optimizer.name} ({decay})" if decay else shared.optimizer.name
-        names = [shared.model.name, optimizer, shared.dataset.name, shared.budget.steps]
-        names += [_told(values[number]) for values in apart.values()]
-        row(made, f"{len(group.trials):,} of {group.wanted:,}", *names)
-    out.print(made)
-    if plan.apart_by:
-        out.print(Text(clean(f"Trials of different {', '.join(plan.apart_by)} cannot train as one program.")))
-
-
-def _told(value: Any) -> str:
-    return "" if value is None else str(value)
 
 
 class Summary(Protocol):

@@ -20,7 +20,7 @@ from thalweg.runner.facts.choice import Bar, Choice
 from thalweg.runner.facts.observation import Observations, Outcome
 from thalweg.runner.planning.plan import Plan
 from thalweg.runner.store import Store
-from thalweg.runner.terminal.listing import plan_details
+from thalweg.runner.terminal.plan import plan_details
 from thalweg.runner.train.checkpoints import Shelf, facts_of
 from thalweg.runner.train.cutting import SMALLEST_WORTH_CUTTING, cut
 from thalweg.runner.train.driver import SweepResult
