@@ -21,7 +21,8 @@ from thalweg.runner.train.crew import DOCTOR
 from thalweg.runner.train.driver import Backend, Listener
 from thalweg.runner.train.messages import Hello, Keep, Progress, Trained
 from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Resume, Say, Settle, Settled
-from thalweg.runner.train.schedule import Schedule, Terms
+from thalweg.runner.train.schedule import Schedule
+from thalweg.runner.train.terms import Terms
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Makes the store agree with a plan: cohorts are cut, given to worker processes, and committed when they come back.
 
 schedule        decides, and does nothing: told what happened, it answers with orders
+terms           what its pieces of work have in common, and how far it is
 orders          what it orders
 described       events and orders, for the log
 driver          carries the orders out: asks the store, commits

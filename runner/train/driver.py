@@ -29,7 +29,8 @@ from thalweg.runner.train.described import described
 from thalweg.runner.train.messages import Event, Hello, Progress, Slot, Train, Trained, Work
 from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Resume, Say, Settle, Settled
 from thalweg.runner.train.pool import Pool
-from thalweg.runner.train.schedule import Schedule, Tally, Terms
+from thalweg.runner.train.schedule import Schedule
+from thalweg.runner.train.terms import Tally, Terms
 from thalweg.runner.train.vigil import Vigil
 
 

@@ -30,13 +30,13 @@ trains are `held`: there is no rest until they are looked for and have ended, or
 from __future__ import annotations
 
 import signal
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from thalweg.runner.base.errors import last_line
-from thalweg.runner.facts.choice import LOOP_WIDTH, Bar, Choice, layout_for
+from thalweg.runner.facts.choice import LOOP_WIDTH, Bar, Choice
 from thalweg.runner.facts.observation import Observations, Outcome
 from thalweg.runner.facts.record import Committed, Refused
 from thalweg.runner.planning.plan import Group
@@ -47,7 +47,6 @@ from thalweg.runner.train.messages import (
     Chosen,
     Event,
     Held,
-    Keep,
     Lost,
     Note,
     OutOfMemory,
@@ -60,91 +59,14 @@ from thalweg.runner.train.messages import (
     Work,
 )
 from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Resume, Say, Settle, Settled
+from thalweg.runner.train.terms import Tally, Terms
 
 NOTHING_LEFT = Committed()
-PROBED_TRIALS = 32
 ATTEMPTS = 2
 MOVES = 16
 """Machines that may go away under a piece of work before that counts as an attempt too: a sweep ends."""
 FAILED_ALIKE = 2
 """Cohorts of a group that fail with one message, and nothing else trained, before the rest of it is left alone."""
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What the pieces of work of a sweep have in common.
-
-    executor, width: as asked for, `auto` and None where the group's choice decides. workers: how many share the work;
-    sharing: how many of them a device. checkpoints: folder and seconds between them; None for none. weights: where
-    final weights go. max_failures: failed trials after which nothing more is trained; None for no limit. settling: how
-    each group trains is found out and kept, and no more is trained than that takes.
-    """
-
-    executor: str
-    workers: int
-    evaluations: int
-    metrics: tuple[str, ...] = ()
-    width: int | None = None
-    checkpoints: tuple[str, float] | None = None
-    weights: Keep | None = None
-    sharing: int = 1
-    max_failures: int | None = None
-    settling: bool = False
-
-    def probe(self, group_id: str, trials: Sequence[Trial]) -> Ask:
-        """The question how to train a group, with a sample of its trials: of one seed, if they share batches."""
-        layout = layout_for(trials)
-        seed = Counter(trial.config.seed for trial in trials).most_common(1)[0][0]
-        sample = [trial for trial in trials if layout == "per_lane" or trial.config.seed == seed]
-        return Ask(
-            group_id=group_id,
-            sample=tuple(sample[:PROBED_TRIALS]),
-            layout=layout,
-            requested=self.executor,
-            metrics=self.metrics,
-            trials=len(trials),
-            workers=self.workers,
-            sharing=self.sharing,
-            evaluations=self.evaluations,
-        )
-
-    def train(self, group_id: str, trials: tuple[Trial, ...], choice: Choice) -> Train:
-        """The work to train a cohort."""
-        return Train(
-            group_id=group_id,
-            trials=trials,
-            executor=choice.executor,
-            layout=choice.layout,
-            evaluations=self.evaluations,
-            metrics=self.metrics,
-            checkpoints=self.checkpoints,
-            weights=self.weights,
-        )
-
-
-@dataclass
-class Tally:
-    """How far a sweep is, in trials and trial-steps.
-
-    left: trials that were trained to other bits than are stored, which stay. untried: left alone since those before
-    them all failed. elsewhere: how those ended that another driver trained. best: the best value so far of the study's
-    metric. first_failed: the trial of first_error.
-    """
-
-    ended: Counter[Outcome] = field(default_factory=Counter)
-    elsewhere: Counter[Outcome] = field(default_factory=Counter)
-    left: int = 0
-    untried: int = 0
-    steps: int = 0
-    wanted_steps: int = 0
-    best: float | None = None
-    first_error: str | None = None
-    first_failed: str | None = None
-
-    @property
-    def fraction(self) -> float:
-        """Share of the work that is done."""
-        return min(1.0, self.steps / max(self.wanted_steps, 1))
 
 
 @dataclass

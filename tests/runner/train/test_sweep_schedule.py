@@ -33,7 +33,8 @@ from thalweg.runner.train.messages import (
     Work,
 )
 from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Resume, Say, Settle, Settled
-from thalweg.runner.train.schedule import ATTEMPTS, MOVES, Schedule, Terms
+from thalweg.runner.train.schedule import ATTEMPTS, MOVES, Schedule
+from thalweg.runner.train.terms import Terms
 
 TERMS = Terms(executor="auto", workers=2, evaluations=2)
 VMAP = Choice("vmap", "shared", 64, "told so")
