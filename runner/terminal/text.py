@@ -50,7 +50,10 @@ class _Table(Table):
         """The width of each column; None, as rich has it, where all is well or nothing helps."""
         texts = [[str(column.header), *map(str, column.cells)] for column in self.columns]
         most = [max(map(cell_len, each)) for each in texts]
-        least = [longest_word(each) for each in texts]
+        least = [
+            whole if column.no_wrap else longest_word(each)
+            for column, whole, each in zip(self.columns, most, texts, strict=True)
+        ]
         if sum(least) + GAP * len(least) > room >= sum(least) + len(least):
             self.padding = (0, 1, 0, 0)
         room -= self.padding[1] * len(most)

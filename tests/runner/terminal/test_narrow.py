@@ -30,6 +30,18 @@ def test_no_word_is_broken_where_all_have_room(lines):
     assert sorted(text.split()) == sorted(word for line in lines for cell in line for word in cell.split())
 
 
+def test_a_column_that_must_not_wrap_loses_nothing_beside_wide_ones():
+    text = io.StringIO()
+    out = console(text)
+    out.width = 60
+    made = table("panel", "verdict")
+    made.columns[0].no_wrap = True
+    row(made, "scale-invariant AdamW, independent", "undecided: nearly separable or nearly wd/lr alone")
+    out.print(made)
+    assert "scale-invariant AdamW, independent" in text.getvalue()
+    assert "undecided: nearly" in text.getvalue()
+
+
 def test_what_cannot_fit_is_folded_and_nothing_is_lost():
     text = printed([["a" * 30, "b" * 30], ["c" * 30, "d" * 30]], 40)
     assert [text.count(letter) for letter in "abcd"] == [30] * 4
