@@ -9,6 +9,7 @@ vigil           beats, and who of the drivers on one store is dead
 crew            the slots: how many workers, on which devices
 cluster         the same on the nodes of a Ray cluster
 slurm           shares of a study as jobs: submitted, and asked about later
+silence         how long slots that have work have said nothing
 pool            the worker processes, as the driver sees them
 messages        what driver and workers say to each other
 worker          a worker process; it alone imports the engine

@@ -28,20 +28,18 @@ from thalweg.runner.base.version import __version__
 from thalweg.runner.machine.device import usable_cores
 from thalweg.runner.study.settings import RayLauncher, Settings
 from thalweg.runner.train.messages import (
-    Chosen,
     Event,
     Hello,
     Lost,
     Note,
-    OutOfMemory,
     Ready,
     Said,
     Slot,
     Train,
-    Trained,
     Work,
 )
-from thalweg.runner.train.pool import SILENT_SECONDS, Pool
+from thalweg.runner.train.pool import Pool
+from thalweg.runner.train.silence import SILENT_SECONDS, Silence
 
 WAKE_SECONDS = 0.25
 """A Ctrl-C is noticed that fast."""
@@ -108,8 +106,7 @@ class Cluster:
         self._refused = 0
         self._looked = 0.0
         self._welcome: list[Place] = []
-        self._busy: set[Place] = set()
-        self._heard = time.monotonic()
+        self._silence = Silence()
 
     def require(self) -> Self:
         """Raise SetupError without Ray, and for devices that only a machine has."""
@@ -159,22 +156,18 @@ class Cluster:
                 yield self._welcome.pop(0), Ready()
             return
         for place, said in self._said():
-            self._heard = time.monotonic()
-            if isinstance(said, Chosen | Trained | OutOfMemory | Lost):
-                self._busy.discard(place)
+            self._silence.heard(place, said)
             yield from self._events(place, said)
         if self.signals:
             self.signals.release()
         self._grow()
-        if self._busy and time.monotonic() - self._heard >= SILENT_SECONDS:
-            self._heard = time.monotonic()
-            yield next(iter(self._busy)), Note(f"no worker has said anything for {SILENT_SECONDS / 60:.0f} minutes")
+        if (note := self._silence.note()) and self.places:
+            yield self.places[0], note
 
     def give(self, slot: Slot, work: Work) -> None:
         """Start a piece of work on an actor that has none. One that died meanwhile is found by the next `hear`."""
         assert isinstance(slot, Place)
-        self._busy.add(slot)
-        self._heard = time.monotonic()
+        self._silence.given(slot)
         slot.relay.give.remote(work)
 
     def replace(self, slot: Slot) -> None:

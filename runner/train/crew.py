@@ -24,20 +24,19 @@ from thalweg.runner.base.errors import SetupError
 from thalweg.runner.base.signals import Signals
 from thalweg.runner.machine.device import nvidia_present, usable_cores
 from thalweg.runner.study.settings import Settings
+from thalweg.runner.train import silence
 from thalweg.runner.train.messages import (
-    Chosen,
     Event,
     Hello,
     Lost,
     Note,
-    OutOfMemory,
     Ready,
     Said,
     Slot,
-    Trained,
     Work,
 )
-from thalweg.runner.train.pool import SILENT_SECONDS, Pool, Worker
+from thalweg.runner.train.pool import Pool, Worker
+from thalweg.runner.train.silence import Silence
 
 DOCTOR = "see: thalweg doctor"
 
@@ -57,8 +56,7 @@ class Crew:
         self.hello: Hello | None = None
         self.size = self.sharing = 1
         self._welcome: list[Worker] = []  # said hello, and are not announced as ready yet
-        self._busy: set[Worker] = set()
-        self._heard_last = time.monotonic()
+        self._silence = Silence(f"; where each is: kill -USR1 {os.getpid()}")
 
     def require(self) -> Self:
         """Start, and wait for, the workers on devices that were asked for by name. Raises SetupError without them."""
@@ -128,18 +126,14 @@ class Crew:
                 yield self._welcome.pop(0), Ready()
             return
         for speaker, said in self._heard():
-            self._heard_last = time.monotonic()
-            if said is None or isinstance(said, Chosen | Trained | OutOfMemory):
-                self._busy.discard(speaker)
-            if said is None:
-                yield speaker, self._lost(speaker)
-            elif isinstance(said, Hello):
-                yield from self._greeted(speaker, said)
+            heard = self._lost(speaker) if said is None else said
+            self._silence.heard(speaker, heard)
+            if isinstance(heard, Hello):
+                yield from self._greeted(speaker, heard)
             else:
-                yield speaker, said
-        if self._busy and time.monotonic() - self._heard_last >= SILENT_SECONDS:
-            self._heard_last = time.monotonic()
-            yield next(iter(self._busy)), Note(_silence())
+                yield speaker, heard
+        if (note := self._silence.note()) and self.pool.workers:
+            yield self.pool.workers[0], note
 
     def _heard(self) -> Iterator[tuple[Worker, Said | None]]:
         yield from self.pool.hear(self.signals.waker if self.signals else None)
@@ -152,8 +146,8 @@ class Crew:
             if worker not in self.pool.workers:
                 code = worker.process.exitcode
                 raise SetupError(f"a worker process ended with code {code} before it was ready", DOCTOR)
-            if time.monotonic() - began >= SILENT_SECONDS:
-                raise SetupError(f"a worker process was not ready after {SILENT_SECONDS:.0f} s", DOCTOR)
+            if time.monotonic() - began >= silence.SILENT_SECONDS:
+                raise SetupError(f"a worker process was not ready after {silence.SILENT_SECONDS:.0f} s", DOCTOR)
             for speaker, said in self._heard():
                 if isinstance(said, Hello):
                     speaker.hello = said
@@ -181,8 +175,7 @@ class Crew:
     def give(self, slot: Slot, work: Work) -> None:
         """Start a piece of work on a worker that has none. One that died meanwhile is found by the next `hear`."""
         assert isinstance(slot, Worker)
-        self._busy.add(slot)
-        self._heard_last = time.monotonic()
+        self._silence.given(slot)
         slot.give(work)
 
     def replace(self, slot: Slot) -> None:
@@ -193,10 +186,6 @@ class Crew:
     def close(self) -> None:
         """End every worker, at once."""
         self.pool.close()
-
-
-def _silence() -> str:
-    return f"no worker has said anything for {SILENT_SECONDS / 60:.0f} minutes; where each is: kill -USR1 {os.getpid()}"
 
 
 def _refusal(devices: tuple[str, ...], complaint: str) -> SetupError:

@@ -24,8 +24,6 @@ from thalweg.runner.train import messages, worker
 
 STOP_SECONDS = 1.0
 BREATH_SECONDS = 1.0
-SILENT_SECONDS = 600.0
-"""A worker speaks several times a second while it trains; compiling and loading data take minutes at worst."""
 
 
 @dataclass(eq=False)

@@ -11,7 +11,7 @@ import pytest
 from thalweg.runner import page
 from thalweg.runner.base.errors import SetupError
 from thalweg.runner.study.settings import EngineSettings, Evaluation, LocalLauncher, Settings, TrackerSettings
-from thalweg.runner.train import crew
+from thalweg.runner.train import crew, silence
 from thalweg.runner.train.crew import Crew
 from thalweg.runner.train.messages import Hello, Note, Train
 from thalweg.runner.train.pool import Worker
@@ -181,14 +181,14 @@ def test_a_list_of_devices_is_typed_either_way(typed: str) -> None:
 
 
 def test_silence_is_said_and_a_worker_that_never_gets_ready_refused(monkeypatch) -> None:
-    monkeypatch.setattr(crew, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(silence, "SILENT_SECONDS", 0.0)
     with pytest.raises(SetupError, match="not ready after 0 s"):
         filled(of(CPU))
-    monkeypatch.setattr(crew, "SILENT_SECONDS", 600.0)
+    monkeypatch.setattr(silence, "SILENT_SECONDS", 600.0)
     made = of(CPU)
     filled(made)
     assert list(made.hear()) == []
-    monkeypatch.setattr(crew, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(silence, "SILENT_SECONDS", 0.0)
     assert list(made.hear()) == []  # nobody has anything to do
     made.give(made.pool.workers[0], Train("a", (), "vmap", "shared", 1))
     ((_, note),) = made.hear()
