@@ -21,6 +21,11 @@ _LOG.addHandler(logging.NullHandler())
 _LOG.propagate = False
 
 
+def listens() -> bool:
+    """Whether anybody reads what is logged: what is dear to describe need not be, else."""
+    return _LOG.isEnabledFor(logging.INFO)
+
+
 def write(what: str, **facts: Any) -> None:
     """Log that something happened; facts are anything that JSON has, or text makes of it."""
     _LOG.info(what, extra={"facts": facts})

@@ -209,7 +209,8 @@ class _Driver:
             if not self.backend.open:
                 raise SetupError("no worker process is left", DOCTOR)
             for slot, event in self.backend.hear():
-                log.write("heard", slot=slot, **described(event))
+                if log.listens():
+                    log.write("heard", slot=slot, **described(event))
                 self._carry_out(self.schedule.heard(slot, event))
                 if isinstance(event, Progress | Trained):  # what is taken back shows with the next of these
                     self._show()
@@ -240,7 +241,8 @@ class _Driver:
 
     def _done(self, order: Order) -> list[Order]:
         """Carry out one order, and return what the schedule orders on it."""
-        log.write("order", **described(order))
+        if log.listens():
+            log.write("order", **described(order))
         match order:
             case Give(slot, work):
                 if isinstance(work, Train):
