@@ -187,7 +187,7 @@ def _spikes(results: Results, trials: Sequence[Row], batch: Sequence[Series | No
             continue
         rates.append(f"lr {rate(float(results.lr[at]))}, warmup {short(float(results.warmup[at]))}")
         if why := _no_control(trials[at], control, dead=_dead(results, at)):
-            wanted = rate(float(results.lr[at]) / SMALLER)
+            wanted = rate(float(f"{float(results.lr[at]) / _times_smaller(control):.1g}"))
             wrong.append(f"{rates[-1]} {why}, so it is no control of spikes: add a smaller rate, such as lr {wanted}")
             continue
         for member in members:
@@ -206,18 +206,42 @@ def _dead(results: Results, at: int) -> bool:
 def _no_control(row: Row, series: Series, *, dead: bool) -> str:
     """Why a trial is no control: it diverged, or its own loss, smoothed over a twentieth of the steps, rises.
 
-    Or it came to lie where a guess is: it was driven there. One that hardly moves is a control, wherever it begins.
+    Or it came to lie where a guess is: it was driven there. Or it trains: beside a loss that falls, one that has not
+    moved yet, as in a warmup, looks like a spike. One that hardly moves is a control, wherever it begins.
     """
     if row.outcome is not Outcome.FINISHED:
         return "diverged itself"
-    width = max(1, len(series.values) // 20)
-    if len(series.values) < 2 * width:
+    smooth = _smooth(series)
+    early = smooth[: len(series.values) // 2 - _width(series) + 1]
+    if not len(early):
         return ""
-    smooth = np.convolve(series.values, np.ones(width) / width, "valid")
-    if smooth[: len(series.values) // 2 - width + 1].max(initial=0.0) >= SPIKE * smooth[0]:
+    if early.max() >= SPIKE * smooth[0]:
         return "spikes itself"
     moved = abs(smooth[-1] - smooth[0]) > MOVED * smooth[0]
-    return "ends no better than guessing, though it moved" if dead and moved else ""
+    if dead and moved:
+        return "ends no better than guessing, though it moved"
+    return "trains by itself, faster than one that warms up" if early.min() * SPIKE <= smooth[0] else ""
+
+
+def _times_smaller(series: Series) -> float:
+    """How many times smaller a control's rate has to be: so that in half of the steps it moves by a tenth at most.
+
+    What a small rate moves in n steps, a rate n times smaller moves in one.
+    """
+    smooth, half = _smooth(series), len(series.values) // 2
+    moved = np.flatnonzero(np.abs(smooth / smooth[:1] - 1) > MOVED)
+    return max(SMALLER, half / max(1, int(moved[0])) if len(moved) else 0.0)
+
+
+def _width(series: Series) -> int:
+    return max(1, len(series.values) // 20)
+
+
+def _smooth(series: Series) -> Floats:
+    """The losses, each the mean of a twentieth of all."""
+    width = _width(series)
+    smooth: Floats = np.convolve(series.values, np.ones(width) / width, "valid")
+    return smooth
 
 
 def _ratio(one: Series | None, control: Series) -> float:

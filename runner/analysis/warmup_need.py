@@ -27,7 +27,9 @@ LITTLE = 1.45
 """A largest rate that grows no more than this (one step of a grid of √2) has hardly moved."""
 STEPS = "steps of warmup"
 BRACKET = "estimate: no seed {what} up to this {axis}; low to high: from there to where every seed does"
-SUFFICIENT = f"smallest warmup from which on the mean paired excess is at most 2 standard errors or {ENOUGH:.0%}"
+SUFFICIENT = (
+    f"smallest warmup from which up to the best one the mean paired excess is at most 2 standard errors or {ENOUGH:.0%}"
+)
 SUM_LR, SUM_LR_WD = "Σlr", "Σlr·wd"
 SPENT = "sum over the steps, by the schedule, at the learning rate of the best loss"
 FEW_SEEDS = "noisy with so few seeds"
@@ -50,8 +52,12 @@ class _Table:
 
     @property
     def fast_R(self) -> Bools:  # noqa: N802 - its shape
-        """The rates large enough to train within the steps there are, at some warmup: a control's need not be."""
-        trains: Bools = np.logical_or.accumulate(self.trained_RWS.any((1, 2)))
+        """The rates large enough to train within the steps there are, at some warmup: a control's need not be.
+
+        Most seeds have to: of networks that hardly moved one may be better than a guess by luck.
+        """
+        most_RW = 2 * self.trained_RWS.sum(2) > self.there_RWS.sum(2)
+        trains: Bools = np.logical_or.accumulate(most_RW.any(1))
         return trains
 
 
@@ -191,7 +197,9 @@ def _need(table: _Table, at: int) -> WarmupNeed:
         seeds,
     )
     enough = _enough(table.loss_RWS[at], table.trained_RWS[at])
-    sufficient = _smallest(table.warmup_W, enough, f"minimum sufficient warmup {named}", SUFFICIENT, seeds)
+    sufficient = _smallest(
+        table.warmup_W[: len(enough)], enough, f"minimum sufficient warmup {named}", SUFFICIENT, seeds
+    )
     return WarmupNeed(lr, free, sufficient)
 
 
@@ -223,12 +231,15 @@ def _means(loss_NS: Floats) -> Floats:
 
 
 def _enough(loss_WS: Floats, trained_WS: Bools) -> list[bool]:
-    """Whether each warmup is as good as the best one, seed by seed; empty if not even that has trained."""
+    """Whether each warmup up to the best one is as good as it, seed by seed; empty if not even that has trained.
+
+    One longer than the best may be worse for its length: a warmup costs steps, so that does not make it too short.
+    """
     mean_W = _means(loss_WS)
     best = int(mean_W.argmin())
     if not np.isfinite(mean_W[best]) or not trained_WS[best].any():
         return []
-    excess_WS = loss_WS - loss_WS[best]
+    excess_WS = loss_WS[: best + 1] - loss_WS[best]
     return [_is_enough(each[~np.isnan(each)], float(mean_W[best])) for each in excess_WS]
 
 
@@ -326,8 +337,9 @@ def _told(name: str, found: _Growth) -> str:
         said = f"{largest} goes from {ends} {lengths}"
     if not found.steady:
         return f"{said}, up and down on the way"
-    most = "" if math.isinf(found.most) else f" and at most {short(found.most, 2)}"
-    return f"{said} (a factor of at least {short(found.least, 2)}{most})"
+    known = [("at least", found.least)] * (found.least > 0) + [("at most", found.most)] * math.isfinite(found.most)
+    factor = " and ".join(f"{word} {short(value, 2)}" for word, value in known)
+    return f"{said} (a factor of {factor})" if factor else said
 
 
 def _end(found: Finding, value: float) -> str:

@@ -123,7 +123,7 @@ def test_a_control_that_does_not_train_is_none_and_a_smaller_rate_is_asked_for(b
                 rows[at] = replace(row, outcome=Outcome.DIVERGED, metrics={}, diverged_step=3)
     found, _ = findings(rows, study, series.__getitem__)
     assert all(level.spike_free.estimate is None for level in found.levels)
-    wanted = "add a smaller rate, such as lr 0.0125"
+    wanted = "add a smaller rate, such as lr 0.01"
     assert f"lr 0.05, warmup 0 {why}, so it is no control of spikes: {wanted}" in found.verdict
 
 
@@ -158,12 +158,57 @@ def test_what_each_length_of_warmup_spends_is_summed_by_the_schedule(decay, each
 
 
 def test_losses_near_nothing_are_not_divided_by():
+    """Of an example or two a loss may be near 0 before anything is learnt, and then any other is many times that."""
     rows, study, series = warmup_rows()
     for row in rows:
-        falling = np.where(np.arange(100) < 20, 2.0, 1e-6 * (1 + 50 * row.axes["optimizer.lr"]))
-        series[row.trial_id] = {"train/batch_loss": Series(np.arange(100), falling)}
+        some = np.where(np.arange(100) % 7 == 3, 1e-6 * (1 + 50 * row.axes["optimizer.lr"]), 2.0)
+        series[row.trial_id] = {"train/batch_loss": Series(np.arange(100), some)}
     found, _ = findings(rows, study, series.__getitem__)
     assert all(level.spike_free.side == ">" for level in found.levels)
+
+
+@pytest.mark.parametrize(
+    ("falls_to", "by", "wanted"), [(1.7, 50, ""), (1.5, 50, "0.01"), (0.2, 50, "0.006"), (0.2, 2, "0.001")]
+)
+def test_beside_a_control_that_trains_a_slow_start_would_be_a_spike(falls_to, by, wanted):
+    """So it is none; the rate that is wanted instead hardly moves in half of the steps."""
+    rows, study, series = warmup_rows()
+    for row in rows:
+        late = 30 if row.axes[WARMUP] else 0
+        falling = np.interp(np.arange(100), [late, late + by], [2.0, falls_to])
+        series[row.trial_id] = {"train/batch_loss": Series(np.arange(100), falling)}
+    found, _ = findings(rows, study, series.__getitem__)
+    assert ("lr 0.05, warmup 0 trains by itself" in found.verdict) == bool(wanted)
+    assert all((level.spike_free.estimate is None) == bool(wanted) for level in found.levels)
+    assert not wanted or f"such as lr {wanted}" in found.verdict
+
+
+def test_a_network_that_hardly_moved_and_is_better_than_a_guess_by_luck_has_not_trained():
+    rows, study, series = warmup_rows()
+    losses = {(0.05, 0): 2.0, (0.05, 1): 2.31}  # of a guess's 2.303
+    for at, row in enumerate(rows):
+        loss = losses.get((row.axes["optimizer.lr"], row.axes["seed"]), 0.5)
+        rows[at] = replace(row, metrics={**row.metrics, "val/loss": loss, "guess/loss": 2.303})
+    found, _ = findings(rows, study, series.__getitem__)
+    assert [(level.trainable.estimate, level.trainable.side) for level in found.levels] == [(0.4, ">"), (0.4, ">")]
+
+
+@pytest.mark.parametrize(("losses", "enough"), [((0.5, 0.6), 0), ((0.6, 0.5), 8), ((0.5, 0.51), 0), ((0.51, 0.5), 0)])
+def test_a_warmup_longer_than_the_best_does_not_make_a_shorter_one_insufficient(losses, enough):
+    rows, study, series = warmup_rows()
+    for at, row in enumerate(rows):
+        rows[at] = replace(row, metrics={**row.metrics, "val/loss": losses[row.axes[WARMUP] > 0]})
+    found, _ = findings(rows, study, series.__getitem__)
+    assert {need.sufficient.estimate for need in found.needs} == {enough}
+
+
+def test_no_factor_is_at_least_nothing():
+    rows, study, series = warmup_rows()
+    for row in rows:
+        series[row.trial_id]["train/batch_loss"].values[10] = 2.0
+    found, _ = findings(rows, study, series.__getitem__)
+    assert "is at least 0.4 at the shortest and at the longest warmup" in found.verdict
+    assert "factor" not in found.verdict
 
 
 def test_what_warmup_buys_is_asked_of_the_loss_where_a_study_chooses_by_accuracy():
