@@ -26,6 +26,10 @@ def registered() -> list[str]:
 TAKES_VALUE = ("--config-dir", "--config-name", "--store", "--moves", "--panel", "--log", "--shard")
 
 
+OF_THE_TUTORIAL = re.findall(r"`conf/study/(\w+)\.yaml`", (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8"))
+"""Its own studies: tests/acceptance/test_tutorial.py follows it."""
+
+
 def commands() -> list[tuple[str, str]]:
     """(page, command) for each thalweg command shown in a console block or in backticks."""
     shown = []
@@ -53,7 +57,7 @@ def test_every_command_in_the_documents_can_be_typed(page: str, command: str, tm
     verb = shlex.split(command)[1]
     assert verb in (*registered(), "--help", "VERB"), command
     words = words_of(command)
-    if verb in ("plan", "sweep", "run") and not {"STUDY", "VERB"} & set(words):
+    if verb in ("plan", "sweep", "run") and not {"STUDY", "VERB", *OF_THE_TUTORIAL} & set(words):
         folder = example(tmp_path) if "--config-dir" in command else None
         assert declare(Request(tuple(words), folder)).study.size > 0
 
