@@ -410,7 +410,7 @@ def report(
     found = seen or view(store, study, metric)
     out = path or store.path.parent
     out = path_of(study, out) if out.is_dir() else out
-    write(Source(found, store.export_rows(study), store.audits(study)), out, datetime.now(UTC))
+    write(Source(found, store.export_rows(study), store.audits(study), store.commands(study)), out, datetime.now(UTC))
     return out
 
 

@@ -57,6 +57,12 @@ class Request:
     config_dir: str | None = None
     config_name: str | None = None
 
+    @property
+    def places(self) -> list[str]:
+        """The flags of folders, as they are typed."""
+        flags = {"--config-dir": self.config_dir, "--config-name": self.config_name}
+        return [word for flag, value in flags.items() if value is not None for word in (flag, value)]
+
 
 @dataclass(frozen=True)
 class Declaration:
@@ -92,7 +98,7 @@ class _Typed:
 
 def declare(request: Request) -> Declaration:
     """Return what a request declares. Raises ConfigError for what cannot mean anything; nothing is started."""
-    project = here()
+    project, places = here(), request.places
     request = _located(request, project)
     groups = _groups(request)
     words, study_name = _words(request, groups)
@@ -113,7 +119,7 @@ def declare(request: Request) -> Declaration:
         added = any(not is_setting(key) for key in overrides.keys) or typed.sample or overrides.exclude is not None
         changed = study_name is None or bool(added)
         named = replace(study, name=_name(typed, study), overridden=changed)
-        return Declaration(replace(named, document=_document(named, request)), settings)
+        return Declaration(replace(named, document=_document(named, request, places)), settings)
 
 
 def groups(config_dir: str | None = None) -> dict[str, list[tuple[str, str]]]:
@@ -392,7 +398,7 @@ def _content(block: Block) -> dict[str, Any]:
     return {"axes": axes, "trials": sorted(canonical_json(trial) for trial in trials), **cut}
 
 
-def _document(study: Study, request: Request) -> dict[str, Any]:
+def _document(study: Study, request: Request, places: Sequence[str]) -> dict[str, Any]:
     return {
         "question": study.question,
         "hypothesis": study.hypothesis,
@@ -403,6 +409,7 @@ def _document(study: Study, request: Request) -> dict[str, Any]:
         "blocks": [_described(block) for block in study.blocks],
         "analysis": {analysis.kind: analysis.keys for analysis in study.analyses} or None,
         "overrides": list(request.words),
+        "places": list(places),
     }
 
 

@@ -138,6 +138,16 @@ class TrialRecord:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Command:
+    """What was typed after `thalweg VERB`, and how many trials it added to its study. declared: ISO 8601, UTC."""
+
+    verb: str
+    words: tuple[str, ...]
+    trials: int
+    declared: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class StudySummary:
     """One line of `ls`: how much of a study there is. Counts are of distinct trials.

@@ -68,13 +68,14 @@ def draw_facts(source: Source) -> Markup:
 
 
 def commands_of(source: Source) -> list[str]:
-    """Return the commands that train and show the study again."""
-    words = source.view.study.document.get("overrides")
-    typed = [str(word) for word in words] if isinstance(words, list | tuple) and words else [source.view.study.name]
-    named = shlex.quote(source.view.study.name)
+    """Return every command that added trials to the study, in order, and those that show it again."""
+    name = source.view.study.name
+    named = shlex.quote(name)
     version = next((one.versions["thalweg"] for one in _cohorts(source) if "thalweg" in one.versions), None)
-    with_version = f"   # thalweg {version}" if version else ""
-    lines = [f"{shlex.join(['thalweg', 'sweep', *typed])}{with_version}", f"thalweg report {named}"]
+    typed = [(shlex.join(["thalweg", one.verb, *(one.words or [name])]), one.trials) for one in source.commands]
+    lines = [f"{line}   # {count(trials, 'trial')}" for line, trials in typed]
+    lines[:1] = [f"{line}, thalweg {version}" for line in lines[:1] if version] or lines[:1]
+    lines.append(f"thalweg report {named}")
     first = next((row.trial_id[:8] for row in source.view.rows if row.outcome is not None), None)
     return [*lines, f"thalweg best {named}", *([f"thalweg show {first}   # one trial, by its id"] if first else [])]
 

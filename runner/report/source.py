@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from thalweg.runner.facts.record import TrialRecord
+from thalweg.runner.facts.record import Command, TrialRecord
 from thalweg.runner.facts.replayed import Audit
 from thalweg.runner.view import StudyView
 
 
 @dataclass(frozen=True)
 class Source:
-    """The view of a study, and its trials that are done."""
+    """The view of a study, its trials that are done, and the commands that added trials to it, the first one first."""
 
     view: StudyView
     trained: Sequence[TrialRecord]
     audits: Sequence[Audit] = ()
+    commands: Sequence[Command] = ()

@@ -95,7 +95,7 @@ def _remove_study(db: sqlite3.Connection, name: str) -> None:
         " WHERE c.cohort = cohorts.id AND m.study != cohorts.study ORDER BY c.lane LIMIT 1) WHERE study = ?",
         (number,),
     )
-    for table in ("members", "refinements", "audits"):
+    for table in ("members", "refinements", "audits", "commands"):
         db.execute(f"DELETE FROM {table} WHERE study = ?", (number,))
     db.execute("DELETE FROM studies WHERE id = ?", (number,))
 

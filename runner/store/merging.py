@@ -64,7 +64,7 @@ def _studies(db: sqlite3.Connection, other: sqlite3.Connection) -> Numbers:
         if known is None:
             (row["declaration"],) = db.execute("SELECT ifnull(max(declaration), 0) + 1 FROM studies").fetchone()
             numbers[there] = _insert(db, "studies", row)
-            for table in ("refinements", "audits"):
+            for table in ("refinements", "audits", "commands"):
                 for kept in _rows(other, f"SELECT * FROM {table} WHERE study = ?", there):
                     _insert(db, table, kept | {"study": numbers[there]})
             continue

@@ -14,7 +14,7 @@ from thalweg.runner.base.errors import UsageError
 from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.coordinates import placed
 from thalweg.runner.facts.observation import Outcome, Series
-from thalweg.runner.facts.record import LEFT, CohortRecord, History, Membership, StudySummary, TrialRecord
+from thalweg.runner.facts.record import LEFT, CohortRecord, Command, History, Membership, StudySummary, TrialRecord
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.project.code import METRIC
 from thalweg.runner.study.sampling import Sample
@@ -155,6 +155,16 @@ def study(db: sqlite3.Connection, name: str) -> Study:
         refinements=refinements,
         hypothesis=said.get("hypothesis", ""),
     )
+
+
+def commands(db: sqlite3.Connection, name: str) -> list[Command]:
+    """What was typed to add trials to a study, the first one first."""
+    found = db.execute(
+        "SELECT c.verb, c.words, c.trials, c.declared FROM commands c JOIN studies s ON s.id = c.study"
+        " WHERE s.name = ? ORDER BY c.number",
+        (name,),
+    )
+    return [Command(verb, tuple(json.loads(words)), trials, declared) for verb, words, trials, declared in found]
 
 
 def audits(db: sqlite3.Connection, name: str) -> list[dict[str, Any]]:

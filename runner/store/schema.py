@@ -208,7 +208,27 @@ NOTES = Migration(
     ),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (FOUNDATION, PEAK_MEMORY, REFINEMENTS, AUDITS, CLAIMS, NOTES)
+COMMANDS = Migration(
+    "commands",
+    (
+        """
+        CREATE TABLE commands (                     -- what was typed, where it added trials to a study
+            study    INTEGER NOT NULL REFERENCES studies (id),
+            number   INTEGER NOT NULL,              -- 1, 2, ...
+            verb     TEXT NOT NULL,
+            words    TEXT NOT NULL,                 -- JSON: what followed the verb
+            trials   INTEGER NOT NULL,              -- how many it added
+            declared TEXT NOT NULL,
+            PRIMARY KEY (study, number)
+        ) STRICT, WITHOUT ROWID
+        """,
+        # Of a study that is there already only the last declaration is known.
+        "INSERT INTO commands SELECT id, 1, 'sweep', ifnull(json_extract(document, '$.overrides'), '[]'),"
+        " (SELECT count(DISTINCT trial) FROM members WHERE study = studies.id), declared FROM studies",
+    ),
+)
+
+MIGRATIONS: tuple[Migration, ...] = (FOUNDATION, PEAK_MEMORY, REFINEMENTS, AUDITS, CLAIMS, NOTES, COMMANDS)
 
 
 def migrate(db: sqlite3.Connection, migrations: Sequence[Migration], now: str) -> None:

@@ -17,6 +17,7 @@ from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.observation import Observations, Series
 from thalweg.runner.facts.record import (
     CohortRecord,
+    Command,
     Committed,
     History,
     Membership,
@@ -382,6 +383,11 @@ class Store:
         """
         with self._snapshot() as db:
             return reading.study(db, name)
+
+    def commands(self, name: str) -> list[Command]:
+        """What was typed to add trials to a study, the first one first."""
+        with self._snapshot() as db:
+            return reading.commands(db, name)
 
     def audits(self, name: str) -> list[Audit]:
         """What audits of a study said, the last one first."""

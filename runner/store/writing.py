@@ -24,8 +24,26 @@ def declare(db: sqlite3.Connection, study: Study, members: Sequence[Member], now
     _add_trials(db, members, now)
     if not study.overridden:
         db.execute("UPDATE members SET declared = 0 WHERE study = ?", (study_id,))
+    before = _size(db, study_id)
     _add_members(db, study_id, members, first=0, overridden=study.overridden)
+    typed = [word for part in ("overrides", "places") for word in study.document.get(part, ())]
+    _put_command(db, study_id, "sweep", typed, before, now)
     _forget_renamed_blocks(db, study_id)
+
+
+def _size(db: sqlite3.Connection, study_id: int) -> int:
+    (size,) = db.execute("SELECT count(DISTINCT trial) FROM members WHERE study = ?", (study_id,)).fetchone()
+    return int(size)
+
+
+def _put_command(db: sqlite3.Connection, study_id: int, verb: str, words: Sequence[str], before: int, now: str) -> None:
+    """Keep what was typed, if it made a study of `before` trials larger."""
+    added = _size(db, study_id) - before
+    if added:
+        db.execute(
+            "INSERT INTO commands SELECT ?, count(*) + 1, ?, ?, ?, ? FROM commands WHERE study = ?",
+            (study_id, verb, _json(list(words)), added, now, study_id),
+        )
 
 
 def _add_members(
@@ -55,7 +73,10 @@ def refine(db: sqlite3.Connection, name: str, members: Sequence[Member], moves: 
         (name,),
     ).fetchone()
     _add_trials(db, members, now)
+    before = _size(db, study_id)
     _add_members(db, study_id, members, first=last + 1, overridden=True)
+    kinds = ",".join(dict.fromkeys(move["kind"] for move in moves))
+    _put_command(db, study_id, "refine", [name, "--moves", kinds, "--yes"], before, now)
     db.execute("INSERT INTO refinements VALUES (?, ?, ?, ?, ?)", (study_id, number, _json(moves), len(members), now))
     return int(number)
 

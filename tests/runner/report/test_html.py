@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from sources import EVIL, NOW, answer, seen, sensitivity_source, source, warmup_source
 
+from thalweg.runner.facts.record import Command
 from thalweg.runner.report import html_of, path_of
 from thalweg.runner.study.study import Axis
 
@@ -247,11 +248,16 @@ def test_test_metrics_are_not_in_the_table():
 
 
 def test_the_commands_are_those_that_were_typed():
-    made = source(name="it's mine")
-    typed = ["coupling", "optimizer.lr=1/256..16:x2", "note=a b"]
-    study = replace(made.view.study, document={**made.view.study.document, "overrides": typed})
-    said = Reader(html_of(seen(made, study=study), NOW)).text
-    assert "thalweg sweep coupling optimizer.lr=1/256..16:x2 'note=a b' # thalweg 0.1.0" in said
+    typed = ("coupling", "optimizer.lr=1/256..16:x2", "note=a b", "--config-dir", "my conf")
+    commands = [
+        Command("sweep", typed, 1234, "2026-01-01T00:00:00Z"),
+        Command("refine", ("it's mine", "--moves", "widen", "--yes"), 1, "2026-01-02T00:00:00Z"),
+    ]
+    said = Reader(html_of(replace(source(name="it's mine"), commands=commands), NOW)).text
+    first = "thalweg sweep coupling optimizer.lr=1/256..16:x2 'note=a b' --config-dir 'my conf'"
+    assert (
+        f"{first} # 1,234 trials, thalweg 0.1.0 thalweg refine 'it'\"'\"'s mine' --moves widen --yes # 1 trial " in said
+    )
     assert """thalweg report 'it'"'"'s mine'""" in said
 
 

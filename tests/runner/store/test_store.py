@@ -69,6 +69,23 @@ def test_declaring_again_changes_nothing(store):
     assert store.study_rows("coupling") == before
 
 
+def test_every_command_that_added_trials_is_kept_in_order(store):
+    def declared(lrs, *words, overridden=True):
+        document = {"overrides": ["coupling", *words], "places": ["--config-dir", "my"]}
+        store.declare(replace(make_study(overridden=overridden), document=document), make_members(lrs))
+
+    declared(LRS[:2], overridden=False)
+    declared(LRS[:2], "launcher.workers=2", overridden=False)  # adds nothing
+    declared(LRS, "optimizer.lr=0.1,0.2,0.4")
+    move = {"kind": "seeds", "panel": "plain", "key": "seed", "what": "", "why": "", "effect": ""}
+    store.refine("coupling", make_members(LRS[:1], (1, 2)), [move, move])
+    assert [(one.verb, one.words, one.trials) for one in store.commands("coupling")] == [
+        ("sweep", ("coupling", "--config-dir", "my"), 2),
+        ("sweep", ("coupling", "optimizer.lr=0.1,0.2,0.4", "--config-dir", "my"), 1),
+        ("refine", ("coupling", "--moves", "seeds", "--yes"), 2),
+    ]
+
+
 def test_a_done_trial_never_changes(store):
     members = make_members((0.1, 0.2))
     store.declare(make_study(), members)
