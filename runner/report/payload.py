@@ -84,7 +84,8 @@ def _table(source: Source, rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 def _metric(name: str, rows: Sequence[Row]) -> dict[str, Any]:
     values = (row.metrics.get(name) for row in rows)
-    return {"title": metric_title(name), "values": [None if v is None else float(f"{v:.4g}") for v in values]}
+    rounded = [None if v is None else float(f"{v:.4g}") for v in values]
+    return {"title": metric_title(name), "key": clean(name), "values": rounded}
 
 
 def _varying(rows: Sequence[Row]) -> list[str]:
@@ -103,7 +104,9 @@ def _axis(key: str, rows: Sequence[Row]) -> dict[str, Any]:
     at = {value: i for i, value in enumerate(ordered)}
     return {
         "title": clean(short_title(key)),
+        "key": clean(key),
         "labels": [named[value] for value in ordered],
+        "numbers": [float(value) for value in ordered],
         "values": [None if value is None else at[value] for value in values],
         "number": True,
     }

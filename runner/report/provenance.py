@@ -20,7 +20,13 @@ def draw_trials(source: Source) -> Markup:
     rows = [row for row in source.view.rows if not row.outside]
     tests = {metric for row in rows for metric in row.metrics if metric.startswith("test/")}
     note = " Test metrics are left out: they never choose." if tests else ""
-    search = tag("input", type="search", id="search", placeholder="e.g. diverged, or part of an id", autocomplete="off")
+    search = tag(
+        "input",
+        type="search",
+        id="search",
+        placeholder="e.g. diverged, val/loss<0.5, or part of an id",
+        autocomplete="off",
+    )
     controls = tag(
         "div",
         tag("label", "Filter ", search),

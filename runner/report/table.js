@@ -1,4 +1,5 @@
-// The table of trials: sorted by a click on a heading, filtered by words that all must occur, drawn a page at a time.
+// The table of trials: sorted by a click on a heading, drawn a page at a time, filtered by conditions on numbers
+// (val/loss<0.5, lr>=1/64) and words that all must hold.
 
 {
   const PAGE = 100;
@@ -29,9 +30,37 @@
     };
   }
 
+  // A column is called by its title, by its key, or by the last part of that.
+  const named = new Map();
+  for (const column of columns.filter(each => each.numbers || (!each.labels && !each.code)))
+    for (const name of [column.title, column.key, column.key?.split(".").pop()])
+      if (name && !named.has(name.toLowerCase())) named.set(name.toLowerCase(), column);
+  const names = [...named.keys()].sort((a, b) => b.length - a.length).map(name => name.replace(/[^\w\s]/g, "\\$&")).join("|");
+  const CONDITION = new RegExp(`(?<![^\\s])(${names})\\s*(<=|>=|!=|==?|<|>)\\s*([-+]?[\\d.]+(?:e[-+]?\\d+)?)(?:/(\\d+))?(?!\\S)`, "g");
+  const same = (a, b) => Math.abs(a - b) <= 2e-3 * Math.abs(b);  // 0.0316 is what is printed of 10^-1.5
+  const HOLDS = {
+    "<": (a, b) => a < b && !same(a, b), ">": (a, b) => a > b && !same(a, b),
+    "<=": (a, b) => a < b || same(a, b), ">=": (a, b) => a > b || same(a, b),
+    "=": same, "==": same, "!=": (a, b) => !same(a, b),
+  };
+
+  function asked() {
+    const tests = [];
+    const rest = search.value.toLowerCase().replace(CONDITION, (_, name, operator, above, below) => {
+      const column = named.get(name), wanted = Number(above) / Number(below ?? 1);
+      tests.push(row => {
+        const value = column.values[row], number = value === null || value === undefined ? undefined : column.numbers ? column.numbers[value] : value;
+        return number !== undefined && HOLDS[operator](number, wanted);
+      });
+      return " ";
+    });
+    for (const word of rest.split(/\s+/).filter(Boolean)) tests.push(row => sought[row].includes(word));
+    return tests;
+  }
+
   function draw() {
-    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const rows = [...Array(count).keys()].filter(row => words.every(word => sought[row].includes(word)));
+    const tests = asked();
+    const rows = [...Array(count).keys()].filter(row => tests.every(holds => holds(row)));
     if (sorted.column >= 0) rows.sort(compare(columns[sorted.column], sorted.down));
     body.replaceChildren(...rows.slice(0, limit).map(row => {
       const line = make("tr", {class: outcome >= 0 ? texts[row][outcome] : ""});
@@ -43,7 +72,7 @@
       return line;
     }));
     const here = Math.min(limit, rows.length);
-    said.textContent = `${here.toLocaleString("en")} of ${rows.length.toLocaleString("en")} shown` + (words.length ? `, ${count.toLocaleString("en")} in all` : "");
+    said.textContent = `${here.toLocaleString("en")} of ${rows.length.toLocaleString("en")} shown` + (tests.length ? `, ${count.toLocaleString("en")} in all` : "");
     more.hidden = rows.length <= limit;
     [...table.tHead.rows[0].cells].forEach((head, i) => {
       head.setAttribute("aria-sort", i !== sorted.column ? "none" : sorted.down ? "descending" : "ascending");

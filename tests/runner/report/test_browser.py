@@ -127,6 +127,30 @@ def test_the_table_is_filtered_and_drawn_a_page_at_a_time(tab, plain):
     assert "648 in all" in tab.ask("document.getElementById('shown').textContent")
 
 
+@pytest.mark.parametrize(
+    ("typed", "holds"),
+    [
+        ("val/loss<0.5", lambda loss, lr: loss < 0.5),
+        ("lr >= 1/8 validation loss < 1", lambda loss, lr: lr >= 0.124 and loss < 1),
+        ("optimizer.lr=0.125 val/loss>0.5", lambda loss, lr: abs(lr - 0.125) < 1e-6 and loss > 0.5),
+        ("lr!=0.125 finished", lambda loss, lr: abs(lr - 0.125) > 1e-6 and loss is not None),
+    ],
+)
+def test_the_table_is_filtered_by_conditions_on_numbers(tab, plain, typed, holds):
+    tab.open(plain)
+    (of,) = tab.ask(
+        "[DATA.table.map(c => [c.key, c.labels ? c.values.map(v => c.numbers ? c.numbers[v] : v) : c.values])]"
+    )
+    values = dict(each for each in of if each[0])
+    pairs = zip(values["val/loss"], values["optimizer.lr"], strict=True)
+    wanted = sum(1 for loss, lr in pairs if loss is not None and holds(loss, lr))
+    tab.ask(f"search = document.getElementById('search'), search.value = {typed!r}")
+    tab.ask("search.dispatchEvent(new Event('input')), new Promise(done => setTimeout(done, 300))")
+    said = tab.ask("document.getElementById('shown').textContent")
+    assert f"of {wanted:,} shown" in said
+    assert 0 < wanted < len(values["val/loss"])
+
+
 def test_light_and_dark_follow_the_reader_and_the_button(tab, plain):
     ground = "getComputedStyle(document.body).backgroundColor"
     tab.open(plain)
