@@ -130,7 +130,7 @@ def test_the_table_is_filtered_and_drawn_a_page_at_a_time(tab, plain):
 @pytest.mark.parametrize(
     ("typed", "holds"),
     [
-        ("val/loss<0.5", lambda loss, lr: loss < 0.5),
+        ("val/loss<0.9", lambda loss, lr: loss < 0.9),
         ("lr >= 1/8 validation loss < 1", lambda loss, lr: lr >= 0.124 and loss < 1),
         ("optimizer.lr=0.125 val/loss>0.5", lambda loss, lr: abs(lr - 0.125) < 1e-6 and loss > 0.5),
         ("lr!=0.125 finished", lambda loss, lr: abs(lr - 0.125) > 1e-6 and loss is not None),
