@@ -110,7 +110,7 @@ def _text(value: Any) -> str:
 
 def _heads(columns: Columns, width: int) -> dict[str, str]:
     """Each column's heading: its name, or where that takes too much room the last part, if no other has the same."""
-    lengths = (max(len(name), *(len(_text(value)) for value in values)) for name, values in columns.items())
+    lengths = (max(map(len, (name, *map(_text, values)))) for name, values in columns.items())
     leaves = Counter(name.rpartition(".")[2] for name in columns)
     if sum(lengths) + 2 * len(columns) <= width:
         return {name: name for name in columns}

@@ -39,7 +39,7 @@ def _ending(stored: Recorded, observed: Observations) -> Difference | None:
     ends = [(record.outcome, record.diverged_step), (observed.outcome, observed.diverged_step)]
     if ends[0] != ends[1]:
         words = [f"{outcome}" if step is None else f"{outcome} at step {step:,}" for outcome, step in ends]
-        return Difference("outcome", min(steps, *(step for _, step in ends if step is not None)), *words)
+        return Difference("outcome", min([steps, *(step for _, step in ends if step is not None)]), *words)
     for name in sorted(record.metrics.keys() & observed.metrics.keys()):
         if record.metrics[name] != observed.metrics[name]:
             return Difference(f"final {name}", steps, repr(record.metrics[name]), repr(observed.metrics[name]))

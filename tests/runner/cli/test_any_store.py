@@ -27,6 +27,12 @@ VERBS = [
     *(["best", "mine", "--metric", "train/loss"], ["recommend", "mine", "--metric", "val/accuracy"]),
     *(["report", "mine", "--metric", "val/accuracy"], ["best", "mine", "--metric", "val/accuracy", "--json"]),
 ]
+TABLES = [
+    *(["ls", "mine", "outcome == 'finished'"], ["ls", "outcome == 'pruned'"], ["ls", "--since", "2999-01-01"]),
+    *(["ls", "mine", "--csv"], ["ls", "mine", "--csv", "--metric", "val/accuracy"], ["diff", "mine", "mine"]),
+    *(["export", "mine"], ["export", "mine", "--curves", "all"], ["gc"]),
+]
+"""Of trials alone: no answer that could need a word of caution."""
 GRID = ("optimizer.lr=1/8..1:x2", "optimizer.weight_decay=0,0.001..1:x10", "seed=0..1")
 COUPLED = """# @package _global_
 # A study of the tests.
@@ -114,7 +120,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 @pytest.mark.parametrize("state", STATES)
 def test_every_verb_reads_every_store(desk: Desk, state: str) -> None:
     STATES[state](desk)
-    for words in VERBS:
+    for words in (*VERBS, *TABLES):
         code, out, err = desk(*words)
         assert code in (0, 2), (words, err)
         assert (code == 2) == err.startswith("error: "), (words, err)
