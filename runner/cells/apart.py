@@ -26,7 +26,8 @@ def besides(rows: Sequence[Row], axes: Sequence[str], replicate: str | None) -> 
     found: dict[str, None] = {}
     for section in dict.fromkeys(key for row in rows for key in row.config):
         first = rows[0].config.get(section)
-        if any(row.config.get(section) != first for row in rows):
+        each = (row.config.get(section) for row in rows)
+        if any(value is not first and value != first for value in each):
             found |= dict.fromkeys(_besides(rows, section))
     return [key for key in found if key not in known and not _follows(rows, key)]
 
@@ -37,8 +38,8 @@ def _besides(rows: Sequence[Row], section: str) -> Iterator[str]:
     if len(set(of)) > 1:
         yield section
     first: dict[str, Any] = {}
-    for named, row in zip(of, rows, strict=True):
-        value = row.config.get(section)
+    different = {(named, id(value := row.config.get(section))): value for named, row in zip(of, rows, strict=True)}
+    for (named, _), value in different.items():  # trials share their sections, as the store reads them
         beside = first.setdefault(named, value)
         if beside != value:
             yield from _differing({section: beside}, {section: value})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -71,11 +72,14 @@ def pack(name: str, trials: Sequence[Series | None], most: int, *, peaks: bool =
     width = 1 if len(every) <= most else -(-(int(every[-1]) + 1) // most)
     grid = every if width == 1 else np.unique(every // width)
     thinned = [_thinned(one, grid, width, peaks) if one is not None else np.empty(0) for one in trials]
-    finite = np.concatenate([values[np.isfinite(values) & (values > 0)] for values in thinned] or [np.ones(1)])
+    every_value = np.concatenate(thinned)
+    finite = every_value[np.isfinite(every_value) & (every_value > 0)]
     low, high = (float(np.log10(finite.min())), float(np.log10(finite.max()))) if len(finite) else (0.0, 1.0)
     high = max(high, low + 1e-6)
     steps = grid if width == 1 else grid * width + width // 2
-    coded = tuple(_coded(values, low, high) for values in thinned)
+    letters = _coded(every_value, low, high)
+    ends = 2 * np.cumsum([0, *map(len, thinned)])
+    coded = tuple(letters[start:end] for start, end in pairwise(ends.tolist()))
     return Curves(name, tuple(int(step) for step in steps), low, high, width, peaks, coded)
 
 

@@ -141,10 +141,11 @@ def _common(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     first, rest = configs[0], configs[1:]
     kept: dict[str, Any] = {}
     for key, value in first.items():
+        beside = {id(other[key]): other[key] for other in rest if key in other}.values()  # read, most are one object
         if isinstance(value, Mapping) and all(isinstance(other.get(key), Mapping) for other in rest):
-            inner = _common([value, *(other[key] for other in rest)])
+            inner = _common([value, *beside])
             kept |= {key: inner} if inner else {}
-        elif all(key in other and other[key] == value for other in rest):
+        elif all(key in other for other in rest) and all(other == value for other in beside):
             kept[key] = value
     return kept
 

@@ -17,6 +17,7 @@ from thalweg.runner.facts.observation import Outcome, Series
 from thalweg.runner.facts.record import LEFT, CohortRecord, Command, History, Membership, StudySummary, TrialRecord
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.project.code import METRIC
+from thalweg.runner.store.configs import Configs
 from thalweg.runner.study.sampling import Sample
 from thalweg.runner.study.study import REPLICATE, Analysis, Axis, Block, Bundle, Expectation, Study
 from thalweg.runner.study.trial import SHOWN
@@ -243,6 +244,7 @@ def study_rows(db: sqlite3.Connection, name: str) -> list[Row]:
         " WHERE s.name = ? ORDER BY m.declared DESC, m.overridden DESC, m.position, t.seq",
         (name,),
     )
+    configs = Configs()
     rows = [
         Row(
             trial_id=trial_id,
@@ -251,7 +253,7 @@ def study_rows(db: sqlite3.Connection, name: str) -> list[Row]:
             outcome=_outcome(outcome),
             diverged_step=diverged_step,
             metrics=metrics.get(seq, {}),
-            config=json.loads(config),
+            config=configs.read(config),
             outside=bool(outside),
             overridden=bool(overridden),
             error=error,
@@ -315,12 +317,12 @@ def trial_records(db: sqlite3.Connection, chosen: str, values: Values) -> list[T
         values,
     )
     names = [column[0] for column in found.description]
-    records = []
+    records, configs = [], Configs()
     for row in found:
         one = dict(zip(names, row, strict=True))
         seq = one.pop("seq")
         one["trial_id"] = one.pop("id")
-        one["config"] = json.loads(one["config"])
+        one["config"] = configs.read(one["config"])
         one["tags"] = tuple(json.loads(one["tags"]))
         one["outcome"] = _outcome(one["outcome"])
         one["metrics"] = metrics.get(seq, {})

@@ -42,7 +42,8 @@ def experiment(all_rows: Iterable[Row], replicate: str | None) -> str:
 
 
 def _together(configs: Sequence[Config], told: Callable[[Config], str], noun: str) -> str:
-    found = list(dict.fromkeys(filter(None, map(told, configs))))
+    different = {id(config.get(noun)): config for config in configs}.values()  # trials share sections, as they are read
+    found = list(dict.fromkeys(filter(None, map(told, different))))
     return " or ".join(found) if len(found) <= MOST else count(len(found), noun)
 
 
