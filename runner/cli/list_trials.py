@@ -25,14 +25,15 @@ OVERRIDE = re.compile(r"[\w./]+=[^=]")
 
 @dataclass(frozen=True)
 class Asked:
-    """Of which study, or of all; which conditions all hold; ended since when, as typed."""
+    """Of which study, or of all; which conditions all hold; ended since when, judged by what, as typed."""
 
     study: str | None
     conditions: tuple[str, ...]
     since: str | None
+    metric: str | None
 
     @classmethod
-    def of(cls, words: Sequence[str], study: str | None, since: str | None) -> Self:
+    def of(cls, words: Sequence[str], study: str | None, since: str | None, metric: str | None) -> Self:
         """Tell a study's name from conditions. Raises UsageError for two names."""
         names = [plain_name(word) for word in words if NAME.fullmatch(word)]
         names = list(dict.fromkeys([*names, *([study] if study else [])]))
@@ -44,7 +45,7 @@ class Asked:
             raise UsageError(
                 f"{override} is an override; thalweg ls takes a study's name or conditions", f"ls '{key} == {value}'"
             )
-        return cls(names[0] if names else None, conditions, since)
+        return cls(names[0] if names else None, conditions, since, metric)
 
 
 def list_trials(opened: Store | None, asked: Asked, output: Output) -> None:
@@ -54,8 +55,8 @@ def list_trials(opened: Store | None, asked: Asked, output: Output) -> None:
     found = page.select(opened, asked.study, *asked.conditions, since=_since(asked.since)) if opened else []
     columns = table_of(found)
     trials = [{"study": study, **as_json.row(row)} for study, row in found]
-    content = {"study": asked.study, "trials": trials}
-    write(columns, output, content, default=_telling(columns, opened, asked.study))
+    judged = _judged(opened, asked) if opened else set()
+    write(columns, output, {"study": asked.study, "trials": trials}, default=_telling(columns, judged))
 
 
 def table_of(found: Sequence[Placed], test: bool = False) -> Columns:
@@ -73,9 +74,21 @@ def _since(text: str | None) -> datetime | None:
     return since(text, datetime.now(UTC)) if text else None
 
 
-def _telling(columns: Columns, opened: Store | None, study: str | None) -> list[str]:
-    """The columns of the text: what varies, the outcome, and the metrics by which the studies are judged."""
-    judged = {each.metric for each in opened.studies() if study in (None, each.name)} if opened else set()
+def _judged(opened: Store, asked: Asked) -> set[str]:
+    """The metrics that trials are judged by: those of their studies, or the one that is asked for in their place."""
+    studies = [each for each in opened.studies() if asked.study in (None, each.name)]
+    if asked.metric is None:
+        return {each.metric for each in studies}
+    from thalweg.runner.view import judged
+
+    held = [(each.name, opened.study_rows(each.name)) for each in studies]
+    name = asked.metric.partition(":")[0]
+    having = [(of, rows) for of, rows in held if any(name in row.metrics for row in rows)] or held
+    return {judged(opened.study(of), rows, asked.metric).metric for of, rows in having}
+
+
+def _telling(columns: Columns, judged: set[str]) -> list[str]:
+    """The columns of the text: what varies, the outcome, and what trials are judged by."""
     first = ["trial", *(name for name in ("study", "block") if len(set(columns[name])) > 1)]
     kept = {"outcome"} | judged
     own = {"trial", "study", "block", "diverged_step", "ended"}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from thalweg.runner.base.errors import UsageError
 from thalweg.runner.cli import as_json
 from thalweg.runner.cli import options as given
 from thalweg.runner.cli.output import emit_json, out, say
@@ -56,11 +57,13 @@ def list_(
     """
     from thalweg.runner.cli.list_trials import Asked, list_trials
 
-    asked = Asked.of(words or (), study, since)
+    asked = Asked.of(words or (), study, since, metric)
     with _reading(store) as opened:
         if asked.conditions or asked.since or (asked.study and output.is_table):
             list_trials(opened, asked, output)
         elif asked.study is None:
+            if metric is not None:
+                raise UsageError("--metric judges trials, and studies are listed here", f"ls STUDY --metric {metric}")
             _list_studies(opened.studies() if opened else [], output)
         elif opened is None:
             _nothing(output.json, {"study": asked.study, "trials": []})

@@ -128,6 +128,15 @@ def test_every_verb_reads_every_store(desk: Desk, state: str) -> None:
             json.loads(out, parse_constant=pytest.fail)
 
 
+@pytest.mark.parametrize("words", [["mine"], ["mine", "seed == 0"], ["seed == 0"], ["mine", "-n", "3"]])
+def test_a_listing_shows_the_metric_that_is_asked_for(desk: Desk, words: list[str]) -> None:
+    sweep(desk, *GRID)
+    code, out, err = desk("ls", *words, "--metric", "val/accuracy")
+    assert code == 0, err
+    assert "val/accuracy" in out
+    assert "val/loss" not in out.replace("own metric is val/loss", "")
+
+
 @pytest.mark.slow
 def test_every_verb_reads_ten_thousand_cells(desk: Desk) -> None:
     sweep(desk, "optimizer.lr=0.001..1:100log", "optimizer.weight_decay=0.001..1:100log", "--yes")

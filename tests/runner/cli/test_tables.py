@@ -106,6 +106,9 @@ def test_trials_are_chosen_in_the_users_words(stored: Call, words, found) -> Non
         (("wild",), "wide"),
         (("val/loss < 1", "--study", "wild"), "wide"),
         (("wide", "--columns", ","), "--columns names no column"),
+        (("wide", "--csv", "--metric", "val/nope"), "no trial of wide has the metric 'val/nope'"),
+        (("seed == 0", "--metric", "test/loss"), "test/loss never chooses"),
+        (("--metric", "val/loss"), "--metric judges trials, and studies are listed here"),
     ],
 )
 def test_what_cannot_be_chosen_is_refused_in_a_sentence(stored: Call, words, said) -> None:
