@@ -165,6 +165,11 @@ class Panel:
         return canonical_json(lookup(self.cells[0].rows[0].config, "dataset"))
 
     @cached_property
+    def apart(self) -> str:
+        """Where it lies on the keys that never differ alone, as text: it is not compared with a panel elsewhere."""
+        return _suffix(self.cells[0], self.entangled)
+
+    @cached_property
     def scores(self) -> tuple[float, float] | None:
         """The lowest and the highest score of a usable cell; None where none is usable."""
         found = [cell.score for cell in self.cells if cell.usable]

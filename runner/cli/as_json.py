@@ -235,7 +235,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
 
 
 def recommendations(view: StudyView) -> dict[str, Any]:
-    """What to take from a study, dataset by dataset; test metrics of the chosen cells alone."""
+    """What to take from a study, of each panels that can be compared; test metrics of the chosen cells alone."""
     inside = [member for member in view.rows if not member.outside]
     return {
         "study": view.study.name,
@@ -256,6 +256,7 @@ def recommendations(view: StudyView) -> dict[str, Any]:
 def _recommendation(found: Recommendation) -> dict[str, Any]:
     return {
         "dataset": found.data,
+        "apart": found.apart,
         **_candidate(found.chosen),
         "test": {name: {"mean": cell.mean, "n": cell.n} for name, cell in found.test},
         "bounds": [asdict(bound) for bound in found.bounds],

@@ -60,12 +60,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What to take on one dataset, how sure that is, and what would make it surer. `candidates`: best panel first.
+    """What to take of panels that can be compared, how sure that is, and what would make it surer.
 
+    data: its name. apart: where these panels lie on keys that never differ alone. candidates: best panel first.
     rivals: how many other panels cannot be told from the first. moves: of the first panel.
     """
 
     data: str
+    apart: str
     candidates: tuple[Candidate, ...]
     bounds: tuple[Bound, ...]
     test: tuple[tuple[str, Cell], ...]  # of the chosen cell alone
@@ -84,16 +86,18 @@ def on_validation(metric: str) -> str:
 
 
 def recommend(panels: Sequence[Panel], rows: Sequence[Row], study: Study) -> list[Recommendation]:
-    """Choose on the mean of the study's metric over replicates, for each dataset that has a usable cell.
+    """Choose on the mean of the study's metric over replicates, among panels that can be compared with each other.
 
-    Panels of different data are not compared. Test metrics are read for the chosen cells alone.
+    Not compared are panels of different data, and those that differ in keys of which nobody can say which one made the
+    difference. Test metrics are read for the chosen cells alone.
     """
     whole = unfinished(row for row in rows if not row.outside) is None
-    of_data: dict[str, list[tuple[Panel, NearOptimal]]] = {}
+    comparable: dict[tuple[str, str, str], list[tuple[Panel, NearOptimal]]] = {}
     for panel in panels:
         if (near := panel.near) is not None:
-            of_data.setdefault(panel.data, []).append((panel, near))
-    return [_recommend(usable, study, whole) for usable in of_data.values()]
+            of = panel.data, panel.block if panel.entangled else "", panel.apart
+            comparable.setdefault(of, []).append((panel, near))
+    return [_recommend(usable, study, whole) for usable in comparable.values()]
 
 
 def _recommend(usable: list[tuple[Panel, NearOptimal]], study: Study, whole: bool) -> Recommendation:
@@ -106,6 +110,7 @@ def _recommend(usable: list[tuple[Panel, NearOptimal]], study: Study, whole: boo
     best, noise = chosen.near.best, chosen.near.margin or 0.0
     return Recommendation(
         data=str(lookup(best.rows[0].config, "dataset.name")),
+        apart=chosen.panel.apart,
         candidates=candidates,
         bounds=_bounds(chosen, study),
         test=tuple((name, best.measuring(name)) for name in best.test_metrics),

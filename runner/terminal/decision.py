@@ -21,18 +21,23 @@ WELL_KNOWN = "the best lies inside the grid, close to its neighbours, and no oth
 
 
 def show_recommendations(out: Console, view: StudyView) -> None:
-    """Print what to take on each dataset, how sure that is, and what would make it surer."""
+    """Print what to take of each panels that can be compared, how sure that is, and what would make it surer."""
     found = view.recommendations
     if not found:
         out.print(Text(clean(_nothing(view))))
     show_stuck(out, view.stuck)
     for each in found:
         if len(found) > 1:
-            out.print(Text(clean(f"On {each.data}"), "bold"))
+            out.print(Text(clean(f"{_where(each)}:"), "bold"))
         _show_one(out, each, view.study)
     if nothing_more := _nothing_more(view):
         out.print(Text(clean(nothing_more)))
     show_notes(out, view.notes)
+
+
+def _where(found: Recommendation) -> str:
+    """Of which panels it is: of which data, and where on keys that never differ alone."""
+    return ", ".join(filter(None, (f"On {found.data}", found.apart)))
 
 
 def _show_one(out: Console, found: Recommendation, study: Study) -> None:

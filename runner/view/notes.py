@@ -58,7 +58,7 @@ def _entangled(cut: Sequence[Panel]) -> Iterator[str]:
         beside = f", but only along with {'each other' if not others else _list(others)}"
         yield (
             f"{subject}{beside}: where panels that differ in {'it' if len(keys) == 1 else 'them'} have different"
-            " results, nobody can say which key made the difference."
+            " results, nobody can say which key made the difference. So recommend takes the best of each."
         )
 
 

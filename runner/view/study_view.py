@@ -111,10 +111,11 @@ def view_of(
     rows: Iterable[Row], study: Study, series: GetSeries | None = None, own: str | None = None, *, ask: bool = True
 ) -> StudyView:
     """Return the view of a study. ask: its questions are answered, which reads series."""
-    from thalweg.runner.analysis.findings import findings  # numpy, which verbs that ask nothing go without
+    rows, answers = list(rows), []
+    if ask:
+        from thalweg.runner.analysis.findings import findings  # numpy, which verbs that ask nothing go without
 
-    rows = list(rows)
-    answers = findings(rows, study, series) if ask else []
+        answers = findings(rows, study, series)
     return StudyView(study=study, rows=rows, answers=answers, series=series, own=own)
 
 

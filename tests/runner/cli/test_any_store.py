@@ -228,6 +228,14 @@ def test_every_verb_says_what_is_confounded(desk: Desk, words: list[str]) -> Non
     said = (desk.folder / "results" / "mine.html").read_text() if words[0] == "report" else out
     assert "model.hidden never differs alone, but only along with" in " ".join(said.split())
     if "--json" in words and words[0] == "recommend":
-        (found,) = json.loads(out)["recommendations"]
-        assert "hidden=" in found["panel"]
-        assert len({cell["axes"]["model.hidden"] for cell in found["near_optimal"]}) == 1
+        small, large = sorted(json.loads(out)["recommendations"], key=lambda found: len(found["apart"]))
+        assert [small["apart"], large["apart"]] == ["hidden=[8]", "hidden=[32,32]"]
+        for found in (small, large):
+            assert found["apart"] in found["panel"]
+            assert {f"hidden={cell['axes']['model.hidden']}" for cell in found["near_optimal"]} == {found["apart"]}
+            assert not found["others"]
+    if words == ["recommend", "mine"]:
+        assert [line for line in out.splitlines() if line.startswith("On ")] == [
+            "On digits, hidden=[32,32]:",
+            "On digits, hidden=[8]:",
+        ]
