@@ -18,7 +18,8 @@ from thalweg.runner.analysis.answers import LESS, MORE, Coupling, Edge, Expected
 from thalweg.runner.analysis.noise import noise, roughness
 from thalweg.runner.analysis.results import Bools, Floats, Grid, Ints, Results, grid, place
 from thalweg.runner.analysis.ridge import skewness, theil_sen, vertices
-from thalweg.runner.analysis.rows import Drop, Judged, Weighed, effective, judge, weigh
+from thalweg.runner.analysis.rows import Drop, Judged, Weighed, judge, weigh
+from thalweg.runner.cells.nearness import effective
 from thalweg.runner.cells.noise import Noise
 from thalweg.runner.cells.student import t95
 

@@ -16,17 +16,10 @@ import numpy as np
 
 from thalweg.runner.analysis.results import Bools, Floats, Grid, Ints
 from thalweg.runner.cells.health import Health
+from thalweg.runner.cells.nearness import near, reach
 from thalweg.runner.cells.noise import Noise
 
 FEWEST_CELLS = 4
-FAR = 0.15
-"""Log loss above the best (16%) at which a row counts 1/e; more where few rows would be left."""
-FURTHEST = 1.0
-"""The most that it may be."""
-WANTED = 6.0
-"""Rows, by Kish's effective number, that should be left; three quarters of those there are, if these are fewer."""
-LEAST = 0.05
-"""What a row must count for at least, of one that is as good as the best: less is nothing."""
 FLAT = 0.005
 """A row whose log losses span less than this (half a percent), or than noise would, has no best decay."""
 RANGE = 4.3
@@ -123,33 +116,8 @@ def weigh(folded: Grid, judged: Judged, at_BR: Ints, least_BR: Floats, log: bool
     best_B = np.minimum(np.where(lost, np.inf, least_BR).min(1), folded.none_R.min())
     above_BR = np.full(least_BR.shape, np.inf)
     np.subtract(least_BR, best_B[:, None], out=above_BR, where=np.isfinite(least_BR) & (share_R > 0))
-    wanted = min(WANTED, 0.75 * float((share_R > 0).sum()))
-    weight_BR = share_R * near(above_BR, reach(above_BR[0], share_R, wanted))
+    weight_BR = share_R * near(above_BR, reach(above_BR[0], share_R))
     return Weighed(np.where((share_R > 0) & (weight_BR[0] == 0), Drop.FAR, reason_R), weight_BR[0], weight_BR[1:])
-
-
-def near(above: Floats, scale: float) -> Floats:
-    """What a row counts for whose least log loss lies this much above the best: 1 falling to 0 at three times scale."""
-    part: Floats = np.maximum((np.exp(-np.maximum(above, 0) / scale) - LEAST) / (1 - LEAST), 0.0)
-    return part
-
-
-def effective(weight: Floats) -> float:
-    """How many equal weights are worth these (Kish 1965)."""
-    squares = float((weight**2).sum())
-    return float(weight.sum()) ** 2 / squares if squares > 0 else 0.0
-
-
-def reach(above: Floats, share: Floats, wanted: float) -> float:
-    """Log loss above the best at which a share counts 1/e, such that so many are left: found by halving."""
-    low, high = FAR, FURTHEST
-    if effective(share * near(above, low)) >= wanted:
-        return low
-    for _ in range(30):
-        middle = math.sqrt(low * high)
-        enough = effective(share * near(above, middle)) >= wanted
-        low, high = (low, middle) if enough else (middle, high)
-    return high
 
 
 def _usual(bound_BR: Ints) -> Ints:

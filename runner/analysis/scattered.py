@@ -15,7 +15,8 @@ import numpy as np
 
 from thalweg.runner.analysis.answers import LESS, MORE, Finding, RowFit, Side
 from thalweg.runner.analysis.results import Bools, Floats, Grid, Results
-from thalweg.runner.analysis.rows import Drop, effective, near, reach
+from thalweg.runner.analysis.rows import Drop
+from thalweg.runner.cells.nearness import effective, near, reach
 from thalweg.runner.cells.student import t95
 
 STRETCHES, FEWEST_STRETCHES = 8, 2

@@ -39,8 +39,6 @@ KINDS: tuple[Kind, ...] = ("widen", "halve", "seeds")
 """The moves, in the order of what they are worth: a bound is no estimate, and a seed sharpens only what is there."""
 STEPS_OUT = 2
 """Points added past an edge: one that only shows the optimum beyond would leave it at the edge again."""
-FAR = 0.15
-"""Lines whose best log loss is this much above the panel's (16%) do not say where its valley runs."""
 MOST_CELLS = 16
 """Cells that get more seeds: the best ones, where more are as good within the noise."""
 FEWEST_SEEDS = 3
@@ -176,15 +174,16 @@ class _Panel:
         yield from self._seeds()
 
     def _lines(self, key: str) -> list[Ladder]:
-        """The ladders near enough to the panel's best to say where its valley runs."""
-        asks = {analysis.kind for analysis in self.study.analyses}
-        reach = self.near.margin if self.near.margin is not None and "coupling" not in asks else FAR
-        limit = self.near.best.score + reach if self.near.best.by_factors else math.inf
-        return [
-            line
-            for line in ladders(self.panel.cells, key, self.panel.axes)
-            if line.best is not None and line.best.score <= limit
-        ]
+        """The ladders whose best matters: those that count in the slope of the valley, where a question is about it;
+        else those that the replicates cannot tell from the best, which alone matters where these tell nothing."""
+        found = [(line, line.best) for line in ladders(self.panel.cells, key, self.panel.axes) if line.best is not None]
+        best = self.near.best
+        if not best.by_factors:
+            return [line for line, _ in found]
+        if any(analysis.kind == "coupling" for analysis in self.study.analyses):
+            counts = _counts([own.score - best.score for _, own in found])
+            return [line for (line, _), counted in zip(found, counts, strict=True) if counted]
+        return [line for line, own in found if own is best or own.score <= best.score + (self.near.margin or 0.0)]
 
     def _leave_to_seeds(self, at: Limits | None) -> None:
         if at is not None and at.tied:
@@ -270,6 +269,16 @@ class _Panel:
 
     def _move(self, kind: Kind, key: str, what: str, why: str, effect: str, made: Sequence[Member]) -> Move:
         return Move(kind, self.panel.name, key, what, why, effect, tuple(made))
+
+
+def _counts(above: Sequence[float]) -> list[bool]:
+    """Which rows count at all in a slope, given how far their best lies above the best of all."""
+    import numpy as np  # which most that decide go without
+
+    from thalweg.runner.cells.nearness import near, reach
+
+    far = np.array(above)
+    return [bool(weight > 0) for weight in near(far, reach(far, np.ones(len(far))))]
 
 
 def difference(score: float, of: Cell) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from planted_studies import GRID, LR, WD, bowl, declared, panels_of, row_of, rows_of
 
+from thalweg.runner.analysis.findings import findings
 from thalweg.runner.cells.cells import near_optimal, panels
 from thalweg.runner.decide import moves, unfinished
 from thalweg.runner.study.study import Analysis, expand
@@ -127,6 +128,17 @@ def test_every_row_of_a_valley_is_refined_only_where_the_valley_is_asked_for():
     (all_rows,) = [m for m in proposed(study, along, analyses=COUPLING) if (m.kind, m.key) == ("halve", WD)]
     (near_rows,) = [m for m in proposed(study, along) if (m.kind, m.key) == ("halve", WD)]
     assert {m.axes[LR] for m in all_rows.members} > {m.axes[LR] for m in near_rows.members}
+
+
+@pytest.mark.parametrize("tilt", [0.01, 0.2, 0.35, 3.0])
+def test_the_rows_that_are_refined_are_those_that_count_in_the_slope(tilt):
+    def valley(axes):
+        return bowl()({**axes, LR: 0.25}) * math.exp(tilt * math.log10(axes[LR] / 0.25) ** 2)
+
+    study = replace(declared(*GRID), analyses=COUPLING)
+    (found,) = findings(rows_of(study, valley), study)
+    (halved,) = [m for m in proposed(study, valley) if (m.kind, m.key) == ("halve", WD)]
+    assert {m.axes[LR] for m in halved.members} == {row.lr for row in found.rows if row.kept}
 
 
 def test_a_new_point_is_the_trial_that_a_declaration_of_it_would_be():
