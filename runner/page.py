@@ -119,8 +119,11 @@ def sweep(
 
 
 def record(made: Plan, store: Store) -> None:
-    """Write down what a plan declares: the study and its members, each trial as untrained where it is new."""
-    store.declare(made.study, made.members)
+    """Write down what a plan declares: the study and its members, each trial as untrained where it is new.
+
+    Raises UsageError, and writes nothing, where a trial that the plan knows was removed since.
+    """
+    store.declare(made.study, made.members, known=made.known)
     if made.replaced:
         store.replace(made.study.name, made.replaced)
 

@@ -98,8 +98,8 @@ class Cell:
 
     @property
     def by_factors(self) -> bool:
-        """Whether scores are logarithms, so that their differences are shares: of losses above 0."""
-        return is_loss(self.metric) and not self.signed
+        """Whether scores are logarithms, so that their differences are shares: of losses above 0, best small."""
+        return is_loss(self.metric) and self.direction == "min" and not self.signed
 
     def _scored(self, value: float) -> float:
         if self.by_factors:
@@ -289,7 +289,7 @@ def _fold_block(rows: Sequence[Row], study: Study) -> list[Cell]:
         together = _by_point(rows, keys)
     data = [key for key in keys if is_data(key)]
     alike = _by_point(rows, data) if data else {NOWHERE: rows}
-    limits = {of: _limits(members, study.metric) for of, members in alike.items()}
+    limits = {of: _limits(members, study) for of, members in alike.items()}
     return [
         Cell(
             _point(members[0], keys),
@@ -306,10 +306,10 @@ def _differ(rows: Sequence[Row], key: str) -> bool:
     return any(row.config.get(key) != rows[0].config.get(key) for row in rows[1:])
 
 
-def _limits(rows: Sequence[Row], metric: str) -> tuple[float, bool]:
+def _limits(rows: Sequence[Row], study: Study) -> tuple[float, bool]:
     """Of rows of a block on the same data: the loss from which one is not healthy, and whether a loss is 0 or less."""
-    losses = measured(rows, metric) if is_loss(metric) else ()
-    limit = ceiling(losses, guess_of(rows, metric)) if losses else math.inf
+    losses = measured(rows, study.metric) if is_loss(study.metric) and study.direction == "min" else ()
+    limit = ceiling(losses, guess_of(rows, study.metric)) if losses else math.inf
     return limit, min(losses, default=1.0) <= 0
 
 

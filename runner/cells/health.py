@@ -46,7 +46,8 @@ class Health(StrEnum):
 def guess_of(rows: Iterable[Row], metric: str) -> float | None:
     """Return what a guess scores on a metric: as it was recorded with a trial, else of equally frequent classes.
 
-    None where neither is known: trials of before it was recorded have the classes of our own datasets alone.
+    None where neither is known: trials of before it was recorded have the classes of our own datasets alone, and what a
+    guess scores on a metric of the user's, whatever its name ends in, nobody knows.
     """
     leaf, classes, own_loss = metric.rpartition("/")[2], None, False
     for row in rows:
@@ -54,9 +55,8 @@ def guess_of(rows: Iterable[Row], metric: str) -> float | None:
             return found
         classes = getattr(DATASETS.get(str(lookup(row.config, "dataset.name"))), "classes", None)
         own_loss = own_loss or lookup(row.config, "task.loss") not in (None, "auto")
-    if not classes or (own_loss and is_loss(metric)):
-        return None
-    return math.log(classes) if is_loss(metric) else 1 / classes if leaf == "accuracy" else None
+    known = {"accuracy": 1 / classes, "loss": None if own_loss else math.log(classes)} if classes else {}
+    return known.get(leaf)
 
 
 def is_loss(metric: str) -> bool:

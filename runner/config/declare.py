@@ -42,6 +42,8 @@ NAME = re.compile(r"(?![-.])[A-Za-z0-9_.-]{1,64}")
 """What a study may be called."""
 _NAME_EXPECTED = "up to 64 of A-Z a-z 0-9 _ . - and neither - nor . in front"
 
+TAKEN = {"batch_loss", *(name for usual in MEASURES.values() for name in usual)}
+"""Names of what is measured in any case, at the end and in training."""
 ROLES: dict[str, Role] = {"model._target_": "model", "dataset._target_": "dataset", "task.loss": "loss"}
 """The keys that name a class or function of the user's."""
 
@@ -173,7 +175,7 @@ def _check_names(study: Study, settings: Settings, project: Project | None) -> N
     names = [metric.rpartition(".")[2] for metric in settings.evaluation.metrics]
     for metric, name in zip(settings.evaluation.metrics, names, strict=True):
         check_name("evaluation.metrics", "metric", metric, project)
-        if names.count(name) > 1 or any(name in usual for usual in MEASURES.values()):
+        if names.count(name) > 1 or name in TAKEN:
             raise ConfigError(f"evaluation.metrics has {metric}, but {name} is measured already", "rename it")
     for block in study.blocks:
         swept = {axis.key: axis.values for axis in block.axes}

@@ -57,6 +57,7 @@ class Plan:
     others: int = 0
     failed: int = 0
     settling: bool = False  # what is to train is left to others; how it trains is to be found out
+    known: frozenset[str] = frozenset()  # ids of the members that the store had
     commits: int | None = None  # how many the store had, so that a trial that failed since is not taken for a retry
 
     @property
@@ -153,6 +154,7 @@ def make_plan(
         outside=_outside(study, trials, previous),
         kept_points=_kept_points(study, members, previous),
         lacking=sum(each.lacks(study.metric) for each in status.values()),
+        known=frozenset(statuses),
     )
 
 

@@ -56,10 +56,10 @@ def share(made: Plan, shard: Shard) -> Plan:
         text = f"{made.study.name} asks for its next points by results; a share sees only its own"
         raise UsageError(text, "sweep it without --shard, or sample by random or sobol")
     if shard.number == 0:
-        return replace(made, settling=True)
+        return replace(made, settling=True, known=frozenset())
     groups = only(made, lambda trial: shard.holds(trial.id))
     others = made.to_train - sum(len(group.trials) for group in groups)
-    return replace(made, groups=groups, others=others, retry=0, unmeasured=0)
+    return replace(made, groups=groups, others=others, retry=0, unmeasured=0, known=frozenset())
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 
+from thalweg.runner.base.errors import UsageError
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.facts.record import Owner, Refused
+from thalweg.runner.show.numbers import count
 from thalweg.runner.store.reading import statuses
 
 
@@ -23,6 +25,19 @@ def enter(db: sqlite3.Connection, study: str, pid: int, since: int | None) -> Ow
         "INSERT INTO drivers (study, pid, beats) VALUES (?, ?, 0) RETURNING id", (study, pid)
     ).fetchone()
     return Owner(int(driver), study, last_commit(db) if since is None else since)
+
+
+def refuse_if_removed(db: sqlite3.Connection, ids: Iterable[str], study: str | None = None) -> None:
+    """Raise UsageError if some of these trials, or a study, are not there: somebody took them away meanwhile."""
+    wanted = set(ids)
+    (there,) = db.execute(
+        "SELECT count(*) FROM json_each(?) j JOIN trials t ON t.id = j.value", (json.dumps(list(wanted)),)
+    ).fetchone()
+    if there < len(wanted):
+        gone = count(len(wanted) - there, "trial")
+        raise UsageError(f"another command removed {gone} of this study just now", "type this one again")
+    if study is not None and not db.execute("SELECT 1 FROM studies WHERE name = ?", (study,)).fetchone():
+        raise UsageError(f"another command removed or renamed the study {study} just now", "type this one again")
 
 
 def leave(db: sqlite3.Connection, owner: Owner) -> None:

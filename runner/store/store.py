@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -155,8 +155,10 @@ class Store:
 
     # Writing
 
-    def declare(self, study: Study, members: Sequence[Member]) -> None:
+    def declare(self, study: Study, members: Sequence[Member], known: Collection[str] = ()) -> None:
         """Write what a study declares: itself, its members, and those of their trials that are new.
+
+        known: ids that are not new. Raises UsageError, and writes nothing, where one of them was removed meanwhile.
 
         | study.overridden | members declared now | other members                                     |
         |------------------|----------------------|---------------------------------------------------|
@@ -164,6 +166,8 @@ class Store:
         | yes              | in                   | as they were                                      |
         """
         with self._transaction() as db:
+            if known:
+                claims.refuse_if_removed(db, known)
             writing.declare(db, study, members, _text(self._clock))
 
     def refine(self, name: str, members: Sequence[Member], moves: Sequence[Mapping[str, Any]]) -> int:
@@ -256,12 +260,15 @@ class Store:
         with self._transaction() as db:
             return claims.release(db, owner, ids)
 
-    def enter(self, study: str, since: int | None = None) -> Owner:
+    def enter(self, study: str, since: int | None = None, ids: Iterable[str] = ()) -> Owner:
         """Begin to train a study, perhaps beside others; until `leave` the driver's beat is to be heard.
 
-        since: the last commit that its plan knows of, if not the last one now.
+        since: the last commit that its plan knows of, if not the last one now. ids: the trials that it plans with; from
+        now on nobody can remove them. Raises UsageError where somebody did.
         """
         with self._transaction() as db:
+            if ids:
+                claims.refuse_if_removed(db, ids, study)
             return claims.enter(db, study, os.getpid(), since)
 
     def beat(self, owner: Owner) -> dict[int, int]:

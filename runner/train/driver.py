@@ -202,7 +202,8 @@ class _Driver:
         self.terms = self._terms()
         self.schedule = Schedule(self.terms, self.plan.study.metric, self.plan.study.direction)
         self.tally = self.schedule.tally
-        self.vigil = Vigil(self.store, self.plan.study.name, self.plan.commits)
+        ids = {member.trial.id for member in self.plan.members}
+        self.vigil = Vigil(self.store, self.plan.study.name, self.plan.commits, ids)
         for group in self.plan.groups:
             self._carry_out(self.schedule.wanted(group, self._decided(group.group_id, group.trials)))
         while not self.schedule.at_rest:

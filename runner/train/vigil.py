@@ -8,7 +8,7 @@ set back matters, nor that whoever looks was itself stopped for an hour.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from thalweg.runner.base import log
 from thalweg.runner.store import Store
@@ -37,9 +37,9 @@ class Watch:
 class Vigil:
     """One driver's beats, and its watch over those of others. `alone`: there were none when it last looked."""
 
-    def __init__(self, store: Store, study: str, since: int | None) -> None:
+    def __init__(self, store: Store, study: str, since: int | None, ids: Collection[str]) -> None:
         self.store = store
-        self.owner = store.enter(study, since)
+        self.owner = store.enter(study, since, ids)
         self.alone = True
         self._watch = Watch(LEASE)
         self._last = -BEAT_SECONDS

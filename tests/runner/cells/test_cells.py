@@ -54,6 +54,30 @@ def test_the_interval_is_students_t_over_seeds_by_factors_of_the_mean():
     assert with_losses(1.0).interval is None
 
 
+@pytest.mark.parametrize(
+    ("metric", "direction", "values", "expected"),
+    [
+        ("val/focal_loss", "min", (50.0, 60.0, 70.0), 50.0),  # above four times ln 10, which is a guess's on digits
+        ("val/focal_loss", "min", (2.4, 2.5, 2.6), 2.4),
+        ("val/negative_loss", "max", (0.1, 5.0, 60.0), 60.0),
+        ("val/negative_loss", "max", (-3.0, -1.0, -2.0), -1.0),
+        ("val/top_accuracy", "max", (0.01, 0.02, 0.03), 0.03),
+        ("val/r2", "min", (0.1, 0.2, 0.3), 0.1),
+    ],
+)
+def test_a_metric_of_the_users_is_judged_by_its_own_end_whatever_its_name_ends_in(metric, direction, values, expected):
+    lrs = (0.1, 0.2, 0.3)
+    block = planted.block("one", lrs=lrs, products=(0.0,))
+    rows = [
+        replace(row, metrics={metric: values[lrs.index(row.axes[planted.LR])]}, outcome=Outcome.FINISHED)
+        for row in planted.rows(block, planted.valley_of(-1))
+    ]
+    study = replace(planted.study(block), metric=metric, direction=direction)
+    cells = fold(rows, study)
+    assert [cell.health for cell in cells] == [Health.USABLE] * 3
+    assert ranked(cells)[0].mean == pytest.approx(expected)
+
+
 def test_student_quantiles_agree_with_scipy():
     stats = pytest.importorskip("scipy.stats")
     for freedom in [*range(1, 40), 100, 1000]:

@@ -168,6 +168,32 @@ def test_what_follows_training_may_fail_alone(desk: Desk, monkeypatch, part, fat
     assert (part == "answer") or out
 
 
+@pytest.mark.parametrize("moment", ["thalweg.runner.page.plan", "thalweg.runner.page.record"])
+@pytest.mark.parametrize("gone", ["rm mine --yes", "rename mine other", "rm FIRST --yes"])
+def test_what_is_removed_while_a_sweep_begins_is_said(desk: Desk, monkeypatch, moment: str, gone: str) -> None:
+    """Between its plan and the store's knowing that it trains, a sweep holds nothing."""
+    sweep(desk, "optimizer.lr=0.1,0.3", "seed=0..1")
+    name = moment.rpartition(".")[2]
+    first = json.loads(desk("ls", "mine", "--json")[1])["trials"][0]["id"]
+    really, said = getattr(page, name), []
+
+    def then_removed(*given: Any, **named: Any) -> Any:
+        found = really(*given, **named)
+        monkeypatch.setattr(moment, really)
+        said.append(desk(*gone.replace("FIRST", first).split())[0])
+        return found
+
+    monkeypatch.setattr(moment, then_removed)
+    words = ("sweep", "study.name=mine", "tracker=none", "budget.steps=10", "optimizer.lr=0.1..1:4log", "seed=0..1")
+    code, _, err = desk(*words)
+    assert said == [0]
+    renamed_before_it_is_written = gone.startswith("rename") and name == "plan"
+    assert code == (0 if renamed_before_it_is_written else 2), err
+    assert ("error: another command removed" in err) is (code == 2)
+    assert desk(*words)[0] == 0
+    assert json.loads(desk("ls", "mine", "--json")[1])["trials"][0]["outcome"] == "finished"
+
+
 def test_a_failed_export_is_said_and_the_results_are_kept(desk: Desk, monkeypatch) -> None:
     from thalweg.runner.cli import mirror
 
@@ -218,6 +244,17 @@ def test_code_of_a_metric_that_measured_otherwise_is_said_by_plan(desk: Desk) ->
     assert json.loads(desk("plan", *words, top, "--json")[1])["measured_before"] == {"mine.top": 3}
     (desk.folder / "mine.py").write_text("def top(outputs, y): ...")
     assert "measured" not in desk("plan", *words, top)[1]
+
+
+@pytest.mark.parametrize(
+    "name", ["loss", "accuracy", "calibration_error", "r2", "bits_per_character", "batch_loss", "top"]
+)
+def test_a_metric_by_the_name_of_what_is_measured_anyhow_is_refused(desk: Desk, name: str) -> None:
+    (desk.folder / "thalweg.yaml").write_text("code: [mine]")
+    (desk.folder / "mine.py").write_text(f"def {name}(outputs, y): ...")
+    words = ("study.name=mine", "tracker=none", "budget.steps=10", f"evaluation.metrics=[mine.{name}]")
+    code, _, err = desk("plan", *words)
+    assert (code == 2) == (f"but {name} is measured already" in err) == (name != "top"), err
 
 
 @pytest.mark.parametrize("words", [words for words in VERBS if "mine" in words and "--metric" not in words])
