@@ -23,6 +23,7 @@ from thalweg.runner.study.study import Study
 from thalweg.runner.terminal.text import clean
 
 if TYPE_CHECKING:
+    from thalweg.runner.cells.cells import Panel
     from thalweg.runner.decide import Kind, Move, Recommendation, Stuck
     from thalweg.runner.study.settings import Settings
     from thalweg.runner.view import StudyView
@@ -130,6 +131,7 @@ class _Proposal:
     moves: Sequence[Move]
     lost: Sequence[Stuck]
     seconds: float | None
+    why_none: str
 
     @property
     def adds(self) -> bool:
@@ -150,13 +152,24 @@ def _propose(opened: Store, record: Study, asked: _Asked) -> _Proposal:
     chosen = [panel for panel in view.panels if not asked.panels or panel.name in asked.panels]
     found = [view.unfinished] if view.unfinished else decide.moves(chosen, view.study, asked.kinds)
     lost = [each for each in view.stuck if each.panel in chosen]
-    return _Proposal(view, found, lost, opened.seconds_a_trial(record.name))
+    why_none = "" if found else _why_none(chosen, view.study, asked.kinds)
+    return _Proposal(view, found, lost, opened.seconds_a_trial(record.name), why_none)
+
+
+def _why_none(chosen: Sequence[Panel], study: Study, kinds: Sequence[Kind]) -> str:
+    """Why there is nothing to add: the moves that were asked for are not those that would tell more, or none would."""
+    from thalweg.runner import decide
+
+    others = dict.fromkeys(move.kind for move in decide.moves(chosen, study) if move.kind not in kinds)
+    if others:
+        return f"--moves leaves out {' and '.join(others)}, which would tell more"
+    return decide.nothing_more(chosen, study)
 
 
 def _show(proposal: _Proposal, json: bool) -> None:
     """Print the plan; on stderr, in one line, where stdout is for JSON."""
     from thalweg.runner.terminal.answer import show_notes
-    from thalweg.runner.terminal.decision import WELL_KNOWN, cost, show_moves, show_stuck
+    from thalweg.runner.terminal.decision import cost, show_moves, show_stuck
 
     record, total = proposal.view.study, cost(proposal.moves, proposal.seconds)
     if json:
@@ -168,7 +181,7 @@ def _show(proposal: _Proposal, json: bool) -> None:
         out().print(Text(f"{total} in all."))
     else:
         show_stuck(out(), proposal.lost)
-        out().print(Text(f"Nothing to add: {WELL_KNOWN}."))
+        out().print(Text("Nothing to add" + (f": {proposal.why_none}." if proposal.why_none else ".")))
     show_notes(out(), proposal.view.notes)
     if proposal.adds and not record.refinements:
         out().print(Text("Trials added after a look at the results make intervals somewhat too narrow."))

@@ -9,7 +9,7 @@ It knows no store, no torch and no screen, and starts nothing.
     points      new points of a block
 """
 
-from thalweg.runner.decide.moves import KINDS, Kind, Move, Stuck, difference, moves, stuck, unfinished
+from thalweg.runner.decide.moves import KINDS, Kind, Move, Stuck, difference, moves, nothing_more, stuck, unfinished
 from thalweg.runner.decide.recommend import Bound, Candidate, Recommendation, on_validation, recommend
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Stuck",
     "difference",
     "moves",
+    "nothing_more",
     "on_validation",
     "recommend",
     "stuck",

@@ -42,6 +42,7 @@ STEPS_OUT = 2
 MOST_CELLS = 16
 """Cells that get more seeds: the best ones, where more are as good within the noise."""
 FEWEST_SEEDS = 3
+WELL_KNOWN = "the best lies inside the grid, close to its neighbours, and no other is as good"
 INSIDE = "the best should come to lie inside the grid"
 FAR_APART = "the best is clear, but the values beside it are far away"
 
@@ -87,6 +88,20 @@ def moves(panels: Sequence[Panel], study: Study, kinds: Sequence[Kind] = KINDS) 
         asked = _rescues(panel, study, block, seen) if panel.best is None else _Panel(panel, study, block, seen).moves()
         found += [move for move in asked if move.members and move.kind in kinds]
     return found
+
+
+def nothing_more(panels: Sequence[Panel], study: Study) -> str:
+    """Why no trial is proposed for panels that have a best, in words that are true of all; "" where none has one."""
+    blocks = {block.name: block for block in study.blocks}
+    found = [_Panel(panel, study, blocks.get(panel.block), set()) for panel in panels if panel.best is not None]
+    ends = dict.fromkeys(_leaf(key) for each in found for key in each.ends())
+    axes = [(key, values) for each in found for key, values in each.axes().items()]
+    two = dict.fromkeys(_leaf(key) for key, values in axes if len(values) == 2)
+    said = [f"no trial can be further out: {', '.join(ends)}"] if ends else []
+    said += [f"an axis of two values is a comparison, and is not widened: {', '.join(sorted(two))}"] if two else []
+    if not said and found:
+        said = [WELL_KNOWN if axes else "there is no axis of numbers to widen or to halve"]
+    return "; ".join(said)
 
 
 @dataclass(frozen=True)
@@ -152,6 +167,7 @@ class _Panel:
     seen: set[str]
     near: NearOptimal = field(init=False)
     undecided: dict[int, Cell] = field(default_factory=dict)  # by identity: cells that only seeds tell apart
+    _ends: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         near = self.panel.near
@@ -160,9 +176,18 @@ class _Panel:
         if len(near.cells) > 1 or near.margin is None:
             self.undecided = {id(cell): cell for cell in near.cells}
 
+    def axes(self) -> dict[str, set[Scalar]]:
+        """The numeric axes, and their values."""
+        keys = [key for key in self.panel.axes if _varies(self.panel.cells, key)]
+        return {key: {cell.axes[key] for cell in self.panel.cells} for key in keys}
+
+    def ends(self) -> list[str]:
+        """The axes that are to be widened where no trial can be."""
+        list(self.moves())
+        return self._ends
+
     def moves(self) -> Iterator[Move]:
-        numeric = [key for key in self.panel.axes if _varies(self.panel.cells, key)]
-        inner = self.panel.x or (numeric[0] if numeric else None)
+        inner = self.panel.x or next(iter(self.axes()), None)
         if inner:
             lines = [(line, limits(line, self.near.margin)) for line in self._lines(inner)]
             yield from self._widen([(line, at) for line, at in lines if at and at.edge], inner)
@@ -198,6 +223,7 @@ class _Panel:
                 for point in beyond(line, side, STEPS_OUT)
                 for member in self._at(at.best, {key: point})
             ]
+            self._ends += [key] if of_side and not made else []
             if made:
                 rows = count(len(of_side), "row") if self.panel.y else "the row"
                 why = f"the best of {rows} is at the edge of the grid"
@@ -224,6 +250,7 @@ class _Panel:
         if at.edge:
             points = beyond(ridge, at.edge, STEPS_OUT)
             made = [m for point in points for cell in of_row for m in self._at(cell, {key: point})]
+            self._ends += [] if made else [key]
             why = f"the best row is the {'last' if at.edge == 'above' else 'first'} of the grid"
             yield self._move("widen", key, _points(key, made), why, INSIDE, made)
         beside = _beside(of_row, at.best, inner)

@@ -9,15 +9,14 @@ from rich.text import Text
 
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.cells.cells import Cell, Panel
-from thalweg.runner.decide import Bound, Candidate, Move, Recommendation, Stuck, difference
-from thalweg.runner.show.numbers import as_good, count, duration, figure, is_number, labels, leaf
+from thalweg.runner.decide import Bound, Candidate, Move, Recommendation, Stuck, difference, nothing_more
+from thalweg.runner.show.numbers import as_good, count, duration, figure, labels, leaf
 from thalweg.runner.study.study import Study
 from thalweg.runner.terminal.answer import place, show_notes
 from thalweg.runner.terminal.text import clean, row, table
 from thalweg.runner.view import StudyView
 
 LABEL = 13
-WELL_KNOWN = "the best lies inside the grid, close to its neighbours, and no other is as good"
 
 
 def show_recommendations(out: Console, view: StudyView) -> None:
@@ -164,12 +163,6 @@ def _others(out: Console, candidates: Sequence[Candidate], study: Study) -> None
     out.print(made)
 
 
-def _compared(panel: Panel) -> list[str]:
-    """The numeric axes of two values."""
-    values = {key: {cell.axes.get(key) for cell in panel.cells} for key in panel.axes}
-    return [key for key, found in values.items() if len(found) == 2 and all(is_number(value) for value in found)]
-
-
 def _nothing(view: StudyView) -> str:
     if not view.ended:
         return "nothing is trained yet, so there is nothing to recommend"
@@ -183,6 +176,4 @@ def _nothing_more(view: StudyView) -> str:
     unsure = any(each.moves or each.rivals for each in found) or any(each.chosen.near.margin is None for each in found)
     if not found or view.unfinished is not None or unsure:
         return ""
-    two = {leaf(key) for each in found for key in _compared(each.chosen.panel)}
-    compared = f"an axis of two values is a comparison, and is not widened: {', '.join(sorted(two))}"
-    return f"Nothing more is proposed: {compared if two else WELL_KNOWN}."
+    return f"Nothing more is proposed: {nothing_more([each.chosen.panel for each in found], view.study)}."

@@ -83,6 +83,23 @@ def foreign(trial: Trial) -> Observations:
     return replace(finished(trial), metrics={"val/elsewhere": 1.0})
 
 
+def loss_of(value: Callable[[Trial], float]) -> Callable[[Trial], Observations]:
+    """A fate whose loss is this, but for seeds, which scatter little."""
+    return lambda trial: finished(trial, value(trial) * (1 + 0.001 * (trial.config.seed % 3)))
+
+
+def in_between(trial: Trial) -> Observations:
+    """No better than guessing, and worst at both ends: the rate is not to blame."""
+    loss = 2.4 if trial.config.optimizer.lr == 1 else 4.0
+    return replace(finished(trial), metrics={"train/loss": loss, "val/loss": loss, "val/accuracy": 0.1})
+
+
+by_rate = loss_of(lambda trial: 0.5 + trial.config.optimizer.lr)
+by_name = loss_of(lambda trial: 0.5 + (trial.config.optimizer.name == "sgd"))
+by_dropout = loss_of(lambda trial: 1.5 - trial.config.model.dropout)
+near_one = loss_of(lambda trial: 0.5 + abs(trial.config.optimizer.lr - 1))
+
+
 def confounded(desk: Desk) -> None:
     with_questions(desk)
     words = ("model.hidden=[8]", "optimizer.lr=2,4", "budget.steps=10", "tracker=none")
@@ -126,6 +143,32 @@ def test_every_verb_reads_every_store(desk: Desk, state: str) -> None:
         assert (code == 2) == err.startswith("error: "), (words, err)
         if "--json" in words and not code:
             json.loads(out, parse_constant=pytest.fail)
+
+
+INSIDE = "the best lies inside the grid"
+WHY_NONE = {
+    "nothing beats guessing": (("optimizer.lr=0.1..10:x10", "seed=0..2"), in_between, (), ""),
+    "two values": (("optimizer.lr=0.1,0.3", "seed=0..2"), by_rate, (), "an axis of two values is a comparison"),
+    "names alone": (("optimizer=sgd,adamw", "seed=0..2"), by_name, (), "there is no axis of numbers"),
+    "at an end": (("model.dropout=0.5,0.7,0.9", "seed=0..2"), by_dropout, (), "no trial can be further out: dropout"),
+    "left out": (("optimizer.lr=0.1..10:x10", "seed=0..2"), by_rate, ("--moves", "seeds"), "--moves leaves out widen"),
+    "inside": (("optimizer.lr=0.88,1,1.136", "seed=0..2"), near_one, (), INSIDE),
+}
+
+
+@pytest.mark.parametrize("case", WHY_NONE)
+def test_why_there_is_nothing_to_add_is_true(desk: Desk, case: str) -> None:
+    words, fate, more, expected = WHY_NONE[case]
+    sweep(desk, *words, fate=fate)
+    code, out, err = desk("refine", "mine", *more)
+    assert code == 0, err
+    said = " ".join(out.split())
+    assert ("Nothing to add: " if expected else "Nothing to add.") + expected in said
+    assert (INSIDE in said) is (expected == INSIDE)
+    if not more:
+        said = " ".join(desk("recommend", "mine")[1].split())
+        assert ("Nothing more is proposed: " in said) is bool(expected)
+        assert expected in said
 
 
 @pytest.mark.parametrize("words", [["mine"], ["mine", "seed == 0"], ["seed == 0"], ["mine", "-n", "3"]])
