@@ -45,6 +45,7 @@
     cohort       a cohort from its trials to their observations
     memory       how many lanes fit
     likeness     whether fused trials train as each would alone
+    probing      trials of a group as an executor trains them, timed
     hindrance    why vmap cannot take a model, and what would be fused
     choose       which executor, batch layout and width a group of trials gets
 

@@ -9,25 +9,20 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
 import torch
 
-from thalweg.runner.engine.evaluate import evaluate, rows_at_once
 from thalweg.runner.engine.examine import TOLERANCE
-from thalweg.runner.engine.executors import EXECUTORS
 from thalweg.runner.engine.gradient import vmap_gradient
-from thalweg.runner.engine.inputs import Inputs
-from thalweg.runner.engine.likeness import distance, few, objection
+from thalweg.runner.engine.likeness import distance, objection
 from thalweg.runner.engine.memory import lanes_that_fit
+from thalweg.runner.engine.probing import Question, Runner
 from thalweg.runner.engine.recording import Recording
 from thalweg.runner.engine.seating import NARROWEST, example, pair_inputs, recorded_pair, seats, spare_lanes
 from thalweg.runner.engine.timing import now, seconds_of
 from thalweg.runner.engine.workload import Workload
-from thalweg.runner.facts.choice import LOOP_WIDTH, Bar, Choice, Layout
-from thalweg.runner.study.trial import Trial
+from thalweg.runner.facts.choice import LOOP_WIDTH, Bar, Choice
 
 CPU_WIDTHS = (8, 16, 32, 64)
 GPU_WIDTHS = (64, 256, 1024, 4096)
@@ -46,53 +41,14 @@ MARGIN = 0.95
 """Share of the loop's time that fusing must stay below, since no timing is exact."""
 ALIKE = 1.05
 """Of widths that differ by no more than this in speed the narrowest is taken, for its memory."""
-FORWARD = 1 / 3
-"""Share of a step that its forward pass takes, about."""
 COMPILE_SECONDS = 15.0
 """What compiling a step takes: 13 s for a first structure, more on a busy machine."""
+PROBED = 10
+"""Steps of a block that a graph is timed at, and what it is held against: on a GPU a block costs, too."""
 PRODUCTS = ("mm", "convolution", "matmul")
 """Parts of the names of operations that compiling leaves to the same libraries."""
 KEPT = 0.8
 """Share of the time outside matrix products that compiling was seen to save (perceptrons: 0.7 to 0.9)."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What to choose for: a sample of a group's trials in their batch layout (one seed if it is "shared").
-
-    requested: "auto" measures, an executor is taken at its word. width limits the probes if given: what did not fit
-    before. trials: how many the group has in all; workers: how many processes share them;
-    sharing: how many of these share this one's device and its memory; evaluations: how often a trial is measured.
-    """
-
-    sample: tuple[Trial, ...]
-    layout: Layout
-    requested: str
-    width: int | None = None
-    trials: int = 0
-    workers: int = 1
-    sharing: int = 1
-    evaluations: int = 1
-
-    @property
-    def size(self) -> int:
-        """How many trials the group has."""
-        return max(self.trials, len(self.sample))
-
-    @property
-    def steps(self) -> int:
-        """Of each trial."""
-        return self.sample[0].config.budget.steps
-
-    @property
-    def trial_steps(self) -> int:
-        """Steps of all the group's trials together."""
-        return self.size * self.steps
-
-    @property
-    def shared_by(self) -> int:
-        """How many processes there is work for."""
-        return max(1, min(self.workers, self.size))
 
 
 def choose(workload: Workload, question: Question) -> tuple[Choice, Bar | None]:
@@ -138,13 +94,11 @@ class _Contest:
         asked = self.question.requested
         if asked == "loop":
             return self._loop("asked for")
-        if asked == "auto" and len(self.question.sample) == 1:
-            return self._loop("a single trial" if self.question.trials <= 1 else "a single trial of each seed")
         if asked != "auto":
             said = objection(self.workload, self.question.sample, self.question.layout)
             return self._loop(said) if said else self._as_asked(asked)
         try:
-            executor, reason = self._fastest()
+            executor, reason = self._fastest_alone() if len(self.question.sample) == 1 else self._fastest()
         except Looped as looped:
             executor, reason = "loop", str(looped)
         return self._loop(reason) if executor == "loop" else self._choice(executor, self.width, reason)
@@ -173,12 +127,7 @@ class _Contest:
 
     def _fastest(self) -> tuple[str, str]:
         """The fastest executor for the whole group, and why; or raise Looped."""
-        if self.workload.habits.alone:
-            raise Looped(f"the model {self.workload.habits.alone}")
-        self._time_loop()
-        self._afford((ALIKE_STEPS if self.workload.foreign else 8) * self.loop.step_seconds + 4 * self.loop.built)
-        if said := objection(self.workload, self.question.sample, self.question.layout):
-            raise Looped(said)
+        self._fusable()
         traced = self._time_traced()
         faster = self.loop.total / traced.total
         if MARGIN * faster < 1:
@@ -186,8 +135,37 @@ class _Contest:
         gain = f"{traced.lanes} trials at once, {faster:.1f}× as fast as one by one"
         executor, reason = self._beyond_traced(traced, gain)
         beside = self.question.steps * self.loop.step_seconds + self.loop.evaluation - traced.evaluation
-        self.bar = Bar(max(beside / self.question.steps, 0.0), FREE + SHARE * self._loop_seconds)
+        self._hold_against(max(beside / self.question.steps, 0.0))
         return executor, reason
+
+    def _fastest_alone(self) -> tuple[str, str]:
+        """A graph for a single trial, which fills two of its lanes, and why; or raise Looped."""
+        if self.question.trials > 1:
+            raise Looped("a single trial of each seed")
+        if _hindrance(self.workload, "graphed"):
+            raise Looped("a single trial")
+        self._fusable()
+        if self._fitting() < NARROWEST:
+            raise Looped("a single trial")
+        self.width = 1
+        loop, graphed = self._beside_a_graph(self.loop)
+        if graphed is None:
+            raise Looped("a single trial")
+        self._hold_against(self.loop.step_seconds)
+        return "graphed", f"a single trial as a graph, {loop / graphed:.1f}× as fast as in the loop"
+
+    def _fusable(self) -> None:
+        """Take the loop's time, and raise Looped where finding out is too much or fusing would be another training."""
+        if self.workload.habits.alone:
+            raise Looped(f"the model {self.workload.habits.alone}")
+        self._time_loop()
+        self._afford((ALIKE_STEPS if self.workload.foreign else 8) * self.loop.step_seconds + 4 * self.loop.built)
+        if said := objection(self.workload, self.question.sample, self.question.layout):
+            raise Looped(said)
+
+    def _hold_against(self, seconds: float) -> None:
+        """Let the first fused cohort show that its steps of one trial do not take longer."""
+        self.bar = Bar(seconds, FREE + SHARE * self._loop_seconds)
 
     @property
     def _loop_seconds(self) -> float:
@@ -203,7 +181,7 @@ class _Contest:
         """Take a few steps in the loop, from which it is known how long the work is."""
         if self.question.trial_steps < FEWEST * self.question.shared_by:
             self._afford(math.inf)
-        self.loop = _Runner(self.workload, self.question, "loop", 1)
+        self.loop = Runner(self.workload, self.question, "loop", 1)
         while self.loop.taken < self.loop.untimed + 2:
             self.loop.step()
             self._allow()
@@ -216,13 +194,13 @@ class _Contest:
         self.allowed = FREE + SHARE * self._loop_seconds
         self.work = f"about {self.question.size * self.loop.total:.1f} s of work"
 
-    def _time_traced(self) -> _Runner:
+    def _time_traced(self) -> Runner:
         """`traced` at the fastest width that can be timed, beside the loop; it is the width from now on."""
         fitting = self._fitting()
         widths = [width for width in self.widths if width <= fitting] or [fitting]
         if widths[0] < NARROWEST:
             raise Looped("two trials fused do not fit the memory")
-        timed: list[_Runner] = []
+        timed: list[Runner] = []
         pair = self._pair_seconds()
         for width in widths:
             lanes = min(width, self.question.size)
@@ -240,12 +218,12 @@ class _Contest:
         self.width = widths[timed.index(fastest)]
         return fastest
 
-    def _raced(self, lanes: int, pair: float, before: _Runner | None) -> _Runner:
+    def _raced(self, lanes: int, pair: float, before: Runner | None) -> Runner:
         """Steps of `traced` and of the loop by turns, so that whatever else goes on slows both."""
         runner_seats = seats(self.workload, "traced", lanes, 0)
         known = (pair, NARROWEST) if before is None else (before.best, before.seats)
         self._afford(TIMED_STEPS * known[0] * runner_seats / known[1])
-        runner = _Runner(self.workload, self.question, "traced", lanes)
+        runner = Runner(self.workload, self.question, "traced", lanes)
         began = now(self.workload.device)
         for rounds in range(runner.untimed + ROUNDS):
             runner.step()
@@ -266,20 +244,26 @@ class _Contest:
 
     # beyond traced
 
-    def _beyond_traced(self, traced: _Runner, gain: str) -> tuple[str, str]:
+    def _beyond_traced(self, traced: Runner, gain: str) -> tuple[str, str]:
         if self.workload.device.type == "cuda":
             return self._graphed_or_traced(traced, gain)
         return self._compiled_or_traced(traced, gain)
 
-    def _graphed_or_traced(self, traced: _Runner, gain: str) -> tuple[str, str]:
+    def _graphed_or_traced(self, traced: Runner, gain: str) -> tuple[str, str]:
         if _hindrance(self.workload, "graphed"):
             return "traced", gain
-        graphed = self._seconds("graphed")
-        if graphed >= traced.step_seconds or not self._agrees("graphed"):
+        _, graphed = self._beside_a_graph(traced)
+        if graphed is None:
             return "traced", gain
         return "graphed", f"{self.lanes} trials at once, {self.loop.step_seconds / graphed:.1f}× as fast as one by one"
 
-    def _compiled_or_traced(self, traced: _Runner, gain: str) -> tuple[str, str]:
+    def _beside_a_graph(self, other: Runner) -> tuple[float, float | None]:
+        """Seconds a trial-step of what runs without a graph, and of a graph: None if slower, or another training."""
+        at_once = max(1, min(PROBED, int(self.allowed / 10 / max(other.best, 1e-9))))
+        beside, graphed = (self._seconds(each, at_once) for each in (other.executor, "graphed"))
+        return beside, graphed if graphed < MARGIN * beside and self._agrees("graphed") else None
+
+    def _compiled_or_traced(self, traced: Runner, gain: str) -> tuple[str, str]:
         """Compile if what it can save is twice what it costs: each worker compiles, all of them share the saving.
 
         And if tracing has earned what is lost should it save nothing.
@@ -303,81 +287,18 @@ class _Contest:
         gain = f"{self.lanes} trials at once, {loop / compiled:.1f}× as fast as one by one"
         return "compiled", f"{gain}, uncompiled {loop / traced.step_seconds:.1f}×"
 
-    def _seconds(self, executor: str) -> float:
-        """Seconds a trial-step of an executor at the chosen width."""
-        runner = _Runner(self.workload, self.question, executor, self.lanes)
+    def _seconds(self, executor: str, at_once: int = 1) -> float:
+        """Seconds a trial-step of an executor at the chosen width, in blocks of so many steps."""
+        runner = Runner(self.workload, self.question, executor, self.lanes, at_once=at_once)
         for _ in range(runner.untimed + 3):
             runner.step()
         return runner.step_seconds
 
     def _agrees(self, executor: str) -> bool:
-        """Whether a step leaves the slots that traced leaves: after the first they hold the gradient."""
-        slots = []
-        for name in ("traced", executor):
-            runner = _Runner(self.workload, self.question, name, self.lanes)
-            runner.step()
-            slots.append(torch.cat([slot[: self.lanes] for slot in runner.state.slots.values()], dim=1))
+        """Whether a step leaves the slots that traced leaves."""
+        runners = [Runner(self.workload, self.question, name, self.lanes) for name in ("traced", executor)]
+        slots = [runner.slots_after_the_second() for runner in runners]
         return distance(*slots) <= 2 * TOLERANCE[self.workload.precision]
-
-
-class _Runner:
-    """So many trials of the sample in their seats, as an executor trains them: takes steps and measures, and times it.
-
-    The first steps never count: they may import, record, and check what was recorded (0.6 of the loop's speed was said
-    of what has 1.4). built: seconds until they sat.
-    """
-
-    def __init__(self, workload: Workload, question: Question, executor: str, lanes: int) -> None:
-        self.workload, self.question, self.executor, self.lanes = workload, question, executor, lanes
-        self.seats = seats(workload, executor, lanes, 0)
-        sample = question.sample
-        self.lane_of = np.arange(self.seats) % min(lanes, len(sample))
-        self.built = seconds_of(workload.device, self._sit)
-        self.inputs = Inputs(sample, question.layout, workload)
-        records = executor == "traced" or (executor == "loop" and not workload.foreign)
-        self.untimed, self.taken, self.best = 2 if records else 1, 0, math.inf
-        self.row_seconds = 0.0
-
-    def _sit(self) -> None:
-        self.state = self.workload.start([self.question.sample[i] for i in self.lane_of], self.executor)
-
-    def step(self) -> None:
-        """Take one, timed."""
-        at = self.taken % self.question.steps
-        block = self.inputs.block(at, at + 1, self.lane_of)
-        run = EXECUTORS[self.executor]
-        took = seconds_of(self.workload.device, lambda: run(self.workload, self.state, block))
-        self.best = took if self.taken <= self.untimed else min(self.best, took)
-        self.taken += 1
-
-    def measure(self, most: float) -> None:
-        """Time an evaluation of as many rows as are evaluated at once; of fewer, where that might take too long."""
-        val, size = self.workload.splits["val"], self.workload.batch_size
-        rows = min(val.rows, rows_at_once(val))
-        if 2 * FORWARD * self.best * rows / size > most:
-            rows = min(rows, size)
-        some = few(self.workload, rows)
-        seeds = [self.question.sample[i].config.seed for i in self.lane_of]
-        run: Callable[[], object] = lambda: evaluate(some, self.state, "val", self.executor, seeds=seeds)  # noqa: E731
-        self.row_seconds = min(seconds_of(self.workload.device, run) for _ in range(2)) / rows
-
-    @property
-    def step_seconds(self) -> float:
-        """Of a step of one trial."""
-        return self.best / self.lanes
-
-    @property
-    def evaluation(self) -> float:
-        """Seconds of all measurements of one trial, 0 while none was timed."""
-        sizes = {name: split.rows for name, split in self.workload.splits.items()}
-        rows = sum(sizes.values()) + (self.question.evaluations + 1) * sizes["val"]
-        return rows * self.row_seconds / self.lanes
-
-    @property
-    def total(self) -> float:
-        """Seconds of one trial, whole; with what each process takes once for its recording."""
-        once = self.question.shared_by * self.lanes / self.question.size if self.executor == "traced" else 0
-        return (self.question.steps + 3 * min(1.0, once)) * self.step_seconds + self.evaluation
 
 
 def _hindrance(workload: Workload, executor: str) -> str | None:

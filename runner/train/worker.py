@@ -120,7 +120,8 @@ class Bench:
 
     def _chosen(self, ask: Ask, width: int | None = None) -> Chosen:
         """What is best. width: the widest to try, narrower than what did not fit; None at first."""
-        from thalweg.runner.engine.choose import Question, choose, narrower
+        from thalweg.runner.engine.choose import choose, narrower
+        from thalweg.runner.engine.probing import Question
 
         question = Question(
             ask.sample, ask.layout, ask.requested, width, ask.trials, ask.workers, ask.sharing, ask.evaluations

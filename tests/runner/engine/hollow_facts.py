@@ -15,11 +15,13 @@ import torch
 from counts import BLOCK, GPU, MLP, Case, counted, peak, trials_for  # type: ignore[import-not-found]
 
 from thalweg.runner.engine import memory
+from thalweg.runner.engine.choose import choose
 from thalweg.runner.engine.cohort import Cohort, _Course
 from thalweg.runner.engine.determinism import prepare
 from thalweg.runner.engine.evaluate import evaluate
 from thalweg.runner.engine.executors import EXECUTORS
 from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.probing import Question
 from thalweg.runner.engine.workload import Workload
 
 ADAMW = f"{MLP} optimizer=adamw"
@@ -183,6 +185,16 @@ def one_evaluation_at(lanes: int) -> dict[str, int]:
     return {"evaluation": peak(lambda: evaluate(case.workload, case.state, "train", "vmap")), "step": step}
 
 
+def alone() -> dict[str, object]:
+    """How a single trial is trained by `auto`, and what its steps ask in the loop and in a graph."""
+    sample = tuple(trials_for(ADAMW, 1))
+    workload = Workload.of(sample[0].config, GPU)
+    choice, bar = choose(workload, Question(sample, "shared", "auto", trials=1))
+    made = dict(workload.widths)
+    asks = {executor: steps(ADAMW, lanes, executor) for executor, lanes in (("loop", 1), ("graphed", 2))}
+    return {"executor": choice.executor, "width": choice.width, "bar": bar is not None, "made": made, **asks}
+
+
 FACTS = {
     "cross-entropy": lambda: steps(ADAMW, 64, "traced"),
     "graph": lambda: steps(ADAMW, 64, "graphed"),
@@ -200,6 +212,7 @@ FACTS = {
     "hashing": lambda: hashing(33),
     "memory of a GPT": lambda: peaks(GPT, 16),
     "memory of an MLP": lambda: peaks(ADAMW, 1024),
+    "alone": alone,
     "own batches": own_batches,
     "free": free_counts_the_cache,
     "plan of an MLP": lambda: planned(ADAMW, 256),

@@ -1,4 +1,5 @@
-"""The probe: fuses what can be fused and pays, quotes the reason when it does not, and never fuses one trial."""
+"""The probe: fuses what can be fused and pays, quotes the reason when it does not, and leaves a single trial to the
+loop, but for a graph."""
 
 from __future__ import annotations
 
@@ -10,8 +11,10 @@ import torch
 from torch import Tensor
 
 from thalweg.runner.engine import choose as module
-from thalweg.runner.engine import likeness
-from thalweg.runner.engine.choose import Question, choose
+from thalweg.runner.engine import likeness, probing
+from thalweg.runner.engine.choose import choose
+from thalweg.runner.engine.probing import Question
+from thalweg.runner.engine.tabled import TabledSteps
 from thalweg.runner.engine.workload import Workload
 from thalweg.runner.facts.choice import Bar, Choice, layout_for
 
@@ -45,11 +48,12 @@ def clock(monkeypatch):
             self.best = self.lanes * seconds.get((self.executor, self.lanes), seconds.get(self.executor))
             now[0] += self.best
 
-        monkeypatch.setattr(module._Runner, "step", step)
-        monkeypatch.setattr(module._Runner, "measure", lambda self, most: None)
-        monkeypatch.setattr(module._Runner, "evaluation", 0.0)
+        monkeypatch.setattr(module.Runner, "step", step)
+        monkeypatch.setattr(module.Runner, "measure", lambda self, most: None)
+        monkeypatch.setattr(module.Runner, "evaluation", 0.0)
         monkeypatch.setattr(module, "now", lambda device: now[0])
-        monkeypatch.setattr(module, "seconds_of", lambda device, run: (run() and 0.0) or 0.0)
+        for each in (module, probing):
+            monkeypatch.setattr(each, "seconds_of", lambda device, run: (run() and 0.0) or 0.0)
         monkeypatch.setattr(module, "_outside_products", lambda workload, lanes: outside)
         monkeypatch.setattr(module._Contest, "_agrees", lambda self, name: True)
         return timed
@@ -66,8 +70,10 @@ def model_is(monkeypatch):
     return use
 
 
-def test_a_single_trial_is_trained_in_a_loop(grid_of) -> None:
-    assert ask(grid_of(1)).executor == "loop"
+def test_a_single_trial_is_trained_in_a_loop_at_once(grid_of, clock) -> None:
+    timed = clock(MINUTE)
+    choice = ask(grid_of(1, steps=1000), trials=1)
+    assert (choice.executor, choice.reason, timed) == ("loop", "a single trial", [])
 
 
 def test_what_was_timed_is_said_and_what_the_first_fused_steps_must_not_exceed(grid_of, clock) -> None:
@@ -167,6 +173,94 @@ def test_cuda_graphs_are_for_cuda(grid_of) -> None:
         "traced",
         "graphed was asked for, but CUDA graphs need a CUDA device",
     )
+
+
+@pytest.fixture
+def graphs(monkeypatch):
+    """As on a GPU, where there are CUDA graphs; their steps are those of the tables that a graph repeats."""
+    monkeypatch.setattr(module, "_hindrance", lambda workload, executor: None)
+
+    def run(workload, state, block):
+        key = ("tabled", state.lanes)
+        if key not in workload.programs:
+            workload.programs[key] = TabledSteps(workload, state, block)
+        tabled = workload.programs[key]
+        losses = tabled.advance(state, block, tabled.take)
+        state.step += block.steps
+        return losses
+
+    monkeypatch.setitem(probing.EXECUTORS, "graphed", run)
+
+
+def test_a_single_trial_takes_a_graph_that_is_faster(grid_of, clock, graphs) -> None:
+    timed = clock({**MINUTE, "graphed": 1e-4})
+    choice, bar = judged(grid_of(1, steps=1000), trials=1)
+    assert choice == Choice("graphed", "shared", 1, "a single trial as a graph, 10.0× as fast as in the loop")
+    assert bar is not None
+    assert bar.seconds == pytest.approx(1e-3)
+    assert {executor for executor, _ in timed} == {"loop", "graphed"}
+
+
+@pytest.mark.parametrize("slow", [1e-3, 0.97e-3, 5e-3])
+def test_a_single_trial_whose_graph_is_not_faster_loops(grid_of, clock, graphs, slow) -> None:
+    clock({**MINUTE, "graphed": slow})
+    choice, bar = judged(grid_of(1, steps=1000), trials=1)
+    assert (choice.executor, choice.reason, bar) == ("loop", "a single trial", None)
+
+
+def test_one_of_each_seed_is_no_single_trial_and_a_graph_that_is_another_training_is_not_used(
+    grid_of, clock, graphs, monkeypatch
+) -> None:
+    clock({**MINUTE, "graphed": 1e-4})
+    assert ask(grid_of(1, steps=1000), trials=3).reason == "a single trial of each seed"
+    monkeypatch.setattr(module._Contest, "_agrees", lambda self, name: False)
+    assert ask(grid_of(1, steps=1000), trials=1).executor == "loop"
+
+
+def test_a_single_trial_of_few_steps_is_not_looked_at(grid_of, clock, graphs) -> None:
+    timed = clock({**MINUTE, "graphed": 1e-4})
+    assert ask(grid_of(1, steps=39), trials=1).executor == "loop"
+    assert timed == []
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_a_graph_is_held_against_its_own_steps_and_not_against_its_first(grid_of, graphs, monkeypatch, honest) -> None:
+    """The first step of all is taken without the graph: what a graph does wrong, it does from the second on."""
+    plain = TabledSteps.take
+
+    def take(self, first: bool = False) -> None:
+        plain(self, first)
+        if not first and not honest:
+            next(iter(self.state.slots.values())).mul_(1.01)
+
+    monkeypatch.setattr(TabledSteps, "take", take)
+    sample = grid_of(3, steps=30)
+    workload = Workload.of(sample[0].config, torch.device("cpu"))
+    contest = module._Contest(workload, Question(tuple(sample), "shared", "auto"))
+    contest.width = 3
+    assert contest._agrees("graphed") is honest
+
+
+@pytest.mark.parametrize(
+    ("steps", "spans", "seconds"),
+    [(25, [(0, 10), (10, 20), (20, 25), (5, 15)], 0.6), (4, [(0, 4), (2, 4)], 3.0), (1, [(0, 1), (0, 1)], 6.0)],
+)
+def test_a_block_of_steps_is_timed_by_the_step(grid_of, monkeypatch, steps, spans, seconds) -> None:
+    sample = grid_of(2, steps=steps, warmup=0)
+    runner = probing.Runner(
+        Workload.of(sample[0].config, torch.device("cpu")),
+        Question(tuple(sample), "shared", "auto"),
+        "vmap",
+        2,
+        at_once=10,
+    )
+    taken: list[tuple[int, int]] = []
+    monkeypatch.setattr(runner, "_run", lambda start, stop: taken.append((start, stop)))
+    monkeypatch.setattr(probing, "seconds_of", lambda device, run: (run(), 6.0)[1])
+    for start, stop in spans:
+        runner.step()
+        assert taken[-1] == (start, stop)
+    assert runner.step_seconds == seconds / 2
 
 
 class ReadsAValue(torch.nn.Linear):
@@ -274,7 +368,7 @@ def test_finding_out_takes_half_a_second_and_a_fortieth_of_the_loop(grid_of, mon
 
         return run
 
-    honest = module._Runner.measure
+    honest = module.Runner.measure
 
     def measured(self, most):
         honest(self, most)
@@ -284,12 +378,13 @@ def test_finding_out_takes_half_a_second_and_a_fortieth_of_the_loop(grid_of, mon
         now[0] += 8 * step
 
     monkeypatch.setattr(module, "now", lambda device: now[0])
-    monkeypatch.setattr(module._Runner, "measure", measured)
+    monkeypatch.setattr(module.Runner, "measure", measured)
     monkeypatch.setattr(module, "objection", compared)
     monkeypatch.setattr(module._Contest, "_pair_seconds", lambda self: 2 * fused * step)
-    monkeypatch.setattr(module, "seconds_of", lambda device, run: -now[0] + (run(), now[0])[1])
+    for each in (module, probing):
+        monkeypatch.setattr(each, "seconds_of", lambda device, run: -now[0] + (run(), now[0])[1])
     monkeypatch.setattr(module, "compiler_found", lambda: False)
-    monkeypatch.setattr(module, "EXECUTORS", {"loop": takes(step), "traced": takes(fused * step)})
+    monkeypatch.setattr(probing, "EXECUTORS", {"loop": takes(step), "traced": takes(fused * step)})
     choice = ask(grid_of(8, steps=steps, warmup=1), trials=trials)
     assert choice.executor == "loop" or fused < 1
     whole = step * trials * steps

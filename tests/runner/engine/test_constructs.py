@@ -16,9 +16,10 @@ from torch.nn import functional
 
 from thalweg.optim.schedule import warmup_cosine
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.engine.choose import Question, choose
+from thalweg.runner.engine.choose import choose
 from thalweg.runner.engine.cohort import Cohort, train
 from thalweg.runner.engine.evaluate import rows_at_once
+from thalweg.runner.engine.probing import Question
 from thalweg.runner.engine.streams import batch_indices, stream_key
 from thalweg.runner.engine.workload import Workload
 from thalweg.runner.study.target import ModelTarget

@@ -67,6 +67,15 @@ def test_a_graphed_step_is_one_launch_and_sixty_nodes(fact) -> None:
     assert (found["waits"], found["pageable"]) == (0, 0)
 
 
+def test_auto_takes_a_graph_of_two_lanes_for_a_single_trial(fact) -> None:
+    found = fact("alone")
+    assert (found["executor"], found["width"], found["bar"]) == ("graphed", 1, True)  # "loop" before, untried
+    assert found["made"] == {"graphed": 2}
+    assert found["loop"]["launches"] > 40
+    assert found["graphed"]["launches"] <= 1.4
+    assert found["graphed"]["nodes"] <= 60
+
+
 @pytest.mark.parametrize("name", ["graph of all", "graph of a GPT"])
 def test_augmentation_and_every_coefficient_are_inside_the_graph(fact, name) -> None:
     found = fact(name)

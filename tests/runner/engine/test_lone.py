@@ -13,8 +13,9 @@ from test_constructs import CPU, trials_of
 
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.checkpoint import Checkpoint
-from thalweg.runner.engine.choose import Question, choose
+from thalweg.runner.engine.choose import choose
 from thalweg.runner.engine.cohort import Cohort, Keeping, train
+from thalweg.runner.engine.probing import Question
 from thalweg.runner.engine.workload import Workload
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.train import worker

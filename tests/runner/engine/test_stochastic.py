@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from thalweg.runner.engine.choose import Question, choose
+from thalweg.runner.engine.choose import choose
 from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.probing import Question
 from thalweg.runner.engine.recording import Recording
 from thalweg.runner.engine.seating import spare_lanes
 from thalweg.runner.engine.workload import Workload

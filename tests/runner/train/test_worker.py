@@ -12,7 +12,8 @@ import pytest
 import torch
 from store_cases import make_trial
 
-from thalweg.runner.engine.choose import Question, narrower
+from thalweg.runner.engine.choose import narrower
+from thalweg.runner.engine.probing import Question
 from thalweg.runner.engine.workload import Workload
 from thalweg.runner.facts.choice import Bar, Choice
 from thalweg.runner.train import worker
