@@ -115,7 +115,57 @@ def sweep(
         made = plan(made.study, store)
         record(made, store)
         result += train(made, store, settings, listener)
+    if settings.keep == "best" and not result.interrupted:
+        keep_best(store, made.study.name)
     return result
+
+
+def keep_best(store: Store, study: str, seen: StudyView | None = None) -> int:
+    """Remove the kept weights of a study's trials but for those of its best cell, of each data; return how many went.
+
+    As `best` ranks them now; where no cell is usable, all stay, and so do those of trials that another study declares.
+    seen: the study's view, where there is one already.
+    """
+    from thalweg.runner.train import kept
+
+    folder = kept.folder_of(store.path)
+    if not folder.exists():
+        return 0
+    found = [best.near.best for best in (seen or view(store, study, ask=False)).of_data if best.near]
+    chosen = {row.trial_id for cell in found for row in cell.rows}
+    return kept.only(folder, store.ids_alone(study), chosen) if chosen else 0
+
+
+def merge_weights(store: Store, other: Store) -> list[str]:
+    """Copy the kept weights of another store's trials, as far as they are stored here with that hash; say what came."""
+    from thalweg.runner.show.numbers import count
+    from thalweg.runner.train import kept
+
+    came, wrong = kept.bring(kept.folder_of(other.path), kept.folder_of(store.path), store.weight_hashes)
+    return [f"kept weights of {count(came, 'trial')} copied"] * bool(came) + wrong
+
+
+def keeping(made: Plan, store: Store | None, keep: str) -> list[str]:
+    """Return sentences on how large the weights get that a sweep would keep, and on what is done and was not kept."""
+    from thalweg.runner.show.numbers import count, size
+    from thalweg.runner.train import kept
+
+    if keep == "none":
+        return []
+    hashes = store.group_hashes([group.group_id for group in made.groups]) if store else {}
+    folder = kept.folder_of(store.path) if store else Path()
+    each = [(len(g.trials), kept.size_of_one(folder, hashes.get(g.group_id, {}))) for g in made.groups]
+    known, unknown = sum(n * size for n, size in each if size), sum(n for n, size in each if size is None)
+    later = " until the sweep ends, then those of the best cell" if keep == "best" else ""
+    said = [f"keep={keep}: {size(known)} of weights in {folder}{later}"] if known else []
+    if unknown:
+        of = f"of {count(unknown, 'trial')} none like them was kept; the size of their weights"
+        said.append(f"keep={keep}: {of} is said once one has ended")
+    done = store.weight_hashes({member.trial.id for member in made.members}) if store and keep == "all" else {}
+    if gone := len(kept.lacking(folder, done)):
+        again = f"{count(gone, 'done trial')} without kept weights: thalweg weights ID trains one again"
+        said.append(f"keep={keep}: {again}")
+    return said
 
 
 def record(made: Plan, store: Store) -> None:
@@ -276,7 +326,7 @@ def weights(
     settings: Settings | None = None,
     listener: Listener | None = None,
 ) -> Model:
-    """Train a recorded trial again and write the state_dict that it ends with, once it is seen to be the stored one's.
+    """Write the state_dict that a recorded trial ended with: its kept weights, or trained again, if they are its own.
 
     trial: the beginning of its id. path: .safetensors, or .pt. unverified: write it even where that cannot be known,
     as with another torch; the file says so. Raises MismatchError, or UnverifiedError, and writes nothing.
@@ -298,7 +348,7 @@ def predict(
     settings: Settings | None = None,
     listener: Listener | None = None,
 ) -> Predicted:
-    """Predict what the examples of a file are by a recorded trial's model, which is trained again as for `weights`.
+    """Predict what the examples of a file are by a recorded trial's model, whose weights come as for `weights`.
 
     path: a table with the columns of the one that trained, or a .npz file with an array x. They are made ready as the
     trial's own examples were.
@@ -316,15 +366,20 @@ class StoredTrial:
     id: str
 
     def model(self, *, unverified: bool = False) -> Any:
-        """Return its nn.Module with its final weights, on the CPU, in evaluating mode; trained again as for `weights`.
+        """Return its nn.Module with its final weights, on the CPU, in evaluating mode; they come as for `weights`.
 
         Raises MismatchError where it does not give the stored validation loss.
         """
+        import warnings
+
         from thalweg.runner.replay.predict import load
         from thalweg.runner.store import Store
 
         with Store.open(self.path) as opened:
-            return load(_model(opened, self.id, unverified)).module
+            made = _model(opened, self.id, unverified)
+        if made.note:
+            warnings.warn(made.note, stacklevel=2)
+        return load(made).module
 
     def predict(self, path: str | Path, *, unverified: bool = False) -> Predicted:
         """Predict what the examples of a file are."""
@@ -348,13 +403,14 @@ def _model(
     store: Store, trial: str, unverified: bool, settings: Settings | None = None, listener: Listener | None = None
 ) -> Model:
     from thalweg.runner.replay.model import model_of
+    from thalweg.runner.train.kept import folder_of
 
     record = store.trial(trial)
 
     def again(wish: Wish) -> Again:
         return _again([record], store, settings, listener, wish)
 
-    return model_of(record, again, unverified=unverified)
+    return model_of(record, again, unverified=unverified, folder=folder_of(store.path))
 
 
 def _again(

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from thalweg.data.schema import DATASETS
 from thalweg.models.schema import MODELS
 from thalweg.optim.schema import OPTIMIZERS, SCHEDULES
-from thalweg.runner.study.settings import LAUNCHERS, EngineSettings, Evaluation, TrackerSettings
+from thalweg.runner.study.settings import LAUNCHERS, EngineSettings, Evaluation, Settings, TrackerSettings
 from thalweg.runner.study.target import DatasetTarget, ModelTarget
 from thalweg.runner.study.trial import Budget, Divergence, TrialConfig
 
@@ -54,7 +54,9 @@ def page() -> str:
     parts += [group_section(group) for group in GROUPS if group not in SETTINGS]
     parts += [top_level_section(), "## How trials are run\n"]
     parts += [group_section(group) for group in GROUPS if group in SETTINGS]
-    parts.append("### evaluation\n\n" + key_table("evaluation", Evaluation, comments(ROOT / "conf/config.yaml")))
+    notes = comments(ROOT / "conf/config.yaml")
+    keep = row("keep", property_of(Settings, "keep"), notes, False)
+    parts.append("### evaluation, keep\n\n" + key_table("evaluation", Evaluation, notes) + keep)
     return "\n".join(parts)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from thalweg.runner.planning.plan import Plan
     from thalweg.runner.store import Store
-    from thalweg.runner.study.settings import TrackerSettings
+    from thalweg.runner.study.settings import Keeps, TrackerSettings
     from thalweg.runner.train.driver import SweepResult
     from thalweg.runner.view import StudyView
 
@@ -63,13 +63,14 @@ class Afterwards:
 class Following:
     """How what follows training is done: where runs are exported to, the words and the store as they were typed.
 
-    silent: nothing is printed but what happens.
+    silent: nothing is printed but what happens. keep: whose weights stay.
     """
 
     tracker: TrackerSettings
     words: Sequence[str]
     store: str | None
     silent: bool = False
+    keep: Keeps = "none"
 
 
 def follow(made: Plan, result: SweepResult | None, opened: Store, how: Following) -> int:
@@ -89,6 +90,9 @@ def follow(made: Plan, result: SweepResult | None, opened: Store, how: Following
         with after.part("report"):
             _report(opened, name, result, view)
     interrupted = result is not None and result.interrupted
+    if how.keep == "best" and not interrupted:
+        with after.part("pruning of kept weights"):
+            _keep_best(opened, name, view)
     code = close(made, result)
     if not interrupted:
         with after.part("next step"):
@@ -119,6 +123,13 @@ def _report(opened: Store, name: str, result: SweepResult | None, view: StudyVie
     if result or not path.exists():
         page.report(opened, name, seen=view)
     say(f"report: {given.shown(path)}")
+
+
+def _keep_best(opened: Store, name: str, view: StudyView | None) -> None:
+    from thalweg.runner import page
+
+    if gone := page.keep_best(opened, name, view):
+        say(f"keep=best: weights of {count(gone, 'trial')} removed, those of the best cell stay")
 
 
 def close(made: Plan, result: SweepResult | None) -> int:

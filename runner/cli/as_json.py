@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from thalweg.runner.view import StudyView
 
 
-def plan(made: Plan, path: Path, remarks: Sequence[Remark] = ()) -> dict[str, Any]:
-    """A plan against the store at `path`, and what is to be said of its models."""
+def plan(made: Plan, path: Path, remarks: Sequence[Remark] = (), keeping: Sequence[str] = ()) -> dict[str, Any]:
+    """A plan against the store at `path`, and what is to be said of its models and of the weights it would keep."""
     counts = ("wanted", "done", "to_train", "diverged", "retry", "repaired", "lacking", "outside", "others", "failed")
     keys = (*counts, "excluded", "unknown")
     groups = [{"id": each.group_id, "to_train": len(each.trials), "wanted": each.wanted} for each in made.groups]
@@ -41,6 +41,7 @@ def plan(made: Plan, path: Path, remarks: Sequence[Remark] = ()) -> dict[str, An
         "cost": asdict(made.cost) if made.cost else None,
         "advice": made.advice,
         "models": [asdict(remark) for remark in remarks],
+        "keep": list(keeping),
     }
 
 

@@ -120,6 +120,8 @@ def _only(path: Path) -> str:
 
 def _taken_in(found: Submission, path: Path, opened: Store, states: dict[int, str]) -> None:
     """Merge the shares whose jobs have ended; one that is damaged is said, and costs the others nothing."""
+    from thalweg.runner import page
+
     for shard in found.shares:
         place = shard.store(path)
         if shard.number in states or not place.exists():
@@ -127,6 +129,8 @@ def _taken_in(found: Submission, path: Path, opened: Store, states: dict[int, st
         try:
             with Store.open(place) as share:
                 merged = opened.merge(share)
+                for line in page.merge_weights(opened, share):
+                    say(f"share {shard.number}: {line}")
         except StoreError as error:
             say(f"share {shard.number} is not merged: {error.message}")
             continue
@@ -144,7 +148,8 @@ def _told(found: Submission, path: Path, store: str | None, going: bool) -> int:
     with Store.open_if_present(path) or nullcontext() as opened:
         made = page.plan(declaration.study, opened)
         if opened and not made.to_train:
-            return follow(made, None, opened, Following(declaration.settings.tracker, found.words, store))
+            tracker, keep = declaration.settings.tracker, declaration.settings.keep
+            return follow(made, None, opened, Following(tracker, found.words, store, keep=keep))
     say(f"{made.done:,} of {count(made.wanted, 'trial')} are done, {made.to_train:,} missing")
     if not going:
         _say_missing(found, made)

@@ -210,7 +210,7 @@ def _train(
                 raise UsageError(f"{record.name} changed while the plan was shown", "look again: thalweg refine")
             made = page.refine(record, now.moves, opened)
             result = verbs_train.train_missing(made, opened, settings, backend, verbs_train.Wanted(words=words))
-            how = Following(settings.tracker, words, store, silent=json)
+            how = Following(settings.tracker, words, store, silent=json, keep=settings.keep)
             code = follow(made, result, opened, how)
             if not json:
                 return code

@@ -12,7 +12,7 @@ import typer
 from thalweg.runner.base.errors import UsageError
 from thalweg.runner.cli import options as given
 from thalweg.runner.cli.output import say
-from thalweg.runner.show.numbers import count
+from thalweg.runner.show.numbers import count, size
 from thalweg.runner.store import Store
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def register(app: typer.Typer) -> None:
 def rm(whats: Whats, store: given.StorePath = None, yes: Yes = False) -> int:
     """Remove studies or trials from the store.
 
-    With a study go its trials that no other study declares; the others stay. It says what it would do, and asks.
+    With a study go its trials that no other study declares, and their kept weights; the others stay. It says what it
+    would do, and asks.
     Reports and W&B runs that were written stay where they are.
     """
     with _opened(store) as opened:
@@ -49,7 +50,8 @@ def rm(whats: Whats, store: given.StorePath = None, yes: Yes = False) -> int:
 def gc(store: given.StorePath = None, yes: Yes = False) -> int:
     """Remove what no study needs any more.
 
-    That is trials that none declares, and checkpoints that no sweep can use. Says how many and how large, and asks.
+    That is trials that none declares, checkpoints that no sweep can use, and kept weights of no stored trial. Says how
+    many and how large, and asks.
     What was removed is given back to the disk where no sweep is at work.
     """
     from thalweg.runner.train.checkpoints import folder_of, tidy
@@ -68,6 +70,8 @@ def gc(store: given.StorePath = None, yes: Yes = False) -> int:
             before = _bytes(folder)
             tidy(folder, opened.any_untrained)
             say(f"checkpoints: {(before - _bytes(folder)) / 1e6:,.1f} of {before / 1e6:,.1f} MB removed")
+        if code == 0:
+            _tidy_weights(opened)
     return code
 
 
@@ -143,10 +147,19 @@ def _removed(opened: Store, wanted: Removal, yes: bool) -> int:
             say("nothing was removed")
             return 1
     opened.remove(wanted)
+    _tidy_weights(opened)
     if not opened.is_swept():
         opened.compact()
     say(f"removed: {count(len(wanted.trials), 'trial')}{_and(wanted.studies)}")
     return 0
+
+
+def _tidy_weights(opened: Store) -> None:
+    """Remove kept weights of trials that are gone or are stored with other ones."""
+    from thalweg.runner.train import kept
+
+    if removed := kept.tidy(kept.folder_of(opened.path), opened.weight_hashes, alone=not opened.is_swept()):
+        say(f"kept weights: {size(removed)} removed")
 
 
 def _and(studies: Sequence[str]) -> str:

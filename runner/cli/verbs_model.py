@@ -46,8 +46,9 @@ def weights(
 ) -> None:
     """Write the final weights of a trial, as torch loads them.
 
-    It is trained again, as it was, and written once weights, losses and metrics are the stored ones, to the bit. Exit
-    code: 6 where they are not, 3 where that cannot be known here; then nothing is written.
+    Those that a sweep with keep=all or keep=best kept, if they have the stored hash. Else it is trained again, as it
+    was, and written once weights, losses and metrics are the stored ones, to the bit. Exit code: 6 where they are not,
+    3 where that cannot be known here; then nothing is written.
     """
     from thalweg.runner import page
     from thalweg.runner.terminal.progress import SweepProgress
@@ -59,6 +60,8 @@ def weights(
         refuse_studies(opened, ids, NAMES)
         with SweepProgress(err(), 1, "") as progress:
             made = page.weights(opened, ids[0], file, unverified=unverified, settings=settings, listener=progress)
+    for line in made.said:
+        say(line)
     if made.unverified:
         say(f"NOT VERIFIED: {made.unverified}")
     tensors = len(made.weights.names)
@@ -75,9 +78,9 @@ def predict(
 ) -> None:
     """Predict what the examples of a file are, by a trial's model.
 
-    The model is trained again and checked, as by weights. The file is a table with the columns of the one that
-    trained, or .npz with an array x; it is scaled as that was. Classes come with their probabilities, values in the
-    file's own units.
+    The model's weights are the kept ones, or trained again, and checked, as by weights. The file is a table with the
+    columns of the one that trained, or .npz with an array x; it is scaled as that was. Classes come with their
+    probabilities, values in the file's own units.
     """
     from thalweg.runner import page
     from thalweg.runner.terminal.progress import SweepProgress

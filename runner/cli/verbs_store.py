@@ -13,6 +13,7 @@ from thalweg.runner.cli.output import emit_json, say
 from thalweg.runner.show.numbers import count
 from thalweg.runner.store import Store
 from thalweg.runner.study.trial import SHOWN
+from thalweg.runner.train import kept
 
 WHAT = ("info", "check", "merge", "upgrade")
 
@@ -48,6 +49,8 @@ def store(
 def _info(path: Path, json: bool) -> int:
     with Store.open(path) as opened:
         found = opened.contents()
+    held = kept.files(kept.folder_of(opened.path))
+    found |= {"kept_weights": len(held), "kept_bytes": sum(file.bytes for file in held)}
     if json:
         emit_json({"store": str(path.absolute()), **found})
         return 0
@@ -59,6 +62,7 @@ def _info(path: Path, json: bool) -> int:
 def _check(path: Path, json: bool) -> int:
     with Store.open(path) as opened:
         faults, trials = opened.faults()
+        faults += kept.faults(kept.folder_of(opened.path), opened.weight_hashes)
     if json:
         emit_json({"store": str(path.absolute()), "trials": trials, "faults": faults})
     elif not faults:
@@ -87,15 +91,20 @@ def _merge(path: Path, others: list[str], json: bool) -> int:
         raise UsageError(
             "store merge needs the stores to take in", "e.g. thalweg store merge results/thalweg.1-of-4.sqlite"
         )
+    from thalweg.runner import page
+
     said = []
     with Store.open(path, "write") as opened:
         for other in others:
             with Store.open(Path(other).expanduser()) as taken:
                 merged = opened.merge(taken)
+                brought = page.merge_weights(opened, taken)
             said.append({"from": other, "trials": merged.trials, "same": merged.same, "left": list(merged.left)})
             if not json:
                 print(f"{other}: {count(merged.trials, 'trial')} taken, {merged.same:,} were here")  # noqa: T201
                 _say_left(other, merged.left)
+            for line in brought:
+                say(f"{other}: {line}")
     if json:
         emit_json({"store": str(path.absolute()), "merged": said})
     return 0

@@ -65,6 +65,8 @@ def plan(
     What is wanted, what is done and what is missing, and what is wrong with models of your own. Nothing is trained or
     written.
     """
+    from thalweg.runner import page
+
     request = _request(_about_a_study(words or ()), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
@@ -72,11 +74,12 @@ def plan(
     declaration = _declared(request, path, yes)
     with Store.open_if_present(path) or nullcontext() as opened:
         made = _planned(declaration, opened, Wanted(shard, store, retry=retry_failed))
+        keeping = page.keeping(made, opened, declaration.settings.keep)
     remarks = _rehearsed(made, probe)
     if json:
-        emit_json(as_json.plan(made, path, remarks))
+        emit_json(as_json.plan(made, path, remarks, keeping))
     else:
-        _show_plan(made, remarks)
+        _show_plan(made, remarks, keeping)
     if any(remark.wrong for remark in remarks):
         return UsageError.exit_code
     return WORK_LEFT if exit_code and made.to_train else 0
@@ -138,7 +141,8 @@ def sweep(
         while made.unknown and result and not (result.interrupted or result.failed or result.untried):
             made, more = _train(declared, opened, None, wanted)
             result = result + more if more else result
-        return follow(made, result, opened, Following(declared.settings.tracker, request.words, store))
+        how = Following(declared.settings.tracker, request.words, store, keep=declared.settings.keep)
+        return follow(made, result, opened, how)
 
 
 def run(
@@ -323,12 +327,12 @@ def _rehearsed(made: Plan, probe: bool | None) -> list[Remark]:
     return rehearsed([group.trials[0] for group in made.groups], every=probe is True)
 
 
-def _show_plan(made: Plan, remarks: Sequence[Remark]) -> None:
+def _show_plan(made: Plan, remarks: Sequence[Remark], keeping: Sequence[str]) -> None:
     from thalweg.runner.terminal.plan import plan_details, plan_line, show_groups
 
     screen = out()
     screen.print(Text(clean(f"{made.study.name}: {made.study.question}".rstrip(": ")), "bold"))
-    for line in (plan_line(made), *plan_details(made)):
+    for line in (plan_line(made), *plan_details(made), *keeping):
         screen.print(Text(clean(line)))
     if made.groups:
         show_groups(screen, made)
@@ -357,6 +361,7 @@ def _train(
     else:
         lines = [f"nothing to train: {made.done:,} of {count(made.wanted, 'trial')} are done", *changed_lines(made)]
         lines += [f"{count(made.failed, 'trial')} failed before, left alone"] if made.failed else []
+    lines += page.keeping(made, opened, declared.settings.keep)
     for line in lines:
         say(line)
     if not made.to_train:

@@ -1,4 +1,4 @@
-"""A trial's final weights, trained again and held against what is stored. None unlike it leaves here unsaid."""
+"""A trial's final weights, kept or trained again, held against what is stored. None unlike it leaves here unsaid."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from thalweg.runner.facts.replayed import Replayed, Verdict
 from thalweg.runner.facts.weights import Weights
 from thalweg.runner.replay.again import Again, Wish
 from thalweg.runner.train import weights as files
+from thalweg.runner.train.kept import kept
 
 SUFFIXES = (".safetensors", ".pt")
 MORE = "in training its model kept more than parameters and buffers, and no state_dict has that"
@@ -22,11 +23,22 @@ MORE = "in training its model kept more than parameters and buffers, and no stat
 
 @dataclass(frozen=True)
 class Model:
-    """A trial's final weights. unverified: why they may be others than those that the stored results are of."""
+    """A trial's final weights. unverified: why they may be others than those that the stored results are of.
+
+    kept: whether they were read, and not trained again. note: why kept ones were not.
+    """
 
     record: TrialRecord
     weights: Weights
     unverified: str = ""
+    kept: bool = False
+    note: str = ""
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """Whence the weights are, where that is not training, and why it is, in sentences."""
+        used = f"the kept weights of {self.record.trial_id[:8]} are used: their hash is the stored one"
+        return (used,) if self.kept else (self.note,) if self.note else ()
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -40,8 +52,10 @@ class Model:
         }
 
 
-def model_of(record: TrialRecord, again: Callable[[Wish], Again], *, unverified: bool = False) -> Model:
-    """Return a trial's weights, which `again` trains and writes where it is told.
+def model_of(
+    record: TrialRecord, again: Callable[[Wish], Again], *, unverified: bool = False, folder: Path | None = None
+) -> Model:
+    """Return a trial's weights: kept ones of a folder, else those that `again` trains and writes where it is told.
 
     unverified: even those that may differ from the stored trial's. Raises MismatchError where it did not come out
     again, UnverifiedError where that cannot be known, UsageError where there are none to be had.
@@ -50,9 +64,11 @@ def model_of(record: TrialRecord, again: Callable[[Wish], Again], *, unverified:
     if record.outcome is None or not record.outcome.is_done:
         said = "is not trained yet" if record.outcome is None else f"ended as {record.outcome}"
         raise UsageError(f"{short} {said}, so it has no weights", f"see: thalweg show {short}")
-    with TemporaryDirectory(prefix="thalweg-") as folder:
-        (replayed,) = again(Wish(folder, unverified)).replayed
-        weights = _trained(Path(folder), record)
+    held, note = _kept(folder, record) if folder else (None, "")
+    weights: Weights | None = held
+    replayed = Replayed(trial_id=record.trial_id, verdict=Verdict.MATCH)
+    if held is None:
+        replayed, weights = _again(record, again, unverified)
     if replayed.verdict is Verdict.MISMATCH:
         raise MismatchError(f"{short} did not come out again: {replayed.why}", f"see: thalweg replay {short}")
     if weights and weights.unlike:
@@ -65,7 +81,22 @@ def model_of(record: TrialRecord, again: Callable[[Wish], Again], *, unverified:
     if weights is None:
         why = f"the weights of {short} could not be kept while it trained"
         raise UsageError(why, f"is there room in {gettempdir()}?")
-    return Model(record, weights, doubt)
+    return Model(record, weights, doubt, kept=held is not None, note=note)
+
+
+def _kept(folder: Path, record: TrialRecord) -> tuple[Weights | None, str]:
+    """A trial's kept weights; or why those that are there are not used."""
+    try:
+        return kept(folder, record.trial_id, record.weight_hash), ""
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        return None, f"the kept weights of {record.trial_id[:8]} are not used: {why}; it was trained again"
+
+
+def _again(record: TrialRecord, again: Callable[[Wish], Again], unverified: bool) -> tuple[Replayed, Weights | None]:
+    with TemporaryDirectory(prefix="thalweg-") as folder:
+        (replayed,) = again(Wish(folder, unverified)).replayed
+        return replayed, _trained(Path(folder), record)
 
 
 def _trained(folder: Path, record: TrialRecord) -> Weights | None:

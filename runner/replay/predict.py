@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ class Predicted:
 
     predicted `[N, …]`: the likeliest class or token, or the values in the file's units. labels: the classes' words.
     probabilities `[N, C]`: of the classes; None for other targets, and for a loss of the user's. note: what its user
-    should know of how the file was read.
+    should know of how the file was read, and of whence the weights are.
     """
 
     outputs: NDArray[np.float64]
@@ -64,6 +64,11 @@ def load(model: Model) -> Loaded:
 
 def predict(model: Model, file: Path) -> Predicted:
     """Predict what a file's examples are, made ready as the trial's own were. Raises ConfigError for what are none."""
+    made = _predicted(model, file)
+    return replace(made, note="\n".join(filter(None, (*model.said, made.note))))
+
+
+def _predicted(model: Model, file: Path) -> Predicted:
     ready = load(model)
     unseen, config = ready.unseen(file), ready.workload.config
     outputs, kind = ready.outputs(unseen.x), ready.splits.kind

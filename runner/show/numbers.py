@@ -97,6 +97,15 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def size(number: int) -> str:
+    """Return a number of bytes as people say it: 820 bytes, 14 MB."""
+    for unit in ("bytes", "kB", "MB"):
+        if number < 1000:
+            return f"{number:,.0f} {unit}"
+        number = round(number / 1000)
+    return f"{number:,} GB"
+
+
 def as_good(near: int, others: int) -> str:
     """How many of the other usable cells are as good as the best one."""
     if others == 0:

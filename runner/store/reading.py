@@ -55,6 +55,39 @@ def trained_by(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, dict[str
     return {trial_id: each[versions] for trial_id, versions in found}
 
 
+def weight_hashes(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, str | None]:
+    """Trial id -> its weight hash, None while it is not done, for those of `ids` that are stored."""
+    found = db.execute(
+        "SELECT t.id, iif(t.outcome IN ('finished', 'diverged'), t.weight_hash, NULL)"
+        " FROM json_each(?) j JOIN trials t ON t.id = j.value",
+        (json.dumps(list(ids)),),
+    )
+    return dict(found.fetchall())
+
+
+def group_hashes(db: sqlite3.Connection, group_ids: Iterable[str]) -> dict[str, dict[str, str | None]]:
+    """Group -> the weight hashes of its done trials."""
+    found = db.execute(
+        "SELECT t.group_id, t.id, t.weight_hash FROM json_each(?) j JOIN trials t ON t.group_id = j.value"
+        " WHERE t.outcome IN ('finished', 'diverged')",
+        (json.dumps(list(group_ids)),),
+    )
+    hashes: dict[str, dict[str, str | None]] = defaultdict(dict)
+    for group_id, trial_id, weight_hash in found:
+        hashes[group_id][trial_id] = weight_hash
+    return dict(hashes)
+
+
+def ids_alone(db: sqlite3.Connection, name: str) -> set[str]:
+    """Ids of the trials of a study, those outside it too, that no other study declares."""
+    found = db.execute(
+        f"SELECT id FROM trials WHERE seq IN ({OF_STUDY}) AND seq NOT IN (SELECT m.trial FROM members m"
+        f" JOIN studies s ON s.id = m.study WHERE s.name != :study AND NOT ({OUTSIDE}))",
+        {"study": name},
+    )
+    return {trial_id for (trial_id,) in found}
+
+
 def measured_by(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, dict[str, str]]:
     """Trial id -> the code of the user's metrics that its values are of: the first that measured each."""
     cohorts = db.execute("SELECT id, versions FROM cohorts WHERE versions LIKE ?", (f'%"{METRIC}%',)).fetchall()

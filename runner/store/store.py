@@ -327,6 +327,21 @@ class Store:
         known = self.statuses(ids).values()
         return any(status.outcome is None or not status.outcome.is_done for status in known)
 
+    def weight_hashes(self, ids: Iterable[str]) -> dict[str, str | None]:
+        """Trial id -> its weight hash, None while it is not done, for those of `ids` that are stored."""
+        with self._snapshot() as db:
+            return reading.weight_hashes(db, ids)
+
+    def group_hashes(self, group_ids: Iterable[str]) -> dict[str, dict[str, str | None]]:
+        """Group -> the weight hashes of its done trials, for those of `group_ids` that have any."""
+        with self._snapshot() as db:
+            return reading.group_hashes(db, group_ids)
+
+    def ids_alone(self, name: str) -> set[str]:
+        """Ids of the trials of a study that no other study declares."""
+        with self._snapshot() as db:
+            return reading.ids_alone(db, name)
+
     def last_commit(self) -> int:
         """The number of the last commit."""
         with self._snapshot() as db:

@@ -134,6 +134,10 @@ class Evaluation:
     metrics: tuple[Path, ...]
 
 
+Keeps = Literal["none", "best", "all"]
+"""Whose final weights stay as files beside the store: nobody's, those of the best cell's trials, or everybody's."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything about a sweep that is not identity."""
@@ -142,6 +146,7 @@ class Settings:
     launcher: LauncherSettings
     tracker: TrackerSettings
     evaluation: Evaluation
+    keep: Keeps = "none"
 
 
 def evaluation_steps(steps: int, points: int) -> list[int]:

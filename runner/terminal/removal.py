@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from thalweg.runner.facts.record import Removal
-from thalweg.runner.show.numbers import count
+from thalweg.runner.show.numbers import count, size
 
 
 def sentences(wanted: Removal) -> list[str]:
@@ -16,11 +16,3 @@ def sentences(wanted: Removal) -> list[str]:
     for name, number in wanted.wanted.items():
         lines.append(f"{name} declares {number:,} of the trials: its next sweep trains them again")
     return lines
-
-
-def size(number: int) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if number < 1000:
-            return f"{number:,.0f} {unit}"
-        number = round(number / 1000)
-    return f"{number:,} GB"

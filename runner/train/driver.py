@@ -26,6 +26,7 @@ from thalweg.runner.study.trial import Trial
 from thalweg.runner.train.checkpoints import Shelf, facts_of, folder_of, tidy
 from thalweg.runner.train.crew import DOCTOR, Crew
 from thalweg.runner.train.described import described
+from thalweg.runner.train.keeper import Keeper
 from thalweg.runner.train.messages import Event, Hello, Progress, Slot, Train, Trained, Work
 from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Resume, Say, Settle, Settled
 from thalweg.runner.train.pool import Pool
@@ -188,6 +189,7 @@ class _Driver:
         self.plan, self.store, self.settings, self.listener, self.backend = plan, store, settings, listener, backend
         self.trials = {group.group_id: {trial.id: trial for trial in group.trials} for group in plan.groups}
         self.folder = folder_of(store.path)
+        self.keeper = Keeper(store, settings.keep)
         self.tally, self.device, self.peak_bytes = Tally(), "", 0
         self.cohorts: dict[Slot, int] = {}  # the store's number of the cohort that a slot was given last
         self.vigil: Vigil | None = None  # once there is something to claim
@@ -219,6 +221,7 @@ class _Driver:
                 self._look()
         if self.folder.exists() and self.vigil.alone:
             tidy(self.folder, self.store.any_untrained)
+        self.keeper.end(self.listener.note, alone=self.vigil.alone)
 
     def leave(self) -> None:
         """Let others train what was not committed."""
@@ -255,6 +258,7 @@ class _Driver:
             case Commit():
                 taken = self.store.commit(self.cohorts.pop(order.slot), order.observations, order.peak_bytes)
                 self.peak_bytes = max(self.peak_bytes, order.peak_bytes or 0)
+                self.keeper.committed(order.observations, self.plan.to_train, self.listener.note)
                 if not taken.lost:  # else another may be going on from them
                     Shelf(self.folder, facts_of(order.work), {}).clear()
                 return self.schedule.committed(order, taken)
@@ -308,6 +312,7 @@ class _Driver:
             metrics=measured.metrics,
             width=self.settings.engine.width,
             checkpoints=(str(self.folder), seconds) if seconds else None,
+            weights=self.keeper.keep,
             max_failures=self.max_failures,
             settling=self.plan.settling,
         )

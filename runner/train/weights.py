@@ -3,9 +3,9 @@
     FOLDER/TRIAL-HASH.safetensors
 
 TRIAL is the trial's full id, HASH that of its weights, as the store has it. A file holds what the hash is of, and in
-its header the names of the module's state_dict. It is written under another name, synced and renamed, and read only
-whole: what it holds is hashed again, so that no other trial's weights, nor damaged ones, are taken for these. Knows no
-torch.
+its header the names of the module's state_dict, with a hash of their own. It is written under another name, synced and
+renamed, and read only whole: all that it holds is hashed again, so that no other trial's weights, nor damaged ones, are
+taken for these. Knows no torch.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from thalweg.runner.base.canonical import tagged_hash
 from thalweg.runner.base.regular import open_regular
 from thalweg.runner.base.whole import write_whole
 from thalweg.runner.facts.weights import Weights
+
+TAG = "thalweg.weights.header.v1"
 
 
 def file_of(folder: Path, trial_id: str, weight_hash: str) -> Path:
@@ -32,8 +35,9 @@ def write(folder: Path, weights: Weights) -> Path:
     from safetensors.numpy import save
 
     about = {"trial": weights.trial_id, "names": weights.names, "unlike": weights.unlike, "more": weights.more}
-    content = save({} if weights.unlike else dict(weights.arrays), metadata={"thalweg": json.dumps(about)})
-    folder.mkdir(parents=True, exist_ok=True)
+    header = {"thalweg": json.dumps(about), "check": tagged_hash(TAG, about)}
+    content = save({} if weights.unlike else dict(weights.arrays), metadata=header)
+    folder.mkdir(exist_ok=True)  # not what it lies in: where that is missing, it is another machine's
     path = file_of(folder, weights.trial_id, weights.hash)
     write_whole(path, content)
     return path
@@ -50,9 +54,13 @@ def read(path: Path, trial_id: str, weight_hash: str | None = None) -> Weights:
     with open_regular(path) as file:
         content = file.read()
     try:
-        arrays, about = load(content), json.loads(_header(content)["thalweg"])
-    except (SafetensorError, KeyError, TypeError) as error:
-        raise ValueError(f"it is no file of weights: {error}") from error
+        header = _header(content)
+        arrays, about = load(content), json.loads(header["thalweg"])
+        said = header["check"]
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError("it is no file of weights, or damaged") from error
+    if said != tagged_hash(TAG, about):
+        raise ValueError("its header is damaged")
     weights = Weights(about["trial"], arrays, about["names"], about["unlike"], about["more"])
     expected = weight_hash or path.stem.rpartition("-")[2]
     if weights.trial_id != trial_id:

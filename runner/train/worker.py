@@ -211,12 +211,16 @@ class Bench:
         if keep is None:
             return None
 
+        said: set[str] = set()
+
         def take(weights: Weights) -> None:
             try:
                 write(Path(keep.folder), weights)
             except OSError as error:  # the trial is trained, and can be again
                 why = f"could not be written to {keep.folder}: {error.strerror}"
-                self.pipe.send(Note(f"the weights of {weights.trial_id[:8]} {why}"))
+                if why not in said:  # a full disk is said once a cohort
+                    self.pipe.send(Note(f"the weights of {weights.trial_id[:8]} {why}"))
+                said.add(why)
 
         return Handing(lambda trial_id: keep.ids is None or trial_id in keep.ids, take)
 

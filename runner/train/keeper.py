@@ -1,0 +1,51 @@
+"""A sweep's side of kept weights: where workers write them, how large that gets, and which did not arrive.
+
+Workers write before their driver commits, wherever they run. So what is here is looked at here, whatever trains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from thalweg.runner.facts.observation import Observations
+from thalweg.runner.show.numbers import count
+from thalweg.runner.show.numbers import size as told
+from thalweg.runner.store import Store
+from thalweg.runner.study.settings import Keeps
+from thalweg.runner.train import kept
+from thalweg.runner.train.messages import Keep
+
+
+class Keeper:
+    """What becomes of the final weights of the trials that one sweep trains."""
+
+    def __init__(self, store: Store, keeps: Keeps) -> None:
+        self.store, self.keeps = store, keeps
+        self.folder = kept.folder_of(store.path)
+        self.keep = None if keeps == "none" else Keep(str(self.folder))
+        self._lacking: list[str] = []
+        self._said = False
+
+    def committed(self, observations: Sequence[Observations], trials: int, say: Callable[[str], None]) -> None:
+        """Look for the weights of trials that were committed. trials: how many the sweep trains."""
+        if self.keep is None:
+            return
+        hashes = self.store.weight_hashes(each.trial_id for each in observations)
+        self._lacking += kept.lacking(self.folder, hashes)
+        size = None if self._said else kept.size_of_one(self.folder, hashes)
+        if size is not None:
+            self._said = True
+            in_all = f"{told(size * trials)} for {count(trials, 'trial')} if all are as large"
+            say(f"keep={self.keeps}: weights of {told(size)} a trial, {in_all}{self._until}")
+
+    @property
+    def _until(self) -> str:
+        return ", until the sweep ends and the best are known" if self.keeps == "best" else ""
+
+    def end(self, say: Callable[[str], None], *, alone: bool) -> None:
+        """Say what is not there, and remove what is nobody's. alone: no other sweep is at work on the store."""
+        if self.folder.exists() and alone:
+            kept.tidy(self.folder, self.store.weight_hashes)
+        if self._lacking:
+            missing = f"the weights of {count(len(self._lacking), 'trial')} are not in {self.folder}"
+            say(f"{missing} ({self._lacking[0][:8]} is the first); thalweg weights ID trains one again")

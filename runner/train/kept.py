@@ -1,0 +1,145 @@
+"""Weights that studies keep: a folder of files beside the store, whose hashes say which of them are still somebody's.
+
+    results/thalweg.sqlite
+    results/thalweg.weights/TRIAL-HASH.safetensors
+
+| the file's trial        | the file                                                                      |
+|-------------------------|-------------------------------------------------------------------------------|
+| done, with this hash    | stays                                                                         |
+| stored, and not done    | stays: workers write first, and who goes on from a checkpoint does not again  |
+| done, with another hash | goes                                                                          |
+| not stored              | goes                                                                          |
+
+Deletes and copies files; what they hold is known to `weights`. Knows no SQL and no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+from thalweg.runner.base.whole import write_whole
+from thalweg.runner.facts.weights import Weights
+from thalweg.runner.train.weights import file_of, read
+
+NAME = re.compile(r"(?P<trial>[0-9a-f]{64})-(?P<hash>[0-9a-f]{64})\.safetensors")
+
+Hashes = Callable[[Iterable[str]], Mapping[str, str | None]]
+"""Trial ids -> of those that are stored the weight hash, None of those that are not done."""
+
+
+def folder_of(store: Path) -> Path:
+    """Where the kept weights of a store's trials are."""
+    return store.with_suffix(".weights")
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of kept weights, as its name has it."""
+
+    path: Path
+    trial_id: str
+    hash: str
+
+    @property
+    def bytes(self) -> int:
+        """How large it is; nothing once it is gone."""
+        with suppress(OSError):
+            return self.path.stat().st_size
+        return 0
+
+
+def files(folder: Path) -> list[File]:
+    """All files of kept weights in a folder; none where there is no such folder."""
+    return list(_files(folder))
+
+
+def _files(folder: Path) -> Iterator[File]:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for path in sorted(folder.iterdir()):
+            if name := NAME.fullmatch(path.name):
+                yield File(path, name["trial"], name["hash"])
+
+
+def kept(folder: Path, trial_id: str, weight_hash: str | None) -> Weights | None:
+    """A trial's kept weights, if there are any. Raises OSError, or ValueError in words, for a file of no use."""
+    path = file_of(folder, trial_id, weight_hash or "")
+    return read(path, trial_id, weight_hash) if weight_hash and path.exists() else None
+
+
+def lacking(folder: Path, hashes: Mapping[str, str | None]) -> list[str]:
+    """Ids of done trials of which no file is here."""
+    return [trial_id for trial_id, known in hashes.items() if known and not file_of(folder, trial_id, known).exists()]
+
+
+def size_of_one(folder: Path, hashes: Mapping[str, str | None]) -> int | None:
+    """Bytes that a trial's weights take, as the mean of those that are kept of these; None where none are."""
+    there = [file_of(folder, trial_id, known) for trial_id, known in hashes.items() if known]
+    sizes = [path.stat().st_size for path in there[:1000] if path.exists()]
+    return round(mean(sizes)) if sizes else None
+
+
+def tidy(folder: Path, hashes: Hashes, *, alone: bool = True) -> int:
+    """Remove what is nobody's any more; return the bytes. alone: no sweep is at work, so half-written files go too."""
+    found = files(folder)
+    known = hashes(file.trial_id for file in found)
+    gone = [file for file in found if file.trial_id not in known or known[file.trial_id] not in (None, file.hash)]
+    removed = _remove(gone)
+    for partial in folder.glob("*.partial") if alone else ():
+        partial.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+    return removed
+
+
+def only(folder: Path, of: Collection[str], chosen: Collection[str]) -> int:
+    """Of the weights of some trials keep only those of the chosen; return how many files went."""
+    gone = [file for file in files(folder) if file.trial_id in of and file.trial_id not in chosen]
+    _remove(gone)
+    return len(gone)
+
+
+def faults(folder: Path, hashes: Hashes) -> list[str]:
+    """What is wrong with the files, a sentence each: each is read whole and hashed."""
+    found = files(folder)
+    known, wrong = hashes(file.trial_id for file in found), []
+    for file in found:
+        try:
+            read(file.path, file.trial_id, file.hash)
+        except (OSError, ValueError) as error:
+            wrong.append(f"kept weights {file.path.name[:8]}…: {error}; remove {file.path}, and they are trained again")
+        if file.trial_id not in known or known[file.trial_id] not in (None, file.hash):
+            wrong.append(f"kept weights {file.path.name[:8]}… are of no trial as it is stored; thalweg gc removes them")
+    return wrong
+
+
+def bring(source: Path, folder: Path, hashes: Hashes) -> tuple[int, list[str]]:
+    """Copy the weights of trials as they are stored here; return how many, and what was wrong with others."""
+    found = files(source)
+    known = hashes(file.trial_id for file in found)
+    wanted = [file for file in found if known.get(file.trial_id) == file.hash]
+    taken, wrong = 0, []
+    for file in wanted:
+        path = file_of(folder, file.trial_id, file.hash)
+        if path.exists():
+            continue
+        try:
+            read(file.path, file.trial_id, file.hash)
+            folder.mkdir(exist_ok=True)
+            write_whole(path, file.path.read_bytes())
+            taken += 1
+        except (OSError, ValueError) as error:
+            wrong.append(f"the kept weights of {file.trial_id[:8]} are not taken: {error}")
+    return taken, wrong
+
+
+def _remove(gone: Iterable[File]) -> int:
+    removed = 0
+    for file in gone:
+        removed += file.bytes
+        file.path.unlink(missing_ok=True)
+    return removed
