@@ -22,7 +22,7 @@ affair. No torch here: it is the workers who train.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from thalweg.runner.replay.predict import Predicted
     from thalweg.runner.store import Store
     from thalweg.runner.study.settings import Settings
+    from thalweg.runner.study.start import InitConfig
     from thalweg.runner.study.study import Study
     from thalweg.runner.train.driver import Backend, Listener, SweepResult
     from thalweg.runner.view import StudyView
@@ -206,7 +207,23 @@ def train(
     """Train what a recorded plan lacks; `sweep` is both. max_failures: failed trials after which it ends."""
     from thalweg.runner.train import driver
 
+    _at_hand([trial.config.init for group in made.groups for trial in group.trials], store, settings, listener)
     return driver.sweep(made, store, settings, listener or driver.Silent(), backend, max_failures=max_failures)
+
+
+def _at_hand(inits: Iterable[InitConfig], store: Store, settings: Settings | None, listener: Listener | None) -> None:
+    """See that the weights of trials from which others start are kept: where they were not, these are trained again."""
+    from thalweg.runner.train import kept, weights
+
+    folder = kept.folder_of(store.path)
+    for trial in dict.fromkeys(init.trial for init in inits if init.trial):
+        made = _model(store, trial, False, settings, listener)
+        if not made.kept:
+            if listener:
+                listener.note(
+                    made.note or f"the weights of {trial[:8]}, to start from, were not kept: it was trained again"
+                )
+            weights.write(folder, made.weights)
 
 
 def trials(store: Store, study: str, *conditions: str, test: bool = False) -> Any:
@@ -420,19 +437,27 @@ def _again(
     listener: Listener | None,
     wish: Wish | None = None,
 ) -> Again:
+    from contextlib import suppress
+
+    from thalweg.runner.base.errors import ThalwegError
     from thalweg.runner.replay.again import Source
     from thalweg.runner.replay.again import replay as trained_again
+    from thalweg.runner.replay.recorded import trial_of
     from thalweg.runner.train import driver
     from thalweg.runner.train.crew import Crew
+    from thalweg.runner.train.kept import folder_of
     from thalweg.runner.train.pool import Pool
 
     how = settings or declare().settings
+    inits = [trial_of(record).config.init for record in records if (record.config.get("init") or {}).get("weights")]
+    with suppress(ThalwegError):  # who starts from what is not there says so himself
+        _at_hand(inits, store, settings, listener)
     with Pool() as pool:
 
         def crew_on(device: str) -> Backend:
             return Crew(replace(how, engine=replace(how.engine, device=(device,))), pool).require()
 
-        source = Source(store.series, store.trial)
+        source = Source(store.series, store.trial, str(folder_of(store.path)))
         return trained_again(records, source, crew_on, listener or driver.Silent(), wish=wish)
 
 

@@ -18,6 +18,7 @@ from thalweg.data.schema import DATASETS
 from thalweg.models.schema import MODELS
 from thalweg.optim.schema import OPTIMIZERS, SCHEDULES
 from thalweg.runner.study.settings import LAUNCHERS, EngineSettings, Evaluation, Settings, TrackerSettings
+from thalweg.runner.study.start import InitConfig
 from thalweg.runner.study.target import DatasetTarget, ModelTarget
 from thalweg.runner.study.trial import Budget, Divergence, TrialConfig
 
@@ -79,8 +80,11 @@ def top_level_section() -> str:
     notes = comments(path)
     rows = [row("precision", property_of(TrialConfig, "precision"), notes, False)]
     rows.append(row("seed", property_of(TrialConfig, "seed"), notes, True))
-    tables = [key_rows("budget", Budget, notes), key_rows("divergence", Divergence, notes), rows]
-    return "### budget, divergence, precision, seed\n\n" + HEADER + "".join(line for rows in tables for line in rows)
+    tables = [key_rows("budget", Budget, notes), key_rows("divergence", Divergence, notes)]
+    tables += [key_rows("init", InitConfig, notes), rows]
+    return (
+        "### budget, divergence, init, precision, seed\n\n" + HEADER + "".join(line for rows in tables for line in rows)
+    )
 
 
 HEADER = "| key | value | default | per trial | |\n|---|---|---|---|---|\n"

@@ -56,6 +56,10 @@ RerunChanged = Annotated[
     bool,
     typer.Option("--rerun-changed", help="Train anew, beside the old ones, trials that earlier code of yours trained."),
 ]
+InitFrom = Annotated[
+    str | None,
+    typer.Option("--init-from", metavar="TRIAL|FILE", help="Start from these weights; the same as init.weights=."),
+]
 Log = Annotated[
     Path | None, typer.Option("--log", metavar="FILE", help="Append what happens to a file, a JSON object a line.")
 ]

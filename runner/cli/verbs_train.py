@@ -59,6 +59,7 @@ def plan(
     probe: given.Probe = None,
     shard: given.Shard = None,
     retry_failed: given.RetryFailed = True,
+    init_from: given.InitFrom = None,
 ) -> int:
     """Say what a sweep would train.
 
@@ -67,7 +68,7 @@ def plan(
     """
     from thalweg.runner import page
 
-    request = _request(_about_a_study(words or ()), config_dir, config_name)
+    request = _request(_begun(_about_a_study(words or ()), init_from), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
     path = _place(store, shard)
@@ -102,6 +103,7 @@ def sweep(
     fail_fast: given.FailFast = False,
     max_failures: given.MaxFailures = None,
     dry_run: given.DryRun = False,
+    init_from: given.InitFrom = None,
     submit: Annotated[bool, typer.Option("--submit", help="With launcher=slurm: in jobs, and leave.")] = False,
 ) -> int:
     """Train what is missing and show the answer.
@@ -123,8 +125,9 @@ def sweep(
             yes=yes,
             shard=shard,
             retry_failed=retry_failed,
+            init_from=init_from,
         )
-    request = _request(_about_a_study(words or ()), config_dir, config_name)
+    request = _request(_begun(_about_a_study(words or ()), init_from), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
     if submit:
@@ -155,9 +158,10 @@ def run(
     info: given.Info = None,
     rerun_changed: given.RerunChanged = False,
     log: given.Log = None,
+    init_from: given.InitFrom = None,
 ) -> int:
     """Train one trial and print its metrics."""
-    request = _request(words, config_dir, config_name)
+    request = _request(_begun(words or (), init_from), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
         return 0
     with _ready(request, given.store_path(store), log, one=True) as (declared, backend, opened):
@@ -188,6 +192,12 @@ def _about_a_study(words: Sequence[str]) -> list[str]:
     if project is None or project.study is None or names_one or any(w.startswith("study") for w in words):
         return list(words)
     return [project.study, *words]
+
+
+def _begun(words: Sequence[str], init_from: str | None) -> list[str]:
+    """The words with the weights that --init-from names, quoted: an id may be digits alone."""
+    escaped = (init_from or "").replace("'", "\\'")
+    return [*words, *([f"init.weights='{escaped}'"] if init_from else [])]
 
 
 def _shown(request: Request, cfg: str | None, resolve: bool, info: str | None) -> bool:

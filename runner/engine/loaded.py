@@ -21,6 +21,7 @@ from thalweg.runner.engine.own import own_splits
 from thalweg.runner.engine.state import host_arrays
 from thalweg.runner.engine.streams import stream_key
 from thalweg.runner.engine.workload import Workload
+from thalweg.runner.study.start import FRESH
 from thalweg.runner.study.target import DatasetTarget
 from thalweg.runner.study.trial import Trial, TrialConfig
 
@@ -71,7 +72,7 @@ def loaded(config: TrialConfig, state_dict: Mapping[str, np.ndarray], loss: floa
 
     Raises MismatchError where the module gives another.
     """
-    workload = Workload.of(config, CPU)
+    workload = Workload.of(replace(config, init=FRESH), CPU)
     trial = Trial(config)
     with workload.numerics(), workload.apart():
         lone = workload.lone(config)

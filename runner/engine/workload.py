@@ -20,6 +20,7 @@ from thalweg.data.splits import Splits
 from thalweg.models.build import build_model
 from thalweg.models.extent import Extent
 from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.engine.beginning import Arrays, Beginning, beginning
 from thalweg.runner.engine.copying import converted
 from thalweg.runner.engine.examine import Habits, examined, habits_of
 from thalweg.runner.engine.examples import Examples, on_device, settled
@@ -60,11 +61,17 @@ class Workload:
     config: TrialConfig  # of one of the trials
     habits: Habits = field(default_factory=Habits)
     world: World = field(default_factory=World)
+    beginning: Beginning | None = None
     programs: dict[object, Any] = field(default_factory=dict)  # recorded and compiled steps, by what they are for
 
     @classmethod
-    def of(cls, config: TrialConfig, device: torch.device, metrics: tuple[str, ...] = ()) -> Workload:
-        """Build the template, the rule and the data of `config` on `device`. metrics: those of the user's own."""
+    def of(
+        cls, config: TrialConfig, device: torch.device, metrics: tuple[str, ...] = (), of_trial: Arrays | None = None
+    ) -> Workload:
+        """Build the template, the rule and the data of `config` on `device`. metrics: those of the user's own.
+
+        of_trial: the state_dict of the trial that `config.init` names, if it names one.
+        """
         device, dtype = settled(device), DTYPES[config.precision]
         data = config.dataset
         arrays = own_splits(data) if isinstance(data, DatasetTarget) else load_splits(data)
@@ -90,6 +97,7 @@ class Workload:
             precision=config.precision,
             batch_size=config.budget.batch_size,
             config=config,
+            beginning=beginning(config.init, of_trial, module),
         )
         habits, world = examined(workload, look, packages) if workload.foreign else (habits_of(workload), World())
         return replace(workload, habits=habits, world=world, recipe=workload.recipe.sparing(habits.unused, like))
@@ -141,7 +149,7 @@ class Workload:
         for trial in trials:
             key = (trial.config.model, trial.config.seed)
             if key not in rows:
-                module = converted(initialised(trial.config, self.extent), torch.device("cpu"), self.dtype)
+                module = self._begun(converted(initialised(trial.config, self.extent), torch.device("cpu"), self.dtype))
                 rows[key] = self._row(dict(module.named_parameters()), dense_buffers(module))
         return self._state([rows[trial.config.model, trial.config.seed] for trial in trials])
 
@@ -157,11 +165,14 @@ class Workload:
         buffers = {name: torch.stack([held[name] for _, held in rows]).to(self.device) for name in rows[0][1]}
         return State.start(theta_KP, self.recipe.rule.slots, buffers, modules)
 
+    def _begun(self, module: nn.Module) -> nn.Module:
+        return self.beginning.of(module) if self.beginning else module
+
     def lone(self, config: TrialConfig) -> Lone:
         """A module of a trial's own, with its initial weights."""
         own = self.world.fresh()
         with self.world.of(own):
-            module = converted(initialised(config, self.extent), self.device, self.dtype)
+            module = self._begun(converted(initialised(config, self.extent), self.device, self.dtype))
         return Lone(module, self.world, own)
 
     def loss(

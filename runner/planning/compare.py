@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import Protocol
 
 from thalweg.runner.base.errors import UsageError
-from thalweg.runner.facts.record import History
+from thalweg.runner.facts.record import History, TrialRecord
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.planning.asking import grown, unknown
 from thalweg.runner.planning.plan import Plan, make_plan
 from thalweg.runner.planning.revision import renamed, repaired, revised, superseded
+from thalweg.runner.planning.starts import started
 from thalweg.runner.project.code import Code, measured_otherwise, recorded
 from thalweg.runner.show.numbers import count
 from thalweg.runner.study.keys import is_setting
@@ -44,6 +45,9 @@ class Stored(Protocol):
     def last_commit(self) -> int:
         """The number of the last commit."""
 
+    def trial(self, prefix: str) -> TrialRecord:
+        """The trial whose id begins so. Raises UsageError if there is not exactly one."""
+
 
 def compare(study: Study, stored: Stored | None, rerun: bool = False, metrics: Sequence[str] = ()) -> Plan:
     """Expand a study and return what of it is done and what is missing, all of it where nothing is stored yet.
@@ -55,7 +59,7 @@ def compare(study: Study, stored: Stored | None, rerun: bool = False, metrics: S
     commits = stored.last_commit() if stored else None
     rows = stored.study_rows(study.name) if stored else ()
     study = grown(study, rows)
-    members = expand(study)
+    members = started(expand(study), stored.trial if stored else None)
     excluded, later = study.size - len(members), unknown(study)
     if stored is None:
         return replace(make_plan(study, members, {}), excluded=excluded, unknown=later)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thalweg.runner.base.errors import UsageError
-from thalweg.runner.facts.record import History
+from thalweg.runner.facts.record import History, TrialRecord
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.planning.compare import Stored
 from thalweg.runner.planning.plan import Plan, only
@@ -55,6 +55,11 @@ def share(made: Plan, shard: Shard) -> Plan:
     if made.unknown:
         text = f"{made.study.name} asks for its next points by results; a share sees only its own"
         raise UsageError(text, "sweep it without --shard, or sample by random or sobol")
+    if any(member.trial.config.init.trial for member in made.members):
+        text = f"{made.study.name} starts from a trial's weights, which the store of a share does not hold"
+        raise UsageError(
+            text, "write them to a file, thalweg weights ID -o start.safetensors, and name that: init.weights="
+        )
     if shard.number == 0:
         return replace(made, settling=True, known=frozenset())
     groups = only(made, lambda trial: shard.holds(trial.id))
@@ -98,6 +103,10 @@ class Both:
     def study(self, name: str) -> Study:
         """A study that is there."""
         return (self.whole if self.whole.study_rows(name) else self.own).study(name)
+
+    def trial(self, prefix: str) -> TrialRecord:
+        """A trial of either."""
+        return self.whole.trial(prefix)
 
     def last_commit(self) -> int:
         """Of the shard's own store, to which it is trained."""

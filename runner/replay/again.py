@@ -27,10 +27,14 @@ from thalweg.runner.train.terms import Terms
 
 @dataclass(frozen=True)
 class Source:
-    """Where recorded trials are read: series by a trial's id, and any trial by its id."""
+    """Where recorded trials are read: series by a trial's id, and any trial by its id.
+
+    starts: the folder of kept weights, from which trials may start.
+    """
 
     series: Callable[[str], Mapping[str, Series]]
     trial: Callable[[str], TrialRecord]
+    starts: str | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,14 @@ class _Round:
         if not trials:
             return
         keep = Keep(self.wish.folder, tuple(each.trial.id for each in trials)) if self.wish else None
-        terms = Terms("auto", self.backend.size, trials[0].evaluations, sharing=self.backend.sharing, weights=keep)
+        terms = Terms(
+            "auto",
+            self.backend.size,
+            trials[0].evaluations,
+            sharing=self.backend.sharing,
+            weights=keep,
+            starts=self.source.starts,
+        )
         self.schedule = Schedule(terms, "", "min")
         for group, settled in self._groups(trials):
             self._carry_out(self.schedule.wanted(group, settled))

@@ -22,6 +22,8 @@ from thalweg.runner.base.canonical import canonical_json
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.study.durations import DURATIONS, EPOCH, is_duration, steps_from_durations
 from thalweg.runner.study.settings import Settings
+from thalweg.runner.study.start import EXPECTED as START
+from thalweg.runner.study.start import declared as declared_init
 from thalweg.runner.study.target import KEY, SECTIONS, TARGETS, gathered, is_target, may_be_argument
 from thalweg.runner.study.trial import NOT_CONFIGURED, OPTION, TrialConfig
 
@@ -42,6 +44,7 @@ _WANDB = "up to 128 characters without / \\ # ? % :"
 SAID = {
     "engine.device": "auto, cpu, cuda, mps, or several such as cuda:0,cuda:1",
     "model.output": "the name or the place of what is trained in what the model returns, such as logits or 0, or null",
+    "init.weights": START,
     "tracker.project": f"a name for W&B, {_WANDB}",
     "tracker.entity": f"a name for W&B, {_WANDB}, or null",
 }
@@ -248,7 +251,7 @@ def check_types(plain: dict[str, Any]) -> TrialConfig:
         from thalweg.data.check import declared  # here, as it imports numpy
 
         dataset = declared(dataset)  # what is in the files is part of a trial's id
-    return replace(config, dataset=dataset)
+    return replace(config, dataset=dataset, init=declared_init(config.init))
 
 
 def settings_of(config: Mapping[str, Any]) -> Settings:

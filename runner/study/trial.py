@@ -23,6 +23,7 @@ from thalweg.optim.schema import (
     introduced,
 )
 from thalweg.runner.base.canonical import canonical_json, identity_hash, structure_hash
+from thalweg.runner.study.start import FRESH, InitConfig
 from thalweg.runner.study.target import KEY, DatasetTarget, ModelTarget, is_target
 
 SHOWN = 8
@@ -81,6 +82,7 @@ class TrialConfig:
     sam: SAMConfig = introduced(NoSAMConfig(name="none"))
     clip: ClipConfig = introduced(NoClipConfig(name="none"))
     task: TaskConfig = introduced(TaskConfig(loss="auto", label_smoothing=0.0))
+    init: InitConfig = introduced(FRESH)
     revision: str | None = introduced(None)  # of the user's code, in trials that changed code was to train anew
     arithmetic: int = introduced(0)  # the last repair of ours that touches the trial
 

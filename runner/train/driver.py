@@ -313,6 +313,7 @@ class _Driver:
             width=self.settings.engine.width,
             checkpoints=(str(self.folder), seconds) if seconds else None,
             weights=self.keeper.keep,
+            starts=str(self.keeper.folder),
             max_failures=self.max_failures,
             settling=self.plan.settling,
         )

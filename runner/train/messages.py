@@ -19,7 +19,7 @@ class Ask:
     """Choose executor and width for a group, from a sample of its trials. `attempt`, `moves` as in Train.
 
     trials: how many there are in all, for `workers` processes to share; `sharing` of these share a device. evaluations:
-    how often a trial is measured.
+    how often a trial is measured. starts: the folder of kept weights, from which trials may start.
     """
 
     group_id: str
@@ -33,6 +33,7 @@ class Ask:
     sharing: int = 1
     metrics: tuple[str, ...] = ()
     evaluations: int = 1
+    starts: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Train:
 
     moves: how often its machine went away, which was not its doing. checkpoints: the folder for its checkpoints and the
     seconds of training between them; None for none. bar: what its first steps must take no longer than; where they do,
-    it is given up. weights: where final weights go; None for nowhere.
+    it is given up. weights: where final weights go; None for nowhere. starts: as in Ask.
     """
 
     group_id: str
@@ -63,6 +64,7 @@ class Train:
     moves: int = 0
     metrics: tuple[str, ...] = ()
     bar: Bar | None = None
+    starts: str | None = None
 
 
 Work = Ask | Train

@@ -20,8 +20,9 @@ class Terms:
 
     executor, width: as asked for, `auto` and None where the group's choice decides. workers: how many share the work;
     sharing: how many of them a device. checkpoints: folder and seconds between them; None for none. weights: where
-    final weights go. max_failures: failed trials after which nothing more is trained; None for no limit. settling: how
-    each group trains is found out and kept, and no more is trained than that takes.
+    final weights go; starts: the folder of those that trials may start from. max_failures: failed trials after which
+    nothing more is trained; None for no limit. settling: how each group trains is found out and kept, and no more is
+    trained than that takes.
     """
 
     executor: str
@@ -31,6 +32,7 @@ class Terms:
     width: int | None = None
     checkpoints: tuple[str, float] | None = None
     weights: Keep | None = None
+    starts: str | None = None
     sharing: int = 1
     max_failures: int | None = None
     settling: bool = False
@@ -50,6 +52,7 @@ class Terms:
             workers=self.workers,
             sharing=self.sharing,
             evaluations=self.evaluations,
+            starts=self.starts,
         )
 
     def train(self, group_id: str, trials: tuple[Trial, ...], choice: Choice) -> Train:
@@ -63,6 +66,7 @@ class Terms:
             metrics=self.metrics,
             checkpoints=self.checkpoints,
             weights=self.weights,
+            starts=self.starts,
         )
 
 

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import parent_process
@@ -24,13 +24,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thalweg.runner.base import stacks
-from thalweg.runner.base.errors import ThalwegError, last_line
+from thalweg.runner.base.errors import ConfigError, ThalwegError, last_line
 from thalweg.runner.facts.choice import LOOP_WIDTH, Choice
 from thalweg.runner.facts.observation import Observations, Outcome
 from thalweg.runner.project.code import code_of, measuring, to_record
 from thalweg.runner.study.trial import Trial
 from thalweg.runner.train.checkpoints import Shelf, facts_of
 from thalweg.runner.train.cutting import narrowed
+from thalweg.runner.train.kept import kept
 from thalweg.runner.train.messages import (
     Ask,
     Chosen,
@@ -48,6 +49,7 @@ from thalweg.runner.train.messages import (
 from thalweg.runner.train.weights import write
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from thalweg.runner.engine.checkpoint import Checkpoint
@@ -130,6 +132,8 @@ class Bench:
             workload = self._workload_of(ask, ask.sample[0])
             if workload.habits.mixes and width is None:
                 self.pipe.send(Note(f"{workload.config.model.name}: {MIXED}"))
+            if workload.beginning and workload.beginning.note and width is None:
+                self.pipe.send(Note(workload.beginning.note))
             choice, bar = choose(workload, question)
             return Chosen(ask.group_id, choice, bar)
         except BaseException as error:  # training will meet the same error and record it with each trial
@@ -237,7 +241,7 @@ class Bench:
 
         if self.workload is None or self.group_id != work.group_id:
             self.workload = None  # as long as none could be made
-            self.workload = Workload.of(trial.config, self.device, work.metrics)
+            self.workload = Workload.of(trial.config, self.device, work.metrics, _start_of(work, trial))
             self.group_id = work.group_id
         return self.workload
 
@@ -270,6 +274,25 @@ class Bench:
             return torch.cuda.max_memory_allocated(self.device)
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _start_of(work: Work, trial: Trial) -> Mapping[str, np.ndarray] | None:
+    """The weights of another trial that a trial starts from, if it does. Raises ConfigError where they are not here."""
+    init = trial.config.init
+    if init.trial is None:
+        return None
+    try:
+        found = kept(Path(work.starts), init.trial, init.fingerprint) if work.starts else None
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the kept weights of {init.trial[:8]}, from which it starts, are of no use: {error}"
+        ) from error
+    if found is None:
+        where = work.starts or "any folder"
+        raise ConfigError(f"it starts from the weights of {init.trial[:8]}, which are not in {where}")
+    if found.unlike:
+        raise ConfigError(f"it cannot start from {init.trial[:8]}: {found.unlike}")
+    return found.state_dict
 
 
 def told(error: BaseException) -> str:

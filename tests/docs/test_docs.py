@@ -23,7 +23,7 @@ def registered() -> list[str]:
     return [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
 
 
-TAKES_VALUE = ("--config-dir", "--config-name", "--store", "--moves", "--panel", "--log", "--shard")
+TAKES_VALUE = ("--config-dir", "--config-name", "--store", "--moves", "--panel", "--log", "--shard", "--init-from")
 
 
 OF_THE_TUTORIAL = re.findall(r"`conf/study/(\w+)\.yaml`", (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8"))
