@@ -110,6 +110,26 @@ class MuonConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ParameterGroup:
+    """Parameters whose names a pattern matches, and what is other for them than for the rest.
+
+    lr and weight_decay multiply the optimizer's. freeze: they stay as they are, whatever the others say.
+    """
+
+    match: Annotated[str, Field(min_length=1)]
+    lr: NonNegative = introduced(1.0, **PER_TRIAL)
+    weight_decay: NonNegative = introduced(1.0, **PER_TRIAL)
+    freeze: bool = introduced(False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """Parameter groups by their names, sorted."""
+
+    named: tuple[tuple[str, ParameterGroup], ...] = field(default=(), metadata={"spread": True})
+
+
+@dataclass(frozen=True, kw_only=True)
 class NoSAMConfig:
     """The optimizer's own step, at the gradient of the weights as they are."""
 

@@ -8,7 +8,7 @@ A test makes it again and compares, so the page cannot go stale.
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from thalweg.data.schema import DATASETS
 from thalweg.models.schema import MODELS
-from thalweg.optim.schema import OPTIMIZERS, SCHEDULES
+from thalweg.optim.schema import OPTIMIZERS, SCHEDULES, ParameterGroup
 from thalweg.runner.study.settings import LAUNCHERS, EngineSettings, Evaluation, Settings, TrackerSettings
 from thalweg.runner.study.start import InitConfig
 from thalweg.runner.study.target import DatasetTarget, ModelTarget
@@ -53,7 +53,7 @@ def page() -> str:
     """The whole page as Markdown."""
     parts = [INTRODUCTION, "## What a trial is\n"]
     parts += [group_section(group) for group in GROUPS if group not in SETTINGS]
-    parts += [top_level_section(), "## How trials are run\n"]
+    parts += [parameter_groups_section(), top_level_section(), "## How trials are run\n"]
     parts += [group_section(group) for group in GROUPS if group in SETTINGS]
     notes = comments(ROOT / "conf/config.yaml")
     keep = row("keep", property_of(Settings, "keep"), notes, False)
@@ -87,6 +87,24 @@ def top_level_section() -> str:
     )
 
 
+def parameter_groups_section() -> str:
+    """The keys that each parameter group has, whatever its name."""
+    defaults = {field.name: field.default for field in fields(ParameterGroup)}
+    notes = {
+        name: (str(default).lower() if default is not MISSING else "???", note)
+        for (name, default), note in zip(defaults.items(), GROUP_NOTES, strict=True)
+    }
+    return f"### groups\n\n{GROUPS_SAID}\n\n{key_table('groups.NAME', ParameterGroup, notes)}"
+
+
+GROUPS_SAID = """Parameter groups, under names of your own: `groups: {head: {match: 'head.*', lr: 10}}`, or
+`groups.head.match='head.*' groups.head.lr=1,3,10`. [What they mean](study.md#rates-of-their-own-groups)."""
+GROUP_NOTES = (
+    "names of parameters: `*` and `?` as in a shell, several with a bar between",
+    "times the scheduled learning rate",
+    "times the weight decay; 0 is none",
+    "they stay as they are: no step, no decay, no gradient",
+)
 HEADER = "| key | value | default | per trial | |\n|---|---|---|---|---|\n"
 
 

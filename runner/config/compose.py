@@ -21,6 +21,7 @@ from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.config.words import one_sentence, override_text, plain
 from thalweg.runner.project.yaml import refuse_bombs
+from thalweg.runner.study.groups import SECTION, field_of, with_defaults
 from thalweg.runner.study.keys import TRIAL_SECTIONS, flatten, leaf_of, unknown_key
 from thalweg.runner.study.ranges import as_number
 from thalweg.runner.study.study import Base
@@ -103,6 +104,7 @@ class Composer:
             node = copy.deepcopy(found.node)
             for value in values:
                 _apply(node, value)
+            _fill_groups(node)
             found = replace(found, node=node)
         _refuse_resolvers(found.unresolved)
         return found
@@ -126,6 +128,7 @@ class Composer:
                 del node["hydra"]
                 declared = node.pop("study", None)
                 _fill_target(node)
+                _fill_groups(node)
             unresolved = OmegaConf.to_container(declared, resolve=False) if declared is not None else {}
             _refuse_resolvers({"study": unresolved})
             study: Any = unresolved
@@ -147,6 +150,17 @@ def _fill_target(node: DictConfig) -> None:
         if node.get(section) is not None and is_target(node[section]):
             ours = OmegaConf.load(CONF / section / "target.yaml")
             node[section] = OmegaConf.merge(ours, node[section])
+
+
+def _fill_groups(node: DictConfig) -> None:
+    """Give each parameter group all its keys, so that any of them can be an axis."""
+    from omegaconf import DictConfig, open_dict
+
+    groups = node.get(SECTION)
+    for name in groups if isinstance(groups, DictConfig) else ():
+        if isinstance(groups[name], DictConfig):
+            with open_dict(groups):
+                groups[name] = with_defaults(groups[name])
 
 
 def check_folders(config_dir: str | None, config_name: str | None) -> None:
@@ -208,6 +222,8 @@ def _apply(node: DictConfig, text: str) -> None:
 
     with one_sentence(f"{text[:60]!r} cannot be applied"):
         word = OverridesParser.create().parse_override(text)
+        if field_of(word.key_or_group) and not (word.is_delete() or word.is_add()):
+            word = OverridesParser.create().parse_override(f"++{text.lstrip('+')}")  # groups are made by naming them
         key, adds = word.key_or_group, word.is_add() or word.is_force_add()
         written = OmegaConf.select(node, key, throw_on_resolution_failure=False)
         section, (above, _, name) = key.partition(".")[0], key.rpartition(".")

@@ -25,6 +25,7 @@ from thalweg.runner.config.words import ZIP_EXAMPLE, Word, flattened, override_t
 from thalweg.runner.project.outline import refuse_wrong
 from thalweg.runner.project.project import Project, Role, check_name, here
 from thalweg.runner.project.yaml import first_comment
+from thalweg.runner.study.groups import in_groups
 from thalweg.runner.study.keys import (
     flatten,
     is_setting,
@@ -341,7 +342,7 @@ def _sort_choice(word: Word, typed: _Typed, groups: Mapping[str, list[str]]) -> 
 def _sort_value(word: Word, typed: _Typed, names: Sequence[str]) -> None:
     leaf = leaf_of(word.key)
     section = word.key.split(".")[0]
-    if leaf is None and not (word.prefix == "~" and section in sections()):
+    if leaf is None and not (word.prefix == "~" and (section in sections() or in_groups(word.key))):
         raise unknown_key(word.key, names, word.text.partition("=")[2])
     if leaf and word.key.endswith(".name"):
         raise ConfigError(f"{word.key} is set by its group", f"write {section}=OPTION")

@@ -29,7 +29,7 @@ from thalweg.runner.decide.ladder import (
 from thalweg.runner.decide.points import member_at, members_of
 from thalweg.runner.decide.rescue import rescue
 from thalweg.runner.facts.row import Row
-from thalweg.runner.show.numbers import count, is_number, labels, short
+from thalweg.runner.show.numbers import count, is_number, labels, leaf, short
 from thalweg.runner.study.study import Block, Member, Study
 
 Kind = Literal["finish", "widen", "halve", "seeds"]
@@ -94,9 +94,9 @@ def nothing_more(panels: Sequence[Panel], study: Study) -> str:
     """Why no trial is proposed for panels that have a best, in words that are true of all; "" where none has one."""
     blocks = {block.name: block for block in study.blocks}
     found = [_Panel(panel, study, blocks.get(panel.block), set()) for panel in panels if panel.best is not None]
-    ends = dict.fromkeys(_leaf(key) for each in found for key in each.ends())
+    ends = dict.fromkeys(leaf(key) for each in found for key in each.ends())
     axes = [(key, values) for each in found for key, values in each.axes().items()]
-    two = dict.fromkeys(_leaf(key) for key, values in axes if len(values) == 2)
+    two = dict.fromkeys(leaf(key) for key, values in axes if len(values) == 2)
     said = [f"no trial can be further out: {', '.join(ends)}"] if ends else []
     said += [f"an axis of two values is a comparison, and is not widened: {', '.join(sorted(two))}"] if two else []
     if not said and found:
@@ -156,7 +156,7 @@ def _points(key: str, made: Sequence[Member]) -> str:
     values = sorted({value for member in made if is_number(value := member.axes[key])})
     named = labels(values)
     listed = [named[value] for value in values]
-    return f"{_leaf(key)} {', '.join(listed) if len(listed) <= 4 else f'{listed[0]} … {listed[-1]}'}"
+    return f"{leaf(key)} {', '.join(listed) if len(listed) <= 4 else f'{listed[0]} … {listed[-1]}'}"
 
 
 @dataclass
@@ -335,8 +335,4 @@ def _sharper(near: NearOptimal, n: int, then: int) -> str:
 
 
 def _closer(key: str) -> str:
-    return f"the best {_leaf(key)} is known twice as closely"
-
-
-def _leaf(key: str) -> str:
-    return key.rpartition(".")[2].replace("weight_decay", "weight decay")
+    return f"the best {leaf(key)} is known twice as closely"

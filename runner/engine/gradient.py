@@ -33,7 +33,7 @@ def vmap_gradient(workload: Workload, shared: bool) -> Gradient:
     batched = None if shared else 0
     writes = workload.habits.writes
     plain, smoothed = (over_trials(workload.loss, (0, 0, batched, each), writes=writes) for each in (None, 0))
-    leaves_of = _Leaves(workload.layout.views)
+    leaves_of = _Leaves(workload.layout.views, workload.recipe.frozen)
 
     def gradient(state: State, feed: Feed) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         losses = plain if feed.label_smoothing is None else smoothed
@@ -49,7 +49,8 @@ def vmap_gradient(workload: Workload, shared: bool) -> Gradient:
 
 def solo_gradient(workload: Workload) -> Gradient:
     """The gradient of a single trial (K = 1) by ordinary autograd; vmap at K = 1 would be four times slower."""
-    leaves_of = _Leaves(lambda theta: {name: view[0] for name, view in workload.layout.views(theta).items()})
+    frozen = workload.recipe.frozen
+    leaves_of = _Leaves(lambda theta: {name: view[0] for name, view in workload.layout.views(theta).items()}, frozen)
 
     def gradient(state: State, feed: Feed) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         smoothing = None if feed.label_smoothing is None else feed.label_smoothing[0]
@@ -85,16 +86,20 @@ def own_gradient(workload: Workload) -> Gradient:
 
 
 class _Leaves:
-    """The weights as autograd's leaves that share theta's memory, made anew only when theta is another tensor."""
+    """The weights as autograd's leaves that share theta's memory, made anew only when theta is another tensor.
 
-    def __init__(self, views: Callable[[Tensor], dict[str, Tensor]]) -> None:
-        self.views = views
+    Those that are frozen take no gradient, and what leads to them alone is not differentiated.
+    """
+
+    def __init__(self, views: Callable[[Tensor], dict[str, Tensor]], frozen: frozenset[str]) -> None:
+        self.views, self.frozen = views, frozen
         self.theta: Tensor | None = None
         self.made: dict[str, Tensor] = {}
 
     def __call__(self, theta: Tensor) -> dict[str, Tensor]:
         if theta is not self.theta:
-            self.made = {name: view.detach().requires_grad_() for name, view in self.views(theta).items()}
+            views = self.views(theta)
+            self.made = {name: view.detach().requires_grad_(name not in self.frozen) for name, view in views.items()}
             self.theta = theta
         return self.made
 
@@ -102,8 +107,10 @@ class _Leaves:
 def _gradients(loss: Tensor, leaves: dict[str, Tensor]) -> dict[str, Tensor]:
     """The gradient of a loss, or of the sum of several, with respect to each leaf; zero for one that is not used."""
     one = None if loss.dim() == 0 else torch.ones_like(loss)
-    grads = torch.autograd.grad(loss, list(leaves.values()), one, materialize_grads=True)
-    return dict(zip(leaves, grads, strict=True))
+    training = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
+    grads = torch.autograd.grad(loss, list(training.values()), one, materialize_grads=True)
+    given = dict(zip(training, grads, strict=True))
+    return {name: given[name] if name in given else torch.zeros_like(leaf) for name, leaf in leaves.items()}
 
 
 def seed(feed: Feed) -> None:

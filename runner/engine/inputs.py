@@ -121,6 +121,7 @@ class Inputs:
         self.workload = workload
         self.hyper_N = {name: self._column("optimizer", name) for name in workload.recipe.rule.hyper}
         self.beside_N = {}
+        self.scales_N = {group: self._scales(group) for group in workload.recipe.groups}
         if workload.recipe.sam != "none":
             self.beside_N["sam.rho"] = self._column("sam", "rho")
         if workload.recipe.clip != "none":
@@ -129,6 +130,11 @@ class Inputs:
     def _column(self, part: str, name: str) -> np.ndarray:
         """A number of every trial's configuration, float64 `[N]`."""
         return np.array([getattr(getattr(config, part), name) for config in self.configs], dtype=np.float64)
+
+    def _scales(self, group: str) -> dict[str, np.ndarray]:
+        """What a parameter group multiplies each trial's rate and decay by."""
+        of = [dict(config.groups.named)[group] for config in self.configs]
+        return {name: np.array([getattr(each, name) for each in of], np.float64) for name in ("lr", "weight_decay")}
 
     def block(self, start: int, stop: int, lane_of: np.ndarray) -> Block:
         """The inputs of steps start…stop−1 for the trials that still train; lane_of maps lanes to trials."""
@@ -180,7 +186,12 @@ class Inputs:
         multiplier_TK = np.stack([columns[schedule] for schedule in schedules], axis=1)
         hyper_K = {name: values[lane_of] for name, values in self.hyper_N.items()}
         counts = steps if taken is None else steps - start + taken
-        coefficients = self.workload.recipe.rule.coefficients(hyper_K, multiplier_TK, counts[:, None])
+        recipe = self.workload.recipe
+        coefficients = recipe.rule.coefficients(hyper_K, multiplier_TK, counts[:, None])
+        for group, scales_N in self.scales_N.items():
+            scaled_K = {name: hyper_K[name] * scale_N[lane_of] for name, scale_N in scales_N.items()}
+            own = recipe.rule.coefficients(hyper_K | scaled_K, multiplier_TK, counts[:, None])
+            coefficients |= {f"{group}/{name}": own[name] for name in recipe.scaled}
         coefficients |= {name: values[lane_of] for name, values in self.beside_N.items()}
         return {name: self._column_of(values, len(lane_of)) for name, values in coefficients.items()}
 

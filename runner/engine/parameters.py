@@ -30,6 +30,11 @@ class ParameterLayout:
         """Return `[P]`: 1 in the parameters for whose shape something holds, 0 in the others."""
         return torch.cat([torch.full((math.prod(shape),), float(holds(shape))) for shape in self.shapes.values()])
 
+    def spread(self, number_of: Callable[[str], float]) -> Tensor:
+        """Return `[P]`: the number that each parameter's name has."""
+        sizes = {name: math.prod(shape) for name, shape in self.shapes.items()}
+        return torch.cat([torch.full((size,), float(number_of(name))) for name, size in sizes.items()])
+
     def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Concatenate named `[K, *shape]` tensors into `[K, P]`."""
         return torch.cat([_rows(tensors[name]) for name in self.shapes], dim=1)

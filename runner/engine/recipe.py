@@ -1,20 +1,23 @@
 """What a step does with a gradient: SAM's climb, clipping, where decay applies, the rule. Structure, not numbers.
 
-The numbers of a trial arrive as coefficients `[K, 1]`: the rule's own names, and "sam.rho" and "clip.limit".
+The numbers of a trial arrive as coefficients `[K, 1]`: the rule's own names, "sam.rho" and "clip.limit", and of a
+parameter group those that its multipliers change, such as "head/rate".
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from thalweg.optim.build import rule_for
 from thalweg.optim.clip import clip_norm_, clip_value_
 from thalweg.optim.decay import decays
+from thalweg.optim.groups import assigned
 from thalweg.optim.rule import Coefficients, Rule, Slots
 from thalweg.optim.sam import ascend_, ascent_scale, normed_vector
 from thalweg.runner.engine.parameters import ParameterLayout
@@ -33,27 +36,48 @@ class Recipe:
     loss_factor: float
     unused: frozenset[str] = frozenset()  # parameters that get no gradient: they stay as they are, as in torch
     unused_U: Tensor | None = None  # their places in theta
+    frozen: frozenset[str] = frozenset()  # of them, those that a parameter group freezes
+    group_of: Mapping[str, str] = field(default_factory=dict)  # parameter -> its group, of those that train in one
+    group_P: Tensor | None = None  # the place of a number's group among `groups`, 0 for none; None without groups
+    scaled: tuple[str, ...] = ()  # the coefficients that a group's multipliers change
 
     @classmethod
     def of(cls, config: TrialConfig, layout: ParameterLayout, like: Tensor) -> Recipe:
         """The recipe that `config` asks for; `like` has the dtype and device of the weights."""
-        decay_on = config.optimizer.decay_on
-        return cls(
-            rule=rule_for(config.optimizer),
+        decay_on, rule = config.optimizer.decay_on, rule_for(config.optimizer)
+        group_of = assigned(config.groups, list(layout.shapes))
+        freezing = {name for name, group in config.groups.named if group.freeze}
+        frozen = frozenset(name for name, group in group_of.items() if group in freezing)
+        made = cls(
+            rule=rule,
             layout=layout,
             sam=config.sam.name,
             clip=config.clip.name,
             decays_P=None if decay_on == "all" else layout.mask(partial(decays, decay_on=decay_on)).to(like),
             loss_factor=config.divergence.loss_factor,
+            frozen=frozen,
+            group_of={name: group for name, group in group_of.items() if name not in frozen},
+            scaled=_scaled(rule) if group_of else (),
         )
+        return replace(made, group_P=made.places(like) if made.group_of else None).sparing(frozenset(), like)
 
     def sparing(self, unused: frozenset[str], like: Tensor) -> Recipe:
         """The recipe that leaves these parameters alone."""
+        unused |= self.frozen
         if not unused:
             return self
-        names = iter(self.layout.shapes)
-        places = self.layout.mask(lambda shape: next(names) in unused).nonzero()[:, 0]
+        places = self.layout.spread(lambda name: name in unused).nonzero()[:, 0]
         return replace(self, unused=unused, unused_U=places.to(like.device))
+
+    @property
+    def groups(self) -> list[str]:
+        """The parameter groups that train."""
+        return sorted({*self.group_of.values()})
+
+    def places(self, like: Tensor) -> Tensor:
+        """Of each number of theta, the place of its group, counted from 1; 0 where it has none."""
+        place = {group: number for number, group in enumerate(self.groups, start=1)}
+        return self.layout.spread(lambda name: place.get(self.group_of.get(name, ""), 0)).long().to(like.device)
 
     def climb(self, theta_KP: Tensor, grad_KP: Tensor, c: Coefficients) -> None:
         """Move theta to where SAM takes its gradient, in place; `grad_KP` is lost."""
@@ -73,6 +97,8 @@ class Recipe:
         if not self.rule.elementwise:
             self._update_each(theta_KP, grad_KP, slots, lambda name: None if name in self.unused else c)
             return
+        if self.group_P is not None:
+            c = {**c, **{name: self._by_place(name, c) for name in self.scaled}}
         if self.decays_P is not None:
             c = {**c, "decay": c["decay"] * self.decays_P}
         if self.unused_U is None:
@@ -83,6 +109,12 @@ class Recipe:
         self.rule.update(theta_KP, grad_KP, slots, c)
         for tensor, kept_KU in zip(written, before, strict=True):
             tensor[:, self.unused_U] = kept_KU
+
+    def _by_place(self, name: str, c: Coefficients) -> Tensor:
+        """A coefficient that differs between groups, `[K, P]`."""
+        assert self.group_P is not None
+        of_groups = [c[name], *(c[f"{group}/{name}"] for group in self.groups)]
+        return torch.cat(of_groups, dim=1).index_select(1, self.group_P)
 
     def update_some(self, theta_KP: Tensor, grad_KP: Tensor, slots: Slots, c: Mapping[str, Coefficients]) -> None:
         """Apply the rule in place to the parameters that have coefficients."""
@@ -97,10 +129,19 @@ class Recipe:
             c = c_of(name)
             if c is None:
                 continue
+            if group := self.group_of.get(name):
+                c = {**c, **{key: c[f"{group}/{key}"] for key in self.scaled}}
             own = {key: value.view(-1, *[1] * (theta.dim() - 1)) for key, value in c.items()}
             if self.decays_P is not None and not decays(theta.shape[1:], "weights"):
                 own["decay"] = torch.zeros_like(own["decay"])
             self.rule.update(theta, grads[name], {slot: views[name] for slot, views in held.items()}, own)
+
+
+def _scaled(rule: Rule) -> tuple[str, ...]:
+    """The coefficients that follow the rate or the decay: those that doubling one of them changes."""
+    ones: dict[str, np.ndarray | float] = dict.fromkeys(rule.hyper, 0.5)
+    first, *others = (rule.coefficients(ones | more, 1.0, 1) for more in ({}, {"lr": 1.0}, {"weight_decay": 1.0}))
+    return tuple(name for name, value in first.items() if any(each[name] != value for each in others))
 
 
 def norm_of(vectors_KP: Tensor) -> Tensor:

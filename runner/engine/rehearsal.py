@@ -12,6 +12,7 @@ import torch
 from thalweg.data.load import load_splits
 from thalweg.data.vision import VisionConfig
 from thalweg.models.extent import Extent
+from thalweg.optim.groups import assigned
 from thalweg.runner.base.errors import ConfigError, ThalwegError
 from thalweg.runner.engine.assembly import expected_shape, tried
 from thalweg.runner.engine.fitting import fills_of, lookalikes, misnamed
@@ -77,6 +78,7 @@ def _shown_examples(config: TrialConfig, extent: Extent) -> Iterator[Remark]:
 def _show(config: TrialConfig, extent: Extent) -> None:
     """Raise ConfigError unless a model can be built for such data, and returns what it should in both modes."""
     module = initialised(config, extent)
+    assigned(config.groups, [name for name, _ in module.named_parameters()])
     for training in (False, True):
         outputs = tried(module, extent, training)
         mode = " in training" if training else ""

@@ -79,11 +79,12 @@ class _Linear(torch.autograd.Function):
         ctx.save_for_backward(*inputs[:2])
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         (grad,), (x, weight) = grads, ctx.saved_tensors
         towards_x = grad @ weight if ctx.needs_input_grad[0] else None
         towards_bias = grad.sum(1) if ctx.needs_input_grad[2] else None
-        return towards_x, grad.transpose(1, 2) @ x, towards_bias
+        towards_weight = grad.transpose(1, 2) @ x if ctx.needs_input_grad[1] else None
+        return towards_x, towards_weight, towards_bias
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:

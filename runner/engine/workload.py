@@ -173,6 +173,9 @@ class Workload:
         own = self.world.fresh()
         with self.world.of(own):
             module = self._begun(converted(initialised(config, self.extent), self.device, self.dtype))
+        for name, parameter in module.named_parameters():
+            if name in self.recipe.frozen:
+                parameter.requires_grad_(False)
         return Lone(module, self.world, own)
 
     def loss(

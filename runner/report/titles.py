@@ -29,6 +29,8 @@ SPLITS = {"val": "validation", "train": "training", "test": "test"}
 
 def title(key: str | None) -> str:
     """Return an axis as its title: learning rate for optimizer.lr."""
+    if key and key.startswith("groups."):
+        return key.removeprefix("groups.").replace("_", " ")
     leaf = (key or "").rpartition(".")[2]
     return TITLES.get(leaf, leaf.replace("_", " "))
 

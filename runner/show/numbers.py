@@ -119,8 +119,9 @@ def as_good(near: int, others: int) -> str:
 
 
 def leaf(key: str) -> str:
-    """The last part of a key in the words of a sentence."""
-    return key.rpartition(".")[2].replace("weight_decay", "weight decay")
+    """The last part of a key in the words of a sentence; of a parameter group, its name too: head.lr."""
+    last = key.removeprefix("groups.") if key.startswith("groups.") else key.rpartition(".")[2]
+    return last.replace("weight_decay", "weight decay")
 
 
 def brief(key: str) -> str:

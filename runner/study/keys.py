@@ -18,9 +18,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from thalweg.data.schema import FORMS
 from thalweg.models.schema import MODELS
+from thalweg.optim.schema import Groups, ParameterGroup
 from thalweg.runner.base.canonical import canonical_json
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.study.durations import DURATIONS, EPOCH, is_duration, steps_from_durations
+from thalweg.runner.study.groups import FIELDS, SECTION, field_of, in_groups, with_defaults
 from thalweg.runner.study.settings import Settings
 from thalweg.runner.study.start import EXPECTED as START
 from thalweg.runner.study.start import declared as declared_init
@@ -80,6 +82,12 @@ def leaves() -> dict[str, tuple[Leaf, ...]]:
 
 
 @cache
+def _group_leaves() -> dict[str, Leaf]:
+    """Field -> what it holds in any parameter group."""
+    return {leaf.key: leaf for leaf in _leaves_of(ParameterGroup, "", None)}
+
+
+@cache
 def sections() -> dict[str, dict[str | None, frozenset[str]]]:
     """Return section -> option -> names of its keys; the option is None where a section has no variants."""
     index: dict[str, dict[str | None, frozenset[str]]] = {}
@@ -97,6 +105,8 @@ def leaf_of(key: str, option: str | None = None) -> Leaf | None:
 
     A key that no schema has may be an argument of a target: whether it is one, the composed section says.
     """
+    if (name := field_of(key)) is not None:
+        return replace(_group_leaves()[name], key=key)
     variants = leaves().get(key, ())
     if not variants and may_be_argument(key):
         return Leaf(key, "any", "a number, text, true, false, null or a list of these", KEY)
@@ -142,6 +152,8 @@ def unknown_key(key: str, names: Iterable[str] = (), typed: str = "") -> ConfigE
         options = ("target" if leaf.option == KEY else leaf.option for leaf in variants)
         owners = " or ".join(f"{key.partition('.')[0]}={option}" for option in options)
         return ConfigError(f"{key} belongs to {owners}, which was not chosen here", f"choose {owners}, or leave it out")
+    if in_groups(key):
+        return _unknown_of_groups(key)
     section = key.partition(".")[0]
     if key in sections():
         return ConfigError(f"{key} is a section, not a value", f"its keys: {', '.join(sorted(_keys_under(key)))}")
@@ -156,12 +168,33 @@ def unknown_key(key: str, names: Iterable[str] = (), typed: str = "") -> ConfigE
     return ConfigError(f"there is no key {key!r}", f"known here: {', '.join(sorted(listed))}")
 
 
+def _unknown_of_groups(key: str) -> ConfigError:
+    _, name, *rest = [*key.split("."), ""]
+    known = f"its keys: {', '.join(FIELDS)}"
+    if not name.isidentifier() or len(rest) > 2:
+        example = "groups.head.match='head.*'"
+        return ConfigError(f"there is no key {key!r}; a group's name is letters, digits and _", f"write {example}")
+    if len(rest) == 1:
+        return ConfigError(f"{key} is a parameter group, not a value", known)
+    if field_of(key) is not None:
+        said = f"{key} is of a parameter group that is not declared here"
+        return ConfigError(said, f"say which parameters it holds: {SECTION}.{name}.match='{name}.*'")
+    meant = ALIASES.get(rest[0], "").rpartition(".")[2]
+    close = [meant] if meant in FIELDS else difflib.get_close_matches(rest[0], FIELDS, n=1)
+    return ConfigError(f"there is no key {key!r}", f"did you mean {SECTION}.{name}.{close[0]}?" if close else known)
+
+
 def refuse_unknown_keys(config: Mapping[str, Any]) -> None:
     """Raise ConfigError for a key of a composed configuration that no schema has, and for a true/false number."""
     for key, value in flatten(config):
         section, _, name = key.partition(".")
         options = sections().get(section)
-        if options and isinstance(config[section], Mapping):
+        if section == SECTION and isinstance(config[SECTION], Mapping):
+            if key != SECTION and field_of(key) is None:
+                raise unknown_key(key)
+        elif section == SECTION:
+            raise ConfigError(f"{SECTION} is {shown(value)}; expected parameter groups by name")
+        elif options and isinstance(config[section], Mapping):
             option = option_of(config[section]) if None not in options else None
             if option == KEY and name not in options[KEY]:
                 continue
@@ -212,12 +245,14 @@ def trial_config(plain: dict[str, Any]) -> TrialConfig:
     return config
 
 
-READ_APART = frozenset({"optimizer", "sam", "clip", "divergence", "precision", "seed"})
+READ_APART = frozenset({"optimizer", "sam", "clip", "divergence", "precision", "seed", SECTION})
 """Sections that no check and no duration reads together with another."""
 
 
 def checked_section(section: str, plain: Any) -> Any:
     """Return one of READ_APART in its type. Raises ConfigError for a value it cannot have, without its key."""
+    if section == SECTION:
+        return _groups(plain)
     try:
         return _adapter(_sections_of_trials()[section]).validate_python(plain)
     except ValidationError as error:
@@ -245,13 +280,29 @@ def check_types(plain: dict[str, Any]) -> TrialConfig:
     """Like `trial_config`, but for one value at a time: how the values agree with each other is not looked at."""
     steps_from_durations(plain)
     targets = {name: gathered(name, plain[name]) for name in SECTIONS if is_target(plain.get(name))}
-    config = _checked(TrialConfig, {**plain, **targets})
+    config = _checked(TrialConfig, {**plain, **targets, SECTION: _groups(plain.get(SECTION, {}))})
     dataset: Any = config.dataset
     if not is_target(dataset) and getattr(dataset, "fingerprint", "") is None:
         from thalweg.data.check import declared  # here, as it imports numpy
 
         dataset = declared(dataset)  # what is in the files is part of a trial's id
     return replace(config, dataset=dataset, init=declared_init(config.init))
+
+
+def _groups(plain: Mapping[str, Any]) -> Groups:
+    return Groups(named=tuple((name, _group(name, plain[name])) for name in sorted(plain)))
+
+
+def _group(name: str, plain: Any) -> ParameterGroup:
+    if not isinstance(plain, Mapping):
+        raise ConfigError(f"{SECTION}.{name} is {shown(plain)}; expected a section", f"its keys: {', '.join(FIELDS)}")
+    for key in plain:
+        if field_of(f"{SECTION}.{name}.{key}") is None:
+            raise unknown_key(f"{SECTION}.{name}.{key}")
+    if plain.get("match") in (None, ""):
+        example = f"write {SECTION}.{name}.match='{name}.*'"
+        raise ConfigError(f"{SECTION}.{name} does not say which parameters it holds", example)
+    return _checked(ParameterGroup, with_defaults(plain), f"{SECTION}.{name}.")
 
 
 def settings_of(config: Mapping[str, Any]) -> Settings:
@@ -301,18 +352,19 @@ def _adapter(schema: Any) -> TypeAdapter[Any]:
     return TypeAdapter(schema)
 
 
-def _checked(schema: type[_T], plain: Mapping[str, Any]) -> _T:
+def _checked(schema: type[_T], plain: Mapping[str, Any], above: str = "") -> _T:
     try:
         checked: _T = _adapter(cast("Any", schema)).validate_python(plain)
     except ValidationError as error:
-        raise _sentence(error) from None
+        raise _sentence(error, above) from None
     return checked
 
 
-def _sentence(error: ValidationError) -> ConfigError:
+def _sentence(error: ValidationError, above: str) -> ConfigError:
     details = error.errors(include_url=False, include_context=False)
     detail = min(details, key=lambda d: is_duration(_place(d["loc"])[0], str(d["input"])))
     key, option = _place(detail["loc"])
+    key = f"{above}{key}"
     leaf = leaf_of(key, option)
     if detail["type"] == "missing" or detail["type"] == "union_tag_not_found":
         return ConfigError(f"{key} is missing; expected {leaf.expected if leaf else 'a section with its keys'}")

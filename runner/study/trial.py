@@ -15,6 +15,7 @@ from thalweg.data.schema import DatasetConfig, TaskConfig
 from thalweg.models.schema import ModelConfig
 from thalweg.optim.schema import (
     ClipConfig,
+    Groups,
     NoClipConfig,
     NoSAMConfig,
     OptimizerConfig,
@@ -83,6 +84,7 @@ class TrialConfig:
     clip: ClipConfig = introduced(NoClipConfig(name="none"))
     task: TaskConfig = introduced(TaskConfig(loss="auto", label_smoothing=0.0))
     init: InitConfig = introduced(FRESH)
+    groups: Groups = introduced(Groups())
     revision: str | None = introduced(None)  # of the user's code, in trials that changed code was to train anew
     arithmetic: int = introduced(0)  # the last repair of ours that touches the trial
 

@@ -26,9 +26,13 @@ MODELS = 20
 
 
 def rehearsed(trials: Sequence[Trial], every: bool, seconds: float = SECONDS) -> list[Remark]:
-    """Return what is to be said of the models of `trials`, one of each structure; the user's own, or every one."""
-    wanted = [trial.config for trial in trials if every or isinstance(trial.config.model, ModelTarget)]
-    configs = list({(config.model, config.dataset): config for config in wanted}.values())
+    """Return what is to be said of the models of `trials`, one of each structure.
+
+    Of the user's own, of those whose parameters are in groups, or of every one.
+    """
+    configs_of = [trial.config for trial in trials]
+    wanted = [each for each in configs_of if every or isinstance(each.model, ModelTarget) or each.groups.named]
+    configs = list({(each.model, each.dataset, each.groups): each for each in wanted}.values())
     remarks = _heard(configs[:MODELS], seconds) if configs else []
     if left := len(configs) - MODELS if len(configs) > MODELS else 0:
         remarks.append(Remark(configs[MODELS].model.name, f"and {left} more are not looked at", wrong=False))

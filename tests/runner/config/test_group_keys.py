@@ -1,0 +1,115 @@
+"""`groups.NAME.…` in YAML and on the command line: axes, types, ids, and one sentence for what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from thalweg.runner.base.canonical import as_dict, identity_dict
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.config import Request, declare
+from thalweg.runner.study.keys import trial_config
+from thalweg.runner.study.study import expand
+from thalweg.runner.study.trial import Trial
+
+STUDY = """# @package _global_
+groups:
+  head: {match: "head.*", lr: 10}
+  norms: {match: "*norm*|*.bias", weight_decay: 0}
+study:
+  axes: {optimizer.lr: "0.1,0.2", groups.head.weight_decay: "0,1"}
+"""
+
+
+def trials(*words: str, folder: Path | None = None) -> list[Trial]:
+    request = Request(tuple(words), config_dir=str(folder) if folder else None)
+    return [member.trial for member in expand(declare(request).study)]
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "layered.yaml").write_text(STUDY)
+    return tmp_path
+
+
+def test_groups_of_a_file_are_axes_and_one_program(folder) -> None:
+    found = trials("layered", folder=folder)
+    assert len({trial.id for trial in found}) == 4
+    assert len({trial.group_id for trial in found}) == 1
+    groups = dict(found[0].config.groups.named)
+    assert [*groups] == ["head", "norms"]
+    assert (groups["head"].lr, groups["head"].weight_decay, groups["norms"].weight_decay) == (10.0, 0.0, 0.0)
+
+
+def test_the_command_line_makes_groups_changes_them_and_takes_them_away(folder) -> None:
+    word = "groups.head.match='head.*'"
+    assert len({trial.id for trial in trials(word, "groups.head.lr=1,3,10", "groups.head.freeze=true,false")}) == 6
+    assert trials("groups={head: {match: 'head.*', lr: 3}}")[0].id == trials(word, "groups.head.lr=3")[0].id
+    assert trials("+groups.head.match='head.*'")[0].id == trials(word)[0].id
+    wider = trials("layered", "groups.head.lr=1..4:x2", folder=folder)
+    assert {dict(trial.config.groups.named)["head"].lr for trial in wider} == {1.0, 2.0, 4.0}
+    assert [*dict(trials("layered", "~groups.norms", folder=folder)[0].config.groups.named)] == ["head"]
+
+
+def test_an_axis_of_optimizers_keeps_the_groups() -> None:
+    found = trials("optimizer=sgd,adamw,muon", "groups.head.match='head.*'", "groups.head.lr=1,3")
+    assert len({trial.id for trial in found}) == 6
+
+
+def test_without_groups_ids_are_as_before_and_what_a_group_leaves_out_is_no_part_of_its_id() -> None:
+    assert "groups" not in identity_dict(trials("seed=0")[0].config)
+    named = identity_dict(trials("groups.head.match='head.*'", "groups.head.lr=1")[0].config)["groups"]
+    assert named == {"head": {"match": "head.*"}}
+
+
+def test_a_stored_configuration_gives_the_trial_back(folder) -> None:
+    for trial in trials("layered", folder=folder):
+        assert Trial(trial_config(json.loads(trial.config_json))).id == trial.id
+        assert as_dict(trial.config)["groups"]["head"]["lr"] == 10.0
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "hint"),
+    [
+        (["groups.head.lr=1,3"], "groups.head.lr is of a parameter group that is not declared", "head.match='head.*'"),
+        (["groups.head.lr=3"], "groups.head does not say which parameters it holds", "groups.head.match='head.*'"),
+        (["groups.head.wd=3"], "there is no key 'groups.head.wd'", "did you mean groups.head.weight_decay?"),
+        (["groups.head.matches=x"], "there is no key 'groups.head.matches'", "did you mean groups.head.match?"),
+        (["groups.head=3"], "groups.head is a parameter group, not a value", "match, lr, weight_decay, freeze"),
+        (["groups=3"], "groups", ""),
+        (["groups.a.b.lr=3"], "there is no key 'groups.a.b.lr'", "groups.head.match"),
+        (["groups.head.match='h*'", "groups.head.lr=-1"], "groups.head.lr is -1.0; expected a number ≥ 0", ""),
+        (["groups.head.match='h*'", "groups.head.lr=1,-1"], "groups.head.lr is -1.0; expected a number ≥ 0", ""),
+        (["groups.head.match='h*'", "groups.head.freeze=2"], "groups.head.freeze is 2; expected true or false", ""),
+        (["groups.head.match='h*'", "groups.head.lr=true"], "groups.head.lr is true; expected a number ≥ 0", ""),
+        (["groups.head.match=''"], "groups.head does not say which parameters", ""),
+        (["groups.head.match=null"], "groups.head does not say which parameters", ""),
+        (["groups.1.lr=1"], "there is no key 'groups.1.lr'", "groups.head.match"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_a_sentence(words, said, hint) -> None:
+    with pytest.raises(ConfigError) as refused:
+        trials(*words)
+    assert said in refused.value.message
+    assert hint in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("yaml", "said"),
+    [
+        ("groups: [1]", "Cannot merge DictConfig with ListConfig"),
+        ("groups: {head: 3}", "groups.head is a parameter group, not a value"),
+        ("groups: {head: {match: 3}}", "groups.head.match is 3; expected text"),
+        ("groups: {head: {match: x, rate: 3}}", "there is no key 'groups.head.rate'"),
+        ("groups: {head.x: {match: x}}", "groups.head.x"),
+        ("groups: {head: {}}", "groups.head"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_said_in_a_sentence(folder, yaml, said) -> None:
+    (folder / "study" / "wrong.yaml").write_text(f"# @package _global_\n{yaml}\nstudy: {{axes: {{seed: '0,1'}}}}\n")
+    with pytest.raises(ConfigError) as refused:
+        trials("wrong", folder=folder)
+    assert said in refused.value.message
