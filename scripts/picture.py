@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
 from thalweg.runner.store import Store
-from thalweg.runner.terminal.answer import show_answer
+from thalweg.runner.terminal.answer import How, show_answer
 from thalweg.runner.view import view_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,8 +27,7 @@ def main() -> None:
     with Store.open(sys.argv[1]) as store:
         rows, study = store.study_rows("coupling"), store.study("coupling")
     console = Console(record=True, width=80, force_terminal=True, color_system="truecolor", file=io.StringIO())
-    view = view_of([row for row in rows if row.block in SHOWN], study)
-    show_answer(console, view, maps=True)
+    show_answer(console, view_of(rows, study), How(SHOWN))
     svg = console.export_svg(title="thalweg show coupling --maps", theme=MONOKAI)
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL).replace("Fira Code", FONT)
     (ROOT / "docs" / "coupling.svg").write_text(re.sub(r"terminal-\d+", "terminal", svg), encoding="utf-8")

@@ -109,8 +109,11 @@ def series(named: Mapping[str, Series]) -> dict[str, Any]:
     return {name: {"steps": one.steps.tolist(), "values": one.values.tolist()} for name, one in named.items()}
 
 
-def study(view: StudyView) -> dict[str, Any]:
-    """A study's answer: its panels, each with its best cell and its rows' bests; and every finding."""
+def study(view: StudyView, panels: Sequence[Panel] | None = None) -> dict[str, Any]:
+    """A study's answer: its panels, each with its best cell and its rows' bests; and every finding.
+
+    panels: those that are asked about.
+    """
     slopes = {each.panel: each for each in view.answers if each.kind == "coupling"}
     record = view.study
     return {
@@ -120,7 +123,7 @@ def study(view: StudyView) -> dict[str, Any]:
         "hypothesis": record.hypothesis,
         "refinements": record.refinements,
         "notes": view.notes,
-        "panels": [_panel(panel, slopes.get(panel.name)) for panel in view.panels],
+        "panels": [_panel(panel, slopes.get(panel.name)) for panel in panels or view.panels],
         "findings": [answer(each) for each in view.answers],
     }
 

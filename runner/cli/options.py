@@ -48,6 +48,9 @@ Cfg = Annotated[
     str | None, typer.Option("--cfg", "-c", metavar="job", help="Print the composed configuration and leave.")
 ]
 Resolve = Annotated[bool, typer.Option("--resolve", help="With --cfg: resolve interpolations.")]
+OnlyPanels = Annotated[
+    list[str] | None, typer.Option("--panel", metavar="NAME", help="Only this panel; may be given again.")
+]
 Info = Annotated[
     str | None, typer.Option("--info", metavar="[KIND]", help="Print where the configuration comes from and leave.")
 ]

@@ -77,9 +77,7 @@ def refine(
     moves: Annotated[
         str, typer.Option("--moves", metavar="KINDS", help="Only these, of widen,halve,seeds.")
     ] = "widen,halve,seeds",
-    panel: Annotated[
-        list[str] | None, typer.Option("--panel", metavar="NAME", help="Only this panel; may be given again.")
-    ] = None,
+    panel: given.OnlyPanels = None,
     store: given.StorePath = None,
     json: given.Json = False,
     config_dir: given.ConfigDir = None,
@@ -145,11 +143,7 @@ def _propose(opened: Store, record: Study, asked: _Asked) -> _Proposal:
     view = page.view(opened, record.name, ask=False, validation=True)
     if not view.ended:
         raise UsageError(f"nothing of {record.name} is trained yet", f"first: thalweg sweep {record.name}")
-    for name in asked.panels:
-        if all(panel.name != name for panel in view.panels):
-            listed = ", ".join(repr(panel.name) for panel in view.panels)
-            raise UsageError(f"{record.name} has no panel {name!r}", f"it has {listed}")
-    chosen = [panel for panel in view.panels if not asked.panels or panel.name in asked.panels]
+    chosen = view.chosen(asked.panels)
     found = [view.unfinished] if view.unfinished else decide.moves(chosen, view.study, asked.kinds)
     lost = [each for each in view.stuck if each.panel in chosen]
     why_none = "" if found else _why_none(chosen, view.study, asked.kinds)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from thalweg.runner.facts.record import StudySummary, TrialRecord
     from thalweg.runner.store import Store
     from thalweg.runner.study.study import Study
+    from thalweg.runner.terminal.answer import How
 
 
 STUDY_KEYS = ("name", "question", "metric", "wanted", "done", "diverged", "failed", "outside", "declared")
@@ -75,6 +76,7 @@ def show(
     what: Annotated[str | None, typer.Argument(metavar="STUDY|TRIAL", help="A study, or a trial's id.")] = None,
     maps: Annotated[bool, typer.Option("--maps", help="Draw the map of every panel.")] = False,
     rows: Annotated[bool, typer.Option("--rows", help="List every row of a coupling: used, or why not.")] = False,
+    panel: given.OnlyPanels = None,
     metric: given.Metric = None,
     store: given.StorePath = None,
     json: given.Json = False,
@@ -90,7 +92,10 @@ def show(
         if what and names_trial(opened, what):
             _show_trial(opened, opened.trial(what), json)
         else:
-            _show_study(opened, given.study_of(opened, what), metric, json, maps=maps, each_row=rows)
+            from thalweg.runner.terminal.answer import How
+
+            how = How(tuple(panel or ()), maps=maps, each_row=rows)
+            _show_study(opened, given.study_of(opened, what), metric, json, how)
 
 
 def best(
@@ -214,9 +219,7 @@ def _show_trial(opened: Store, trial: TrialRecord, json: bool) -> None:
         show_series(screen, series)
 
 
-def _show_study(
-    opened: Store, record: Study | None, metric: str | None, json: bool, *, maps: bool, each_row: bool
-) -> None:
+def _show_study(opened: Store, record: Study | None, metric: str | None, json: bool, how: How) -> None:
     if record is None:
         _nothing(json, {"study": None, "panels": []})
         say("no studies yet; begin with: thalweg sweep smoke")
@@ -225,7 +228,7 @@ def _show_study(
 
     view = page.view(opened, record.name, metric)
     if json:
-        emit_json(as_json.study(view))
+        emit_json(as_json.study(view, view.chosen(how.panels)))
         return
     from thalweg.runner.terminal.answer import show_answer
 
@@ -234,4 +237,4 @@ def _show_study(
     for words in (" ".join(said.tags), said.note):
         if words:
             out().print(Text(clean(words)))
-    show_answer(out(), view, maps=maps, each_row=each_row)
+    show_answer(out(), view, how)

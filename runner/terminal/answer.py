@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
-from thalweg.runner.analysis import Coupling
+from thalweg.runner.analysis import Answer, Coupling
 from thalweg.runner.cells.cells import Cell, Panel
 from thalweg.runner.show.numbers import brief, count, figure, is_number, labels, leaf, short
 from thalweg.runner.study.study import Study
@@ -23,21 +24,33 @@ A_LINE_EACH = 4
 LOW, HIGH = "lowest", "highest"
 
 
-def show_answer(out: Console, view: StudyView, *, maps: bool = False, each_row: bool = False) -> None:
+@dataclass(frozen=True)
+class How:
+    """How an answer is shown: panels that are named, with their maps; maps of all; or every row of a coupling."""
+
+    panels: tuple[str, ...] = ()
+    maps: bool = False
+    each_row: bool = False
+
+
+def show_answer(out: Console, view: StudyView, how: How = How()) -> None:
     """Print what the trials so far say: maps with a verdict each, or a line a panel when there are many.
 
-    each_row: list every row of a coupling instead.
+    Raises UsageError where a panel is named that the study does not have.
     """
+    panels = view.chosen(how.panels)
     if not view.ended:
         out.print(Text("no results yet"))
         return
     out.print(Text(view.experiment))
-    if each_row:
-        show_rows(out, view.answers)
-    elif len(view.panels) >= A_LINE_EACH and not maps:
-        show_numbers(out, view.answers) if view.answers else out.print(_lines(view.panels, view.study))
+    named = [panel.name for panel in panels]
+    answers = [each for each in view.answers if not how.panels or each.panel in named]
+    if how.each_row:
+        show_rows(out, answers)
+    elif len(view.panels) >= A_LINE_EACH and not how.maps and not how.panels:
+        show_numbers(out, answers) if answers else out.print(_lines(panels, view.study))
     else:
-        _show_panels(out, view)
+        _show_panels(out, panels, answers, view.study)
     show_notes(out, view.notes)
 
 
@@ -47,11 +60,11 @@ def show_notes(out: Console, notes: Iterable[str]) -> None:
         out.print(Text(clean(note)))
 
 
-def _show_panels(out: Console, view: StudyView) -> None:
-    slopes = {each.panel: each for each in view.answers if isinstance(each, Coupling)}
-    for panel in view.panels:
-        _show_panel(out, panel, slopes.get(panel.name), view.study)
-    others = [each for each in view.answers if not isinstance(each, Coupling)]
+def _show_panels(out: Console, panels: Sequence[Panel], answers: Sequence[Answer], study: Study) -> None:
+    slopes = {each.panel: each for each in answers if isinstance(each, Coupling)}
+    for panel in panels:
+        _show_panel(out, panel, slopes.get(panel.name), study)
+    others = [each for each in answers if not isinstance(each, Coupling)]
     if others:
         show_verdicts(out, others)
 

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from thalweg.runner import decide
+from thalweg.runner.base.errors import UsageError
 from thalweg.runner.cells.cells import NearOptimal, Panel, near_optimal, panels
 from thalweg.runner.decide import Move, Recommendation, Stuck
 from thalweg.runner.facts.row import Row, lookup
@@ -50,6 +51,15 @@ class StudyView:
     def panels(self) -> list[Panel]:
         """The study cut into panels; what is outside it is left out."""
         return panels(self.rows, self.study)
+
+    def chosen(self, names: Sequence[str]) -> list[Panel]:
+        """The panels of these names, all where there are none. Raises UsageError for a name that no panel has."""
+        known = [panel.name for panel in self.panels]
+        for name in names:
+            if name not in known:
+                listed = ", ".join(map(repr, known))
+                raise UsageError(f"{self.study.name} has no panel {name!r}", f"it has {listed}")
+        return [panel for panel in self.panels if not names or panel.name in names]
 
     @cached_property
     def ended(self) -> int:

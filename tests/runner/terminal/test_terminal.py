@@ -7,10 +7,11 @@ import planted_rows as planted
 import pytest
 from rich.console import Console
 
+from thalweg.runner.base.errors import UsageError
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.show.ramp import shade
 from thalweg.runner.study.study import Expectation
-from thalweg.runner.terminal.answer import show_answer, show_cells
+from thalweg.runner.terminal.answer import How, show_answer, show_cells
 from thalweg.runner.terminal.listing import show_best
 from thalweg.runner.terminal.progress import SweepProgress
 from thalweg.runner.terminal.text import clean, console
@@ -43,8 +44,15 @@ def drawn(width=80, surface=hazardous, names=("one",), keep=lambda row: row, col
         force_terminal=colour,
         color_system="truecolor" if colour else None,
     )
-    show_answer(out, view_of(rows, planted.study(*blocks)), **how)
+    show_answer(out, view_of(rows, planted.study(*blocks)), How(**how))
     return written(out)
+
+
+def test_a_panel_that_is_named_is_shown_alone():
+    names = ("a", "b", "c", "d")
+    assert drawn(120, names=names, panels=("c",)).count("best of its row") == 1
+    with pytest.raises(UsageError, match="no panel 'e'"):
+        drawn(120, names=names, panels=("e",))
 
 
 @pytest.mark.parametrize("width", [60, 66, 72, 80, 120, 200])
