@@ -75,8 +75,13 @@ def plan(
     """
     from thalweg.runner.planning.compare import compare
     from thalweg.runner.planning.plan import leave_failed
+    from thalweg.runner.planning.stopping import staged
 
-    made = compare(study, store, rerun_changed, metrics)
+    made = staged(compare(study, store, rerun_changed, metrics), store, retry_failed)
+    if made.study.stop and store is not None:
+        from thalweg.runner.view.hindsight import hindsight  # numpy, which most plans go without
+
+        made = replace(made, hindsight=hindsight(made, store.study_rows(study.name), store))
     return made if retry_failed or store is None else leave_failed(made, store.statuses(made.ids_to_train))
 
 
@@ -112,8 +117,8 @@ def sweep(
     """
     record(made, store)
     result = train(made, store, settings, listener, backend)
-    while made.unknown and not (result.interrupted or result.failed or result.untried):
-        made = plan(made.study, store)
+    while result.goes_on(made):
+        made = plan(made.study, store, retry_failed=not made.until)
         record(made, store)
         result += train(made, store, settings, listener)
     if settings.keep == "best" and not result.interrupted:
@@ -174,9 +179,18 @@ def record(made: Plan, store: Store) -> None:
 
     Raises UsageError, and writes nothing, where a trial that the plan knows was removed since.
     """
-    store.declare(made.study, made.members, known=made.known)
+    store.declare(made.study, made.members, known=made.known, pruned=made.pruned)
     if made.replaced:
         store.replace(made.study.name, made.replaced)
+    _clear_rungs(made, store)
+
+
+def _clear_rungs(made: Plan, store: Store) -> None:
+    """Remove the files in which trials waited at a rung that are done by now, or stopped there."""
+    if made.study.stop and not store.is_swept():
+        from thalweg.runner.train import rungs
+
+        rungs.clear(store.path, lambda ids: store.any_untrained(trial for trial in ids if trial not in made.pruned))
 
 
 def refine(study: Study, moves: Sequence[Move], store: Store) -> Plan:
@@ -205,10 +219,15 @@ def train(
     max_failures: int | None = None,
 ) -> SweepResult:
     """Train what a recorded plan lacks; `sweep` is both. max_failures: failed trials after which it ends."""
+    from thalweg.runner.planning.stopping import refuse_elsewhere, refuse_unmeasured
     from thalweg.runner.train import driver
 
+    refuse_elsewhere(made.study, settings.launcher.name)
+    refuse_unmeasured(made, settings.evaluation)
     _at_hand([trial.config.init for group in made.groups for trial in group.trials], store, settings, listener)
-    return driver.sweep(made, store, settings, listener or driver.Silent(), backend, max_failures=max_failures)
+    result = driver.sweep(made, store, settings, listener or driver.Silent(), backend, max_failures=max_failures)
+    _clear_rungs(made, store)
+    return result
 
 
 def _at_hand(inits: Iterable[InitConfig], store: Store, settings: Settings | None, listener: Listener | None) -> None:

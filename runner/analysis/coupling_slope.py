@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from thalweg.runner.analysis.rows import Drop, Judged, Weighed, judge, weigh
 from thalweg.runner.cells.nearness import effective
 from thalweg.runner.cells.noise import Noise
 from thalweg.runner.cells.student import t95
+from thalweg.runner.show.numbers import count
 
 FEWEST_ROWS = 4
 FLOOR = 0.01
@@ -161,6 +162,10 @@ def _answer(
 ) -> Coupling:
     best = place(results)
     edge = _edges(folded, rows, best)
+    if results.stopped:  # whatever lies beside those that are left was tried, and is no bound
+        rows, edge = tuple(replace(row, side="") for row in rows), ()
+        caveat = f"{count(results.stopped, 'trial')} stopped early by early losses: this is of those that were left"
+        slope = replace(slope, caveats=(*slope.caveats, caveat))
     said = sentences.say(slope, rows, edge, expect, FEWEST_ROWS, flips)
     return Coupling(
         panel=panel,

@@ -76,7 +76,8 @@ def of_panel(panel: Panel, asked: Analysis, study: Study, series: GetSeries | No
     if asked.kind == "coupling":
         expect = Expected(panel.expect.slope, panel.expect.tolerance) if panel.expect else None
         turns = np.array([_turns(row, asked) for row in trials])
-        return coupling(_results(trials, [panel], asked, study), panel=panel.name, expect=expect, turns=turns)
+        results = replace(_results(trials, [panel], asked, study), stopped=panel.pruned)
+        return coupling(results, panel=panel.name, expect=expect, turns=turns)
     results = _results(trials, [panel], asked, study)
     known = {row.trial_id: dict(series(row.trial_id)) for row in trials} if series else {}
     batch = [known.get(row.trial_id, {}).get(BATCH_LOSS) for row in trials]

@@ -38,7 +38,8 @@ class Results:
     first half. chance: the loss of a guess; None where it is not known. scale: how the metric is compared, "log" for a
     loss, "negated" for what is best large. limit [n]: the loss from which a trial is not healthy, where it was judged
     elsewhere. rate_sum, decay_sum [n]: sums of the rate, and of rate times decay, over the steps. whole: every trial
-    that diverged is here, so that an absent one did not. control: what spikes are measured against, or why nothing is.
+    that diverged is here, so that an absent one did not. stopped: trials that a rule stopped early, so that where what
+    is here ends, the grid does not. control: what spikes are measured against, or why nothing is.
     """
 
     lr: Floats
@@ -54,6 +55,7 @@ class Results:
     rate_sum: Floats | None = None
     decay_sum: Floats | None = None
     whole: bool = False
+    stopped: int = 0
     control: str = ""
 
     @cached_property

@@ -61,6 +61,11 @@ class Cell:
         """Number of failed replicates."""
         return sum(row.outcome is Outcome.FAILED for row in self.rows)
 
+    @property
+    def pruned(self) -> bool:
+        """Whether it has no result since the study's rule stopped it early."""
+        return self.health is Health.PRUNED
+
     @cached_property
     def mean(self) -> float | None:
         """Mean of the metric over replicates; None if any diverged or none has finished."""
@@ -178,7 +183,12 @@ class Panel:
     @property
     def trained(self) -> int:
         """Number of trials that ended."""
-        return sum(row.outcome is not None for cell in self.cells for row in cell.rows)
+        return sum(row.has_ended for cell in self.cells for row in cell.rows)
+
+    @property
+    def pruned(self) -> int:
+        """Number of trials that the study's rule stopped early."""
+        return sum(row.pruned is not None for cell in self.cells for row in cell.rows)
 
     @property
     def wanted(self) -> int:

@@ -4,6 +4,7 @@
 |-----------|-----------------------------------------------------------|------|---------------|
 | untrained | no replicate has the metric                               | no   | no            |
 | failed    | none has it, and some failed                              | no   | no            |
+| pruned    | none has it or failed, and some were stopped early        | no   | no            |
 | diverged  | a replicate diverged: survivors are never averaged        | no   | no            |
 | unhealthy | a loss is finite, but beyond the ceiling                  | yes  | no            |
 | guess     | the mean is no better than that of the same answer to all | yes  | no            |
@@ -37,6 +38,7 @@ class Health(StrEnum):
 
     UNTRAINED = "not trained"
     FAILED = "failed"
+    PRUNED = "stopped early"
     DIVERGED = "diverged"
     UNHEALTHY = "unhealthy loss"
     GUESS = "no better than guessing"
@@ -113,7 +115,9 @@ def health(rows: Sequence[Row], metric: str, limit: float) -> Health:
     if any(row.outcome is Outcome.DIVERGED for row in rows):
         return Health.DIVERGED
     if not values:
-        return Health.FAILED if any(row.outcome is Outcome.FAILED for row in rows) else Health.UNTRAINED
+        ended = {row.outcome for row in rows}
+        ways = {Outcome.FAILED: Health.FAILED, Outcome.PRUNED: Health.PRUNED}
+        return next((health for outcome, health in ways.items() if outcome in ended), Health.UNTRAINED)
     if max(values) >= limit:
         return Health.UNHEALTHY
     return Health.GUESS if is_guess(rows, metric) else Health.USABLE

@@ -142,6 +142,7 @@ def close(made: Plan, result: SweepResult | None) -> int:
         say(f"go on: {given.as_typed()}")
         return INTERRUPTED
     ended = [f"{result.finished:,} finished", f"{result.diverged:,} diverged"]
+    ended += [f"{len(made.pruned):,} stopped early"] if made.pruned else []
     ended += [f"{result.failed:,} failed"] if result.failed else []
     ended += [f"{result.untried:,} not tried"] if result.untried else []
     ended += [f"{result.left:,} left as they were"] if result.left else []

@@ -37,12 +37,23 @@ def plan(made: Plan, path: Path, remarks: Sequence[Remark] = (), keeping: Sequen
         "changed": [{"files": list(files), "trials": number} for files, number in made.changed.items()],
         "measured_before": made.stale,
         "groups": groups,
+        **_stages(made),
         "apart_by": made.apart_by,
         "cost": asdict(made.cost) if made.cost else None,
         "advice": made.advice,
         "models": [asdict(remark) for remark in remarks],
         "keep": list(keeping),
     }
+
+
+def _stages(made: Plan) -> dict[str, Any]:
+    """How far the trials of a study with a stopping rule train, and who stopped."""
+    stop = made.study.stop
+    if stop is None:
+        return {"pruned": 0, "waiting": 0, "stop": None}
+    to = {str(step): number for step, number in sorted(Counter(made.until.values()).items())}
+    said = {**asdict(stop), "to_step": to, "hindsight": made.hindsight or None}
+    return {"pruned": len(made.pruned), "waiting": made.waiting, "stop": said}
 
 
 def summary(study: StudySummary) -> dict[str, Any]:
@@ -58,6 +69,7 @@ def row(member: Row) -> dict[str, Any]:
         "block": member.block,
         "outcome": member.outcome,
         "diverged_step": member.diverged_step,
+        "pruned": asdict(member.pruned) if member.pruned else None,
         "axes": dict(member.axes),
         "metrics": dict(member.metrics),
         "outside": member.outside,
@@ -68,7 +80,13 @@ def row(member: Row) -> dict[str, Any]:
 def trial(record: TrialRecord) -> dict[str, Any]:
     """All that is stored about one trial except its series."""
     places = [
-        {"study": place.study, "block": place.block, "axes": dict(place.axes), "outside": place.outside}
+        {
+            "study": place.study,
+            "block": place.block,
+            "axes": dict(place.axes),
+            "outside": place.outside,
+            "pruned": asdict(place.pruned) if place.pruned else None,
+        }
         for place in record.memberships
     ]
     keys = ("outcome", "diverged_step", "weight_hash", "error", "seconds", "version", "declared", "ended")
@@ -246,7 +264,8 @@ def recommendations(view: StudyView) -> dict[str, Any]:
         "metric": view.study.metric,
         "direction": view.study.direction,
         "refinements": view.study.refinements,
-        "trained": sum(member.outcome is not None for member in inside),
+        "trained": sum(member.has_ended for member in inside),
+        "pruned": sum(member.pruned is not None for member in inside),
         "untrained": sum(member.outcome is None for member in inside),
         "recommendations": [_recommendation(each) for each in view.recommendations],
         "stuck": [

@@ -33,12 +33,14 @@ def register(app: typer.Typer) -> None:
 def submitted(request: Request, declaration: Declaration, store: str | None) -> int:
     """Take in what earlier jobs did, and submit what is missing unless jobs are still at it."""
     from thalweg.runner import page
+    from thalweg.runner.planning.stopping import refuse_elsewhere
     from thalweg.runner.study.settings import SlurmLauncher
     from thalweg.runner.train import slurm
 
     launcher, study, path = declaration.settings.launcher, declaration.study, given.store_path(store)
     if not isinstance(launcher, SlurmLauncher):
         raise UsageError(f"--submit is for launcher=slurm; this is launcher={launcher.name}", "add launcher=slurm")
+    refuse_elsewhere(study, launcher.name)
     slurm.require()
     before = slurm.remembered(path, study.name)
     if before and (states := before.states(slurm.queue())):

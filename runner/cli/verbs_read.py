@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from thalweg.runner.terminal.answer import How
 
 
-STUDY_KEYS = ("name", "question", "metric", "wanted", "done", "diverged", "failed", "outside", "declared")
+STUDY_KEYS = ("name", "question", "metric", "wanted", "done", "diverged", "pruned", "failed", "outside", "declared")
 
 
 def register(app: typer.Typer) -> None:
@@ -186,7 +186,7 @@ def names_trial(opened: Store, word: str) -> bool:
 
 
 def _show_trial(opened: Store, trial: TrialRecord, json: bool) -> None:
-    series = opened.series(trial.trial_id)
+    series = opened.series(trial.trial_id) or opened.reached_series(trial.trial_id)
     if json:
         emit_json({"trial": as_json.trial(trial), "series": as_json.series(series)})
         return
@@ -199,6 +199,8 @@ def _show_trial(opened: Store, trial: TrialRecord, json: bool) -> None:
     for place in trial.memberships:
         outside = " (outside)" if place.outside else ""
         axes = [f"{key}={value}" for key, value in place.axes.items()]
+        if place.pruned:
+            axes.append(f"stopped early at rung {place.pruned.rung}, after {count(place.pruned.step, 'step')}")
         screen.print(Text(clean(", ".join([f"in {place.study}{outside}, block {place.block}", *axes]))))
     if trial.cohort:
         cohort = trial.cohort

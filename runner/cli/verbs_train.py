@@ -141,9 +141,12 @@ def sweep(
         made, result = _train(declared, opened, backend, wanted)
         if shard is not None:
             return close_shard(made, result, opened.path, store)
-        while made.unknown and result and not (result.interrupted or result.failed or result.untried):
+        while result and result.goes_on(made):
+            wanted = replace(wanted, retry=wanted.retry and not made.until)
             made, more = _train(declared, opened, None, wanted)
-            result = result + more if more else result
+            if more is None:
+                break
+            result += more
         how = Following(declared.settings.tracker, request.words, store, keep=declared.settings.keep)
         return follow(made, result, opened, how)
 
@@ -242,10 +245,14 @@ def _place(store: str | None, shard: str | None) -> Path:
 def _planned(declared: Declaration, opened: Store | None, wanted: Wanted) -> Plan:
     """What is missing. A shard plans, and is trained, as the whole does, where that is there."""
     from thalweg.runner import page
+    from thalweg.runner.planning.stopping import refuse_elsewhere, refuse_unmeasured
 
     study, metrics = declared.study, declared.settings.evaluation.metrics
+    refuse_elsewhere(study, declared.settings.launcher.name)
     if wanted.typed is None:
-        return page.plan(study, opened, rerun_changed=wanted.rerun, retry_failed=wanted.retry, metrics=metrics)
+        made = page.plan(study, opened, rerun_changed=wanted.rerun, retry_failed=wanted.retry, metrics=metrics)
+        refuse_unmeasured(made, declared.settings.evaluation)
+        return made
     from thalweg.runner.planning.shard import Shard
 
     shard, place = Shard.typed(wanted.typed), given.store_path(wanted.store)

@@ -16,6 +16,7 @@ from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.config.samples import sampled
 from thalweg.runner.config.section import GRID, AnalysisSection, BlockSection, StudySection
+from thalweg.runner.config.stops import stop_of
 from thalweg.runner.config.values import argument_values, axis_values, check_option, read_number
 from thalweg.runner.config.words import ZIP_EXAMPLE, Word, axis_word, flattened, override_text, parse_word
 from thalweg.runner.show.numbers import count
@@ -91,6 +92,7 @@ def build(name: str, section: StudySection, groups: Mapping[str, Any], overrides
         if key in overrides.axes and key not in declared:
             raise ConfigError(f"{key} is a var that no block has as an axis", "leave it out")
     blocks = tuple(builder.block(block) for block in section.grids)
+    stop = stop_of(section)
     return Study(
         name=name,
         question=section.question,
@@ -101,6 +103,7 @@ def build(name: str, section: StudySection, groups: Mapping[str, Any], overrides
         vars=section.vars,
         blocks=blocks,
         analyses=_analyses(section.analysis),
+        stop=stop,
     )
 
 

@@ -20,6 +20,7 @@ from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.config.blocks import Overrides, build
 from thalweg.runner.config.compose import Composer, Composition, check_folders, options
 from thalweg.runner.config.section import read_section
+from thalweg.runner.config.stops import with_typed
 from thalweg.runner.config.values import check_option, read_number
 from thalweg.runner.config.words import ZIP_EXAMPLE, Word, flattened, override_text, parse_word
 from thalweg.runner.project.outline import refuse_wrong
@@ -91,6 +92,7 @@ class _Typed:
     axes: dict[str, Word] = field(default_factory=dict)
     zips: dict[str, Word] = field(default_factory=dict)
     sample: dict[str, Any] = field(default_factory=dict)
+    stop: dict[str, Word] = field(default_factory=dict)
     exclude: str | None = None
 
     @property
@@ -108,7 +110,7 @@ def declare(request: Request) -> Declaration:
     with Composer(request.config_dir, request.config_name) as composer:
         typed, plain = _typed(words, study_name, groups, composer)
         about = {key: value for key, value in typed.about.items() if key != "name"}
-        section = read_section({**_sampling(plain, typed.sample), **about})
+        section = read_section({**with_typed(_sampling(plain, typed.sample), typed.stop), **about})
         made: list[Composition] = []
 
         def compose(choices: Sequence[str], values: Sequence[str]) -> tuple[Base, Mapping[str, Any]]:
@@ -281,6 +283,8 @@ def _sort(words: Sequence[Word], typed: _Typed, groups: Mapping[str, list[str]],
             typed.sample[word.key.removeprefix("study.sample.")] = (
                 word.value if not word.is_sweep else list(word.items or ())
             )
+        elif word.key == "study.stop" or word.key.startswith("study.stop."):
+            typed.stop[word.key.removeprefix("study.stop").lstrip(".")] = word
         elif word.key == "study.exclude":
             typed.exclude = str(word.value)
         elif word.key.split(".")[0] == "study":
@@ -318,7 +322,7 @@ def _zip_name(word: Word, names: Sequence[str]) -> str:
 def _about(word: Word) -> dict[str, Any]:
     name = word.key.partition(".")[2]
     if name not in _STUDY_KEYS or word.is_sweep or word.prefix == "~":
-        keys = ", ".join((*_STUDY_KEYS, "exclude", "sample.n"))
+        keys = ", ".join((*_STUDY_KEYS, "exclude", "sample.n", "stop"))
         hint = f"override the axes by their own keys; of the study itself: {keys}"
         raise ConfigError(f"{word.text} cannot be set on the command line", hint)
     return {name: word.value}
@@ -413,6 +417,7 @@ def _document(study: Study, request: Request, places: Sequence[str]) -> dict[str
         "analysis": {analysis.kind: analysis.keys for analysis in study.analyses} or None,
         "overrides": list(request.words),
         "places": list(places),
+        **({"stop": asdict(study.stop)} if study.stop else {}),
     }
 
 

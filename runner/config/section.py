@@ -91,6 +91,16 @@ class SampleSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StopSection:
+    """`stop:` of a study: the rule by which trials stop early, and the shares of their steps at which they may."""
+
+    __pydantic_config__ = _STRICT
+    rule: Literal["median", "halving"]
+    rungs: tuple[str, ...]
+    eta: Annotated[float, Field(gt=1, le=1_000, allow_inf_nan=False)] | None = None  # of halving: one in how many; 2
+
+
+@dataclass(frozen=True, kw_only=True)
 class BlockSection:
     """One item of `blocks:`."""
 
@@ -124,6 +134,7 @@ class StudySection:
     derive: dict[str, str | float] = field(default_factory=dict)
     expect: ExpectSection | None = None
     analysis: AnalysisSection | None = None
+    stop: StopSection | None = None
 
     @property
     def best_is(self) -> Literal["min", "max"]:
@@ -189,6 +200,7 @@ def _schema_at(loc: Sequence[int | str]) -> type[Any]:
         "coupling": CouplingSection,
         "warmup": WarmupSection,
         "sensitivity": SensitivitySection,
+        "stop": StopSection,
     }
     names = [part for part in loc if part in known]
     return known[str(names[-1])] if names else StudySection

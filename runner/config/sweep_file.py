@@ -27,7 +27,7 @@ OPTIONS = {"adam": "adam_l2", "Adam": "adam_l2", "AdamW": "adamw", "SGD": "sgd",
 METRICS = {"loss": "loss", "acc": "accuracy", "accuracy": "accuracy", "r2": "r2"}
 CARRIED = ("method", "metric", "parameters", "run_cap", "name", "description")
 NOT_HERE = {
-    "early_terminate": "all trials train to the end",
+    "early_terminate": "all trials train to the end; a study's stop ends some early",
     "program": "choose model and dataset by options, or yours by _target_",
     "command": "thalweg sweep trains",
     "project": "say tracker.project=NAME",

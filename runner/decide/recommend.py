@@ -26,6 +26,7 @@ ENDED = {
     Health.GUESS: f"they ended {Health.GUESS}",
     Health.UNHEALTHY: f"they ended with an {Health.UNHEALTHY}",
     Health.FAILED: "they failed",
+    Health.PRUNED: "they were stopped early, so that nothing is known of it",
 }
 
 
@@ -165,7 +166,7 @@ def _largest_rate(chosen: Candidate, key: str) -> Bound | None:
     else:
         value = labels(cell.axes[key] for cell in line.cells)[beyond.axes[key]]
         why = f"{seeds} trained there; {_failed(beyond)} at {value}"
-    further = None if beyond is None else beyond.axes[key]
+    further = None if beyond is None or beyond.health is Health.PRUNED else beyond.axes[key]
     return Bound(key, "largest rate", last.axes[key], further, last.n, _chance(last.n), why)
 
 
@@ -186,6 +187,8 @@ def _smallest_warmup(chosen: Candidate, key: str) -> Bound | None:
     why = "no longer one is better or worse by more than seeds differ"
     if shorter is None and number(enough, key):
         why = f"{why}, and a shorter one was not tested"
+    if shorter is not None and shorter.health is Health.PRUNED:
+        why, shorter = f"{why}, and a shorter one was stopped early", None
     below = None if shorter is None else shorter.axes[key]
     return Bound(key, "smallest warmup", enough.axes[key], below, enough.n, None, why)
 

@@ -48,7 +48,7 @@ class Rescue:
 
 def rescue(cells: Sequence[Cell], key: str) -> Rescue | None:
     """Return the rates to try where no cell is usable; None where one is, or nothing was trained."""
-    ended = [cell for cell in cells if cell.health not in (Health.UNTRAINED, Health.FAILED)]
+    ended = [cell for cell in cells if cell.health not in (Health.UNTRAINED, Health.FAILED, Health.PRUNED)]
     if not ended or any(cell.usable for cell in cells) or not all(is_number(cell.coordinate(key)) for cell in ended):
         return None
     rates: dict[float, list[Cell]] = {}

@@ -6,7 +6,7 @@ It holds everything: no generator's state is needed, since batches and random nu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,3 +76,21 @@ def unpack(checkpoint: Checkpoint, facts: Mapping[str, Any], like: State) -> tup
     )
     record.batch_loss_TN[: known["step"]] = arrays["batch_loss"]
     return like.like(tensors, known["step"]), record
+
+
+def regrouped(facts: Mapping[str, Any], parts: Sequence[Checkpoint]) -> Checkpoint:
+    """A checkpoint of the cohort that `facts` tell of, its trials taken from the checkpoints of others.
+
+    All are of one step, and hold each of its trials alive. Spare lanes are left behind.
+    """
+    place = {trial: (part, place) for part in parts for place, trial in enumerate(part.facts["trials"])}
+    found = [place[trial] for trial in facts["trials"]]
+    lanes = [(part, part.arrays["lane_of"].tolist().index(place)) for part, place in found]
+    arrays: dict[str, np.ndarray] = {"lane_of": np.arange(len(found)), "diverged_step": np.full(len(found), -1)}
+    for name in parts[0].arrays:
+        if name.startswith("state/"):
+            arrays[name] = np.stack([part.arrays[name][lane] for part, lane in lanes])
+        elif name == "batch_loss" or name.startswith("val/"):
+            arrays[name] = np.stack([part.arrays[name][:, place] for part, place in found], axis=1)
+    known = {name: parts[0].facts[name] for name in ("format", "step", "steps", "evaluated")}
+    return Checkpoint(arrays, {**facts, **known, "hashes": {}})

@@ -30,7 +30,7 @@ from thalweg.runner.engine.seating import seats
 from thalweg.runner.engine.state import State, host_arrays
 from thalweg.runner.engine.workload import Workload
 from thalweg.runner.facts.choice import Layout
-from thalweg.runner.facts.observation import GUESS, Observations
+from thalweg.runner.facts.observation import GUESS, Observations, Reached
 from thalweg.runner.facts.weights import Weights, weight_hash
 from thalweg.runner.study.settings import evaluation_steps
 from thalweg.runner.study.trial import Trial
@@ -75,6 +75,15 @@ class Keeping:
 
 
 @dataclass(frozen=True)
+class Pausing:
+    """Where a cohort stops on its way: after `step` steps, a measured one. `take` is handed what was observed of the
+    living by then, and a checkpoint of them, or None where none can be taken."""
+
+    step: int
+    take: Callable[[list[Reached], Checkpoint | None], None]
+
+
+@dataclass(frozen=True)
 class Handing:
     """Where weights go: `wanted` is asked for a trial's id, `take` is handed them as they stood when it ended."""
 
@@ -91,8 +100,9 @@ def train(
     keeping: Keeping | None = None,
     jury: Jury | None = None,
     handing: Handing | None = None,
+    pausing: Pausing | None = None,
 ) -> list[Observations]:
-    """Train a cohort to its end and return the observations of its trials, in order.
+    """Train a cohort to its end and return the observations of its trials, in order; with `pausing` of those that end.
 
     With `resume`, a checkpoint of this very cohort, it goes on from there and ends with the same bits as without
     interruption (ValueError if the checkpoint is another's); the work before it is not ticked again. `keeping` is
@@ -106,11 +116,15 @@ def train(
     with workload.numerics(), workload.apart():
         course = _Course(cohort, workload, tick, resume, jury)
         course.handing = handing
-        course.run(keeping)
+        course.run(keeping, pausing.step if pausing else None)
         if jury:
             jury.end()
     seconds = (time.monotonic() - started) / len(cohort.trials)
-    return course.record.observations(cohort.trials, seconds)
+    record, step = course.record, course.state.step
+    if pausing and record.living and step < course.steps:
+        reached = [record.reached(place, cohort.trials[place], step, seconds) for place in record.lane_of.tolist()]
+        pausing.take(reached, course.checkpoint())
+    return record.observations(cohort.trials, seconds)
 
 
 def _spans(steps: int, measured: Sequence[int]) -> list[tuple[int, int]]:
@@ -162,17 +176,21 @@ class _Course:
             state, self.record = unpack(resume, cohort.facts, workload.start(cohort.trials[:1]))
             living = [cohort.trials[place] for place in self.record.lane_of]
             self.state = replace(state, modules=workload.start(living, cohort.executor).modules)
+            if self.state.lanes == self.record.living:  # spare ones that others had are not among those regrouped
+                self._sit(np.arange(self.state.lanes), present=0)
         else:
             self.record = Record.start(self.steps, len(cohort.trials))
             self.state = workload.start(cohort.trials, cohort.executor)
             self._sit(np.arange(self.state.lanes), present=0)
             self._measure()
 
-    def run(self, keeping: Keeping | None) -> None:
-        """Train to the end."""
+    def run(self, keeping: Keeping | None, until: int | None = None) -> None:
+        """Train to the end, or until so many steps are taken."""
         for number, (start, stop) in enumerate(_spans(self.steps, self.measured)):
             if start < self.state.step:
                 continue
+            if until is not None and start >= until:
+                return
             self._advance(start, stop)
             halt = stop in self.measured or number % HALT == HALT - 1
             while len(self.under_way) > (0 if halt else self.lag):
@@ -181,9 +199,14 @@ class _Course:
                 return
             if stop in self.measured:
                 self._measure()
-            if keeping and not self.under_way and stop < self.steps and keeping.due() and self._complete:
-                keeping.save(pack(self.cohort.facts, self.state, self.record))
+            due = keeping and not self.under_way and stop < self.steps and keeping.due()
+            if keeping and due and (checkpoint := self.checkpoint()):
+                keeping.save(checkpoint)
         self._finish()
+
+    def checkpoint(self) -> Checkpoint | None:
+        """What it can go on from; None where that cannot be told in tensors."""
+        return pack(self.cohort.facts, self.state, self.record) if self._complete else None
 
     @property
     def _complete(self) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from thalweg.runner.facts.observation import Observations, Outcome, Series
+from thalweg.runner.facts.observation import Observations, Outcome, Reached, Series
 from thalweg.runner.study.trial import Trial
 
 BATCH_LOSS = "train/batch_loss"
@@ -59,18 +59,27 @@ class Record:
         return rows
 
     def observations(self, trials: Sequence[Trial], seconds: float) -> list[Observations]:
-        """What was observed of each trial, in order; `seconds` is the share of each."""
-        return [self._observations(place, trial, seconds) for place, trial in enumerate(trials)]
+        """What was observed of each trial that ended, in order; `seconds` is the share of each."""
+        ended = ((place, trial) for place, trial in enumerate(trials) if place in self.hashes)
+        return [self._observations(place, trial, seconds) for place, trial in ended]
+
+    def reached(self, place: int, trial: Trial, step: int, seconds: float) -> Reached:
+        """What was observed of a living trial after so many steps."""
+        return Reached(trial_id=trial.id, step=step, series=self._series(place, step), seconds=seconds)
+
+    def _series(self, place: int, trained: int) -> dict[str, Series]:
+        died = int(self.diverged_step_N[place])
+        series = {BATCH_LOSS: Series(np.arange(trained), self.batch_loss_TN[:trained, place].copy())}
+        known = [i for i, step in enumerate(self.evaluated) if died < 0 or step <= died]
+        for name, rows in self.val.items():
+            at = np.array([self.evaluated[i] for i in known])
+            series[f"val/{name}"] = Series(at, np.array([rows[i][place] for i in known]))
+        return series
 
     def _observations(self, place: int, trial: Trial, seconds: float) -> Observations:
         died = int(self.diverged_step_N[place])
         finished, steps = died < 0, len(self.batch_loss_TN)
-        trained = steps if finished else min(died + 1, steps)
-        series = {BATCH_LOSS: Series(np.arange(trained), self.batch_loss_TN[:trained, place].copy())}
-        known = [i for i, step in enumerate(self.evaluated) if finished or step <= died]
-        for name, rows in self.val.items():
-            at = np.array([self.evaluated[i] for i in known])
-            series[f"val/{name}"] = Series(at, np.array([rows[i][place] for i in known]))
+        series = self._series(place, steps if finished else min(died + 1, steps))
         final = {name: float(row[place]) for name, row in self.final.items() if np.isfinite(row[place])}
         return Observations(
             trial_id=trial.id,

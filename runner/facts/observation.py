@@ -59,3 +59,13 @@ class Observations:
     weight_hash: str | None = None
     error: str | None = None
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """What was observed of a trial that came to a rung and is not done: no outcome, and no final metric."""
+
+    trial_id: str
+    step: int
+    series: dict[str, Series] = field(default_factory=dict)
+    seconds: float = 0.0

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.facts.choice import Layout
 from thalweg.runner.facts.observation import Outcome
+from thalweg.runner.study.stop import Pruned
 
 LEFT = "left"
 """What a cohort keeps of a trial that was done before and ended otherwise now: it was left as it was."""
@@ -16,6 +17,10 @@ LEFT = "left"
 
 LOST = "lost"
 """What a cohort keeps of a trial that its driver no longer had a claim to when it ended."""
+
+
+REACHED = "reached"
+"""What a cohort keeps of a trial that came to a rung, and is not done."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,7 @@ class Membership:
     block: str
     axes: Mapping[str, Scalar]
     outside: bool
+    pruned: Pruned | None = None  # where the study stopped it early
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +158,8 @@ class Command:
 class StudySummary:
     """One line of `ls`: how much of a study there is. Counts are of distinct trials.
 
-    wanted: all that are not outside; finished to failed: among those; outside: done, but no longer declared.
+    wanted: all that are not outside; finished to failed: among those; outside: done, but no longer declared. pruned:
+    those that the study's own rule stopped early, and that are not done.
     """
 
     name: str

@@ -11,6 +11,7 @@ from typing import Any
 
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.facts.observation import Outcome
+from thalweg.runner.study.stop import Pruned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,7 @@ class Row:
     axes: every axis, var and derived key of its block -> value. metrics: final values, finite only. outcome
     is None while the trial has not been trained. `outside`: an edited YAML no longer declares it.
     `ended`: when, ISO 8601 in UTC; None while untrained.
+    `pruned`: where the study's own rule stopped it; its outcome says so too, in this study alone.
     `overridden`: a command line with overrides declared it, whether or not the YAML does too.
     """
 
@@ -34,6 +36,12 @@ class Row:
     overridden: bool = False
     error: str | None = None
     ended: str | None = None
+    pruned: Pruned | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was trained to an end, whatever that was; one that was stopped early was not."""
+        return self.outcome is not None and self.outcome is not Outcome.PRUNED
 
 
 def lookup(config: Mapping[str, Any], key: str) -> Any:

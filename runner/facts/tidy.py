@@ -21,10 +21,11 @@ def trials(rows: Iterable[Row], test: bool = False) -> Columns:
     """Return a line a trial of those inside their study: id, block, axes, outcome, step of divergence, final metrics.
 
     What a trial does not have is None: an axis of another block, the metrics of one that diverged. test: those of
-    the test split too.
+    the test split too. Where the study's rule stopped some early, there is a column `rung`: at which.
     """
     inside = [row for row in rows if not row.outside]
     axes = dict.fromkeys(key for row in inside for key in row.axes)
+    rungs = [row.pruned.rung if row.pruned else None for row in inside]
     metrics = sorted({name for row in inside for name in row.metrics if test or not name.startswith("test/")})
     return {
         "trial": [row.trial_id for row in inside],
@@ -32,6 +33,7 @@ def trials(rows: Iterable[Row], test: bool = False) -> Columns:
         **{column_of(key): [row.axes.get(key) for row in inside] for key in axes},
         "outcome": [None if row.outcome is None else row.outcome.value for row in inside],
         "diverged_step": [row.diverged_step for row in inside],
+        **({"rung": rungs} if any(rungs) else {}),
         **{name: [row.metrics.get(name) for row in inside] for name in metrics},
     }
 

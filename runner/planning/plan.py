@@ -13,6 +13,7 @@ from thalweg.runner.facts.record import History
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.planning.advice import advice
 from thalweg.runner.study.keys import flatten
+from thalweg.runner.study.stop import Pruned
 from thalweg.runner.study.study import Member, Study
 from thalweg.runner.study.trial import Trial
 
@@ -30,10 +31,13 @@ class Group:
 class Plan:
     """The difference between a declaration and a store.
 
-    wanted counts distinct trials; done + to_train + others + failed == wanted. others: those of other shards; failed:
-    those that failed before and are left alone. Among to_train, `retry` counts those that failed before and
-    `unmeasured` those that finished without the study's metric; `lacking` counts those of the done ones for which that
-    was mended in vain, since it gave other bits: they stay without it.
+    wanted counts distinct trials; done + to_train + others + failed + pruned + waiting == wanted. others: those of
+    other shards; failed: those that failed before and are left alone; pruned: those that the study's rule stopped
+    early, and where; waiting: those that came to a rung, and go on or stop once all others are there. Among to_train,
+    `retry` counts those that failed before and `unmeasured` those that finished without the study's metric; `until` and
+    `reached` say of them which rung they are trained to, if not to their end, and how far they have come. `lacking`
+    counts those of the done ones for which a missing metric was mended in vain, since it gave other bits: they stay
+    without it.
     """
 
     study: Study
@@ -58,6 +62,11 @@ class Plan:
     failed: int = 0
     settling: bool = False  # what is to train is left to others; how it trains is to be found out
     known: frozenset[str] = frozenset()  # ids of the members that the store had
+    pruned: Mapping[str, Pruned] = field(default_factory=dict)
+    waiting: int = 0
+    until: Mapping[str, int] = field(default_factory=dict)
+    reached: Mapping[str, int] = field(default_factory=dict)
+    hindsight: str = ""  # how often the rule would have been wrong in what the study has trained whole
     commits: int | None = None  # how many the store had, so that a trial that failed since is not taken for a retry
 
     @property

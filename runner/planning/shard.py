@@ -52,6 +52,9 @@ def share(made: Plan, shard: Shard) -> Plan:
 
     Raises UsageError for a study whose points depend on results that no share sees whole.
     """
+    if made.study.stop:
+        text = f"{made.study.name} stops trials early, by what all of them measured; a share sees only its own"
+        raise UsageError(text, "sweep it without --shard, or with study.stop=null")
     if made.unknown:
         text = f"{made.study.name} asks for its next points by results; a share sees only its own"
         raise UsageError(text, "sweep it without --shard, or sample by random or sobol")

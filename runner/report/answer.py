@@ -112,7 +112,7 @@ def _best(view: StudyView) -> Markup:
         return Markup("Results on different data are not compared: each panel below names its best.")
     found = view.best
     if found is None or found.best.mean is None:
-        return Markup("No cell has a usable result: every one diverged, failed or is not trained.")
+        return Markup("No cell has a usable result: every one diverged, failed, was stopped early or is not trained.")
     best, panel = found.best, view.owners[id(found.best)]
     end = "lowest" if view.study.direction == "min" else "highest"
     where = join(place(best, panel, view.study), *([", in ", name(panel.name)] if len(view.panels) > 1 else []))

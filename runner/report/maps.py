@@ -109,7 +109,8 @@ def _empty(cell: Cell) -> bool:
 
 def _glyphs(panel: Panel, boxes: Mapping[int, Box]) -> Markup:
     """What is no plain result: a cross for diverged, half of one for some seeds, a bar for a guess, a dot for none."""
-    crosses, strokes, bars, points = [], [], [], []
+    crosses, strokes, bars = list[str](), list[str](), list[str]()
+    points, stopped = list[str](), list[str]()
     for cell in panel.cells:
         left, top, width, height = boxes[id(cell)]
         x, y, size = left + width / 2, top + height / 2, min(width, height, 14) / 4
@@ -120,11 +121,12 @@ def _glyphs(panel: Panel, boxes: Mapping[int, Box]) -> Markup:
         elif cell.diverged or cell.failed or (cell.mean is not None and not cell.usable):
             strokes.append(f"M{px(x - size)} {px(y + size)}l{px(2 * size)} {px(-2 * size)}")
         elif cell.mean is None:
-            points.append(f"M{px(x)} {px(y)}h0")
+            (stopped if cell.pruned else points).append(f"M{px(x)} {px(y)}h0")
     return join(
         tag("path", class_="glyph", d="".join((*crosses, *strokes))) if crosses or strokes else "",
         tag("path", class_="glyph pale", d="".join(bars)) if bars else "",
         tag("path", class_="glyph point", d="".join(points)) if points else "",
+        tag("path", class_="glyph point pale", d="".join(stopped)) if stopped else "",
     )
 
 

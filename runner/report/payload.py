@@ -41,7 +41,7 @@ def _curves(source: Source, rows: Sequence[Row]) -> list[Mapping[str, object]]:
     read: dict[str, dict[str, Series]] = {}
     chosen: list[str] = []
     for row in rows:
-        if row.outcome is None or row.trial_id in read or source.view.series is None:
+        if not row.has_ended or row.trial_id in read or source.view.series is None:
             continue
         found = source.view.series(row.trial_id)
         chosen = chosen or chosen_series(found, source.view.study.metric)
@@ -76,6 +76,9 @@ def _table(source: Source, rows: Sequence[Row]) -> list[dict[str, Any]]:
         *(_metric(name, rows) for name in ranked),
         *(_axis(key, rows) for key in inner),
     ]
+    if any(row.pruned for row in rows):
+        at = [row.pruned.step if row.pruned else None for row in rows]
+        columns.append({"title": "stopped at step", "values": at, "whole": True})
     if any(row.diverged_step is not None for row in rows):
         steps = {"title": "diverged at step", "values": [row.diverged_step for row in rows], "whole": True}
         columns.insert(-len(metrics) - len(inner) or len(columns), steps)

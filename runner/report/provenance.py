@@ -82,7 +82,7 @@ def commands_of(source: Source) -> list[str]:
     lines = [f"{line}   # {count(trials, 'trial')}" for line, trials in typed]
     lines[:1] = [f"{line}, thalweg {version}" for line in lines[:1] if version] or lines[:1]
     lines.append(f"thalweg report {named}")
-    first = next((row.trial_id[:8] for row in source.view.rows if row.outcome is not None), None)
+    first = next((row.trial_id[:8] for row in source.view.rows if row.has_ended), None)
     return [*lines, f"thalweg best {named}", *([f"thalweg show {first}   # one trial, by its id"] if first else [])]
 
 

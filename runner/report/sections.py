@@ -124,7 +124,8 @@ def _map_caption(panel: Panel, answers: Sequence[Answer]) -> str:
     marks = {
         "hatched ×: diverged": any(cell.diverged == len(cell.rows) for cell in cells),
         "hatched /: some seeds diverged": any(0 < cell.diverged < len(cell.rows) for cell in cells),
-        "·: not trained": any(cell.mean is None and not cell.diverged for cell in cells),
+        "·: not trained": any(cell.mean is None and not cell.diverged and not cell.pruned for cell in cells),
+        f"pale ·: {Health.PRUNED}": any(cell.pruned for cell in cells),
         f"–: {Health.GUESS}": any(cell.health is Health.GUESS for cell in cells),
     }
     return f"{'; '.join([*said, *(mark for mark, occurs in marks.items() if occurs)])}."

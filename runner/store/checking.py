@@ -22,7 +22,8 @@ def faults(db: sqlite3.Connection, known: Collection[str] = ()) -> list[str]:
     for trial_id, config in db.execute("SELECT id, config FROM trials ORDER BY seq"):
         if trial_id not in known and not _is_named(trial_id, config):
             found.append(f"trial {trial_id[:SHOWN]} has not the id of its configuration")
-    query = "SELECT t.id, s.name, s.dtype, s.steps, s.points FROM series s JOIN trials t ON t.seq = s.trial"
+    both = "(SELECT * FROM series UNION ALL SELECT * FROM reached_series)"
+    query = f"SELECT t.id, s.name, s.dtype, s.steps, s.points FROM {both} s JOIN trials t ON t.seq = s.trial"
     for trial_id, name, *packed in db.execute(query):
         if trial_id not in known and not _is_whole(packed):
             found.append(f"series {name} of trial {trial_id[:SHOWN]} cannot be read")

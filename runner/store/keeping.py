@@ -79,7 +79,7 @@ def remove(db: sqlite3.Connection, wanted: Removal) -> None:
     ).fetchone()
     if busy:
         refuse_if_swept(db, busy[0])
-    for table in ("metrics", "series", "members", "claims", "cohort_trials"):
+    for table in ("metrics", "series", "reached", "reached_series", "stops", "members", "claims", "cohort_trials"):
         db.execute(f"DELETE FROM {table} WHERE trial IN {these}", chosen)
     db.execute(f"DELETE FROM trials WHERE seq IN {these}", chosen)
     db.execute("DELETE FROM cohorts WHERE id NOT IN (SELECT cohort FROM cohort_trials)")
@@ -95,7 +95,7 @@ def _remove_study(db: sqlite3.Connection, name: str) -> None:
         " WHERE c.cohort = cohorts.id AND m.study != cohorts.study ORDER BY c.lane LIMIT 1) WHERE study = ?",
         (number,),
     )
-    for table in ("members", "refinements", "audits", "commands"):
+    for table in ("members", "refinements", "audits", "commands", "stops"):
         db.execute(f"DELETE FROM {table} WHERE study = ?", (number,))
     db.execute("DELETE FROM studies WHERE id = ?", (number,))
 

@@ -32,6 +32,7 @@ def merge(db: sqlite3.Connection, other: sqlite3.Connection, path: Path) -> Merg
     |-----------------------|--------------------------------|---------------------------------------|
     | no such trial         | anything                       | written                               |
     | untrained             | any outcome                    | written                               |
+    | untrained             | came to a rung, farther        | written, as how far it came           |
     | failed, pruned        | finished, diverged             | written                               |
     | finished              | finished, the same weight hash | metrics and series it lacks are added |
     | diverged              | diverged, the same hash, step  | nothing                               |
@@ -45,12 +46,14 @@ def merge(db: sqlite3.Connection, other: sqlite3.Connection, path: Path) -> Merg
     studies = _studies(db, other)
     trials = _trials(db, other)
     _members(db, other, studies, trials)
+    _stops(db, other, studies, trials)
     taken, same, left = _compared(db, other)
     cohorts = _cohorts(db, other, studies, trials, taken)
     for seq in taken:
         _take_outcome(db, other, seq, trials[seq], cohorts)
     for seq in (*taken, *same):
         _take_values(db, other, seq, trials[seq])
+    _take_reached(db, other, trials)
     for row in _rows(other, "SELECT * FROM choices"):
         _insert(db, "choices", row, "ON CONFLICT DO NOTHING")
     return Merged(trials=len(taken), same=len(same), left=tuple(left), studies=len(studies))
@@ -106,6 +109,27 @@ def _members(db: sqlite3.Connection, other: sqlite3.Connection, studies: Numbers
         _insert(db, "members", here, f"ON CONFLICT (study, trial, block) DO UPDATE SET {either}")
 
 
+def _stops(db: sqlite3.Connection, other: sqlite3.Connection, studies: Numbers, trials: Numbers) -> None:
+    """Bring over whom a study stopped early that stopped nobody here; where it did, the next sweep says by its rule."""
+    known = {study for (study,) in db.execute("SELECT DISTINCT study FROM stops")}
+    for row in _rows(other, "SELECT * FROM stops"):
+        if studies[row["study"]] not in known:
+            _insert(db, "stops", row | {"study": studies[row["study"]], "trial": trials[row["trial"]]})
+
+
+def _take_reached(db: sqlite3.Connection, other: sqlite3.Connection, trials: Numbers) -> None:
+    """Take how far trials came that are not done here, and came less far."""
+    for row in _rows(other, "SELECT * FROM reached"):
+        here = trials[row["trial"]]
+        done = db.execute("SELECT outcome IN ('finished', 'diverged') FROM trials WHERE seq = ?", (here,)).fetchone()[0]
+        if done or db.execute("SELECT 1 FROM reached WHERE trial = ? AND step >= ?", (here, row["step"])).fetchone():
+            continue
+        for table in ("reached_series", "reached"):
+            db.execute(f"DELETE FROM {table} WHERE trial = ?", (here,))
+            for each in _rows(other, f"SELECT * FROM {table} WHERE trial = ?", row["trial"]):
+                _insert(db, table, each | {"trial": here})
+
+
 def _compared(db: sqlite3.Connection, other: sqlite3.Connection) -> tuple[list[int], list[int], list[str]]:
     """The other's numbers of trials to take and of those that are the same, and ids of those that end otherwise."""
     taken, same, left = [], [], []
@@ -148,7 +172,8 @@ def _take_outcome(db: sqlite3.Connection, other: sqlite3.Connection, there: int,
     names = (*ENDED, "error", "seconds", "cohort", "version", "ended")
     (row,) = _rows(other, f"SELECT {', '.join(names)} FROM trials WHERE seq = ?", there)
     _update(db, "trials", row | {"cohort": cohorts.get(row["cohort"])}, "seq", here)
-    for table in ("metrics", "series"):
+    gone = ("metrics", "series", *(("reached", "reached_series") if row["outcome"] != "failed" else ()))
+    for table in gone:
         db.execute(f"DELETE FROM {table} WHERE trial = ?", (here,))
 
 

@@ -7,7 +7,7 @@ import json
 import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from thalweg.runner.base.errors import UsageError
@@ -19,6 +19,7 @@ from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.project.code import METRIC
 from thalweg.runner.store.configs import Configs
 from thalweg.runner.study.sampling import Sample
+from thalweg.runner.study.stop import Pruned, Stop
 from thalweg.runner.study.study import REPLICATE, Analysis, Axis, Block, Bundle, Expectation, Study
 from thalweg.runner.study.trial import SHOWN
 
@@ -144,14 +145,15 @@ def studies(db: sqlite3.Connection) -> list[StudySummary]:
     found = db.execute(
         f"""
         WITH part AS (
-            SELECT m.study, m.trial, t.outcome, min({OUTSIDE}) AS outside
-            FROM members m JOIN trials t ON t.seq = m.trial GROUP BY m.study, m.trial
+            SELECT m.study, m.trial, t.outcome, min({OUTSIDE}) AS outside, p.rung
+            FROM members m JOIN trials t ON t.seq = m.trial
+            LEFT JOIN stops p ON p.study = m.study AND p.trial = m.trial GROUP BY m.study, m.trial
         )
         SELECT s.name, s.question, s.metric, s.direction, s.declared, s.tags, s.note,
             ifnull(sum(NOT outside), 0) AS wanted,
             ifnull(sum(NOT outside AND outcome IS 'finished'), 0) AS finished,
             ifnull(sum(NOT outside AND outcome IS 'diverged'), 0) AS diverged,
-            ifnull(sum(NOT outside AND outcome IS 'pruned'), 0) AS pruned,
+            ifnull(sum(NOT outside AND outcome IS NULL AND rung IS NOT NULL), 0) AS pruned,
             ifnull(sum(NOT outside AND outcome IS 'failed'), 0) AS failed,
             ifnull(sum(outside AND outcome IN ('finished', 'diverged')), 0) AS outside
         FROM studies s LEFT JOIN part ON part.study = s.id
@@ -188,6 +190,7 @@ def study(db: sqlite3.Connection, name: str) -> Study:
         declared=declared,
         refinements=refinements,
         hypothesis=said.get("hypothesis", ""),
+        stop=Stop(**said["stop"] | {"rungs": tuple(said["stop"]["rungs"])}) if said.get("stop") else None,
     )
 
 
@@ -273,17 +276,22 @@ def study_rows(db: sqlite3.Connection, name: str) -> list[Row]:
     metrics = _metrics(db, OF_STUDY, {"study": name})
     found = db.execute(
         f"SELECT t.seq, t.id, m.block, m.axes, t.outcome, t.diverged_step, t.config, {OUTSIDE}, m.overridden,"
-        " t.error, t.ended FROM members m JOIN studies s ON s.id = m.study JOIN trials t ON t.seq = m.trial"
+        " t.error, t.ended, p.rung, p.step"
+        " FROM members m JOIN studies s ON s.id = m.study JOIN trials t ON t.seq = m.trial"
+        " LEFT JOIN stops p ON p.study = m.study AND p.trial = m.trial AND t.outcome IS NULL"
         " WHERE s.name = ? ORDER BY m.declared DESC, m.overridden DESC, m.position, t.seq",
         (name,),
     )
     configs = Configs()
-    rows = [
-        Row(
+    rows = []
+    for *told, rung, step in found:
+        seq, trial_id, block, axes, outcome, diverged_step, config, outside, overridden, error, ended = told
+        pruned = None if rung is None else Pruned(rung, step)
+        row = Row(
             trial_id=trial_id,
             block=block,
             axes=json.loads(axes),
-            outcome=_outcome(outcome),
+            outcome=Outcome.PRUNED if pruned else _outcome(outcome),
             diverged_step=diverged_step,
             metrics=metrics.get(seq, {}),
             config=configs.read(config),
@@ -291,9 +299,9 @@ def study_rows(db: sqlite3.Connection, name: str) -> list[Row]:
             overridden=bool(overridden),
             error=error,
             ended=ended,
+            pruned=pruned,
         )
-        for seq, trial_id, block, axes, outcome, diverged_step, config, outside, overridden, error, ended in found
-    ]
+        rows.append(row)
     return placed(rows)
 
 
@@ -307,6 +315,46 @@ def series(db: sqlite3.Connection, trial_id: str) -> dict[str, Series]:
         (trial_id,),
     )
     return {name: unpack(Packed(*packed)) for name, *packed in found}
+
+
+def reached_series(db: sqlite3.Connection, trial_id: str) -> dict[str, Series]:
+    """Name -> series of a trial that came to a rung and is not done, up to there."""
+    from thalweg.runner.store.series import Packed, unpack
+
+    found = db.execute(
+        "SELECT s.name, s.dtype, s.steps, s.points FROM reached_series s JOIN trials t ON t.seq = s.trial"
+        " WHERE t.id = ? ORDER BY s.name",
+        (trial_id,),
+    )
+    return {name: unpack(Packed(*packed)) for name, *packed in found}
+
+
+def measured_at(
+    db: sqlite3.Connection, ids: Iterable[str], metric: str, steps: Collection[int]
+) -> dict[str, dict[int, float]]:
+    """Trial id -> step -> what a trial, done or on its way, measured of a metric after so many steps."""
+    from thalweg.runner.store.series import Packed, unpack
+
+    found = db.execute(
+        "SELECT t.id, s.dtype, s.steps, s.points FROM json_each(?) j JOIN trials t ON t.id = j.value"
+        " JOIN (SELECT * FROM series UNION ALL SELECT * FROM reached_series) s ON s.trial = t.seq AND s.name = ?",
+        (json.dumps(list(ids)), metric),
+    )
+    values: dict[str, dict[int, float]] = {}
+    for trial_id, *packed in found:
+        series = unpack(Packed(*packed))
+        at = zip(series.steps.tolist(), series.values.tolist(), strict=True)
+        values[trial_id] = {step: value for step, value in at if step in steps}
+    return values
+
+
+def reached_steps(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, int]:
+    """Trial id -> the steps that it took, for those of `ids` that came to a rung and are not done."""
+    found = db.execute(
+        "SELECT t.id, r.step FROM json_each(?) j JOIN trials t ON t.id = j.value JOIN reached r ON r.trial = t.seq",
+        (json.dumps(list(ids)),),
+    )
+    return dict(found.fetchall())
 
 
 def trial(db: sqlite3.Connection, prefix: str) -> TrialRecord:
@@ -375,12 +423,15 @@ def _metrics(db: sqlite3.Connection, chosen: str, values: Values) -> dict[int, d
 
 def _memberships(db: sqlite3.Connection, chosen: str, values: Values) -> dict[int, list[Membership]]:
     found: dict[int, list[Membership]] = defaultdict(list)
-    for seq, name, block, axes, outside in db.execute(
-        f"SELECT m.trial, s.name, m.block, m.axes, {OUTSIDE} FROM members m JOIN studies s ON s.id = m.study"
+    for seq, name, block, axes, outside, rung, step in db.execute(
+        f"SELECT m.trial, s.name, m.block, m.axes, {OUTSIDE}, p.rung, p.step FROM members m"
+        " JOIN studies s ON s.id = m.study JOIN trials t ON t.seq = m.trial"
+        " LEFT JOIN stops p ON p.study = m.study AND p.trial = m.trial AND t.outcome IS NULL"
         f" WHERE m.trial IN ({chosen}) ORDER BY s.name, m.declared DESC, m.position",
         values,
     ):
-        found[seq].append(Membership(name, block, json.loads(axes), bool(outside)))
+        pruned = None if rung is None else Pruned(rung, step)
+        found[seq].append(Membership(name, block, json.loads(axes), bool(outside), pruned))
     return found
 
 

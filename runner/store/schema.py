@@ -228,7 +228,56 @@ COMMANDS = Migration(
     ),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (FOUNDATION, PEAK_MEMORY, REFINEMENTS, AUDITS, CLAIMS, NOTES, COMMANDS)
+STOPS = Migration(
+    "stops",
+    (
+        """
+        CREATE TABLE reached (                      -- trials that came to a rung, and are not done
+            trial   INTEGER PRIMARY KEY REFERENCES trials (seq),
+            step    INTEGER NOT NULL,
+            seconds REAL NOT NULL
+        ) STRICT
+        """,
+        """
+        CREATE TABLE reached_series (               -- what they measured on the way; as in series
+            trial  INTEGER NOT NULL REFERENCES trials (seq),
+            name   TEXT NOT NULL,
+            dtype  TEXT NOT NULL CHECK (dtype IN ('<f4', '<f8')),
+            steps  BLOB NOT NULL,
+            points BLOB NOT NULL,
+            PRIMARY KEY (trial, name)
+        ) STRICT
+        """,
+        """
+        CREATE TABLE stops (                        -- trials that a study's rule stopped early
+            study INTEGER NOT NULL REFERENCES studies (id),
+            trial INTEGER NOT NULL REFERENCES trials (seq),
+            rung  INTEGER NOT NULL,                 -- 1, 2, ...: at which
+            step  INTEGER NOT NULL,                 -- steps that it had taken
+            PRIMARY KEY (study, trial)
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX stops_by_trial ON stops (trial)",
+        "DROP VIEW trial_results",
+        """
+        CREATE VIEW trial_results AS
+        SELECT s.name AS study, m.block AS block, t.id AS trial,
+            CASE WHEN t.outcome IS NULL AND p.rung IS NOT NULL THEN 'pruned' ELSE t.outcome END AS outcome,
+            t.diverged_step AS diverged_step, s.metric AS metric, v.value AS value,
+            (SELECT json_group_object(o.name, o.value) FROM metrics o WHERE o.trial = t.seq) AS metrics,
+            t.weight_hash AS weight_hash, t.seconds AS seconds, m.axes AS axes, t.config AS config,
+            NOT (m.declared OR m.overridden) AS outside, t.error AS error, t.ended AS ended,
+            CASE WHEN t.outcome IS NULL THEN p.rung END AS rung
+        FROM members m
+        JOIN studies s ON s.id = m.study
+        JOIN trials t ON t.seq = m.trial
+        LEFT JOIN metrics v ON v.trial = t.seq AND v.name = s.metric
+        LEFT JOIN stops p ON p.study = m.study AND p.trial = m.trial
+        """,
+    ),
+)
+
+MIGRATIONS: tuple[Migration, ...] = (FOUNDATION, PEAK_MEMORY, REFINEMENTS, AUDITS, CLAIMS, NOTES, COMMANDS, STOPS)
 
 
 def migrate(db: sqlite3.Connection, migrations: Sequence[Migration], now: str) -> None:

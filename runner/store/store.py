@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from thalweg.runner.base.errors import StoreError, UsageError
 from thalweg.runner.base.version import __version__
 from thalweg.runner.facts.choice import Choice
-from thalweg.runner.facts.observation import Observations, Series
+from thalweg.runner.facts.observation import Observations, Reached, Series
 from thalweg.runner.facts.record import (
     CohortRecord,
     Command,
@@ -35,9 +35,11 @@ from thalweg.runner.store import claims, keeping, reading, writing
 from thalweg.runner.store.connection import decoded, explained, is_store, open_reading, open_writing, version_of
 from thalweg.runner.store.lock import Lock
 from thalweg.runner.store.schema import MIGRATIONS, Migration
+from thalweg.runner.study.stop import Pruned
 from thalweg.runner.study.study import Member, Study
 
 Clock = Callable[[], datetime]
+NONE_PRUNED: Mapping[str, Pruned] = {}
 
 
 def _utc() -> datetime:
@@ -155,10 +157,18 @@ class Store:
 
     # Writing
 
-    def declare(self, study: Study, members: Sequence[Member], known: Collection[str] = ()) -> None:
+    def declare(
+        self,
+        study: Study,
+        members: Sequence[Member],
+        *,
+        known: Collection[str] = (),
+        pruned: Mapping[str, Pruned] = NONE_PRUNED,
+    ) -> None:
         """Write what a study declares: itself, its members, and those of their trials that are new.
 
-        known: ids that are not new. Raises UsageError, and writes nothing, where one of them was removed meanwhile.
+        known: ids that are not new. pruned: whom of them its rule has stopped early by now, in place of what was
+        written of that before. Raises UsageError, and writes nothing, where a known one was removed meanwhile.
 
         | study.overridden | members declared now | other members                                     |
         |------------------|----------------------|---------------------------------------------------|
@@ -168,7 +178,7 @@ class Store:
         with self._transaction() as db:
             if known:
                 claims.refuse_if_removed(db, known)
-            writing.declare(db, study, members, _text(self._clock))
+            writing.declare(db, study, members, _text(self._clock), pruned)
 
     def refine(self, name: str, members: Sequence[Member], moves: Sequence[Mapping[str, Any]]) -> int:
         """Add members to a stored study, keep why (JSON values), and return how often it was refined by now.
@@ -286,7 +296,9 @@ class Store:
         with self._transaction() as db:
             claims.leave(db, owner)
 
-    def commit(self, cohort_id: int, observations: Sequence[Observations], peak_bytes: int | None = None) -> Committed:
+    def commit(
+        self, cohort_id: int, observations: Sequence[Observations | Reached], peak_bytes: int | None = None
+    ) -> Committed:
         """Write what was observed of some or all trials of a cohort, in one transaction; return what was not taken.
 
         A trial that is done never changes. Only metrics and series that a finished trial lacks are added, if its weight
@@ -448,6 +460,21 @@ class Store:
         """Name -> series of one trial (its full id); empty if it has none."""
         with self._snapshot() as db:
             return reading.series(db, trial_id)
+
+    def reached_series(self, trial_id: str) -> dict[str, Series]:
+        """Name -> series of a trial (its full id) that came to a rung and is not done; empty for all others."""
+        with self._snapshot() as db:
+            return reading.reached_series(db, trial_id)
+
+    def measured_at(self, ids: Iterable[str], metric: str, steps: Collection[int]) -> dict[str, dict[int, float]]:
+        """Trial id -> step -> what a trial, done or on its way, measured of a metric after so many steps."""
+        with self._snapshot() as db:
+            return reading.measured_at(db, ids, metric, steps)
+
+    def reached_steps(self, ids: Iterable[str]) -> dict[str, int]:
+        """Trial id -> the steps that it took, for those of `ids` that came to a rung and are not done."""
+        with self._snapshot() as db:
+            return reading.reached_steps(db, ids)
 
     def export_rows(self, study: str | None = None) -> list[TrialRecord]:
         """Every finished or diverged trial, of one study or of all, in declared order."""

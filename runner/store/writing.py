@@ -9,17 +9,20 @@ from dataclasses import asdict
 from typing import Any
 
 from thalweg.runner.facts.choice import Choice
-from thalweg.runner.facts.observation import Observations, Outcome
-from thalweg.runner.facts.record import LEFT, LOST, CohortRecord, Committed
+from thalweg.runner.facts.observation import Observations, Outcome, Reached
+from thalweg.runner.facts.record import LEFT, LOST, REACHED, CohortRecord, Committed
 from thalweg.runner.store import claims
+from thalweg.runner.study.stop import Pruned
 from thalweg.runner.study.study import Member, Study
 
 Made = tuple[int, str, str]
 """What trained a trial and when: cohort, version of thalweg, time."""
 
 
-def declare(db: sqlite3.Connection, study: Study, members: Sequence[Member], now: str) -> None:
-    """Write a study, the trials that are new, and which trials are its members."""
+def declare(
+    db: sqlite3.Connection, study: Study, members: Sequence[Member], now: str, pruned: Mapping[str, Pruned]
+) -> None:
+    """Write a study, the trials that are new, which trials are its members, and which of these it stopped early."""
     study_id = _put_study(db, study, now)
     _add_trials(db, members, now)
     if not study.overridden:
@@ -29,6 +32,23 @@ def declare(db: sqlite3.Connection, study: Study, members: Sequence[Member], now
     typed = [word for part in ("overrides", "places") for word in study.document.get(part, ())]
     _put_command(db, study_id, "sweep", typed, before, now)
     _forget_renamed_blocks(db, study_id)
+    _put_stops(db, study_id, [m.trial.id for m in members] if study.overridden else None, pruned)
+
+
+def _put_stops(
+    db: sqlite3.Connection, study_id: int, asked: Sequence[str] | None, pruned: Mapping[str, Pruned]
+) -> None:
+    """Write who of the trials `asked`, or of all but a command line's own, a study stopped early by now."""
+    listed = "IN (SELECT t.seq FROM json_each(:asked) j JOIN trials t ON t.id = j.value)"
+    others = "NOT IN (SELECT trial FROM members WHERE study = :study AND overridden AND NOT declared)"
+    db.execute(
+        f"DELETE FROM stops WHERE study = :study AND trial {others if asked is None else listed}",
+        {"study": study_id, "asked": json.dumps(asked)},
+    )
+    db.executemany(
+        "INSERT OR REPLACE INTO stops (study, trial, rung, step) SELECT ?, seq, ?, ? FROM trials WHERE id = ?",
+        ((study_id, where.rung, where.step, trial_id) for trial_id, where in pruned.items()),
+    )
 
 
 def _size(db: sqlite3.Connection, study_id: int) -> int:
@@ -124,6 +144,7 @@ def _outline(study: Study) -> dict[str, Any]:
             }
             for block in study.blocks
         ],
+        **({"stop": asdict(study.stop)} if study.stop else {}),
     }
 
 
@@ -201,9 +222,11 @@ def narrow_choice(db: sqlite3.Connection, group_id: str, key: str, width: int) -
 
 
 def commit(
-    db: sqlite3.Connection, cohort_id: int, observations: Sequence[Observations], version: str, now: str
+    db: sqlite3.Connection, cohort_id: int, observations: Sequence[Observations | Reached], version: str, now: str
 ) -> Committed:
     """Write what was observed of some of a cohort's trials; return what was not taken.
+
+    Of one that has reached a rung, what it measured on the way is kept apart, until it ends: it has no outcome.
 
     | stored                  | observed                       | effect                                |
     |-------------------------|--------------------------------|---------------------------------------|
@@ -226,7 +249,10 @@ def commit(
         seq = lanes[observed.trial_id]
         seen = LOST
         if claims.owned(db, cohort_id, seq):
-            seen = keep(db, seq, observed, (cohort_id, version, now))
+            if isinstance(observed, Reached):
+                seen = reached(db, seq, observed)
+            else:
+                seen = keep(db, seq, observed, (cohort_id, version, now))
         if seen in not_taken:
             not_taken[seen].append(observed.trial_id)
         db.execute(
@@ -250,6 +276,30 @@ def keep(db: sqlite3.Connection, seq: int, observed: Observations, made: Made) -
     return observed.outcome.value
 
 
+def reached(db: sqlite3.Connection, seq: int, observed: Reached) -> str:
+    """Write how far a trial came, unless it is done or had come farther; it has failed no more. Returns REACHED."""
+    from thalweg.runner.store.series import pack
+
+    farther = "outcome IN ('finished', 'diverged') OR EXISTS (SELECT 1 FROM reached WHERE trial = seq AND step > ?)"
+    if db.execute(f"SELECT {farther} FROM trials WHERE seq = ?", (observed.step, seq)).fetchone()[0]:
+        return REACHED
+    db.execute(
+        "UPDATE trials SET outcome = NULL, error = NULL, seconds = NULL, cohort = NULL, version = NULL, ended = NULL"
+        " WHERE seq = ?",
+        (seq,),
+    )
+    db.execute(
+        "INSERT INTO reached (trial, step, seconds) VALUES (?, ?, ?) ON CONFLICT (trial) DO UPDATE"
+        " SET step = excluded.step, seconds = seconds + excluded.seconds",
+        (seq, observed.step, observed.seconds),
+    )
+    db.executemany(
+        "INSERT OR REPLACE INTO reached_series (trial, name, dtype, steps, points) VALUES (?, ?, ?, ?, ?)",
+        ((seq, name, *pack(series)) for name, series in observed.series.items()),
+    )
+    return REACHED
+
+
 def note_peak(db: sqlite3.Connection, cohort_id: int, peak_bytes: int) -> None:
     """Write the memory that a cohort's worker held at most."""
     db.execute("UPDATE cohorts SET peak_bytes = max(ifnull(peak_bytes, 0), ?) WHERE id = ?", (peak_bytes, cohort_id))
@@ -259,7 +309,8 @@ def _write_outcome(db: sqlite3.Connection, seq: int, observed: Observations, mad
     """Write how a trial ended, and drop what an earlier attempt left; False, and no change, if done."""
     error = observed.error and observed.error.encode("utf-8", "backslashreplace").decode()
     written = db.execute(
-        "UPDATE trials SET outcome = ?, diverged_step = ?, weight_hash = ?, error = ?, seconds = ?,"
+        "UPDATE trials SET outcome = ?, diverged_step = ?, weight_hash = ?, error = ?,"
+        " seconds = ? + ifnull((SELECT seconds FROM reached WHERE trial = seq), 0),"
         " cohort = ?, version = ?, ended = ?"
         " WHERE seq = ? AND (outcome IS NULL OR outcome NOT IN ('finished', 'diverged'))",
         (
@@ -271,6 +322,9 @@ def _write_outcome(db: sqlite3.Connection, seq: int, observed: Observations, mad
         return False
     db.execute("DELETE FROM metrics WHERE trial = ?", (seq,))
     db.execute("DELETE FROM series WHERE trial = ?", (seq,))
+    if observed.outcome.is_done:
+        for table in ("reached", "reached_series"):
+            db.execute(f"DELETE FROM {table} WHERE trial = ?", (seq,))
     return True
 
 

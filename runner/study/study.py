@@ -22,6 +22,7 @@ from thalweg.runner.study.derive import parse_expression
 from thalweg.runner.study.durations import DURATIONS, steps_from_durations
 from thalweg.runner.study.keys import READ_APART, checked_section, coerced, leaf_of, trial_config
 from thalweg.runner.study.sampling import Sample, Spread
+from thalweg.runner.study.stop import Stop
 from thalweg.runner.study.trial import Trial, TrialConfig
 
 REPLICATE = "seed"
@@ -181,9 +182,10 @@ class Study:
     """A declared set of trials and the question it answers.
 
     `overridden` says that the command line changed axes or base: such a declaration only adds members. `hypothesis`
-    is what its author expects, in a sentence, where a block's slope and tolerance cannot say it. `document` is the
-    declaration as JSON values, for people. What only a store knows: `declared`, the time (ISO 8601, UTC), and
-    `refinements`, how often trials were added after a look at results.
+    is what its author expects, in a sentence, where a block's slope and tolerance cannot say it. `stop` is the rule
+    that stops trials early; None trains all to their end. `document` is the declaration as JSON values, for people.
+    What only a store knows: `declared`, the time (ISO 8601, UTC), and `refinements`, how often trials were added after
+    a look at results.
     """
 
     name: str
@@ -199,6 +201,7 @@ class Study:
     document: Mapping[str, Any] = field(default_factory=dict)
     declared: str = ""
     refinements: int = 0
+    stop: Stop | None = None
 
     @property
     def size(self) -> int:

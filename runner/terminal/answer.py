@@ -80,7 +80,7 @@ def _show_panel(out: Console, panel: Panel, found: Coupling | None, study: Study
         out.print(cells_table(panel, study, out.width))
     if panel.best:
         out.print(Text(clean(_best(panel, study))))
-    elif panel.trained == panel.wanted:
+    elif panel.trained + panel.pruned == panel.wanted:
         out.print(Text("Nothing here can be taken: recommend says why, and what to try."))
     if found:
         out.print(Text(clean(found.verdict)))

@@ -166,7 +166,7 @@ def _others(out: Console, candidates: Sequence[Candidate], study: Study) -> None
 def _nothing(view: StudyView) -> str:
     if not view.ended:
         return "nothing is trained yet, so there is nothing to recommend"
-    trained = sum(row.outcome is not None for row in view.rows if not row.outside)
+    trained = sum(row.has_ended for row in view.rows if not row.outside)
     return f"nothing to recommend: none of {count(trained, 'trial')} ended with a usable {view.study.metric}"
 
 

@@ -42,6 +42,8 @@ class Summary(Protocol):
     @property
     def diverged(self) -> int: ...
     @property
+    def pruned(self) -> int: ...
+    @property
     def failed(self) -> int: ...
     @property
     def declared(self) -> str: ...
@@ -51,12 +53,14 @@ def show_studies(out: Console, studies: Sequence[Summary]) -> None:
     """Print the studies of a store, the last declared one first."""
     tagged = ["tags"] if any(study.tags for study in studies) else []
     noted = ["note"] if any(study.note for study in studies) else []
-    columns = ["study", "done", "diverged", "failed", "declared", "question", *tagged, *noted]
-    made = table(*columns, right={"done", "diverged", "failed"})
+    stopped = ["stopped"] if any(study.pruned for study in studies) else []
+    columns = ["study", "done", *stopped, "diverged", "failed", "declared", "question", *tagged, *noted]
+    made = table(*columns, right={"done", "stopped", "diverged", "failed"})
     for study in studies:
         words = [" ".join(study.tags)] * len(tagged) + [study.note] * len(noted)
         done = f"{study.done:,}/{study.wanted:,}"
-        counts = [f"{study.diverged:,}" if study.diverged else "", f"{study.failed:,}" if study.failed else ""]
+        counts = [f"{study.pruned:,}" if study.pruned else ""] * len(stopped)
+        counts += [f"{study.diverged:,}" if study.diverged else "", f"{study.failed:,}" if study.failed else ""]
         when = study.declared.replace("T", " ").removesuffix("Z")[:16]
         row(made, study.name, done, *counts, when, study.question, *words)
     out.print(made)

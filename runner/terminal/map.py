@@ -23,9 +23,11 @@ ROOMY, WIDE, NARROW = 7, 6, 5
 """Characters of a cell, the gap before it and the place for its mark included: 0.644, .644 or .64."""
 MARGIN = 2
 RIDGE = "best wd"
-BEST, ROW_BEST, MISSING = "*", "•", "·"
+BEST, ROW_BEST, MISSING, PRUNED = "*", "•", "·", "⊣"
 NOT_USED = {Health.GUESS: "–", Health.UNHEALTHY: "!"}
 """Marks of cells that have a mean and cannot be chosen."""
+EMPTY = {Health.UNTRAINED: MISSING, Health.PRUNED: PRUNED}
+"""Marks of cells that have none."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ def legend(panel: Panel, found: Coupling | None, width: int) -> list[Text]:
     if any(0 < cell.diverged < len(cell.rows) for cell in cells):
         said.append("(div) some seeds diverged")
     said += [f"{mark} {health}, not used" for health, mark in NOT_USED.items() if health in {c.health for c in cells}]
-    if any(not cell.n and not cell.diverged and not cell.failed for cell in cells):
-        said.append(f"{MISSING} not trained")
+    ends = {cell.health for cell in cells}
+    said += [f"{mark} {health}" for health, mark in EMPTY.items() if health in ends]
     if found and any(row.side for row in found.rows):
         said.append("< > a bound, not an estimate")
     if found and any(row.wd and not row.kept and not row.side for row in found.rows):
@@ -136,7 +138,7 @@ def _content(panel: Panel, cell: Cell | None, width: int) -> tuple[str, str, str
         whole = cell.diverged == len(cell.rows)
         return ("div" if whole else "(div)" if width > 3 else "(d)"), "", "dim"
     if cell.mean is None:
-        return ("fail" if width > 3 else "err") if cell.failed else MISSING, "", "dim"
+        return ("fail" if width > 3 else "err") if cell.failed else EMPTY.get(cell.health, MISSING), "", "dim"
     text = figure(cell.mean, 3 if width > 3 else 2, width)
     if not cell.usable:
         return text, NOT_USED.get(cell.health, ""), "dim"

@@ -5,6 +5,7 @@ Apart from the listings, so that to plan, and to begin a sweep, needs no analysi
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from rich.console import Console
@@ -21,6 +22,7 @@ def plan_line(plan: Plan) -> str:
     """A plan in one line: wanted, done, to train."""
     line = f"{count(plan.wanted, 'trial')} wanted, {plan.done:,} done, {plan.to_train:,} to train"
     line = f"{line} in {count(len(plan.groups), 'group')}" if plan.groups else line
+    line = f"{line}, {len(plan.pruned):,} stopped early" if plan.pruned else line
     return f"{line}, {plan.others:,} left to other shards" if plan.others else line
 
 
@@ -29,6 +31,7 @@ def plan_details(plan: Plan) -> list[str]:
     lines = []
     if plan.unknown:
         lines.append(f"{count(plan.unknown, 'point')} not yet known: tpe asks for them once those before have ended")
+    lines += _stages(plan)
     if plan.excluded:
         conditions = dict.fromkeys(block.exclude for block in plan.study.blocks if block.exclude)
         lines.append(f"{count(plan.excluded, 'cell')} not wanted, by exclude: {'; '.join(conditions)}")
@@ -56,6 +59,23 @@ def plan_details(plan: Plan) -> list[str]:
     return [*lines, *_cost_lines(plan), *plan.advice]
 
 
+def _stages(plan: Plan) -> list[str]:
+    """How far trials train before it is known who goes on, and what the rule would have done before."""
+    if plan.study.stop is None:
+        return []
+    said = plan.study.stop.said
+    rungs = Counter(plan.until.values())
+    lines = [
+        f"{count(number, 'trial')} to step {step:,} first, where {said} says who goes on"
+        for step, number in sorted(rungs.items())
+    ]
+    if plan.waiting:
+        lines.append(f"{count(plan.waiting, 'trial')} there already, until all they are compared with are")
+    where = Counter((each.rung, each.step) for each in plan.pruned.values())
+    lines += [f"{number:,} stopped at rung {rung}, step {step:,}" for (rung, step), number in sorted(where.items())]
+    return [*lines, *([plan.hindsight] if plan.hindsight else [])]
+
+
 def _cost_lines(plan: Plan) -> list[str]:
     """What training is expected to take, where trials like these were trained before."""
     cost = plan.cost
@@ -65,6 +85,7 @@ def _cost_lines(plan: Plan) -> list[str]:
     memory = f", {cost.peak_bytes / 2**20:,.0f} MiB a worker at most" if cost.peak_bytes else ""
     took = f"{ends}, as {count(cost.like, 'trial')} like these took"
     about = f"about {duration(cost.seconds)} of one core ({took}){memory}"
+    about = f"{about}, if none were stopped early" if plan.until else about
     return [f"{about}; of {count(cost.unknown, 'trial')} none like them was trained" if cost.unknown else about]
 
 

@@ -14,6 +14,7 @@ from thalweg.runner.base.version import __version__
 from thalweg.runner.tracker.history import LABEL_LIMIT, LONG_AGO, Media, RunContent, label, run_id
 
 ANALYSIS = "analysis"
+ENDED = ("finished", "diverged", "failed")
 """The job type and the tag by which the run of a study is told from those of its trials."""
 
 
@@ -69,7 +70,7 @@ def analysis_content(analysis: ExportAnalysis) -> RunContent:
         tags=(ANALYSIS,),
         notes=analysis.command,
         config={"study": {"name": analysis.study, "question": analysis.question, "metric": analysis.metric}},
-        summary={"trials/done": sum(each is not None for each in analysis.trials["outcome"])},
+        summary={"trials/done": sum(each in ENDED for each in analysis.trials["outcome"])},
         started=ended,
         seconds=0.0,
         exit_code=0,

@@ -86,13 +86,19 @@ class Shelf:
 
     def newest(self, complain: Callable[[str], None]) -> tuple[Arrays, Facts] | None:
         """The newest checkpoint that can be trusted. Each that cannot is said to `complain`, and removed."""
-        for path in self.files():
-            try:
-                return self._read(path)
-            except (OSError, ValueError) as error:
-                complain(f"checkpoint {path.name[:24]}… is not used: {error}")
-                path.unlink(missing_ok=True)
-        return None
+        return next((found for path in self.files() if (found := self._trusted(path, complain))), None)
+
+    def read(self, name: str, complain: Callable[[str], None]) -> tuple[Arrays, Facts] | None:
+        """The checkpoint of that name, if it can be trusted; else it is said, and removed, as `newest` has it."""
+        return self._trusted(self.folder / name, complain)
+
+    def _trusted(self, path: Path, complain: Callable[[str], None]) -> tuple[Arrays, Facts] | None:
+        try:
+            return self._read(path)
+        except (OSError, ValueError) as error:
+            complain(f"checkpoint {path.name[:24]}… is not used: {error}")
+            path.unlink(missing_ok=True)
+            return None
 
     def _read(self, path: Path) -> tuple[Arrays, Facts]:
         """Raises ValueError, in words, for a file that is damaged, another cohort's, or of other versions."""
@@ -128,7 +134,7 @@ def tidy(folder: Path, unfinished: Callable[[Iterable[str]], bool]) -> None:
     """
     for path, _ in _named(folder):
         with suppress(OSError, ValueError):
-            if unfinished(_trials(path)):
+            if unfinished(_facts(path)["trials"]):
                 continue
         path.unlink(missing_ok=True)
     for partial in folder.glob("*.partial"):
@@ -137,11 +143,18 @@ def tidy(folder: Path, unfinished: Callable[[Iterable[str]], bool]) -> None:
         folder.rmdir()
 
 
-def _trials(path: Path) -> list[str]:
+def held(folder: Path) -> Iterator[tuple[Path, Facts]]:
+    """Each checkpoint of a folder whose header can be read, and the facts there."""
+    for path, _ in _named(folder):
+        with suppress(OSError, ValueError):
+            yield path, _facts(path)
+
+
+def _facts(path: Path) -> Facts:
     with path.open("rb") as file:
         start = file.read(8)
         header = _header(start + file.read(min(int.from_bytes(start, "little"), LONGEST_HEADER)))
-    return list(json.loads(header["facts"])["trials"])
+    return dict(json.loads(header["facts"]))
 
 
 def _header(content: bytes) -> dict[str, str]:

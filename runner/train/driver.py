@@ -15,7 +15,7 @@ from thalweg.runner.base import log
 from thalweg.runner.base.errors import SetupError
 from thalweg.runner.base.signals import Signals
 from thalweg.runner.facts.choice import LOOP_WIDTH, Choice
-from thalweg.runner.facts.observation import Outcome
+from thalweg.runner.facts.observation import Observations, Outcome, Reached
 from thalweg.runner.facts.record import CohortRecord, Refused
 from thalweg.runner.planning.plan import Plan
 from thalweg.runner.project.code import code_of, committed, measuring, to_record
@@ -30,6 +30,7 @@ from thalweg.runner.train.keeper import Keeper
 from thalweg.runner.train.messages import Event, Hello, Progress, Slot, Train, Trained, Work
 from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Resume, Say, Settle, Settled
 from thalweg.runner.train.pool import Pool
+from thalweg.runner.train.rungs import rungs_of
 from thalweg.runner.train.schedule import Schedule
 from thalweg.runner.train.terms import Tally, Terms
 from thalweg.runner.train.vigil import Vigil
@@ -95,7 +96,7 @@ class SweepResult:
     peak_bytes: the most memory that one worker held. untried: trials left alone since those before them all failed.
     left: trials that were trained anew to other bits than are stored, and so stay as they were. elsewhere: trials that
     another sweep trained meanwhile; those of them that failed are among failed. first_failed: the id of the trial that
-    first_error is of.
+    first_error is of. reached: trials that came to a rung, each as often as it did.
     """
 
     finished: int = 0
@@ -110,10 +111,18 @@ class SweepResult:
     interrupted: bool = False
     first_error: str | None = None
     first_failed: str | None = None
+    reached: int = 0
+
+    def goes_on(self, plan: Plan) -> bool:
+        """Whether there is more to train than a plan knew of that was trained so: points not yet known, or trials that
+        came to a rung."""
+        if self.interrupted or self.untried:
+            return False
+        return bool(plan.until) or (plan.unknown > 0 and not self.failed)
 
     def __add__(self, later: SweepResult) -> SweepResult:
         """What both came to, one after the other."""
-        counts = ("finished", "diverged", "failed", "untried", "left", "elsewhere", "seconds")
+        counts = ("finished", "diverged", "failed", "untried", "left", "elsewhere", "reached", "seconds")
         return replace(
             later,
             **{name: getattr(self, name) + getattr(later, name) for name in counts},
@@ -165,6 +174,7 @@ def sweep(
         interrupted=interrupted,
         first_error=tally.first_error,
         first_failed=tally.first_failed,
+        reached=tally.reached,
     )
 
 
@@ -256,7 +266,8 @@ class _Driver:
                     self.cohorts[slot] = opened
                 self.backend.give(slot, work)
             case Commit():
-                taken = self.store.commit(self.cohorts.pop(order.slot), order.observations, order.peak_bytes)
+                seen: list[Observations | Reached] = [*order.observations, *order.reached]
+                taken = self.store.commit(self.cohorts.pop(order.slot), seen, order.peak_bytes)
                 self.peak_bytes = max(self.peak_bytes, order.peak_bytes or 0)
                 self.keeper.committed(order.observations, self.plan.to_train, self.listener.note)
                 if not taken.lost:  # else another may be going on from them
@@ -288,7 +299,7 @@ class _Driver:
     def _show(self) -> None:
         ended = self.tally.ended
         self.listener.progress(
-            done=sum(ended.values()),
+            done=sum(ended.values()) + self.tally.reached,
             diverged=ended[Outcome.DIVERGED],
             failed=ended[Outcome.FAILED],
             fraction=self.tally.fraction,
@@ -316,6 +327,7 @@ class _Driver:
             starts=str(self.keeper.folder),
             max_failures=self.max_failures,
             settling=self.plan.settling,
+            rungs=rungs_of(self.folder, self.plan.until, self.plan.ids_to_train) if self.plan.study.stop else None,
         )
 
     def _choice_key(self) -> str:
@@ -343,6 +355,8 @@ class _Driver:
             if not missing.keys() >= set(record.trial_ids):
                 continue
             trials = tuple(missing[trial_id] for trial_id in record.trial_ids)
+            if self.terms.rungs and len(self.terms.rungs.pools(trials)) > 1:
+                continue
             if Shelf(self.folder, facts_of(self.terms.train(group_id, trials, choice)), {}).files():
                 begun.append(trials)
                 for trial_id in record.trial_ids:

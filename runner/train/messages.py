@@ -10,7 +10,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from thalweg.runner.facts.choice import Bar, Choice, Layout
-from thalweg.runner.facts.observation import Observations
+from thalweg.runner.facts.observation import Observations, Reached
 from thalweg.runner.study.trial import Trial
 
 
@@ -45,12 +45,25 @@ class Keep:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """How far a cohort is trained of a study that stops trials early: `until` so many steps, or to the end for None.
+
+    folder: where what its trials go on from is kept at a rung; files: those there that hold some of them.
+    """
+
+    folder: str
+    until: int | None = None
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Train:
     """Train a cohort. `attempt` counts from 1; a piece of work whose worker died is tried once more.
 
     moves: how often its machine went away, which was not its doing. checkpoints: the folder for its checkpoints and the
     seconds of training between them; None for none. bar: what its first steps must take no longer than; where they do,
-    it is given up. weights: where final weights go; None for nowhere. starts: as in Ask.
+    it is given up. weights: where final weights go; None for nowhere. starts: as in Ask. stage: None where trials train
+    to their end at one go.
     """
 
     group_id: str
@@ -65,6 +78,7 @@ class Train:
     metrics: tuple[str, ...] = ()
     bar: Bar | None = None
     starts: str | None = None
+    stage: Stage | None = None
 
 
 Work = Ask | Train
@@ -132,10 +146,14 @@ class Slower:
 
 @dataclass(frozen=True)
 class Trained:
-    """A cohort's observations, one per trial, in order; failed ones carry the traceback."""
+    """A cohort's observations, one per trial that ended, in order; failed ones carry the traceback.
+
+    reached: those of the others, which came to a rung.
+    """
 
     observations: tuple[Observations, ...]
     peak_bytes: int
+    reached: tuple[Reached, ...] = ()
 
 
 Said = Hello | Chosen | Progress | Note | Held | Slower | Trained | OutOfMemory

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from thalweg.runner.facts.choice import Choice
-from thalweg.runner.facts.observation import Observations
+from thalweg.runner.facts.observation import Observations, Reached
 from thalweg.runner.study.trial import Trial
 from thalweg.runner.train.messages import Slot, Train, Work
 
@@ -39,6 +39,7 @@ class Commit:
     work: Train
     observations: tuple[Observations, ...]
     peak_bytes: int | None = None
+    reached: tuple[Reached, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -37,11 +37,11 @@ from typing import Literal
 
 from thalweg.runner.base.errors import last_line
 from thalweg.runner.facts.choice import LOOP_WIDTH, Bar, Choice
-from thalweg.runner.facts.observation import Observations, Outcome
+from thalweg.runner.facts.observation import Observations, Outcome, Reached
 from thalweg.runner.facts.record import Committed, Refused
 from thalweg.runner.planning.plan import Group
 from thalweg.runner.study.trial import Trial
-from thalweg.runner.train.cutting import cut, narrowed
+from thalweg.runner.train.cutting import narrowed
 from thalweg.runner.train.messages import (
     Ask,
     Chosen,
@@ -121,7 +121,7 @@ class Schedule:
         known = group.group_id in self._structure
         self._structure[group.group_id] = structure_of(group.trials[0])
         self._waiting.setdefault(group.group_id, []).extend(group.trials)
-        self.tally.wanted_steps += sum(trial.config.budget.steps for trial in group.trials)
+        self.tally.wanted_steps += self.terms.steps(group.trials)
         if not known:
             self._failures[group.group_id] = []
         return self._taken_in(group.group_id, settled)
@@ -183,8 +183,8 @@ class Schedule:
                     return self._fast_enough(slot)
                 reported = self._reported.pop(slot)
                 del self._doing[slot]
-                self.tally.steps += _trial_steps(work) - reported
-                return [self._commit(slot, work, event.observations, event.peak_bytes)]
+                self.tally.steps += self.terms.steps(work.trials) - reported
+                return [self._commit(slot, work, event.observations, event.peak_bytes, event.reached)]
             case OutOfMemory():
                 failed = self._taken_back(slot)
                 assert isinstance(failed, Train)
@@ -248,14 +248,15 @@ class Schedule:
 
     def _settle_elsewhere(self, trials: Sequence[Trial], settled: Mapping[str, Outcome]) -> None:
         self.tally.elsewhere.update(settled[trial.id] for trial in trials)
-        self.tally.wanted_steps -= sum(trial.config.budget.steps for trial in trials)
+        self.tally.wanted_steps -= self.terms.steps(trials)
 
     def committed(self, order: Commit, taken: Committed = NOTHING_LEFT) -> list[Order]:
         """Take in that a cohort was written, and what of it was not taken."""
         self._uncommitted -= 1
         self.tally.left += len(taken.left)
         self._hold(order.work, taken.lost)
-        self.tally.steps -= sum(t.config.budget.steps for t in order.work.trials if t.id in taken.lost)
+        self.tally.steps -= self.terms.steps(t for t in order.work.trials if t.id in taken.lost)
+        self.tally.reached += sum(each.trial_id not in taken.lost for each in order.reached)
         for each in order.observations:
             if each.trial_id in (*taken.left, *taken.lost):
                 continue
@@ -328,7 +329,7 @@ class Schedule:
     def _leave(self, group_id: str) -> None:
         """Leave a group's trials to others."""
         trials = self._waiting.pop(group_id, ())
-        self.tally.wanted_steps -= sum(trial.config.budget.steps for trial in trials)
+        self.tally.wanted_steps -= self.terms.steps(trials)
 
     def _settle(self, slot: Slot, group_id: str, choice: Choice) -> Settle:
         return Settle(slot, group_id, choice, keep=len(self._waiting.get(group_id, ())) > 1)
@@ -338,7 +339,7 @@ class Schedule:
 
         Until then it trains alone of its group.
         """
-        first = cut(self._waiting[group_id], self._sized(choice), self.terms.workers)[0]
+        first = self.terms.cut(self._waiting[group_id], self._sized(choice))[0]
         work = replace(self.terms.train(group_id, first, choice), bar=bar)
         self._trying[group_id] = _Trying(work, choice)
         self._doing[slot], self._reported[slot] = work, 0
@@ -390,7 +391,7 @@ class Schedule:
         begun = [trials for trials in settled.begun if waiting.keys() >= {trial.id for trial in trials}]
         taken = {trial.id for trials in begun for trial in trials}
         rest = [trial for trial_id, trial in waiting.items() if trial_id not in taken]
-        pieces = cut(rest, self._choices[group_id], self.terms.workers) if rest else []
+        pieces = self.terms.cut(rest, self._choices[group_id]) if rest else []
         return [self.terms.train(group_id, trials, choice) for trials in (*begun, *pieces)]
 
     def _cut_anew(self, slot: Slot, work: Work | None) -> list[Order]:
@@ -402,13 +403,18 @@ class Schedule:
         return [Discard(work)]
 
     def _commit(
-        self, slot: Slot, work: Train, observations: Iterable[Observations], peak_bytes: int | None = None
+        self,
+        slot: Slot,
+        work: Train,
+        observations: Iterable[Observations],
+        peak_bytes: int | None = None,
+        reached: tuple[Reached, ...] = (),
     ) -> Commit:
         self._uncommitted += 1
-        return Commit(slot, work, tuple(observations), peak_bytes)
+        return Commit(slot, work, tuple(observations), peak_bytes, reached)
 
     def _failed(self, slot: Slot, work: Train, reason: str) -> Commit:
-        self.tally.steps += _trial_steps(work)
+        self.tally.steps += self.terms.steps(work.trials)
         failed = (Observations(trial_id=trial.id, outcome=Outcome.FAILED, error=reason) for trial in work.trials)
         return self._commit(slot, work, failed)
 
@@ -456,6 +462,7 @@ class Schedule:
             return []
         messages = {last_line(each.error or "") for each in observations if each.outcome is Outcome.FAILED}
         alike = len(messages) == 1 and all(each.outcome is Outcome.FAILED for each in observations)
+        alike = alike and len(observations) == len(work.trials)  # the others came to a rung
         if not alike or not messages.issuperset(seen):
             del self._failures[work.group_id]  # something trains, or failures differ: each counts for itself
             return []
@@ -466,7 +473,7 @@ class Schedule:
         self._queue = deque(each for each in self._queue if each not in left)
         untried = sum(len(each.trials) for each in left)
         self.tally.untried += untried
-        self.tally.wanted_steps -= sum(map(_trial_steps, left))
+        self.tally.wanted_steps -= sum(self.terms.steps(each.trials) for each in left)
         what = f"{self._structure[work.group_id]}: {len(seen)} cohorts all failed alike"
         said = Say(f"{what}; the other {untried:,} trials are not tried: {seen[0]}")
         return [*(Discard(each) for each in left if each.attempt > 1 or each.moves), said]
@@ -477,7 +484,3 @@ def structure_of(trial: Trial) -> str:
     config = trial.config
     decay = getattr(config.optimizer, "decay", "l2")
     return f"{config.model.name}, {config.optimizer.name} ({decay}), {config.dataset.name}"
-
-
-def _trial_steps(work: Train) -> int:
-    return sum(trial.config.budget.steps for trial in work.trials)

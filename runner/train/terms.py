@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from thalweg.runner.facts.choice import Choice, layout_for
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.study.trial import Trial
+from thalweg.runner.train.cutting import cut
 from thalweg.runner.train.messages import Ask, Keep, Train
+from thalweg.runner.train.rungs import Rungs
 
 PROBED_TRIALS = 32
 
@@ -22,7 +24,7 @@ class Terms:
     sharing: how many of them a device. checkpoints: folder and seconds between them; None for none. weights: where
     final weights go; starts: the folder of those that trials may start from. max_failures: failed trials after which
     nothing more is trained; None for no limit. settling: how each group trains is found out and kept, and no more is
-    trained than that takes.
+    trained than that takes. rungs: how far each trial trains that is not to train to its end at one go.
     """
 
     executor: str
@@ -36,6 +38,7 @@ class Terms:
     sharing: int = 1
     max_failures: int | None = None
     settling: bool = False
+    rungs: Rungs | None = None
 
     def probe(self, group_id: str, trials: Sequence[Trial]) -> Ask:
         """The question how to train a group, with a sample of its trials: of one seed, if they share batches."""
@@ -67,20 +70,33 @@ class Terms:
             checkpoints=self.checkpoints,
             weights=self.weights,
             starts=self.starts,
+            stage=self.rungs.stage(trials) if self.rungs else None,
         )
+
+    def cut(self, trials: Sequence[Trial], choice: Choice) -> list[tuple[Trial, ...]]:
+        """Cohorts of trials that go on from the same step, to the same step."""
+        pools = [trials] if self.rungs is None else self.rungs.pools(trials)
+        return [cohort for pool in pools for cohort in cut(pool, choice, self.workers)]
+
+    def steps(self, trials: Iterable[Trial]) -> int:
+        """The trial-steps that are to train of these."""
+        if self.rungs is None:
+            return sum(trial.config.budget.steps for trial in trials)
+        return sum(map(self.rungs.steps, trials))
 
 
 @dataclass
 class Tally:
     """How far a sweep is, in trials and trial-steps.
 
-    left: trials that were trained to other bits than are stored, which stay. untried: left alone since those before
-    them all failed. elsewhere: how those ended that another driver trained. best: the best value so far of the study's
-    metric. first_failed: the trial of first_error.
+    reached: trials that came to a rung. left: trials that were trained to other bits than are stored, which stay.
+    untried: left alone since those before them all failed. elsewhere: how those ended that another driver trained.
+    best: the best value so far of the study's metric. first_failed: the trial of first_error.
     """
 
     ended: Counter[Outcome] = field(default_factory=Counter)
     elsewhere: Counter[Outcome] = field(default_factory=Counter)
+    reached: int = 0
     left: int = 0
     untried: int = 0
     steps: int = 0

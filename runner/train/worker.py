@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import parent_process
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from thalweg.runner.base import stacks
 from thalweg.runner.base.errors import ConfigError, ThalwegError, last_line
 from thalweg.runner.facts.choice import LOOP_WIDTH, Choice
-from thalweg.runner.facts.observation import Observations, Outcome
+from thalweg.runner.facts.observation import Observations, Outcome, Reached
 from thalweg.runner.project.code import code_of, measuring, to_record
 from thalweg.runner.study.trial import Trial
 from thalweg.runner.train.checkpoints import Shelf, facts_of
@@ -46,6 +46,7 @@ from thalweg.runner.train.messages import (
     Trained,
     Work,
 )
+from thalweg.runner.train.pausing import Rung, begun
 from thalweg.runner.train.weights import write
 
 if TYPE_CHECKING:
@@ -152,10 +153,19 @@ class Bench:
         try:
             workload = self._workload_of_any(work)
             resume, keeping = self._checkpoints(work)
+            if work.stage and resume is None:
+                parts = begun(work, self._made_by(work), self._say)
+                if len(parts) > 1:
+                    return self._train_in_parts([part for part, _ in parts])
+                resume = parts[0][1]
+            rung = Rung(work, self._made_by(work), self._say)
             jury = Jury(work.bar, self.device, lambda: self.pipe.send(Held())) if work.bar else None
             handing, ticker = self._handing(work.weights), self._ticker()
-            observations = train(cohort, workload, ticker, resume=resume, keeping=keeping, jury=jury, handing=handing)
-            return Trained(tuple(observations), self._peak_bytes())
+            observations = train(
+                cohort, workload, ticker,
+                resume=resume, keeping=keeping, jury=jury, handing=handing, pausing=rung.pausing,
+            )  # fmt: skip
+            return Trained(tuple(observations), self._peak_bytes(), tuple(rung.reached))
         except TooSlow as slow:
             return Slower(slow.speed)
         except BaseException as error:  # a model may call sys.exit; recorded with each trial, and the sweep goes on
@@ -170,27 +180,29 @@ class Bench:
 
     def _train_in_halves(self, work: Train) -> Trained | Slower | OutOfMemory:
         """Train a cohort that raised in parts, so that who raised fails alone. Bits do not depend on company."""
+        return self._train_in_parts(narrowed(replace(work, checkpoints=None, bar=None), (len(work.trials) + 1) // 2))
+
+    def _train_in_parts(self, parts: Sequence[Train]) -> Trained | Slower | OutOfMemory:
         observations: list[Observations] = []
-        for part in narrowed(replace(work, checkpoints=None, bar=None), (len(work.trials) + 1) // 2):
+        reached: list[Reached] = []
+        for part in parts:
             trained = self._train(part)
             if not isinstance(trained, Trained):
                 return trained
             observations += trained.observations
-        return Trained(tuple(observations), self._peak_bytes())
+            reached += trained.reached
+        return Trained(tuple(observations), self._peak_bytes(), tuple(reached))
 
     def _checkpoints(self, work: Train) -> tuple[Checkpoint | None, Keeping | None]:
         """Where a cohort goes on from, and how its further checkpoints are kept."""
-        from thalweg.runner.engine.checkpoint import FORMAT, Checkpoint
+        from thalweg.runner.engine.checkpoint import Checkpoint
         from thalweg.runner.engine.cohort import Keeping
 
         if work.checkpoints is None:
             return None, None
         folder, seconds = work.checkpoints
-        made_by = {"device": self.device_name, "checkpoint format": str(FORMAT), **_versions()}
-        made_by |= {"metrics": ", ".join(work.metrics), **measuring(work.metrics)}
-        made_by |= to_record(code_of(work.trials[0].config))
-        shelf = Shelf(Path(folder), facts_of(work), made_by)
-        found = shelf.newest(lambda text: self.pipe.send(Note(text)))
+        shelf = Shelf(Path(folder), facts_of(work), self._made_by(work))
+        found = shelf.newest(self._say)
         if found:
             self.pipe.send(Note(f"{len(work.trials)} trials go on from a checkpoint at step {found[1]['step']:,}"))
         last = time.monotonic()
@@ -207,6 +219,17 @@ class Bench:
             last = time.monotonic()
 
         return (None if found is None else Checkpoint(*found)), Keeping(due, save)
+
+    def _made_by(self, work: Train) -> dict[str, str]:
+        """What decides the bits of a checkpoint, as the cohort does."""
+        from thalweg.runner.engine.checkpoint import FORMAT
+
+        made_by = {"device": self.device_name, "checkpoint format": str(FORMAT), **_versions()}
+        made_by |= {"metrics": ", ".join(work.metrics), **measuring(work.metrics)}
+        return made_by | to_record(code_of(work.trials[0].config))
+
+    def _say(self, text: str) -> None:
+        self.pipe.send(Note(text))
 
     def _handing(self, keep: Keep | None) -> Handing | None:
         """Where a cohort's final weights go: into files."""

@@ -21,8 +21,11 @@ def notes(study: Study, cut: Sequence[Panel], answers: Sequence[Answer], own: st
     trained, wanted = sum(panel.trained for panel in cut), sum(panel.wanted for panel in cut)
     if own is not None:
         found.append(f"Judged by {study.metric}, as asked; the study's own metric is {own}.")
-    if trained < wanted:
+    pruned = sum(panel.pruned for panel in cut)
+    if trained + pruned < wanted:
         found.append(f"So far: {trained:,} of {count(wanted, 'trial')}; what is shown may change.")
+    if pruned:
+        found.append(_stopped(pruned, wanted, study))
     found += [*_entangled(cut), *_options(cut)]
     if len({panel.data for panel in cut}) > 1:
         found.append("Results on different data are not compared: each has a best of its own.")
@@ -40,6 +43,13 @@ def _looked_at(panels: int, answers: Sequence[Answer]) -> str:
     met = [each.as_expected for each in answers if each.kind == "coupling" and each.as_expected is not None]
     said = f"{count(panels, 'panel')} looked at: the more there are, the more easily one stands out by chance"
     return f"{said}. {sum(met)} of {count(len(met), 'slope')} came out as expected beforehand" if met else said
+
+
+def _stopped(pruned: int, wanted: int, study: Study) -> str:
+    """How many trials a rule stopped early, and what that leaves unknown."""
+    by = f", by {study.stop.said}" if study.stop else ""
+    said = f"{pruned:,} of {count(wanted, 'trial')} {'was' if pruned == 1 else 'were'} stopped early{by}"
+    return f"{said}: what these would have come to is not known, and an edge beside them may be the rule's own."
 
 
 def _looks(refinements: int) -> str:

@@ -20,6 +20,7 @@ from thalweg.runner.facts.observation import Observations, Outcome, Series
 from thalweg.runner.facts.record import Committed
 from thalweg.runner.store import Store
 from thalweg.runner.store.series import pack, unpack
+from thalweg.runner.study.stop import Pruned
 from thalweg.runner.study.study import Analysis, Expectation, Member
 
 LRS = (0.1, 0.2, 0.4)
@@ -302,8 +303,10 @@ def test_the_latest_study_comes_first_even_if_the_clock_is_set_back(tmp_path):
 
 def test_counts_are_of_distinct_trials_by_outcome(store):
     members = make_members((0.1, 0.2, 0.3, 0.4, 0.5))
-    store.declare(make_study(), members)
-    for member, outcome in zip(members, Outcome, strict=False):
+    ended = {Outcome.FINISHED: members[0], Outcome.DIVERGED: members[1], Outcome.FAILED: members[2]}
+    stopped = {member.trial.id: Pruned(1, 25) for member in (members[0], members[3])}  # one of them finished elsewhere
+    store.declare(make_study(), members, pruned=stopped)
+    for outcome, member in ended.items():
         train(store, [member], outcome=outcome)
     (s,) = store.studies()
     assert (s.wanted, s.finished, s.diverged, s.pruned, s.failed, s.done) == (5, 1, 1, 1, 1, 2)
