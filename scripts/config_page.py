@@ -28,7 +28,9 @@ GROUPS: dict[str, dict[str, type]] = {
     "dataset": {**DATASETS, "target": DatasetTarget},
     "optimizer": dict(OPTIMIZERS),
     "schedule": dict(SCHEDULES),
-    "engine": dict.fromkeys(("auto", "loop", "vmap", "traced", "compiled", "graphed"), EngineSettings),
+    "engine": dict.fromkeys(
+        ("auto", "loop", "vmap", "traced", "compiled", "graphed", "graphed_compiled"), EngineSettings
+    ),
     "launcher": dict(LAUNCHERS),
     "tracker": dict.fromkeys(("auto", "wandb", "tensorboard", "none"), TrackerSettings),
 }

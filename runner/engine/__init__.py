@@ -30,9 +30,10 @@
     gradient     of one trial by autograd, of K by vmap
     recording    a function of tensors as the flat list of operations that it did
     step         one training step, whatever executes it
+    compiling    functions compiled; update and guard as one kernel
     tabled       steps that find their inputs by themselves, as a graph's must
     programs     steps recorded, compiled, captured
-    executors    loop, vmap, traced, compiled, graphed: the ways to execute that step
+    executors    loop, vmap, traced, compiled, graphed, graphed_compiled: the ways to execute that step
     seating      how many lanes a program has for the trials that still train
     timing       how long work takes
     jury         whether a fused cohort's first steps are no slower than the loop's

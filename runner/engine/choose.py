@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
+from thalweg.runner.base.errors import first_line
+from thalweg.runner.engine.compiling import kernel_hindrance
 from thalweg.runner.engine.examine import TOLERANCE
 from thalweg.runner.engine.gradient import vmap_gradient
 from thalweg.runner.engine.likeness import distance, objection
@@ -21,7 +23,7 @@ from thalweg.runner.engine.probing import Question, Runner
 from thalweg.runner.engine.recording import Recording
 from thalweg.runner.engine.seating import NARROWEST, example, pair_inputs, recorded_pair, seats, spare_lanes
 from thalweg.runner.engine.timing import now, seconds_of
-from thalweg.runner.engine.workload import Workload
+from thalweg.runner.engine.workload import WHOLE, Workload
 from thalweg.runner.facts.choice import LOOP_WIDTH, Bar, Choice
 
 CPU_WIDTHS = (8, 16, 32, 64)
@@ -43,6 +45,8 @@ ALIKE = 1.05
 """Of widths that differ by no more than this in speed the narrowest is taken, for its memory."""
 COMPILE_SECONDS = 15.0
 """What compiling a step takes: 13 s for a first structure, more on a busy machine."""
+OF_UPDATE = 0.5
+"""Share of a graphed step that compiling update and guard can save: of the bytes of a perceptron's, half."""
 PROBED = 10
 """Steps of a block that a graph is timed at, and what it is held against: on a GPU a block costs, too."""
 PRODUCTS = ("mm", "convolution", "matmul")
@@ -76,6 +80,15 @@ def compiler_found() -> bool:
 
 class Looped(Exception):  # noqa: N818
     """Raised with the reason where a contest need go no further: the loop it is."""
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """A graph's executor, its seconds a trial-step, and what is said of it."""
+
+    executor: str
+    seconds: float
+    said: str
 
 
 class _Contest:
@@ -116,8 +129,10 @@ class _Contest:
 
     def _as_asked(self, asked: str) -> Choice:
         """An executor asked for by name, or why it is another."""
-        hindrance = _hindrance(self.workload, asked)
-        executor, reason = ("traced", f"{asked} was asked for, but {hindrance}") if hindrance else (asked, "asked for")
+        executor, reason = asked, "asked for"
+        if hindrance := _hindrance(self.workload, asked):
+            graphs = asked == "graphed_compiled" and not _hindrance(self.workload, "graphed")
+            executor, reason = "graphed" if graphs else "traced", f"{asked} was asked for, but {hindrance}"
         fitting = self._fitting()
         return self._choice(executor, max((w for w in self.widths if w <= fitting), default=max(1, fitting)), reason)
 
@@ -148,11 +163,14 @@ class _Contest:
         if self._fitting() < NARROWEST:
             raise Looped("a single trial")
         self.width = 1
-        loop, graphed = self._beside_a_graph(self.loop)
-        if graphed is None:
+        loop, graph = self._beside_a_graph(self.loop)
+        if graph is None:
             raise Looped("a single trial")
         self._hold_against(self.loop.step_seconds)
-        return "graphed", f"a single trial as a graph, {loop / graphed:.1f}× as fast as in the loop"
+        return (
+            graph.executor,
+            f"a single trial as a graph, {loop / graph.seconds:.1f}× as fast as in the loop{graph.said}",
+        )
 
     def _fusable(self) -> None:
         """Take the loop's time, and raise Looped where finding out is too much or fusing would be another training."""
@@ -252,16 +270,33 @@ class _Contest:
     def _graphed_or_traced(self, traced: Runner, gain: str) -> tuple[str, str]:
         if _hindrance(self.workload, "graphed"):
             return "traced", gain
-        _, graphed = self._beside_a_graph(traced)
-        if graphed is None:
+        _, graph = self._beside_a_graph(traced)
+        if graph is None:
             return "traced", gain
-        return "graphed", f"{self.lanes} trials at once, {self.loop.step_seconds / graphed:.1f}× as fast as one by one"
+        faster = self.loop.step_seconds / graph.seconds
+        return graph.executor, f"{self.lanes} trials at once, {faster:.1f}× as fast as one by one{graph.said}"
 
-    def _beside_a_graph(self, other: Runner) -> tuple[float, float | None]:
-        """Seconds a trial-step of what runs without a graph, and of a graph: None if slower, or another training."""
+    def _beside_a_graph(self, other: Runner) -> tuple[float, _Graph | None]:
+        """Seconds a trial-step of what runs without a graph; and the best graph, if faster and the same training."""
         at_once = max(1, min(PROBED, int(self.allowed / 10 / max(other.best, 1e-9))))
         beside, graphed = (self._seconds(each, at_once) for each in (other.executor, "graphed"))
-        return beside, graphed if graphed < MARGIN * beside and self._agrees("graphed") else None
+        if graphed >= MARGIN * beside or not self._agrees("graphed"):
+            return beside, None
+        return beside, self._compiled_or_not(graphed, at_once)
+
+    def _compiled_or_not(self, graphed: float, at_once: int) -> _Graph:
+        """The graph, or one whose update is compiled, if that can save twice what it costs and is faster."""
+        plain = _Graph("graphed", graphed, "")
+        saved = OF_UPDATE * graphed * self.question.trial_steps / self.question.workers
+        if saved < 2 * COMPILE_SECONDS or _hindrance(self.workload, "graphed_compiled"):
+            return plain
+        try:
+            alike, compiled = self._agrees("graphed_compiled"), self._seconds("graphed_compiled", at_once)
+        except RuntimeError as error:  # of the compiler's, or since it does not do what the rule does
+            return replace(plain, said=f"; its update is not compiled: {first_line(error)}")
+        if not alike or compiled >= MARGIN * graphed:
+            return plain
+        return _Graph("graphed_compiled", compiled, f", {graphed / compiled:.1f}× of that by a compiled update")
 
     def _compiled_or_traced(self, traced: Runner, gain: str) -> tuple[str, str]:
         """Compile if what it can save is twice what it costs: each worker compiles, all of them share the saving.
@@ -303,12 +338,14 @@ class _Contest:
 
 def _hindrance(workload: Workload, executor: str) -> str | None:
     """Why an executor cannot run here. Both compile or capture the whole step, seeds of random draws included."""
-    if executor == "graphed" and workload.device.type != "cuda":
+    if executor in ("graphed", "graphed_compiled") and workload.device.type != "cuda":
         return "CUDA graphs need a CUDA device"
-    if executor in ("compiled", "graphed") and workload.habits.draws:
+    if executor in WHOLE and workload.habits.draws:
         return "the model draws random numbers in its forward pass"
     if executor == "compiled" and workload.device.type == "cpu" and not compiler_found():
         return "there is no C++ compiler"
+    if executor == "graphed_compiled":
+        return kernel_hindrance(workload.recipe, workload.device)
     return None
 
 

@@ -5,6 +5,7 @@
     traced    as vmap, the gradient recorded once as a flat list of operations: the same kernels, without the detour
     compiled  gradient and update as one program of torch.compile
     graphed   as vmap, the whole step, its inputs too, replayed as one CUDA graph
+    graphed_compiled  as graphed, update and guard compiled to one kernel
 
 A lane's bits depend on which of them executed it and on the batch layout, and not on K, its place, or its
 neighbours, given the spare lanes of seating.py.
@@ -70,7 +71,16 @@ def run_compiled(workload: Workload, state: State, block: Block) -> Tensor:
 
 def run_graphed(workload: Workload, state: State, block: Block) -> Tensor:
     """Advance all lanes together by replaying a CUDA graph."""
-    losses_TK = graphed_steps(workload, state, block)(state, block)
+    return _run_graph(workload, state, block, "graphed")
+
+
+def run_graphed_compiled(workload: Workload, state: State, block: Block) -> Tensor:
+    """Advance all lanes together by replaying a CUDA graph whose update is one compiled kernel."""
+    return _run_graph(workload, state, block, "graphed_compiled")
+
+
+def _run_graph(workload: Workload, state: State, block: Block, executor: str) -> Tensor:
+    losses_TK = graphed_steps(workload, state, block, executor)(state, block)
     state.step += block.steps
     return losses_TK
 
@@ -81,6 +91,7 @@ EXECUTORS: dict[str, Executor] = {
     "traced": run_traced,
     "compiled": run_compiled,
     "graphed": run_graphed,
+    "graphed_compiled": run_graphed_compiled,
 }
 
 

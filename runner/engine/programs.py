@@ -7,7 +7,6 @@ step would draw. Recording really runs what it records: whole steps are recorded
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -15,8 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves
 
+from thalweg.runner.engine.compiling import CompiledUpdate, compiled
 from thalweg.runner.engine.gradient import seed, vmap_gradient
 from thalweg.runner.engine.inputs import Block, Feed
 from thalweg.runner.engine.recording import Recording
@@ -104,7 +104,7 @@ def compiled_step(workload: Workload, shared: bool, state: State, feed: Feed) ->
     inputs = _step_inputs(state, feed)
     key = ("compiled", state.lanes, shared, _shapes(inputs))
     if key not in workload.programs:
-        workload.programs[key] = _compiled(_pure_step(workload, shared, state), inputs)
+        workload.programs[key] = compiled(_pure_step(workload, shared, state), inputs)
     loss_K: Tensor = workload.programs[key](*inputs)
     state.step += 1
     return loss_K
@@ -114,10 +114,13 @@ class GraphedSteps:
     """The step of K trials on a GPU as one CUDA graph: some sixty kernels, and a block's inputs, for one launch.
 
     A graph reads and writes fixed memory, that of `steps`: other cohorts' states are copied in and out, once a block.
+    compiling: whether update and guard are compiled to one kernel.
     """
 
-    def __init__(self, workload: Workload, state: State, block: Block) -> None:
+    def __init__(self, workload: Workload, state: State, block: Block, *, compiling: bool = False) -> None:
         self.steps = TabledSteps(workload, state, block)
+        if compiling:
+            self.steps.update = CompiledUpdate(workload.recipe, self.steps.state, self.steps.feed())
         here = torch.cuda.current_stream(workload.device)
         aside = torch.cuda.Stream(workload.device)  # type: ignore[no-untyped-call]
         aside.wait_stream(here)
@@ -134,12 +137,12 @@ class GraphedSteps:
         return self.steps.advance(state, block, self.graph.replay)
 
 
-def graphed_steps(workload: Workload, state: State, block: Block) -> GraphedSteps:
-    """The captured step for this width, made at its first use."""
+def graphed_steps(workload: Workload, state: State, block: Block, executor: str) -> GraphedSteps:
+    """The step for this width as "graphed" or "graphed_compiled" has it, captured at its first use."""
     inputs = block.rows[0], None if block.draws is None else block.draws[0], block.label_smoothing
-    key = ("graphed", state.lanes, block.shared, _shapes(inputs))
+    key = (executor, state.lanes, block.shared, _shapes(inputs))
     if key not in workload.programs:
-        workload.programs[key] = GraphedSteps(workload, state, block)
+        workload.programs[key] = GraphedSteps(workload, state, block, compiling=executor == "graphed_compiled")
     graph: GraphedSteps = workload.programs[key]
     return graph
 
@@ -163,19 +166,6 @@ def _pure_step(workload: Workload, shared: bool, state: State) -> Callable[..., 
         return train_step(workload.recipe, gradient, state.like(tensors, 0), feed, asking=False)
 
     return pure
-
-
-def _compiled(step: Callable[..., Tensor], inputs: Any) -> Callable[..., Any]:
-    """Compile a step for inputs of these shapes; imports torch's compiler (2 s)."""
-    from torch._inductor import config
-
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it misses CUDA aloud on a CPU
-    config.fallback_random = True
-    config.compile_threads = 1
-    own = tree_map_only(Tensor, torch.clone, inputs)
-    recorded = Recording(step, own)
-    recorded.program = torch.compile(recorded.program, dynamic=False)
-    return recorded
 
 
 def _shapes(inputs: Any) -> tuple[object, ...]:

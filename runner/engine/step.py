@@ -18,12 +18,17 @@ from thalweg.runner.engine.state import State
 
 Gradient = Callable[[State, Feed], tuple[Tensor, Tensor, dict[str, Tensor]]]
 """(state, feed) -> loss `[K]`, gradient `[K, P]` (the caller's to overwrite), buffers after the forward pass."""
+Update = Callable[[Recipe, State, Feed, Tensor], None]
+"""(recipe, state, feed, gradient) -> weights and slots of the lanes that live are updated, in place."""
 
 
 @torch.no_grad()
-def train_step(recipe: Recipe, gradient: Gradient, state: State, feed: Feed, *, asking: bool) -> Tensor:
+def train_step(
+    recipe: Recipe, gradient: Gradient, state: State, feed: Feed, *, asking: bool, update: Update | None = None
+) -> Tensor:
     """Advance every living lane by one step, in place. Returns the batch losses before the update, `[K]`.
 
+    update: what stands in for `update_living`, where nobody asks.
     asking: whether the host may look at the tensors. On the CPU that costs nothing, and the copies that keep the
     state of a dying lane (a third of the optimizer's time for small models) are made only when one dies. Elsewhere
     asking would wait for the device, and inside a trace or a graph nobody can be asked.
@@ -39,7 +44,8 @@ def train_step(recipe: Recipe, gradient: Gradient, state: State, feed: Feed, *, 
             state.buffers[name].copy_(buffer)
     else:
         _judge(recipe, state, feed, loss_K, norm_K)
-        _update_living(recipe, state, feed, grad_KP, buffers)
+        (update or update_living)(recipe, state, feed, grad_KP)
+        _keep_buffers(state, buffers)
     state.step += 1
     return loss_K
 
@@ -94,12 +100,17 @@ def _update(recipe: Recipe, state: State, feed: Feed, grad_KP: Tensor) -> None:
     module.taken |= {name: taken + 1 for name, taken in moving.items()}
 
 
-def _update_living(recipe: Recipe, state: State, feed: Feed, grad_KP: Tensor, buffers: dict[str, Tensor]) -> None:
+def update_living(recipe: Recipe, state: State, feed: Feed, grad_KP: Tensor) -> None:
+    """Apply the rule to the lanes that live; `grad_KP` is lost."""
     written = {"theta": state.theta, **state.slots}
     before = {name: tensor.clone() for name, tensor in written.items()}
     _update(recipe, state, feed, grad_KP)
     for name, tensor in written.items():
         torch.where(state.alive[:, None], tensor, before[name], out=tensor)
+
+
+def _keep_buffers(state: State, buffers: dict[str, Tensor]) -> None:
+    """Take over the buffers of the lanes that live."""
     for name, buffer in buffers.items():
         held = state.buffers[name]
         alive = state.alive.view(-1, *[1] * (held.dim() - 1))

@@ -16,11 +16,13 @@ from torch import Tensor
 from thalweg.runner.engine.gradient import vmap_gradient
 from thalweg.runner.engine.inputs import Block, Feed
 from thalweg.runner.engine.state import State
-from thalweg.runner.engine.step import train_step
+from thalweg.runner.engine.step import Update, train_step
 from thalweg.runner.engine.workload import Workload
 
 LONGEST = 50
 """Steps that the tables have room for: those between two read-outs. A longer block is taken in parts."""
+ALIGNED = 4
+"""Numbers after which the next coefficient may begin, so that a compiled program, which wants 16 bytes, copies none."""
 
 
 class TabledSteps:
@@ -28,7 +30,7 @@ class TabledSteps:
 
     rows, draws: of each step's batch, `[LONGEST, …]`; numbers: its coefficients, `[LONGEST, C, K, 1]`; losses_TK: what
     came out; at: the place in the tables, and the number of the step. Data that lies on the host has no table: its
-    batches are put into `batch`, a step at a time.
+    batches are put into `batch`, a step at a time. update: what stands in for the eager update, if anything does.
     """
 
     def __init__(self, workload: Workload, state: State, block: Block) -> None:
@@ -39,7 +41,9 @@ class TabledSteps:
         self.rows = _table(block.rows)
         self.draws = None if block.draws is None else _table(block.draws)
         self.batch = None if self.resident else train.take(block.rows[0])
-        self.numbers = torch.empty(LONGEST, len(self.names), state.lanes, 1, dtype=workload.dtype, device=device)
+        self.update: Update | None = None
+        room = state.lanes + -state.lanes % ALIGNED
+        self.numbers = torch.empty(LONGEST, len(self.names), room, 1, dtype=workload.dtype, device=device)
         self.smoothing = None if block.label_smoothing is None else block.label_smoothing.clone()
         self.losses_TK = torch.zeros(LONGEST, state.lanes, dtype=workload.dtype, device=device)
         self.places_T1 = torch.arange(LONGEST, device=device)[:, None]
@@ -60,7 +64,7 @@ class TabledSteps:
             self.smoothing.copy_(block.label_smoothing)
         if self.names:
             columns = [block.coefficients[name] for name in self.names]
-            torch.stack(columns, dim=1, out=self.numbers[: block.steps])
+            torch.stack(columns, dim=1, out=self.numbers[: block.steps, :, : self.state.lanes])
         self.at[:1].zero_()
         self.at[1:].fill_(block.start)
 
@@ -89,18 +93,21 @@ class TabledSteps:
     def take(self, first: bool = False) -> None:
         """Take the next step. The first of all also sets the limits, and is none that is repeated."""
         self.state.step = 0 if first else 1
-        loss_K = train_step(self.workload.recipe, self.gradient, self.state, self._feed(), asking=False)
+        loss_K = train_step(
+            self.workload.recipe, self.gradient, self.state, self.feed(), asking=False, update=self.update
+        )
         torch.where(self.places_T1 == self.at[:1], loss_K, self.losses_TK, out=self.losses_TK)
         self.at.add_(1)
 
-    def _feed(self) -> Feed:
+    def feed(self) -> Feed:
+        """What the step at the counter's place is fed."""
         here = self.at[:1]
         batch = self.batch
         if batch is None:
             batch = self.workload.splits["train"].take(self.rows.index_select(0, here)[0])
         if self.workload.augment is not None and self.draws is not None:
             batch = self.workload.augment(*batch, self.draws.index_select(0, here)[0])
-        numbers = self.numbers.index_select(0, here)[0].unbind(0)
+        numbers = self.numbers.index_select(0, here)[0, :, : self.state.lanes].unbind(0)
         coefficients = dict(zip(self.names, numbers, strict=True))
         return Feed(batch, coefficients, self.smoothing, self.at[1], None)
 

@@ -41,6 +41,8 @@ from thalweg.runner.study.trial import Trial, TrialConfig
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "tf32": torch.float32, "bf16": torch.float32}
 """What weights and data are held in. bf16 is autocast: the forward pass rounds, the weights do not."""
+WHOLE = ("compiled", "graphed", "graphed_compiled")
+"""Executors that make a program of the whole step, for one width."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class Workload:
     @property
     def widths(self) -> list[tuple[str, int]]:
         """(executor, K) of the whole-step programs made so far."""
-        return [key[:2] for key in self.programs if isinstance(key, tuple) and key[0] in ("compiled", "graphed")]
+        return [key[:2] for key in self.programs if isinstance(key, tuple) and key[0] in WHOLE]
 
     @property
     def foreign(self) -> bool:

@@ -40,7 +40,7 @@ Devices = Annotated[
 class EngineSettings:
     """Which executor trains a cohort (`auto` measures), how wide a cohort may be, and on what devices."""
 
-    name: Literal["auto", "loop", "vmap", "traced", "compiled", "graphed"]
+    name: Literal["auto", "loop", "vmap", "traced", "compiled", "graphed", "graphed_compiled"]
     width: Count | None
     device: Devices
 

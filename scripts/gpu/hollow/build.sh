@@ -10,7 +10,8 @@ set -eu
     exit 2
 }
 here=$(cd -- "$(dirname -- "$0")" && pwd)
-python=${PYTHON:-python3}
+python=$(command -v -- "${PYTHON:-python3}")
+case $python in /*) ;; *) python=$PWD/$python ;; esac
 folder_of() {
     "$python" -P -c "import $1, os; print(os.path.dirname($1.__file__))"
 }
@@ -23,4 +24,4 @@ cd -- "$1"
 "$python" -P "$here/stubs.py" "$torch/lib" .
 g++ -O1 -g -shared -fPIC -w -I"$include" -I"$here" \
     "$here/fake.cpp" "$here/memory.cpp" "$here/device.cpp" blas.cpp -o libfake.so
-gcc -shared -fPIC -w -Wl,-soname,libcuda.so.1 driver.c -o libcuda.so.1
+gcc -shared -fPIC -w -Wl,-soname,libcuda.so.1 driver.c -o libcuda.so.1 # finds fake_kernel in libfake.so

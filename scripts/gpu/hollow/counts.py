@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +21,7 @@ import numpy as np
 import torch
 from benchmarks.workloads import trials_of
 
+from thalweg.runner.engine import compiling
 from thalweg.runner.engine.cohort import BLOCK
 from thalweg.runner.engine.determinism import prepare
 from thalweg.runner.engine.evaluate import evaluate
@@ -27,6 +30,7 @@ from thalweg.runner.engine.inputs import Inputs
 from thalweg.runner.engine.workload import Workload
 from thalweg.runner.study.trial import Trial
 
+compiling.ROUNDINGS = math.inf  # nothing is computed here that a compiled update could be held against
 GPU = torch.device("cuda:0")
 COPIES = tuple(
     f"memcpyAsync {way}{how}{when}"
@@ -80,6 +84,17 @@ def counted(work: Callable[[], object]) -> Counts:
     pageable = tuple(each for each in COPIES if each.endswith("pageable"))
     nodes = total(("kernels in last graph",)), total(tuple(each for each in COPIES if each.endswith("captured")))
     return Counts(total(LAUNCHES), total(WAITS), total(pageable), *nodes)
+
+
+def by_kernel(work: Callable[[], object]) -> dict[str, int]:
+    """How often a piece of work launches each kernel, by its name."""
+    runtime = ctypes.CDLL(None)
+    runtime.fake_reset()
+    work()
+    with tempfile.NamedTemporaryFile("r") as file:
+        runtime.fake_print(file.name.encode(), 1)
+        lines = [line.split("\t") for line in file.read().splitlines()]
+    return {name.removeprefix("kernel "): int(times) for name, times in lines if name.startswith("kernel ")}
 
 
 def peak(work: Callable[[], object]) -> int:

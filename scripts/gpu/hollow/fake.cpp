@@ -3,8 +3,8 @@
 // It proves host-side failures, launch counts, waits, what a capture allows, and memory (allocator, limits, peaks).
 // It says nothing about numbers, the speed of kernels, or bits. Copies to the host give zeros, but ones where they are
 // of fewer than 1,024 bytes and no multiple of 4: so flags of living lanes read as alive if K is no multiple of 4, and a
-// cohort of another width looks dead after its first block. Checks of values fail by design. torch.compile fails, too:
-// Triton wants more of a driver than there is.
+// cohort of another width looks dead after its first block. Checks of values fail by design. Triton's kernels are compiled
+// as ever, and launched through the driver of stubs.py.
 //
 // FAKE_GB            the device's memory, 79 if not given
 // FAKE_TRACE         a backtrace of what a capture refuses

@@ -66,6 +66,45 @@ FOUND_ONE = (
 """Of cuDNN's struct: the algorithm, that it is deterministic, and that it multiplies without TF32."""
 
 
+IDLE = ("cuCtxSetCurrent", "cuCtxGetLimit", "cuCtxSetLimit", "cuOccupancyMaxActiveClusters", "cuTensorMapEncodeTiled")
+"""Functions that Triton looks up in the driver, and which do nothing."""
+DRIVER_HEAD = """#include <stddef.h>
+#include <string.h>
+void fake_kernel(const char*, void*);
+static char context, module, names[4096][128];
+static int functions;
+"""
+DRIVER = {
+    "cuInit": "int cuInit(unsigned flags) { return 0; }",
+    "cuDriverGetVersion": "int cuDriverGetVersion(int* version) { *version = 13000; return 0; }",
+    "cuGetErrorString": 'int cuGetErrorString(int error, const char** text) { *text = "fake"; return 0; }',
+    "cuDeviceGet": "int cuDeviceGet(int* device, int at) { *device = at; return 0; }",
+    "cuDeviceGetAttribute": "int cuDeviceGetAttribute(int* value, int asked, int device) { *value = asked == 75 ? 9 :"
+    " asked == 76 ? 0 : asked == 16 ? 132 : asked == 10 ? 32 : asked == 12 ? 65536 : asked == 97 ? 232448 :"
+    " asked == 8 ? 49152 : asked == 1 ? 1024 : 1; return 0; }",
+    "cuCtxGetCurrent": "int cuCtxGetCurrent(void** held) { *held = &context; return 0; }",
+    "cuCtxGetDevice": "int cuCtxGetDevice(int* device) { *device = 0; return 0; }",
+    "cuDevicePrimaryCtxRetain": "int cuDevicePrimaryCtxRetain(void** held, int device) { *held = &context; return 0; }",
+    "cuDevicePrimaryCtxGetState": "int cuDevicePrimaryCtxGetState(int device, unsigned* flags, int* active)"
+    " { *flags = 0; *active = 1; return 0; }",
+    "cuModuleLoad": "int cuModuleLoad(void** loaded, const char* path) { *loaded = &module; return 0; }",
+    "cuModuleLoadData": "int cuModuleLoadData(void** loaded, const void* image) { *loaded = &module; return 0; }",
+    "cuModuleGetFunction": "int cuModuleGetFunction(void** found, void* from, const char* name)"
+    " { char* held = names[functions++ % 4096]; *found = strncpy(held, name, 127); return 0; }",
+    "cuFuncGetAttribute": "int cuFuncGetAttribute(int* value, int asked, void* function)"
+    " { *value = asked == 4 ? 32 : asked == 0 ? 1024 : 0; return 0; }",
+    "cuPointerGetAttribute": "int cuPointerGetAttribute(void* value, int asked, unsigned long long pointer)"
+    " { *(unsigned long long*)value = pointer; return 0; }",
+    "cuStreamIsCapturing": "int cuStreamIsCapturing(void* stream, int* status) { *status = 0; return 0; }",
+    "cuLaunchKernel": "int cuLaunchKernel(const char* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx,"
+    " unsigned by, unsigned bz, unsigned shared, void* stream, void** given, void** extra)"
+    " { fake_kernel(function, stream); return 0; }",
+    "cuLaunchKernelEx": "int cuLaunchKernelEx(const char* config, const char* function, void** given, void** extra)"
+    " { fake_kernel(function, *(void**)(config + 32)); return 0; }",
+}
+"""Functions of the driver that answer something, so that the kernels of Triton, which compiles as ever, are counted."""
+
+
 def undefined(library: Path, kind: str) -> set[str]:
     """The functions of some kind which a library wants from others; none if there is no such library."""
     if not library.exists():
@@ -102,11 +141,15 @@ def driver(lib: Path) -> str:
     """The driver, as far as torch's libraries call it: every look-up gives the same function."""
     nvshmem = lib.parent.parent.glob("nvidia/nvshmem/lib/libnvshmem_host.so*")
     libraries = (lib / "libcaffe2_nvrtc.so", lib / "libtorch_nvshmem.so", *nvshmem)
-    names = set().union(*(undefined(library, "cu[A-Z]") for library in libraries)) - {"cuGetProcAddress_v2"}
+    names = set().union(*(undefined(library, "cu[A-Z]") for library in libraries), IDLE) - {
+        "cuGetProcAddress_v2",
+        *DRIVER,
+    }
     look_up = (
         "int cuGetProcAddress_v2(const char* name, void** found) { *found = (void*)cuGetProcAddress_v2; return 0; }"
     )
-    return "\n".join([*(f"int {name}() {{ return 0; }}" for name in sorted(names)), look_up]) + "\n"
+    idle = [f"int {name}() {{ return 0; }}" for name in sorted(names)]
+    return DRIVER_HEAD + "\n".join([*idle, *DRIVER.values(), look_up]) + "\n"
 
 
 def main(lib: str, folder: str) -> None:

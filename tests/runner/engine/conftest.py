@@ -26,6 +26,9 @@ OPTIMIZERS = {
         "name": "muon", "momentum": 0.9, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "nesterov": True,
         "adjust": "match_rms_adamw", "decay": "coupled", "decay_order": "before",
     },
+    "lion": {
+        "name": "lion", "beta1": 0.9, "beta2": 0.99, "decay": "coupled", "decay_order": "before", "decay_on": "all",
+    },
     "adam_l2": {"name": "adam_l2", "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ import sys
 import traceback
 
 import torch
-from counts import BLOCK, GPU, MLP, Case, counted, peak, trials_for  # type: ignore[import-not-found]
+from counts import BLOCK, GPU, MLP, Case, by_kernel, counted, peak, trials_for  # type: ignore[import-not-found]
 
 from thalweg.runner.engine import memory
 from thalweg.runner.engine.choose import choose
@@ -40,6 +40,7 @@ def steps(words: str, lanes: int, executor: str) -> dict[str, float]:
     return {
         "launches": counts.launches / BLOCK,
         "nodes": first.nodes,
+        "copies": first.copied,
         "waits": counts.waits,
         "pageable": counts.pageable,
     }
@@ -105,6 +106,7 @@ def peaks(words: str, lanes: int) -> dict[str, float]:
     found = {"eager": case.least_peak("vmap"), "recording": case.least_peak("traced")}
     block = case.inputs.block(0, 2, case.lanes)
     found["replay"] = min(peak(lambda: case.run("traced", block)) for _ in range(3))
+    found["compiled"] = case.least_peak("graphed_compiled")
     found["capturing"] = case.least_peak("graphed")
     gc.collect()
     torch.cuda.empty_cache()
@@ -185,6 +187,14 @@ def one_evaluation_at(lanes: int) -> dict[str, int]:
     return {"evaluation": peak(lambda: evaluate(case.workload, case.state, "train", "vmap")), "step": step}
 
 
+def kernels(words: str, lanes: int, executor: str) -> dict[str, int]:
+    """How often a step of that executor launches each kernel that Triton made."""
+    case = Case(words, lanes)
+    case.run(executor, case.block())
+    (graph,) = (made for key, made in case.workload.programs.items() if key[0] == executor)
+    return {name: times for name, times in by_kernel(graph.steps.take).items() if name.startswith("triton")}
+
+
 def alone() -> dict[str, object]:
     """How a single trial is trained by `auto`, and what its steps ask in the loop and in a graph."""
     sample = tuple(trials_for(ADAMW, 1))
@@ -198,6 +208,10 @@ def alone() -> dict[str, object]:
 FACTS = {
     "cross-entropy": lambda: steps(ADAMW, 64, "traced"),
     "graph": lambda: steps(ADAMW, 64, "graphed"),
+    "graph, compiled update": lambda: steps(ADAMW, 64, "graphed_compiled"),
+    "graph, compiled update, odd": lambda: steps(f"{MLP} optimizer=sgd", 5, "graphed_compiled"),
+    "graph, compiled update, GPT": lambda: steps(GPT, 4, "graphed_compiled"),
+    "kernels": lambda: kernels(ADAMW, 5, "graphed_compiled"),
     "graph of all": lambda: steps(ALL, 5, "graphed"),
     "graph of a GPT": lambda: steps(GPT, 4, "graphed"),
     "graph, data on the host": host_data,

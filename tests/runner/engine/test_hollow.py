@@ -76,6 +76,22 @@ def test_auto_takes_a_graph_of_two_lanes_for_a_single_trial(fact) -> None:
     assert found["graphed"]["nodes"] <= 60
 
 
+def test_update_and_guard_are_one_compiled_kernel_of_the_graph(fact) -> None:
+    found = fact("graph, compiled update")
+    assert found["launches"] <= 1.4
+    assert found["nodes"] <= 50  # 60, and three copies more, when they were fourteen
+    assert (found["waits"], found["pageable"]) == (0, 0)
+    assert list(fact("kernels").values()) == [1]
+
+
+@pytest.mark.parametrize("name", ["graph, compiled update, odd", "graph, compiled update, GPT"])
+def test_a_compiled_update_copies_none_of_its_inputs(fact, name) -> None:
+    found = fact(name)
+    assert found["launches"] <= 1.5
+    assert found["copies"] <= 6
+    assert (found["waits"], found["pageable"]) == (0, 0)
+
+
 @pytest.mark.parametrize("name", ["graph of all", "graph of a GPT"])
 def test_augmentation_and_every_coefficient_are_inside_the_graph(fact, name) -> None:
     found = fact(name)
@@ -129,7 +145,9 @@ def test_recording_takes_no_more_memory_than_the_step_it_records(fact, name) -> 
 @pytest.mark.parametrize("name", ["memory of a GPT", "memory of an MLP"])
 def test_a_graph_holds_one_copy_of_the_state(fact, name) -> None:
     found = fact(name)
-    assert found["capturing"] <= 1.1 * (found["eager"] + found["state"]) + found["theta"]
+    most = 1.1 * (found["eager"] + found["state"]) + found["theta"]
+    assert found["capturing"] <= most
+    assert found["compiled"] <= most  # recorded and held against the rule's at all lanes: 2.7 times capturing
     assert found["held"] <= 1.2 * found["state"] + 2**20
 
 
