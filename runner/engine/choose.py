@@ -256,7 +256,8 @@ class _Contest:
         """Seconds of a recorded gradient of two trials."""
         recording, inputs = recorded_pair(self.workload), pair_inputs(self.workload)
         try:
-            return min(seconds_of(self.workload.device, lambda: recording(*inputs)) for _ in range(2))
+            took = min(seconds_of(self.workload.device, lambda: recording(*inputs)) for _ in range(2))
+            return took * self.workload.parts
         except RuntimeError:  # an operation that cannot be called again
             return 2 * self.loop.step_seconds
 

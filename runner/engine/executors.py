@@ -19,6 +19,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from thalweg.runner.engine.accumulate import accumulated, parts_of
 from thalweg.runner.engine.gradient import own_gradient, solo_gradient, vmap_gradient
 from thalweg.runner.engine.inputs import Block
 from thalweg.runner.engine.programs import compiled_step, graphed_steps, recorded
@@ -44,7 +45,8 @@ def _run_solo(workload: Workload, state: State, block: Block) -> Tensor:
 
 def _run_own(workload: Workload, state: State, block: Block) -> Tensor:
     """The losses of a lane that has a module. Where it has died it goes no further: NaN, which nobody reads."""
-    gradient, asking = own_gradient(workload), state.theta.device.type == "cpu"
+    gradient = accumulated(own_gradient(workload), workload.parts, shared=True)
+    asking = state.theta.device.type == "cpu"
     losses = torch.full((block.steps, 1), math.nan, dtype=state.theta.dtype, device=state.theta.device)
     with state.modules[0].at_home():
         for t, feed in enumerate(block.feeds(workload)):
@@ -102,6 +104,8 @@ def _run(
     asking, chosen, losses = state.theta.device.type == "cpu", None, []
     for feed in block.feeds(workload):
         if chosen is None:
-            chosen = recorded(workload, recording, gradient, state, feed) if recording else gradient()
+            first = next(parts_of(feed, workload.parts, block.shared))
+            part = recorded(workload, recording, gradient, state, first) if recording else gradient()
+            chosen = accumulated(part, workload.parts, block.shared)
         losses.append(train_step(workload.recipe, chosen, state, feed, asking=asking))
     return torch.stack(losses)

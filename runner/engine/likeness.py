@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg.runner.engine.accumulate import accumulated
 from thalweg.runner.engine.evaluate import evaluate, rows_at_once
 from thalweg.runner.engine.examine import SHIFT, TOLERANCE
 from thalweg.runner.engine.gradient import own_gradient, solo_gradient, vmap_gradient
@@ -68,7 +69,8 @@ def _unlike(workload: Workload, pair: tuple[Trial, ...], block: Block, states: t
     """What differs between a pass fused and one alone, from such states."""
     (fused, alone), feed, tolerance = states, next(block.feeds(workload)), TOLERANCE[workload.precision]
     try:
-        _, fused_KP, buffers = vmap_gradient(workload, block.shared)(fused, feed)
+        gradient = accumulated(vmap_gradient(workload, block.shared), workload.parts, block.shared)
+        _, fused_KP, buffers = gradient(fused, feed)
         measured_K = _val_loss(workload, fused, "vmap", pair) if workload.foreign else None
     except (MemoryError, torch.OutOfMemoryError):
         raise
@@ -94,9 +96,9 @@ def _own_pass(workload: Workload, state: State, block: Block) -> tuple[Tensor, d
         lane, feed = state.lane(k), next(block.lane(k).feeds(workload))
         if state.modules:
             with state.modules[k].at_home():
-                passes.append(own_gradient(workload)(lane, feed))
+                passes.append(accumulated(own_gradient(workload), workload.parts, shared=True)(lane, feed))
         else:
-            passes.append(solo_gradient(workload)(lane, feed))
+            passes.append(accumulated(solo_gradient(workload), workload.parts, shared=True)(lane, feed))
     buffers = {name: torch.cat([each[2][name] for each in passes]) for name in passes[0][2]}
     return torch.cat([grad for _, grad, _ in passes]), buffers
 

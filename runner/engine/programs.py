@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from thalweg.runner.engine.accumulate import accumulated
 from thalweg.runner.engine.compiling import CompiledUpdate, compiled
 from thalweg.runner.engine.gradient import seed, vmap_gradient
 from thalweg.runner.engine.inputs import Block, Feed
@@ -153,7 +154,7 @@ def _step_inputs(state: State, feed: Feed) -> tuple[Any, ...]:
 
 def _pure_step(workload: Workload, shared: bool, state: State) -> Callable[..., Tensor]:
     """The step as a function that writes into the tensors it is given."""
-    gradient = vmap_gradient(workload, shared)
+    gradient = accumulated(vmap_gradient(workload, shared), workload.parts, shared)
 
     def pure(
         tensors: dict[str, Tensor],

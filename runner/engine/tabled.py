@@ -13,6 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from thalweg.runner.engine.accumulate import accumulated
 from thalweg.runner.engine.gradient import vmap_gradient
 from thalweg.runner.engine.inputs import Block, Feed
 from thalweg.runner.engine.state import State
@@ -53,7 +54,8 @@ class TabledSteps:
 
     def forget(self) -> None:
         """Let the next step make anew whatever a gradient keeps between steps."""
-        self.gradient = vmap_gradient(self.workload, self.shared)
+        gradient = vmap_gradient(self.workload, self.shared)
+        self.gradient = accumulated(gradient, self.workload.parts, self.shared)
 
     def load(self, block: Block) -> None:
         """Take over the inputs of at most LONGEST steps; the counter is at the first of them."""

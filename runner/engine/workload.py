@@ -59,7 +59,7 @@ class Workload:
     dtype: torch.dtype
     extent: Extent
     precision: str
-    batch_size: int
+    batch_size: int  # examples of a pass; a step may take several
     config: TrialConfig  # of one of the trials
     habits: Habits = field(default_factory=Habits)
     world: World = field(default_factory=World)
@@ -83,8 +83,8 @@ class Workload:
         module, scratch = (converted(initialised(config, extent), device, dtype) for _ in range(2))
         with users_error(f"model={config.model.name} fails on examples of shape {list(extent.inputs)}"), forked(device):
             refuse_misfit(scratch, task, splits["train"], extent)
-            if config.budget.batch_size == 1:
-                _refuse_lone_row(scratch, splits["train"])
+            if config.budget.at_once == 1:
+                _refuse_lone_row(scratch, splits["train"], config.budget.accumulate)
         layout, like = ParameterLayout.of(module), torch.empty(0, device=device, dtype=dtype)
         workload = cls(
             module=module,
@@ -97,7 +97,7 @@ class Workload:
             dtype=dtype,
             extent=extent,
             precision=config.precision,
-            batch_size=config.budget.batch_size,
+            batch_size=config.budget.at_once,
             config=config,
             beginning=beginning(config.init, of_trial, module),
         )
@@ -110,6 +110,11 @@ class Workload:
         theta_KP = self.layout.flatten(named).repeat(lanes, 1)
         buffers = {name: torch.stack([buffer] * lanes) for name, buffer in dense_buffers(self.module).items()}
         return State.start(theta_KP, self.recipe.rule.slots, buffers)
+
+    @property
+    def parts(self) -> int:
+        """In how many passes a step takes its batch."""
+        return self.config.budget.accumulate
 
     @property
     def widths(self) -> list[tuple[str, int]]:
@@ -250,7 +255,7 @@ def refuse_misfit(module: nn.Module, task: Task, train: Examples, extent: Extent
 
 
 @torch.no_grad()
-def _refuse_lone_row(module: nn.Module, train: Examples) -> None:
+def _refuse_lone_row(module: nn.Module, train: Examples, parts: int) -> None:
     """Raise ConfigError where BatchNorm would meet a single value, of which there is no deviation."""
     x, _ = train.take(torch.zeros(1, dtype=torch.int64, device=train.home))
     with torch.random.fork_rng(devices=[]):
@@ -259,7 +264,8 @@ def _refuse_lone_row(module: nn.Module, train: Examples) -> None:
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
+            said = f"budget.accumulate is {parts} of as many examples" if parts > 1 else "budget.batch_size is 1"
             raise ConfigError(
-                "budget.batch_size is 1, but the model has BatchNorm, which needs two examples or more in a batch",
+                f"{said}, but the model has BatchNorm, which needs two examples or more at once",
                 "raise budget.batch_size, or take another normalisation",
             ) from None

@@ -234,6 +234,13 @@ def trial_config(plain: dict[str, Any]) -> TrialConfig:
         raise ConfigError(
             f"task.label_smoothing is {config.task.label_smoothing}, which {config.task.loss} lacks", hint
         )
+    size, parts_of_it = config.budget.batch_size, config.budget.accumulate
+    if size % parts_of_it:
+        fitting = [str(each) for each in range(1, size + 1) if size % each == 0]
+        raise ConfigError(
+            f"budget.accumulate is {parts_of_it}, which does not divide budget.batch_size, {size}",
+            f"take one of {', '.join(fitting[:12])}; batch_size counts all examples of a step",
+        )
     parts = {
         key: getattr(config.schedule, key.partition(".")[2], 0) for key in DURATIONS if key.startswith("schedule.")
     }

@@ -51,10 +51,16 @@ Dataset = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How long a trial trains: optimizer steps, and examples a step."""
+    """How long a trial trains: optimizer steps, and examples a step, taken in `accumulate` parts."""
 
     steps: Annotated[int, Field(ge=1, le=10_000_000)]  # a cohort holds a loss for each step of each trial
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
+    accumulate: Annotated[int, Field(ge=1, le=1_000_000)] = introduced(1)
+
+    @property
+    def at_once(self) -> int:
+        """Examples that are passed through the model at once."""
+        return self.batch_size // self.accumulate
 
 
 @dataclass(frozen=True, kw_only=True)

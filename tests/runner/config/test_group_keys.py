@@ -113,3 +113,11 @@ def test_what_is_wrong_in_a_file_is_said_in_a_sentence(folder, yaml, said) -> No
     with pytest.raises(ConfigError) as refused:
         trials("wrong", folder=folder)
     assert said in refused.value.message
+
+
+def test_a_batch_is_taken_in_equal_parts_or_refused() -> None:
+    assert len({trial.id for trial in trials("budget.accumulate=1,2,4")}) == 3
+    assert trials("budget.accumulate=1")[0].id == trials("budget.batch_size=32")[0].id
+    for word in ("budget.accumulate=3", "budget.accumulate=1,3", "budget.accumulate=64"):
+        with pytest.raises(ConfigError, match=r"budget\.accumulate is \d+, which does not divide budget"):
+            trials(word)

@@ -1,0 +1,50 @@
+"""A step's gradient from its batch in parts, one after another: their mean. Knows no way of taking a part's gradient.
+
+Of a mean over examples it is the whole batch's gradient, in the memory of a part. BatchNorm's statistics move once a
+part. Shapes: K trials, P parameters of a trial, B examples of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from torch import Tensor
+
+from thalweg.runner.engine.inputs import Feed
+from thalweg.runner.engine.state import State
+from thalweg.runner.engine.step import Gradient
+from thalweg.runner.engine.streams import stream_key
+
+
+def accumulated(gradient: Gradient, parts: int, shared: bool) -> Gradient:
+    """The gradient that takes a batch in so many equal parts. shared: whether all lanes see one batch, `[B, …]`."""
+    if parts == 1:
+        return gradient
+
+    def mean(state: State, feed: Feed) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        first, *others = parts_of(feed, parts, shared)
+        loss_K, grad_KP, buffers = gradient(state, first)
+        loss_K, idle = loss_K.clone(), _idle(state)
+        for part in others:
+            more_K, more_KP, buffers = gradient(replace(state, buffers=buffers), part)
+            loss_K += more_K
+            grad_KP += more_KP
+            idle = [one & other for one, other in zip(idle, _idle(state), strict=True)]
+        for lone, names in zip(state.modules, idle, strict=True):
+            lone.idle = names  # what no part gave a gradient
+        return loss_K.div_(parts), grad_KP.div_(parts), buffers
+
+    return mean
+
+
+def _idle(state: State) -> list[frozenset[str]]:
+    return [lone.idle for lone in state.modules]
+
+
+def parts_of(feed: Feed, parts: int, shared: bool) -> Iterator[Feed]:
+    """What each part of a step is fed; the first draws the random numbers that the whole would."""
+    (x, y), dim = feed.batch, 0 if shared else 1
+    for number, pair in enumerate(zip(x.chunk(parts, dim), y.chunk(parts, dim), strict=True)):
+        key = feed.key if feed.key is None or number == 0 else stream_key(feed.key, "part", number)
+        yield replace(feed, batch=pair, key=key)
