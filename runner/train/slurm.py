@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,8 @@ from thalweg.runner.study.settings import SlurmLauncher
 INSTALL = "pip install 'thalweg[slurm]'; in a clone: .venv/bin/python -m pip install submitit"
 ASK_SECONDS = 60.0
 """How long `squeue` may take to answer."""
-STOP_SECONDS = 30.0
+STOP_SECONDS = 15.0
+"""How long a task has to stop in: less than the least notice that it is given of its time limit."""
 REQUEUES = 1_000
 OVER = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT"}
 """States of jobs that squeue shows for a while after their end."""
@@ -52,11 +56,24 @@ class Task:
         """Called by submitit at a time limit or a preemption: stop, and return what is to be run again."""
         if self._process:
             self._process.send_signal(signal.SIGINT)
-            try:
-                self._process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
+            if not _ends(self._process.pid, STOP_SECONDS):
                 self._process.kill()
         return _submitit().helpers.DelayedSubmission(Task(self.command, self.folder))
+
+
+def _ends(pid: int, seconds: float) -> bool:
+    """Whether a child ends within so many seconds. It is left to be reaped.
+
+    For a handler of signals: `Popen.wait` would wait for a lock there, which the wait that was interrupted holds.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with suppress(ChildProcessError):
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                time.sleep(0.1)
+                continue
+        return True
+    return False
 
 
 @dataclass(frozen=True)

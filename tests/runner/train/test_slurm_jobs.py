@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 
 import pytest
 
@@ -72,26 +70,29 @@ def test_a_tasks_words_train_there_whatever_launcher_and_tracker_were_typed() ->
     assert slurm._within(LAUNCHER) == said
 
 
-def test_a_task_is_stopped_at_its_time_limit_and_can_be_run_again(tmp_path) -> None:
+def test_a_task_is_stopped_at_its_time_limit_and_can_be_run_again(tmp_path, monkeypatch) -> None:
+    """From a handler of signals, as submitit does it: which interrupts the wait for the same process."""
     pytest.importorskip("submitit", reason="submitit is not installed: pip install 'thalweg[slurm]'")
     child = (
         "import signal, sys, time\nprint('up', flush=True)\ntry: time.sleep(60)\nexcept KeyboardInterrupt: sys.exit(7)"
     )
     signal.signal(signal.SIGINT, signal.default_int_handler)
     task = slurm.Task((sys.executable, "-c", child), str(tmp_path))
-    again = []
+    again, killed = [], []
+    monkeypatch.setattr(subprocess.Popen, "kill", killed.append)
+    monkeypatch.setattr(slurm, "STOP_SECONDS", 30.0)
 
-    def limit() -> None:
-        while task._process is None:
-            time.sleep(0.05)
-        time.sleep(1)
+    def limit(*_) -> None:
         os.kill(task._process.pid, signal.SIGUSR2)  # as Slurm gives it to all of a job's processes
         again.append(task.checkpoint())
 
-    thread = threading.Thread(target=limit)
-    thread.start()
-    assert task() == 7
-    thread.join()
+    before = signal.signal(signal.SIGALRM, limit)
+    signal.setitimer(signal.ITIMER_REAL, 3)
+    try:
+        assert task() == 7
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert killed == []
     (delayed,) = again
     assert (delayed.function.command, delayed.function.folder) == (task.command, task.folder)
 
