@@ -42,6 +42,8 @@
     naming       how a module's state_dict names a trial's weights
     loaded       a trial's module with its final weights
     export       weights as torch's own kind of file
+    beginning    initial weights from another trial or a file
+    lasting      a trial's state for a longer one, and several as a cohort's checkpoint
     checkpoint   a cohort in the middle of its training, as arrays and facts
     cohort       a cohort from its trials to their observations
     memory       how many lanes fit

@@ -24,6 +24,7 @@ from thalweg.runner.engine.executors import EXECUTORS
 from thalweg.runner.engine.guess import guess
 from thalweg.runner.engine.inputs import Inputs
 from thalweg.runner.engine.jury import Jury
+from thalweg.runner.engine.lasting import Lasting, alone
 from thalweg.runner.engine.naming import state_names
 from thalweg.runner.engine.record import Record
 from thalweg.runner.engine.seating import seats
@@ -101,6 +102,7 @@ def train(
     jury: Jury | None = None,
     handing: Handing | None = None,
     pausing: Pausing | None = None,
+    lasting: Lasting | None = None,
 ) -> list[Observations]:
     """Train a cohort to its end and return the observations of its trials, in order; with `pausing` of those that end.
 
@@ -108,14 +110,15 @@ def train(
     interruption (ValueError if the checkpoint is another's); the work before it is not ticked again. `keeping` is
     asked between blocks whether a checkpoint is due. Whether one is taken changes nothing in the training. None is
     taken of a model that keeps more than tensors: such a cohort starts again. `jury` watches the first steps, and ends
-    it all by raising where they are too slow. `handing` gets the weights of those that end from here on.
+    it all by raising where they are too slow. `handing` gets the weights of those that end from here on, `lasting` the
+    states from which longer trials can go on.
     """
     started = time.monotonic()
     if workload.habits.alone:  # whatever was chosen once, for code that was another then
         cohort = replace(cohort, executor="loop")
     with workload.numerics(), workload.apart():
         course = _Course(cohort, workload, tick, resume, jury)
-        course.handing = handing
+        course.handing, course.lasting = handing, lasting
         course.run(keeping, pausing.step if pausing else None)
         if jury:
             jury.end()
@@ -172,6 +175,7 @@ class _Course:
         self.lag = LAG.get(workload.device.type, 0)
         self.under_way: deque[_Readout] = deque()
         self.handing: Handing | None = None
+        self.lasting: Lasting | None = None
         if resume is not None:
             state, self.record = unpack(resume, cohort.facts, workload.start(cohort.trials[:1]))
             living = [cohort.trials[place] for place in self.record.lane_of]
@@ -186,19 +190,23 @@ class _Course:
 
     def run(self, keeping: Keeping | None, until: int | None = None) -> None:
         """Train to the end, or until so many steps are taken."""
-        for number, (start, stop) in enumerate(_spans(self.steps, self.measured)):
+        lasting = {self.lasting.at(trial) for trial in self.cohort.trials} if self.lasting else set()
+        edges = [*self.measured, *lasting, self.state.step]
+        for number, (start, stop) in enumerate(_spans(self.steps, edges)):
             if start < self.state.step:
                 continue
             if until is not None and start >= until:
                 return
             self._advance(start, stop)
-            halt = stop in self.measured or number % HALT == HALT - 1
+            halt = stop in self.measured or stop in lasting or number % HALT == HALT - 1
             while len(self.under_way) > (0 if halt else self.lag):
                 self._read(self.under_way.popleft())
             if not self.record.living:
                 return
             if stop in self.measured:
                 self._measure()
+            if stop in lasting:
+                self._hand_states(stop)
             due = keeping and not self.under_way and stop < self.steps and keeping.due()
             if keeping and due and (checkpoint := self.checkpoint()):
                 keeping.save(checkpoint)
@@ -307,6 +315,14 @@ class _Course:
             trial = self.cohort.trials[self.record.lane_of[k]]
             if self.handing.wanted(trial.id):
                 self.handing.take(self._weights(k, trial.id))
+
+    def _hand_states(self, step: int) -> None:
+        """Hand over the states of trials from which longer ones go on from here, but for what no tensors hold."""
+        assert self.lasting is not None
+        for k, place in enumerate(self.record.lane_of):
+            trial = self.cohort.trials[place]
+            if self.lasting.at(trial) == step and (not self.state.modules or self.state.modules[k].as_built):
+                self.lasting.take(trial.id, alone(trial, self.state, self.record, k))
 
     def _weights(self, k: int, trial_id: str) -> Weights:
         (arrays,), names, unlike = self._arrays(np.array([k])), {}, ""

@@ -79,6 +79,12 @@ def group_hashes(db: sqlite3.Connection, group_ids: Iterable[str]) -> dict[str, 
     return dict(hashes)
 
 
+def budgets(db: sqlite3.Connection) -> list[int]:
+    """The numbers of steps that trials have, the largest first."""
+    found = db.execute("SELECT DISTINCT json_extract(config, '$.budget.steps') FROM trials ORDER BY 1 DESC")
+    return [int(steps) for (steps,) in found]
+
+
 def ids_alone(db: sqlite3.Connection, name: str) -> set[str]:
     """Ids of the trials of a study, those outside it too, that no other study declares."""
     found = db.execute(

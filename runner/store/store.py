@@ -349,6 +349,11 @@ class Store:
         with self._snapshot() as db:
             return reading.group_hashes(db, group_ids)
 
+    def budgets(self) -> list[int]:
+        """The numbers of steps that stored trials have, the largest first."""
+        with self._snapshot() as db:
+            return reading.budgets(db)
+
     def ids_alone(self, name: str) -> set[str]:
         """Ids of the trials of a study that no other study declares."""
         with self._snapshot() as db:

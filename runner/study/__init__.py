@@ -5,6 +5,8 @@ study           a set of trials: blocks of axes
 settings        how trials are run, as opposed to what they are
 keys            every configuration key, its type and range; the check of a configuration
 target          a `_target_`: a class or function of the user's, and its arguments
+start           the weights that a trial starts from
+longer          up to which step a trial is what a longer one would be
 arithmetic      repairs after which some configurations give other numbers, and are other trials
 fingerprint     the user's files as part of what a trial is
 ranges          `1/256..8:x2`: exact points, rounded once

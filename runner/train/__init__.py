@@ -17,4 +17,8 @@ rehearsal       a child process that builds a plan's models once and says what i
 cutting         a group of trials cut into cohorts
 checkpoints     cohorts in the middle of training, as files
 weights         final weights of trials, as files
+kept            whose files of weights stay in the folder beside the store
+keeper          a sweep's side of it: where they go, how large, which did not arrive
+lasting         states from which longer trials go on, as files
+onward          which trials go on from such a state, and why others do not
 """

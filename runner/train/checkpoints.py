@@ -72,10 +72,7 @@ class Shelf:
 
     def save(self, arrays: Arrays, facts: Facts) -> Path:
         """Write a checkpoint; it is there in full or not at all. Raises OSError if the disk does not take it."""
-        from safetensors.numpy import save
-
-        header = {"facts": json.dumps(dict(facts)), "made_by": json.dumps(dict(self.made_by))}
-        content = save(dict(arrays), metadata=header)
+        content = sealed(arrays, facts, self.made_by)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{self.cohort}-{facts['step']}-{hashlib.sha256(content).hexdigest()}.safetensors"
         write_whole(path, content)
@@ -101,30 +98,44 @@ class Shelf:
             return None
 
     def _read(self, path: Path) -> tuple[Arrays, Facts]:
-        """Raises ValueError, in words, for a file that is damaged, another cohort's, or of other versions."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != _name(path)["hash"]:
-            raise ValueError(f"its {len(content):,} bytes do not have the hash in its name")
-        header = _header(content)
-        facts, made_by = (json.loads(header[part]) for part in ("facts", "made_by"))
-        for name, expected in self.facts.items():
-            if facts.get(name) != expected:
-                raise ValueError(f"its {name} are another cohort's")
-        for name, expected in self.made_by.items():
-            if made_by.get(name) != expected:
-                raise ValueError(f"it was made by {name} {made_by.get(name)}, this is {expected}")
-        try:
-            return load(content), facts
-        except SafetensorError as error:
-            raise ValueError(str(error)) from error
+        return opened(path, _name(path)["hash"], self.facts, self.made_by)
 
     def clear(self) -> None:
         """Remove the cohort's checkpoints."""
         for path in self.files():
             path.unlink(missing_ok=True)
+
+
+def sealed(arrays: Arrays, facts: Facts, made_by: Mapping[str, str]) -> bytes:
+    """A checkpoint as the content of a file."""
+    from safetensors.numpy import save
+
+    return save(dict(arrays), metadata={"facts": json.dumps(dict(facts)), "made_by": json.dumps(dict(made_by))})
+
+
+def opened(path: Path, digest: str, of: Facts, by: Mapping[str, str]) -> tuple[Arrays, Facts]:
+    """A checkpoint that a file holds, of this content, with these facts among its own, made by these versions.
+
+    Raises ValueError, in words, for a file that is damaged, another cohort's, or of other versions.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ValueError(f"its {len(content):,} bytes do not have the hash in its name")
+    header = _header(content)
+    facts, made_by = (json.loads(header[part]) for part in ("facts", "made_by"))
+    for name, expected in of.items():
+        if facts.get(name) != expected:
+            raise ValueError(f"its {name} are another cohort's")
+    for name, expected in by.items():
+        if made_by.get(name) != expected:
+            raise ValueError(f"it was made by {name} {made_by.get(name)}, this is {expected}")
+    try:
+        return load(content), facts
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
 
 
 def tidy(folder: Path, unfinished: Callable[[Iterable[str]], bool]) -> None:

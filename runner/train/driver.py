@@ -28,6 +28,7 @@ from thalweg.runner.train.crew import DOCTOR, Crew
 from thalweg.runner.train.described import described
 from thalweg.runner.train.keeper import Keeper
 from thalweg.runner.train.messages import Event, Hello, Progress, Slot, Train, Trained, Work
+from thalweg.runner.train.onward import Onward
 from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Resume, Say, Settle, Settled
 from thalweg.runner.train.pool import Pool
 from thalweg.runner.train.rungs import rungs_of
@@ -200,6 +201,7 @@ class _Driver:
         self.trials = {group.group_id: {trial.id: trial for trial in group.trials} for group in plan.groups}
         self.folder = folder_of(store.path)
         self.keeper = Keeper(store, settings.keep)
+        self.onward = Onward(store, self.keeper.folder, plan)
         self.tally, self.device, self.peak_bytes = Tally(), "", 0
         self.cohorts: dict[Slot, int] = {}  # the store's number of the cohort that a slot was given last
         self.vigil: Vigil | None = None  # once there is something to claim
@@ -215,6 +217,8 @@ class _Driver:
         self.schedule = Schedule(self.terms, self.plan.study.metric, self.plan.study.direction)
         self.tally = self.schedule.tally
         ids = {member.trial.id for member in self.plan.members}
+        for line in self.onward.notes:
+            self.listener.note(line)
         self.vigil = Vigil(self.store, self.plan.study.name, self.plan.commits, ids)
         for group in self.plan.groups:
             self._carry_out(self.schedule.wanted(group, self._decided(group.group_id, group.trials)))
@@ -325,6 +329,7 @@ class _Driver:
             checkpoints=(str(self.folder), seconds) if seconds else None,
             weights=self.keeper.keep,
             starts=str(self.keeper.folder),
+            onward=self.onward.shorter,
             max_failures=self.max_failures,
             settling=self.plan.settling,
             rungs=rungs_of(self.folder, self.plan.until, self.plan.ids_to_train) if self.plan.study.stop else None,
@@ -342,6 +347,8 @@ class _Driver:
     def _decided(self, group_id: str, wanted: Sequence[Trial], choice: Choice | None = None) -> Settled | None:
         """How a group is trained: as it is here, or as the store has it; None while that is open."""
         choice = choice or self.store.choice(group_id, self._choice_key())
+        if choice is None and (known := self.onward.choice(wanted, self.settings.engine.name, self.device)):
+            choice = self.store.record_choice(group_id, self._choice_key(), known)
         return self._settled(group_id, wanted, choice) if choice else None
 
     def _settled(self, group_id: str, wanted: Sequence[Trial], choice: Choice) -> Settled:
@@ -361,6 +368,7 @@ class _Driver:
                 begun.append(trials)
                 for trial_id in record.trial_ids:
                     del missing[trial_id]
+        begun += self.onward.cohorts(list(missing.values()), choice, self.backend.size)
         return Settled(choice, tuple(begun))
 
     def _claimed(self, work: Train) -> int | Refused:

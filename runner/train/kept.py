@@ -2,6 +2,7 @@
 
     results/thalweg.sqlite
     results/thalweg.weights/TRIAL-HASH.safetensors
+    results/thalweg.weights/TRIAL-STEP-HASH.safetensors     a state, see `lasting`; there as long as its trial is stored
 
 | the file's trial        | the file                                                                      |
 |-------------------------|-------------------------------------------------------------------------------|
@@ -15,7 +16,9 @@ Deletes and copies files; what they hold is known to `weights`. Knows no SQL and
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +29,7 @@ from thalweg.runner.base.whole import write_whole
 from thalweg.runner.facts.weights import Weights
 from thalweg.runner.train.weights import file_of, read
 
-NAME = re.compile(r"(?P<trial>[0-9a-f]{64})-(?P<hash>[0-9a-f]{64})\.safetensors")
+NAME = re.compile(r"(?P<trial>[0-9a-f]{64})-((?P<step>\d{1,8})-)?(?P<hash>[0-9a-f]{64})\.safetensors")
 
 Hashes = Callable[[Iterable[str]], Mapping[str, str | None]]
 """Trial ids -> of those that are stored the weight hash, None of those that are not done."""
@@ -39,11 +42,12 @@ def folder_of(store: Path) -> Path:
 
 @dataclass(frozen=True)
 class File:
-    """A file of kept weights, as its name has it."""
+    """A file of kept weights, as its name has it; with a step, of a state, whose hash is that of the file's content."""
 
     path: Path
     trial_id: str
     hash: str
+    step: int | None = None
 
     @property
     def bytes(self) -> int:
@@ -62,7 +66,7 @@ def _files(folder: Path) -> Iterator[File]:
     with suppress(FileNotFoundError, NotADirectoryError):
         for path in sorted(folder.iterdir()):
             if name := NAME.fullmatch(path.name):
-                yield File(path, name["trial"], name["hash"])
+                yield File(path, name["trial"], name["hash"], int(name["step"]) if name["step"] else None)
 
 
 def kept(folder: Path, trial_id: str, weight_hash: str | None) -> Weights | None:
@@ -77,18 +81,19 @@ def lacking(folder: Path, hashes: Mapping[str, str | None]) -> list[str]:
 
 
 def size_of_one(folder: Path, hashes: Mapping[str, str | None]) -> int | None:
-    """Bytes that a trial's weights take, as the mean of those that are kept of these; None where none are."""
-    there = [file_of(folder, trial_id, known) for trial_id, known in hashes.items() if known]
-    sizes = [path.stat().st_size for path in there[:1000] if path.exists()]
-    return round(mean(sizes)) if sizes else None
+    """Bytes that a trial takes here, as the mean of those of these that were kept; None where none were."""
+    sizes: Counter[str] = Counter()
+    for file in files(folder):
+        if file.trial_id in hashes:
+            sizes[file.trial_id] += file.bytes
+    return round(mean(sizes.values())) if sizes else None
 
 
 def tidy(folder: Path, hashes: Hashes, *, alone: bool = True) -> int:
     """Remove what is nobody's any more; return the bytes. alone: no sweep is at work, so half-written files go too."""
     found = files(folder)
     known = hashes(file.trial_id for file in found)
-    gone = [file for file in found if file.trial_id not in known or known[file.trial_id] not in (None, file.hash)]
-    removed = _remove(gone)
+    removed = _remove(file for file in found if _is_nobodys(file, known))
     for partial in folder.glob("*.partial") if alone else ():
         partial.unlink(missing_ok=True)
     with suppress(OSError):
@@ -97,10 +102,10 @@ def tidy(folder: Path, hashes: Hashes, *, alone: bool = True) -> int:
 
 
 def only(folder: Path, of: Collection[str], chosen: Collection[str]) -> int:
-    """Of the weights of some trials keep only those of the chosen; return how many files went."""
+    """Of what is kept of some trials keep only that of the chosen; return of how many it went."""
     gone = [file for file in files(folder) if file.trial_id in of and file.trial_id not in chosen]
     _remove(gone)
-    return len(gone)
+    return len({file.trial_id for file in gone})
 
 
 def faults(folder: Path, hashes: Hashes) -> list[str]:
@@ -109,10 +114,10 @@ def faults(folder: Path, hashes: Hashes) -> list[str]:
     known, wrong = hashes(file.trial_id for file in found), []
     for file in found:
         try:
-            read(file.path, file.trial_id, file.hash)
+            _check(file)
         except (OSError, ValueError) as error:
             wrong.append(f"kept weights {file.path.name[:8]}…: {error}; remove {file.path}, and they are trained again")
-        if file.trial_id not in known or known[file.trial_id] not in (None, file.hash):
+        if _is_nobodys(file, known):
             wrong.append(f"kept weights {file.path.name[:8]}… are of no trial as it is stored; thalweg gc removes them")
     return wrong
 
@@ -121,20 +126,34 @@ def bring(source: Path, folder: Path, hashes: Hashes) -> tuple[int, list[str]]:
     """Copy the weights of trials as they are stored here; return how many, and what was wrong with others."""
     found = files(source)
     known = hashes(file.trial_id for file in found)
-    wanted = [file for file in found if known.get(file.trial_id) == file.hash]
-    taken, wrong = 0, []
-    for file in wanted:
-        path = file_of(folder, file.trial_id, file.hash)
+    theirs = {file.trial_id for file in found if file.step is None and known.get(file.trial_id) == file.hash}
+    taken, wrong = set(), []
+    for file in (file for file in found if file.trial_id in theirs):
+        path = folder / file.path.name
         if path.exists():
             continue
         try:
-            read(file.path, file.trial_id, file.hash)
+            _check(file)
             folder.mkdir(exist_ok=True)
             write_whole(path, file.path.read_bytes())
-            taken += 1
+            taken.add(file.trial_id)
         except (OSError, ValueError) as error:
             wrong.append(f"the kept weights of {file.trial_id[:8]} are not taken: {error}")
-    return taken, wrong
+    return len(taken), wrong
+
+
+def _is_nobodys(file: File, known: Mapping[str, str | None]) -> bool:
+    if file.step is not None:
+        return file.trial_id not in known
+    return file.trial_id not in known or known[file.trial_id] not in (None, file.hash)
+
+
+def _check(file: File) -> None:
+    """Raise OSError or ValueError for a file that is not what its name says."""
+    if file.step is None:
+        read(file.path, file.trial_id, file.hash)
+    elif hashlib.sha256(file.path.read_bytes()).hexdigest() != file.hash:
+        raise ValueError("its content does not have the hash in its name")
 
 
 def _remove(gone: Iterable[File]) -> int:

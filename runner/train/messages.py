@@ -6,8 +6,8 @@ worker to driver    Hello (once), Chosen, Progress, Note, Held, then Trained, Sl
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
 
 from thalweg.runner.facts.choice import Bar, Choice, Layout
 from thalweg.runner.facts.observation import Observations, Reached
@@ -63,7 +63,8 @@ class Train:
     moves: how often its machine went away, which was not its doing. checkpoints: the folder for its checkpoints and the
     seconds of training between them; None for none. bar: what its first steps must take no longer than; where they do,
     it is given up. weights: where final weights go; None for nowhere. starts: as in Ask. stage: None where trials train
-    to their end at one go.
+    to their end at one go. onward: trial -> the shorter one from whose kept state it goes on; of all its trials, or of
+    none.
     """
 
     group_id: str
@@ -79,6 +80,7 @@ class Train:
     bar: Bar | None = None
     starts: str | None = None
     stage: Stage | None = None
+    onward: Mapping[str, str] = field(default_factory=dict)
 
 
 Work = Ask | Train

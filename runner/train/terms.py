@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from thalweg.runner.facts.choice import Choice, layout_for
@@ -22,9 +22,10 @@ class Terms:
 
     executor, width: as asked for, `auto` and None where the group's choice decides. workers: how many share the work;
     sharing: how many of them a device. checkpoints: folder and seconds between them; None for none. weights: where
-    final weights go; starts: the folder of those that trials may start from. max_failures: failed trials after which
-    nothing more is trained; None for no limit. settling: how each group trains is found out and kept, and no more is
-    trained than that takes. rungs: how far each trial trains that is not to train to its end at one go.
+    final weights go; starts: the folder of those that trials may start from. onward: trial -> the shorter one that it
+    goes on from. max_failures: failed trials after which nothing more is trained; None for no limit. settling: how each
+    group trains is found out and kept, and no more is trained than that takes. rungs: how far each trial trains that is
+    not to train to its end at one go.
     """
 
     executor: str
@@ -35,6 +36,7 @@ class Terms:
     checkpoints: tuple[str, float] | None = None
     weights: Keep | None = None
     starts: str | None = None
+    onward: Mapping[str, str] = field(default_factory=dict)
     sharing: int = 1
     max_failures: int | None = None
     settling: bool = False
@@ -60,6 +62,7 @@ class Terms:
 
     def train(self, group_id: str, trials: tuple[Trial, ...], choice: Choice) -> Train:
         """The work to train a cohort."""
+        onward = {trial.id: self.onward[trial.id] for trial in trials if trial.id in self.onward}
         return Train(
             group_id=group_id,
             trials=trials,
@@ -71,6 +74,7 @@ class Terms:
             weights=self.weights,
             starts=self.starts,
             stage=self.rungs.stage(trials) if self.rungs else None,
+            onward=onward if len(onward) == len(trials) else {},
         )
 
     def cut(self, trials: Sequence[Trial], choice: Choice) -> list[tuple[Trial, ...]]:

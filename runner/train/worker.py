@@ -28,7 +28,10 @@ from thalweg.runner.base.errors import ConfigError, ThalwegError, last_line
 from thalweg.runner.facts.choice import LOOP_WIDTH, Choice
 from thalweg.runner.facts.observation import Observations, Outcome, Reached
 from thalweg.runner.project.code import code_of, measuring, to_record
+from thalweg.runner.show.numbers import count
+from thalweg.runner.study.longer import common_steps
 from thalweg.runner.study.trial import Trial
+from thalweg.runner.train import lasting
 from thalweg.runner.train.checkpoints import Shelf, facts_of
 from thalweg.runner.train.cutting import narrowed
 from thalweg.runner.train.kept import kept
@@ -54,7 +57,8 @@ if TYPE_CHECKING:
     import torch
 
     from thalweg.runner.engine.checkpoint import Checkpoint
-    from thalweg.runner.engine.cohort import Handing, Keeping
+    from thalweg.runner.engine.cohort import Cohort, Handing, Keeping
+    from thalweg.runner.engine.lasting import Lasting
     from thalweg.runner.engine.workload import Workload
     from thalweg.runner.facts.weights import Weights
 
@@ -160,11 +164,17 @@ class Bench:
                 resume = parts[0][1]
             rung = Rung(work, self._made_by(work), self._say)
             jury = Jury(work.bar, self.device, lambda: self.pipe.send(Held())) if work.bar else None
-            handing, ticker = self._handing(work.weights), self._ticker()
             observations = train(
-                cohort, workload, ticker,
-                resume=resume, keeping=keeping, jury=jury, handing=handing, pausing=rung.pausing,
-            )  # fmt: skip
+                cohort,
+                workload,
+                self._ticker(),
+                resume=resume or self._onward(work, cohort),
+                keeping=keeping,
+                jury=jury,
+                handing=self._handing(work.weights),
+                pausing=rung.pausing,
+                lasting=self._lasting(work),
+            )
             return Trained(tuple(observations), self._peak_bytes(), tuple(rung.reached))
         except TooSlow as slow:
             return Slower(slow.speed)
@@ -192,6 +202,40 @@ class Bench:
             observations += trained.observations
             reached += trained.reached
         return Trained(tuple(observations), self._peak_bytes(), tuple(reached))
+
+    def _onward(self, work: Train, cohort: Cohort) -> Checkpoint | None:
+        """Where a cohort goes on from that is the same as shorter trials were up to there."""
+        from thalweg.runner.engine.checkpoint import Checkpoint
+        from thalweg.runner.engine.lasting import together
+        from thalweg.runner.study.settings import evaluation_steps
+
+        if not work.onward or not work.starts:
+            return None
+        by, folder = self._made_by(work) | {"executor": work.executor, "layout": work.layout}, Path(work.starts)
+        measured, trials = evaluation_steps(work.trials[0].config.budget.steps, work.evaluations), work.trials
+        try:
+            parts = [Checkpoint(*lasting.read(folder, work.onward[trial.id], by)) for trial in trials]
+            found = together(parts, trials, cohort.facts, measured)
+        except (OSError, ValueError) as error:
+            self.pipe.send(Note(f"{count(len(trials), 'trial')} cannot go on from shorter ones: {error}"))
+            return None
+        self.pipe.send(Note(f"{count(len(trials), 'trial')} go on from step {found.facts['step']:,} of shorter ones"))
+        return found
+
+    def _lasting(self, work: Train) -> Lasting | None:
+        """Where states go from which longer trials may go on: into files beside the weights."""
+        from thalweg.runner.engine.lasting import Lasting
+
+        keep = work.weights
+        if keep is None or keep.ids is not None:
+            return None
+        by = self._made_by(work) | {"executor": work.executor, "layout": work.layout}
+
+        def take(trial_id: str, checkpoint: Checkpoint) -> None:
+            with suppress(OSError):  # the weights, which go the same way, say so
+                lasting.write(Path(keep.folder), trial_id, (checkpoint.arrays, checkpoint.facts), by)
+
+        return Lasting(lambda trial: common_steps(trial.config), take)
 
     def _checkpoints(self, work: Train) -> tuple[Checkpoint | None, Keeping | None]:
         """Where a cohort goes on from, and how its further checkpoints are kept."""
