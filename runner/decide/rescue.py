@@ -6,6 +6,7 @@
 | the loss falls from rate to rate, up to the largest   | larger ones: nothing has moved far yet      |
 | it falls up to a rate beyond which trials diverged    | between these two                           |
 | it is least at the smallest rate, or alike at all     | smaller ones                                |
+| it is alike at rates that lie very far apart          | none: it is not the rate                    |
 | it is least in between                                | none: it is not the rate                    |
 | the training split is learned, the other one is not   | none either                                 |
 
@@ -31,6 +32,9 @@ FAR_OUT = 8.0
 POINTS = 2
 FALLING = 0.8
 """Share of the steps from one rate to the next, seed by seed, at which the loss must fall to be called falling."""
+VERY_FAR, SMALL = 1e4, 1e-3
+"""Rates are not to blame where the loss is alike over such a factor, and from so small a one on: a network that dies of
+its first step at large rates is alike there."""
 ALIKE, STILL = 0.01, 1e-6
 """Losses that differ by less than this share are alike; and if by no more than rounding does, nothing has moved."""
 
@@ -73,6 +77,9 @@ def rescue(cells: Sequence[Cell], key: str) -> Rescue | None:
         why = f"{Health.GUESS} up to one learning rate, diverged at the next"
         return Rescue("between", last, (between(last, lost, True),), why)
     alike = min(means) + ALIKE * abs(min(means))
+    if max(means) <= alike and smallest <= SMALL and max(whole) >= VERY_FAR * smallest:
+        why = f"{Health.GUESS}, alike at learning rates far apart: the learning rate is not to blame"
+        return Rescue(None, smallest, (), why)
     if means[0] <= alike:
         why = f"{Health.GUESS}, and the loss does not fall towards larger learning rates"
         return Rescue("below", smallest, _out(tried, "below"), why)

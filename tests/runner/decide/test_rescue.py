@@ -49,6 +49,14 @@ def test_the_side_to_widen_is_read_off_the_results(surface, rates):
     assert why
 
 
+@pytest.mark.parametrize(("rates", "to_blame"), [("1e-3..1:x10", True), ("1e-4..1:x10", False), ("1..1e4:x10", True)])
+def test_rates_far_apart_that_end_alike_are_not_to_blame(rates, to_blame):
+    study = declared("optimizer=sgd", f"optimizer.lr={rates}", "seed=0..2")
+    found, why = tried(study, lambda axes: CHANCE + 0.004 * math.sin(50 * axes[LR] + 9 * axes["seed"]))
+    assert bool(found) is to_blame
+    assert ("not to blame" in why) is not to_blame
+
+
 def test_a_single_rate_moves_by_factors_of_ten():
     rates, _ = tried(declared("optimizer=sgd", "optimizer.lr=10", "seed=0..2"), lambda axes: None)
     assert rates == pytest.approx([0.1, 1.0])
