@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,8 @@ def test_a_task_is_stopped_at_its_time_limit_and_can_be_run_again(tmp_path, monk
     )
     signal.signal(signal.SIGINT, signal.default_int_handler)
     task = slurm.Task((sys.executable, "-c", child), str(tmp_path))
-    again, killed = [], []
+    again: list[Any] = []
+    killed: list[Any] = []
     monkeypatch.setattr(subprocess.Popen, "kill", killed.append)
     monkeypatch.setattr(slurm, "STOP_SECONDS", 30.0)
 
