@@ -176,6 +176,21 @@ class ClipValueConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoAverageConfig:
+    """A trial's weights are those of its last step."""
+
+    name: Literal["none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EMAConfig:
+    """The weights that are measured, hashed, kept and handed out are a running average: a ← decay·a + (1−decay)·θ."""
+
+    name: Literal["ema"]
+    decay: Fraction = field(metadata=PER_TRIAL)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Warmup:
     """How a schedule begins: from `start` times the peak in a straight line to the peak, over `warmup` steps."""
 
@@ -242,6 +257,7 @@ ScheduleConfig = Annotated[
     Field(discriminator="name"),
 ]
 SAMConfig = Annotated[NoSAMConfig | StandardSAMConfig | AdaptiveSAMConfig, Field(discriminator="name")]
+AverageConfig = Annotated[NoAverageConfig | EMAConfig, Field(discriminator="name")]
 ClipConfig = Annotated[NoClipConfig | ClipNormConfig | ClipValueConfig, Field(discriminator="name")]
 OPTIMIZERS = {
     "sgd": SGDConfig,

@@ -275,7 +275,7 @@ class _Course:
 
     def _evaluated(self, split: str) -> dict[str, np.ndarray]:
         seeds = [self.cohort.trials[place].config.seed for place in self.record.lane_of]
-        values = evaluate(self.workload, self.state, split, self.cohort.executor, seeds=seeds)
+        values = evaluate(self.workload, self.state.result, split, self.cohort.executor, seeds=seeds)
         return {name: values_K.numpy()[: self.record.living] for name, values_K in values.items()}
 
     def _finish(self) -> None:
@@ -297,7 +297,7 @@ class _Course:
         """Parameters and persistent buffers of these lanes, tied ones once, which come to the host as one tensor."""
         index = torch.as_tensor(lanes, device=self.workload.device)
         persistent = self.workload.module.state_dict().keys()
-        views = self.workload.layout.views(self.state.theta.index_select(0, index).cpu())
+        views = self.workload.layout.views(self.state.result.theta.index_select(0, index).cpu())
         held = {n: b.index_select(0, index).cpu() for n, b in self.state.buffers.items() if n in persistent}
         tensors = views | held
         return [host_arrays({name: tensor[i] for name, tensor in tensors.items()}) for i in range(len(lanes))]

@@ -114,7 +114,8 @@ def _lanes_of(inputs: Any, places: Tensor | None = None, device: torch.device = 
 
 
 def _on_host(recipe: Recipe) -> Recipe:
-    return recipe if recipe.decays_P is None else replace(recipe, decays_P=recipe.decays_P.to(HOST))
+    decays_P, group_P = (each if each is None else each.to(HOST) for each in (recipe.decays_P, recipe.group_P))
+    return replace(recipe, decays_P=decays_P, group_P=group_P)
 
 
 def _written(inputs: tuple[Any, ...]) -> list[Tensor]:

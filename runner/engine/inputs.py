@@ -124,6 +124,7 @@ class Inputs:
         self.scales_N = {group: self._scales(group) for group in workload.recipe.groups}
         if workload.recipe.sam != "none":
             self.beside_N["sam.rho"] = self._column("sam", "rho")
+        self.kept_N = None if workload.recipe.average == "none" else self._column("average", "decay")
         if workload.recipe.clip != "none":
             self.beside_N["clip.limit"] = self._column("clip", "limit")
 
@@ -193,6 +194,8 @@ class Inputs:
             own = recipe.rule.coefficients(hyper_K | scaled_K, multiplier_TK, counts[:, None])
             coefficients |= {f"{group}/{name}": own[name] for name in recipe.scaled}
         coefficients |= {name: values[lane_of] for name, values in self.beside_N.items()}
+        if self.kept_N is not None:  # after the first step the average is what that left
+            coefficients["average.weight"] = np.where(steps[:, None] == 0, 1.0, 1 - self.kept_N[lane_of])
         return {name: self._column_of(values, len(lane_of)) for name, values in coefficients.items()}
 
     def _column_of(self, values: np.ndarray, lanes: int) -> Tensor:

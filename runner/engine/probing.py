@@ -15,6 +15,7 @@ from thalweg.runner.engine.executors import EXECUTORS
 from thalweg.runner.engine.inputs import Inputs
 from thalweg.runner.engine.likeness import few
 from thalweg.runner.engine.seating import seats
+from thalweg.runner.engine.state import AVERAGE
 from thalweg.runner.engine.timing import seconds_of
 from thalweg.runner.engine.workload import Workload
 from thalweg.runner.facts.choice import Layout
@@ -105,7 +106,8 @@ class Runner:
         """
         at = min(1, self.question.steps - 1)
         self._run(at, at + 1)
-        return torch.cat([slot[: self.lanes] for slot in self.state.slots.values()], dim=1)
+        slots = (slot for name, slot in self.state.slots.items() if name != AVERAGE)
+        return torch.cat([slot[: self.lanes] for slot in slots], dim=1)
 
     def measure(self, most: float) -> None:
         """Time an evaluation of as many rows as are evaluated at once; of fewer, where that might take too long."""

@@ -1,7 +1,7 @@
 """What a step does with a gradient: SAM's climb, clipping, where decay applies, the rule. Structure, not numbers.
 
-The numbers of a trial arrive as coefficients `[K, 1]`: the rule's own names, "sam.rho" and "clip.limit", and of a
-parameter group those that its multipliers change, such as "head/rate".
+The numbers of a trial arrive as coefficients `[K, 1]`: the rule's own names, "sam.rho", "clip.limit" and
+"average.weight", and of a parameter group those that its multipliers change, such as "head/rate".
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from thalweg.optim.groups import assigned
 from thalweg.optim.rule import Coefficients, Rule, Slots
 from thalweg.optim.sam import ascend_, ascent_scale, normed_vector
 from thalweg.runner.engine.parameters import ParameterLayout
+from thalweg.runner.engine.state import AVERAGE
 from thalweg.runner.study.trial import TrialConfig
 
 
@@ -32,6 +33,7 @@ class Recipe:
     layout: ParameterLayout
     sam: str  # "none", "standard" or "adaptive"
     clip: str  # "none", "norm" or "value"
+    average: str  # "none" or "ema"
     decays_P: Tensor | None  # 1 where a parameter decays, else 0; None where all do
     loss_factor: float
     unused: frozenset[str] = frozenset()  # parameters that get no gradient: they stay as they are, as in torch
@@ -53,6 +55,7 @@ class Recipe:
             layout=layout,
             sam=config.sam.name,
             clip=config.clip.name,
+            average=config.average.name,
             decays_P=None if decay_on == "all" else layout.mask(partial(decays, decay_on=decay_on)).to(like),
             loss_factor=config.divergence.loss_factor,
             frozen=frozen,
@@ -78,6 +81,19 @@ class Recipe:
         """Of each number of theta, the place of its group, counted from 1; 0 where it has none."""
         place = {group: number for number, group in enumerate(self.groups, start=1)}
         return self.layout.spread(lambda name: place.get(self.group_of.get(name, ""), 0)).long().to(like.device)
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """What a state holds beside the weights: the rule's slots, and their average."""
+        return self.rule.slots if self.average == "none" else (*self.rule.slots, AVERAGE)
+
+    def follow(self, theta_KP: Tensor, slots: Slots, c: Coefficients) -> None:
+        """Move the average, if there is one, towards the weights: a ← a + weight·(θ − a), but for what never moves."""
+        if self.average == "none":
+            return
+        slots[AVERAGE].lerp_(theta_KP, c["average.weight"])
+        if self.unused_U is not None:
+            slots[AVERAGE][:, self.unused_U] = theta_KP[:, self.unused_U]
 
     def climb(self, theta_KP: Tensor, grad_KP: Tensor, c: Coefficients) -> None:
         """Move theta to where SAM takes its gradient, in place; `grad_KP` is lost."""

@@ -15,6 +15,9 @@ from torch import Tensor
 
 from thalweg.runner.engine.lone import Lone
 
+AVERAGE = "average"
+"""The slot of a running average of the weights, which begins as they do; no rule's."""
+
 
 @dataclass
 class State:
@@ -38,11 +41,11 @@ class State:
     def start(
         cls, theta_KP: Tensor, slots: tuple[str, ...], buffers: dict[str, Tensor], modules: tuple[Lone, ...] = ()
     ) -> State:
-        """The state before the first step: slots zero, every lane alive, no limit known yet."""
+        """The state before the first step: a rule's slots zero, every lane alive, no limit known yet."""
         lanes = theta_KP.shape[0]
         return cls(
             theta=theta_KP,
-            slots={name: torch.zeros_like(theta_KP) for name in slots},
+            slots={name: theta_KP.clone() if name == AVERAGE else torch.zeros_like(theta_KP) for name in slots},
             buffers=buffers,
             alive=torch.ones(lanes, dtype=torch.bool, device=theta_KP.device),
             limit=torch.full((lanes,), math.inf, dtype=theta_KP.dtype, device=theta_KP.device),
@@ -54,6 +57,11 @@ class State:
     def lanes(self) -> int:
         """K."""
         return self.theta.shape[0]
+
+    @property
+    def result(self) -> State:
+        """The state as it is measured and handed out: with the average for weights, where there is one."""
+        return replace(self, theta=self.slots[AVERAGE].clone()) if AVERAGE in self.slots else self
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by a name of its own: "theta", "slot/…", "buffer/…", "alive", "limit", "diverged_step"."""

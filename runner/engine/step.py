@@ -86,6 +86,12 @@ def _judge(recipe: Recipe, state: State, feed: Feed, loss_K: Tensor, norm_K: Ten
 
 
 def _update(recipe: Recipe, state: State, feed: Feed, grad_KP: Tensor) -> None:
+    """Apply the rule, and let the average follow."""
+    _apply(recipe, state, feed, grad_KP)
+    recipe.follow(state.theta, state.slots, feed.coefficients)
+
+
+def _apply(recipe: Recipe, state: State, feed: Feed, grad_KP: Tensor) -> None:
     """Apply the rule. As in torch, a parameter without a gradient is passed over, and counts the steps it took."""
     module = state.modules[0] if state.modules else None
     if module is None or (module.taken is None and module.idle == recipe.unused):

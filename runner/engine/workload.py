@@ -109,7 +109,7 @@ class Workload:
         named = {name: parameter.detach()[None] for name, parameter in self.module.named_parameters()}
         theta_KP = self.layout.flatten(named).repeat(lanes, 1)
         buffers = {name: torch.stack([buffer] * lanes) for name, buffer in dense_buffers(self.module).items()}
-        return State.start(theta_KP, self.recipe.rule.slots, buffers)
+        return State.start(theta_KP, self.recipe.slots, buffers)
 
     @property
     def parts(self) -> int:
@@ -170,7 +170,7 @@ class Workload:
     def _state(self, rows: list[tuple[Tensor, dict[str, Tensor]]], modules: tuple[Lone, ...] = ()) -> State:
         theta_KP = torch.cat([theta for theta, _ in rows]).to(self.device)
         buffers = {name: torch.stack([held[name] for _, held in rows]).to(self.device) for name in rows[0][1]}
-        return State.start(theta_KP, self.recipe.rule.slots, buffers, modules)
+        return State.start(theta_KP, self.recipe.slots, buffers, modules)
 
     def _begun(self, module: nn.Module) -> nn.Module:
         return self.beginning.of(module) if self.beginning else module

@@ -252,7 +252,7 @@ def trial_config(plain: dict[str, Any]) -> TrialConfig:
     return config
 
 
-READ_APART = frozenset({"optimizer", "sam", "clip", "divergence", "precision", "seed", SECTION})
+READ_APART = frozenset({"optimizer", "sam", "clip", "average", "divergence", "precision", "seed", SECTION})
 """Sections that no check and no duration reads together with another."""
 
 

@@ -14,8 +14,10 @@ from pydantic import Discriminator, Field, Tag
 from thalweg.data.schema import DatasetConfig, TaskConfig
 from thalweg.models.schema import ModelConfig
 from thalweg.optim.schema import (
+    AverageConfig,
     ClipConfig,
     Groups,
+    NoAverageConfig,
     NoClipConfig,
     NoSAMConfig,
     OptimizerConfig,
@@ -91,6 +93,7 @@ class TrialConfig:
     task: TaskConfig = introduced(TaskConfig(loss="auto", label_smoothing=0.0))
     init: InitConfig = introduced(FRESH)
     groups: Groups = introduced(Groups())
+    average: AverageConfig = introduced(NoAverageConfig(name="none"))
     revision: str | None = introduced(None)  # of the user's code, in trials that changed code was to train anew
     arithmetic: int = introduced(0)  # the last repair of ours that touches the trial
 

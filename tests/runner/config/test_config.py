@@ -631,6 +631,7 @@ def test_every_option_has_a_description():
         "schedule",
         "sam",
         "clip",
+        "average",
         "engine",
         "launcher",
         "tracker",

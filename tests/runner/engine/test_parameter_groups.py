@@ -206,6 +206,8 @@ def test_no_gradient_is_computed_for_what_is_frozen(trial_of) -> None:
     frozen = groups(low={"match": "layers.[01].*", "freeze": True})
     assert products() == 3 + 3 + 2  # forwards, towards weights, towards inputs
     assert products(**frozen) == 3 + 1
+    middle = groups(middle={"match": "layers.1.*", "freeze": True})
+    assert products(**middle) == 3 + 2 + 2
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)

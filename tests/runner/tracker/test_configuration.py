@@ -19,6 +19,7 @@ GROUPS = {
     "schedule": ("warmup_cosine", "linear", "constant", "inverse_sqrt", "wsd", "one_cycle"),
     "sam": ("none", "standard", "adaptive"),
     "clip": ("none", "norm", "value"),
+    "average": ("none", "ema"),
 }
 
 
