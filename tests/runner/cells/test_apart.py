@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from thalweg.runner.base.canonical import canonical_json
 from thalweg.runner.cells.cells import Panel, panels
 from thalweg.runner.facts.coordinates import placed
 from thalweg.runner.facts.row import Row
@@ -44,7 +45,7 @@ def declared(fixed: dict[str, Any], axes: dict[str, list[Any]]) -> list[Row]:
         at = dict(zip(axes, point, strict=True))
         values = {key: of[0] for key, of in VALUES.items()} | fixed | at
         for seed in (0, 1):
-            text = {key: str(value) if isinstance(value, list) else value for key, value in at.items()}
+            text = {key: canonical_json(value) if isinstance(value, list) else value for key, value in at.items()}
             rows.append(planted.row("grid", {**text, "seed": seed}, 0.5, config=config({**values, "seed": seed})))
     return rows
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from thalweg.runner.cells.cells import Cell, fold, near_optimal, panels, ranked
 from thalweg.runner.cells.health import Health
-from thalweg.runner.cells.noise import interval
+from thalweg.runner.cells.noise import Noise, interval
 from thalweg.runner.cells.student import t95
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.study.study import Axis, Block, Bundle, Expectation
@@ -76,6 +76,13 @@ def test_a_metric_of_the_users_is_judged_by_its_own_end_whatever_its_name_ends_i
     cells = fold(rows, study)
     assert [cell.health for cell in cells] == [Health.USABLE] * 3
     assert ranked(cells)[0].mean == pytest.approx(expected)
+
+
+def test_two_means_are_told_apart_by_the_noise_of_both():
+    known = Noise(deviation=0.1, freedom=1_000_000)
+    assert known.margin(4, 4) == pytest.approx(1.96 * 0.1 * math.sqrt(1 / 2), rel=1e-4)
+    assert known.margin(1, 100) == pytest.approx(1.96 * 0.1 * math.sqrt(1.01), rel=1e-4)
+    assert known.margin(2, 3) == known.margin(3, 2)
 
 
 def test_student_quantiles_agree_with_scipy():
