@@ -58,6 +58,12 @@ def test_no_decay_as_good_as_the_least_decay_is_no_edge():
     assert ("widen", "weight_decay") not in kinds(flat)
 
 
+def test_no_decay_that_diverged_leaves_the_least_decay_an_edge():
+    surface = bowl(wd=1e-7)
+    found = proposed(declared(*GRID), lambda axes: surface(axes) if axes[WD] else None)
+    assert ("widen", "weight_decay") in kinds(found)
+
+
 def test_beside_divergence_the_step_is_halved_and_the_axis_is_not_widened():
     surface = bowl(wd=0.03)
     found = proposed(declared(*GRID), lambda axes: None if axes[WD] > 5e-3 else surface(axes))
