@@ -54,7 +54,7 @@ def list_(
 
     Of a study: a cell is a point of the grid, with number of seeds, mean and 95% interval of the study's metric. With a
     condition, --since, or a way to print tables: trials, such as 'val/loss < 0.45 and optimizer.lr > 1e-3'. A condition
-    may name axes, metrics, keys of the configuration, study, block, trial, outcome and diverged_step.
+    may name axes, metrics, keys of the configuration, study, block, trial, outcome, diverged_step and rung.
     """
     from thalweg.runner.cli.list_trials import Asked, list_trials
 

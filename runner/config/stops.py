@@ -28,14 +28,14 @@ def stop_of(section: StudySection) -> Stop | None:
     if not rungs or list(rungs) != sorted(set(rungs)):
         text = f"study.stop.rungs is {', '.join(said.rungs) or 'empty'}; expected ascending shares of a trial's steps"
         raise ConfigError(text, "e.g. rungs: [25%, 50%]")
-    if not section.metric.startswith("val/"):
-        text = f"study.stop judges by study.metric, and {section.metric} is not measured while trials train"
-        raise ConfigError(text, "judge by the validation split, as study.metric=val/loss does, or leave stop out")
     asked = section.analysis
     if asked and (asked.warmup or asked.sensitivity):
         kind = "warmup" if asked.warmup else "sensitivity"
         text = f"study.stop stops what trains badly, which is what the study's question of {kind} is about"
         raise ConfigError(text, "leave stop out, or ask of a study without it")
+    if not section.metric.startswith("val/"):
+        text = f"study.stop judges by study.metric, and {section.metric} is not measured while trials train"
+        raise ConfigError(text, "judge by the validation split, as study.metric=val/loss does, or leave stop out")
     if any(block.sample and block.sample.method == "tpe" for block in section.grids):
         text = "study.stop compares all points of a sample, and tpe asks for its next points by results"
         raise ConfigError(text, "sample by random or sobol, or leave stop out")

@@ -1,7 +1,8 @@
 """Trials chosen by a condition in the user's words, and by when they ended. Pure.
 
-A condition may name what a row has: study, block, trial, outcome, diverged_step, an axis or var, a final metric, any
-key of the configuration, a section by the name of its option. Not a metric of the test split: those never choose.
+A condition may name what a row has: study, block, trial, outcome, diverged_step, rung, an axis or var, a final
+metric, any key of the configuration, a section by the name of its option. Not a metric of the test split: those never
+choose.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from thalweg.runner.study.condition import Condition, parse_condition
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 TEST = re.compile(r"\btest/\w")
-OWN = ("study", "block", "trial", "outcome", "diverged_step")
+OWN = ("study", "block", "trial", "outcome", "diverged_step", "rung")
 
 Placed = tuple[str, Row]
 """A study's name, and a row of it."""
@@ -88,6 +89,7 @@ def _holds(condition: Condition, study: str, row: Row) -> bool:
             return row.metrics[name]
         own: dict[str, Scalar] = {"study": study, "block": row.block, "trial": row.trial_id}
         own |= {"outcome": row.outcome and row.outcome.value, "diverged_step": row.diverged_step}
+        own |= {"rung": row.pruned.rung if row.pruned else None}
         return own[name] if name in own else coordinate(row.config, name)
 
     return condition.holds(lookup)

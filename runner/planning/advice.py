@@ -12,8 +12,8 @@ from thalweg.runner.study.study import Study
 from thalweg.runner.study.trial import Trial
 
 KEY = "schedule.warmup"
-LEVEL = ("constant", "warmup_constant")
-"""Schedules whose rate does not fall towards the end."""
+LEVEL = "constant"
+"""The schedule whose rate does not fall towards the end."""
 CLOSE = 1.5
 """A rule of thumb within this factor is no other advice: 36 steps for 30."""
 
@@ -21,13 +21,14 @@ CLOSE = 1.5
 def advice(study: Study, trials: Sequence[Trial]) -> list[str]:
     """Return a line for each thing worth knowing of `trials`, some or all of those that the study declares."""
     warning = decay_warning(trial.config.optimizer for trial in trials)
-    return [*_warmups(study, trials), *([warning] if warning else []), *_stopping(study, trials), *_notes(trials)]
+    return [*_warmups(study, trials), *([warning] if warning else []), *_stopping(study), *_notes(trials)]
 
 
-def _stopping(study: Study, trials: Sequence[Trial]) -> list[str]:
+def _stopping(study: Study) -> list[str]:
     """That early losses are no guide to the last ones, where the last steps are the small ones."""
-    decays = any(trial.config.schedule.name not in LEVEL for trial in trials)
-    if study.stop is None or not decays or not any(each.kind == "coupling" for each in study.analyses):
+    if study.stop is None or not any(each.kind == "coupling" for each in study.analyses):
+        return []
+    if all(base.at({})["schedule"]["name"] == LEVEL for block in study.blocks for base in block.bases):
         return []
     return [
         "study.stop ranks by early losses: while the rate has not decayed yet they favour small rates and little decay,"

@@ -10,15 +10,20 @@ from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from stopping_cases import RULES, Bench
 
 from thalweg.runner import page
+from thalweg.runner.analysis import Results, coupling
 from thalweg.runner.cells.cells import panels
 from thalweg.runner.cells.health import Health, health
 from thalweg.runner.cli import main
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.store import Store
+from thalweg.runner.study.stop import Pruned
+from thalweg.runner.study.study import Analysis
+from thalweg.runner.view import view_of
 
 COUPLING = (
     "optimizer.weight_decay=0.001,0.002,0.004,0.008,0.016",
@@ -110,6 +115,8 @@ def test_lists_and_tables_say_pruned_and_the_rung(asked, store) -> None:
     assert shown["trial"]["outcome"] is None
     assert shown["trial"]["metrics"] == {}
     assert shown["trial"]["studies"][0]["pruned"]["rung"] == pruned[some].rung
+    some_rung = asked("ls", "rung == 1", "--study", "mine", "--json")[1]
+    assert {each["id"] for each in json.loads(some_rung)["trials"]} == {t for t, p in pruned.items() if p.rung == 1}
     listed = json.loads(asked("ls", 'outcome == "pruned"', "--study", "mine", "--json")[1])
     assert {each["id"] for each in listed["trials"]} == pruned.keys()
     view = sqlite3.connect(store.path).execute("SELECT trial, rung FROM trial_results WHERE outcome = 'pruned'")
@@ -153,3 +160,43 @@ def test_a_cell_is_pruned_only_where_nothing_else_became_of_it(store) -> None:
 def test_panels_count_them_as_stopped(store) -> None:
     (panel,) = panels(store.study_rows("mine"), store.study("mine"))
     assert panel.pruned + panel.trained == panel.wanted
+
+
+def test_beyond_the_largest_rate_a_stopped_cell_is_no_failure(tmp_path) -> None:
+    bench = Bench(tmp_path)
+    bench.sweep(*COUPLING)
+    rows, study = bench.store.study_rows("mine"), bench.store.study("mine")
+    bench.store.close()
+    cells = [cell for panel in panels(rows, study) for cell in panel.cells if cell.usable]
+    least = min(float(cell.axes["optimizer.lr"]) for cell in cells)
+    kept = [
+        row
+        if row.axes["optimizer.lr"] == least
+        else replace(row, outcome=Outcome.PRUNED, metrics={}, pruned=Pruned(1, 25), diverged_step=None)
+        for row in rows
+        if row.outcome is not Outcome.DIVERGED or row.axes["optimizer.lr"] != least
+    ]
+    (found,) = view_of(kept, study).recommendations
+    (bound,) = [each for each in found.bounds if each.kind == "largest rate"]
+    assert (bound.value, bound.next) == (least, None)
+    assert "stopped early" in bound.why
+
+
+def test_beside_stopped_cells_no_best_decay_is_a_bound_and_the_slope_says_so() -> None:
+    rates, decays = np.meshgrid([0.1, 0.2, 0.4, 0.8], [0.001, 0.002, 0.004, 0.008, 0.016], indexing="ij")
+    loss = 1 + 0.1 * np.abs(np.log(decays / 0.016))
+    table = Results(lr=rates.ravel(), wd=decays.ravel(), loss=loss.ravel(), seed=np.zeros(20, np.int64))
+    whole, left = coupling(table), coupling(replace(table, stopped=7))
+    assert {row.side for row in whole.rows} == {">"}
+    assert whole.edge
+    assert {row.side for row in left.rows} == {""}
+    assert left.edge == ()
+    assert any("7 trials stopped early" in caveat for caveat in left.slope.caveats)
+    assert not any("stopped" in caveat for caveat in whole.slope.caveats)
+
+
+def test_the_slope_of_a_stored_study_is_told_of_its_stopped_trials(store) -> None:
+    study = replace(store.study("mine"), analyses=(Analysis("coupling", "optimizer.lr", "optimizer.weight_decay"),))
+    (answer,) = view_of(store.study_rows("mine"), study).answers
+    pruned = sum(row.pruned is not None for row in store.study_rows("mine"))
+    assert any(f"{pruned} trials stopped early" in caveat for caveat in answer.slope.caveats)

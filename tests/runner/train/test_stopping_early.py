@@ -6,6 +6,7 @@ import math
 import random
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, median
 
@@ -16,9 +17,12 @@ from stopping_cases import GRID, RULES, STEPS, Bench, Shuffled, Workers, dies_at
 
 from thalweg.runner import page
 from thalweg.runner.base.errors import ConfigError, UsageError
+from thalweg.runner.cells.cells import panels
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.facts.row import Row
 from thalweg.runner.planning.shard import Shard
+from thalweg.runner.planning.stopping import contests
+from thalweg.runner.study.study import Analysis
 
 
 @pytest.fixture
@@ -208,3 +212,62 @@ def test_a_study_read_back_has_its_rule_and_one_without_says_nothing_of_it(bench
     assert bench.store.study("mine").stop is None
     page.record(bench.plan(f"study.stop={RULES[1]}"), bench.store)
     assert bench.store.study("mine").stop == bench.declared.study.stop
+
+
+def test_hindsight_counts_the_best_cells_that_the_rule_would_have_stopped(bench: Bench) -> None:
+    rule = f"study.stop={RULES[0]}"
+    assert "no panel is trained whole" in bench.plan(rule).hindsight
+    assert bench.plan().hindsight == ""
+    bench.sweep("seed=0..1")
+    said = bench.plan(rule, "seed=0..1").hindsight
+    assert bench.plan(rule).hindsight == said  # a seed more is no other history
+    rows = {trial: row for trial, row in bench.rows().items() if row.axes["seed"] in (0, 1)}
+    gone, (panel,) = expected(rows, RULES[0]), panels(rows.values(), bench.declared.study)
+    assert panel.near is not None
+    lost = [all(row.trial_id in gone for row in cell.rows) for cell in panel.near.cells]
+    assert said.startswith(f"of 1 panel trained whole, this rule would have stopped the best cell of {int(lost[0])}")
+    assert len(lost) == 1 or said.endswith(f"{sum(lost[1:])} of {len(lost) - 1} as good")
+    bench.store._db.execute("DELETE FROM series")
+    assert "is not known" in bench.plan(rule).hindsight
+
+
+@pytest.mark.parametrize(
+    ("study", "words", "said"),
+    [
+        ("smoke", ["study.stop={rule: median, rungs: [33.3%]}"], True),
+        ("smoke", ["study.stop={rule: median, rungs: [33.3%]}", "schedule=constant"], False),
+        ("smoke", [], False),
+        ("planted", ["study.stop={rule: median, rungs: [50%]}", "~study.analysis"], None),
+    ],
+)
+def test_a_coupling_under_a_decaying_schedule_is_warned_of_early_losses(study, words, said) -> None:
+    if said is None:
+        words = ["optimizer.lr=0.1,0.2", "study.name=x", words[0]]
+    declared = page.declare(*([study] if said is not None else []), *words).study
+    assert any("early losses" in line for line in page.plan(declared).advice) is bool(said)
+
+
+@pytest.mark.parametrize("study", ["warmup", "sensitivity"])
+def test_a_question_about_what_trains_badly_has_no_rule(study: str) -> None:
+    with pytest.raises(ConfigError, match=f"question of {study}"):
+        page.declare(study, "study.stop={rule: median, rungs: [50%]}")
+
+
+def test_points_asked_for_by_results_have_no_rule() -> None:
+    words = ("optimizer.lr=1e-3..1:log", "study.sample.n=8", "study.sample.method=tpe")
+    with pytest.raises(ConfigError, match="tpe asks for its next points"):
+        page.declare(*words, "study.stop={rule: median, rungs: [50%]}")
+
+
+def test_cells_compared_are_those_that_a_question_reads_as_one_grid() -> None:
+    plan = page.plan(page.declare("smoke", "study.stop={rule: halving, rungs: [33.3%]}", "seed=0..1").study)
+    found = contests(plan.study, plan.members)
+    assert [len(each.cells) for each in found] == [42] * 4
+    assert all(len(cell) == 2 for each in found for cell in each.cells)
+    grid = ("optimizer=sgd", "optimizer.lr=0.1,0.2,0.3", "optimizer.momentum=0.8,0.9", "study.name=x")
+    plain = page.plan(page.declare(*grid, "study.stop={rule: median, rungs: [50%]}").study)
+    assert [len(each.cells) for each in contests(plain.study, plain.members)] == [6]
+    asks = replace(plain.study, analyses=(Analysis("coupling", "optimizer.lr", "optimizer.weight_decay"),))
+    assert [len(each.cells) for each in contests(asks, plain.members)] == [3, 3]
+    models = page.plan(page.declare(*grid, "model.hidden=[8],[16]", "study.stop={rule: median, rungs: [50%]}").study)
+    assert [len(each.cells) for each in contests(models.study, models.members)] == [6, 6]
