@@ -19,7 +19,7 @@ from thalweg.runner.planning.plan import Plan
 if TYPE_CHECKING:
     from thalweg.runner.analysis import Answer, Coupling, Finding, Place, RowFit
     from thalweg.runner.decide import Candidate, Move, Recommendation
-    from thalweg.runner.view import StudyView
+    from thalweg.runner.view import Best, StudyView
 
 
 def plan(made: Plan, path: Path, remarks: Sequence[Remark] = (), keeping: Sequence[str] = ()) -> dict[str, Any]:
@@ -216,10 +216,11 @@ def _finding(found: Finding) -> dict[str, Any]:
     return {**asdict(found), "side": found.side or None}
 
 
-def best(view: StudyView) -> dict[str, Any]:
+def best(view: StudyView, n: int | None = None) -> dict[str, Any]:
     """The near-optimal set overall and of each block; test metrics of the overall best alone.
 
-    Results on different data are not compared: where there are several, none is best overall.
+    Results on different data are not compared: where there are several, none is best overall. n: as many of the best
+    cells too, as good or not, data by data.
     """
     overall = view.best
     measured = {name: overall.best.measuring(name) for name in overall.best.test_metrics} if overall else {}
@@ -230,8 +231,14 @@ def best(view: StudyView) -> dict[str, Any]:
         **_near(overall),
         "test": {name: {"mean": cell.mean, "n": cell.n} for name, cell in measured.items()},
         "blocks": [{"block": each.block, "dataset": each.data, **_near(each.near)} for each in view.of_blocks],
+        **({} if n is None else {"ranked": [_ranked(each, n) for each in view.of_data]}),
         "notes": view.notes,
     }
+
+
+def _ranked(of: Best, n: int) -> dict[str, Any]:
+    near = {id(each) for each in of.near.cells} if of.near else set()
+    return {"dataset": of.data, "cells": [{**_cell(each), "as_good": id(each) in near} for each in of.ranked[:n]]}
 
 
 def _near(found: NearOptimal | None) -> dict[str, Any]:

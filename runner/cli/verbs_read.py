@@ -77,6 +77,7 @@ def show(
     maps: Annotated[bool, typer.Option("--maps", help="Draw the map of every panel.")] = False,
     rows: Annotated[bool, typer.Option("--rows", help="List every row of a coupling: used, or why not.")] = False,
     panel: given.OnlyPanels = None,
+    curve: Annotated[bool, typer.Option("--curve", help="Draw a trial's curves.")] = False,
     metric: given.Metric = None,
     store: given.StorePath = None,
     json: given.Json = False,
@@ -90,7 +91,10 @@ def show(
             _nothing(json, {"study": what, "panels": []})
             return
         if what and names_trial(opened, what):
-            _show_trial(opened, opened.trial(what), json)
+            _show_trial(opened, opened.trial(what), json, curve)
+        elif curve:
+            text = f"--curve draws a trial's curves, and {what or 'that'} is a study"
+            raise UsageError(text, "name a trial by the beginning of its id; ls STUDY -n 5 lists some")
         else:
             from thalweg.runner.terminal.answer import How
 
@@ -101,13 +105,14 @@ def show(
 def best(
     study: given.StudyName = None,
     metric: given.Metric = None,
+    n: Annotated[int | None, typer.Option("-n", min=1, metavar="N", help="The N best cells, as good or not.")] = None,
     store: given.StorePath = None,
     json: given.Json = False,
 ) -> None:
     """Name the best cells of a study.
 
-    Chosen on the mean over seeds of the study's metric, with all cells that are as good within the noise. Test
-    metrics are reported once, for the chosen cell.
+    Chosen on the mean over seeds of the study's metric, with all cells that are as good within the noise; with -n, the
+    N best ones, and which of them are as good. Test metrics are reported once, for the chosen cell.
     """
     with _reading(store) as opened:
         record = given.study_of(opened, study) if opened else None
@@ -118,12 +123,12 @@ def best(
 
         view = page.view(opened, record.name, metric, ask=False)
     if json:
-        emit_json(as_json.best(view))
+        emit_json(as_json.best(view, n))
         return
     from thalweg.runner.terminal.listing import show_best
 
     _title(record)
-    show_best(out(), view)
+    show_best(out(), view, n)
 
 
 @contextmanager
@@ -185,12 +190,13 @@ def names_trial(opened: Store, word: str) -> bool:
     return is_prefix and all(each.name != word for each in opened.studies())
 
 
-def _show_trial(opened: Store, trial: TrialRecord, json: bool) -> None:
+def _show_trial(opened: Store, trial: TrialRecord, json: bool, curve: bool) -> None:
     series = opened.series(trial.trial_id) or opened.reached_series(trial.trial_id)
     if json:
         emit_json({"trial": as_json.trial(trial), "series": as_json.series(series)})
         return
     from thalweg.runner.study.trial import NOT_CONFIGURED
+    from thalweg.runner.terminal.curve import show_curves
     from thalweg.runner.terminal.listing import config_lines, outcome_line, show_metrics, show_series
 
     screen = out()
@@ -212,6 +218,9 @@ def _show_trial(opened: Store, trial: TrialRecord, json: bool) -> None:
         screen.print(Text(f"weights {trial.weight_hash}"))
     if trial.error:
         screen.print(Text(clean_lines(trial.error)))
+    if curve:
+        show_curves(screen, series)
+        return
     config = {key: value for key, value in trial.config.items() if key not in NOT_CONFIGURED or value}
     for line in ("", *config_lines(config), ""):
         screen.print(Text(line))

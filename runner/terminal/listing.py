@@ -66,8 +66,11 @@ def show_studies(out: Console, studies: Sequence[Summary]) -> None:
     out.print(made)
 
 
-def show_best(out: Console, view: StudyView) -> None:
-    """Print the near-optimal set: of each block, and overall with the test metrics of the chosen cell alone."""
+def show_best(out: Console, view: StudyView, n: int | None = None) -> None:
+    """Print the near-optimal set: of each block, and overall with the test metrics of the chosen cell alone.
+
+    n: that many of the best cells in its place, as good or not.
+    """
     study = view.study
     if not any(best.near for best in view.of_data):
         out.print(Text("no usable cell yet"))
@@ -83,7 +86,7 @@ def show_best(out: Console, view: StudyView) -> None:
         out.print(Text(clean(f"recommend decides by {on_validation(study.metric)} and may take another cell.")))
     for best in view.of_data:
         if best.near is not None:
-            _show_overall(out, best, view)
+            _show_overall(out, best, view, n)
     show_notes(out, view.notes)
 
 
@@ -101,7 +104,7 @@ def _place(cell: Cell, view: StudyView) -> str:
     return place(cell, view.owners[id(cell)], view.study)
 
 
-def _show_overall(out: Console, of: Best, view: StudyView) -> None:
+def _show_overall(out: Console, of: Best, view: StudyView, n: int | None) -> None:
     found, study = of.near, view.study
     assert found is not None
     best, several = found.best, len({panel.block for panel in view.panels}) > 1
@@ -113,6 +116,10 @@ def _show_overall(out: Console, of: Best, view: StudyView) -> None:
         out.print(Text(clean(f"{metric} {_estimate(best, metric)}  (this cell alone)")))
     if found.margin is None:
         out.print(Text("How near the others are is not known: cells have one seed each; add some, e.g. seed=0..2."))
+    if n is not None:
+        _show_ranked(out, of, view, n)
+        return
+    if found.margin is None:
         return
     pooled = f"95%, variance pooled over {count(found.pooled, 'cell')}"
     known = as_good(len(found.cells) - 1, found.of - 1)
@@ -124,6 +131,19 @@ def _show_overall(out: Console, of: Best, view: StudyView) -> None:
     out.print(made)
     if len(found.cells) > SHOWN_CELLS:
         out.print(Text(f"and {len(found.cells) - SHOWN_CELLS} more: --json has them all"))
+
+
+def _show_ranked(out: Console, of: Best, view: StudyView, n: int) -> None:
+    """Print the best cells of some panels, as good or not."""
+    metric, several = view.study.metric, len({panel.block for panel in view.panels}) > 1
+    near = of.near.cells if of.near and of.near.margin is not None else ()
+    knows = ["as good"] if near else []
+    made = table(metric, "95% interval", *knows, "at", *["in"] * several, right={metric})
+    for cell in of.ranked[:n]:
+        mean = figure(cell.mean, 4) if cell.mean is not None else None
+        good = ["yes" if any(cell is each for each in near) else "no"] * len(knows)
+        row(made, mean, interval(cell), *good, _place(cell, view), *[view.owners[id(cell)].name] * several)
+    out.print(made)
 
 
 def _estimate(cell: Cell, metric: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from thalweg.runner import decide
 from thalweg.runner.base.errors import UsageError
-from thalweg.runner.cells.cells import NearOptimal, Panel, near_optimal, panels
+from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, near_optimal, panels, ranked
 from thalweg.runner.decide import Move, Recommendation, Stuck
 from thalweg.runner.facts.row import Row, lookup
 from thalweg.runner.study.study import Study
@@ -26,11 +26,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Best:
-    """The best cell of some panels on the same data, with all that are as good; `near` is None where none is usable."""
+    """The best cell of some panels on the same data, with all that are as good; `near` is None where none is usable.
+
+    ranked: all usable cells, the best first.
+    """
 
     block: str  # of the first panel
     data: str  # the dataset's name
     near: NearOptimal | None
+    ranked: tuple[Cell, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,4 +143,5 @@ def _grouped(cut: Iterable[Panel], by: Callable[[Panel], object]) -> list[list[P
 def _best(cut: Sequence[Panel]) -> Best:
     first = cut[0]
     name = lookup(first.cells[0].rows[0].config, "dataset.name")
-    return Best(first.block, str(name), near_optimal(cell for panel in cut for cell in panel.cells))
+    cells = [cell for panel in cut for cell in panel.cells]
+    return Best(first.block, str(name), near_optimal(cells), tuple(ranked(cells)))

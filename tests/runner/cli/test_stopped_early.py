@@ -200,3 +200,30 @@ def test_the_slope_of_a_stored_study_is_told_of_its_stopped_trials(store) -> Non
     (answer,) = view_of(store.study_rows("mine"), study).answers
     pruned = sum(row.pruned is not None for row in store.study_rows("mine"))
     assert any(f"{pruned} trials stopped early" in caveat for caveat in answer.slope.caveats)
+
+
+def test_the_n_best_cells_are_ranked_and_the_stopped_are_not_among_them(asked, store) -> None:
+    view = page.view(store, "mine")
+    usable = sorted((cell.mean, cell) for panel in view.panels for cell in panel.cells if cell.usable and cell.mean)
+    found = json.loads(asked("best", "mine", "-n", "3", "--json")[1])
+    (ranked,) = found["ranked"]
+    assert [each["mean"] for each in ranked["cells"]] == [mean for mean, _ in usable[:3]]
+    near = {tuple(each["axes"].values()) for each in found["near_optimal"]}
+    assert [each["as_good"] for each in ranked["cells"]] == [
+        tuple(each["axes"].values()) in near for each in ranked["cells"]
+    ]
+    text = asked("best", "mine", "-n", "3")[1]
+    assert text.count("lr 0") == 3 + 1  # and the best by itself
+    everything = json.loads(asked("best", "mine", "-n", "999", "--json")[1])["ranked"][0]["cells"]
+    assert len(everything) == len(usable)
+    assert "ranked" not in json.loads(asked("best", "mine", "--json")[1])
+
+
+def test_curves_of_a_stopped_trial_are_drawn_up_to_where_it_stopped(asked, store) -> None:
+    stopped = next(row for row in store.study_rows("mine") if row.pruned)
+    assert stopped.pruned
+    text = asked("show", stopped.trial_id[:12], "--curve")[1]
+    assert "val/loss" in text
+    assert text.rstrip().endswith(str(stopped.pruned.step))
+    code, refused = asked("show", "mine", "--curve")
+    assert (code, refused.count("error:")) == (2, 1)
