@@ -25,11 +25,15 @@ REACHED = "reached"
 
 @dataclass(frozen=True)
 class Owner:
-    """A driver at work on a store: its number, its study, and the last commit that its plan knows of."""
+    """A driver at work on a store: its number, its study, and the last commit that its plan knows of.
+
+    until: the steps to which it trains trials that do not train to their end at one go.
+    """
 
     driver: int
     study: str
     since: int
+    until: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ Each function runs inside a transaction that its caller owns.
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterable, Mapping
 
@@ -16,7 +17,7 @@ from thalweg.runner.base.errors import UsageError
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.facts.record import Owner, Refused
 from thalweg.runner.show.numbers import count
-from thalweg.runner.store.reading import statuses
+from thalweg.runner.store.reading import reached_steps, statuses
 
 
 def enter(db: sqlite3.Connection, study: str, pid: int, since: int | None) -> Owner:
@@ -80,6 +81,7 @@ def refused(db: sqlite3.Connection, ids: Iterable[str], owner: Owner, metric: st
     |-------------------------------------------------------|---------|
     | done, for a study that asks for `metric`              | settled |
     | failed or pruned by a commit since the driver planned | settled |
+    | came to the rung that the driver would train it to    | settled |
     | claimed for a cohort of another driver                | held    |
     """
     asked = list(ids)
@@ -96,6 +98,9 @@ def refused(db: sqlite3.Connection, ids: Iterable[str], owner: Owner, metric: st
         if status.outcome is not None
         and (status.is_done(metric) or (trial_id in tried and status.outcome is not Outcome.FINISHED))
     }
+    if owner.until:
+        come = reached_steps(db, asked)
+        settled |= {trial: Outcome.PRUNED for trial, step in come.items() if step >= owner.until.get(trial, math.inf)}
     held = _trial_ids(
         db,
         "SELECT t.id FROM json_each(:ids) j JOIN trials t ON t.id = j.value JOIN claims l ON l.trial = t.seq"

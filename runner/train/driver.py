@@ -220,6 +220,7 @@ class _Driver:
         for line in self.onward.notes:
             self.listener.note(line)
         self.vigil = Vigil(self.store, self.plan.study.name, self.plan.commits, ids)
+        self.vigil.owner = replace(self.vigil.owner, until=self.plan.until)
         for group in self.plan.groups:
             self._carry_out(self.schedule.wanted(group, self._decided(group.group_id, group.trials)))
         while not self.schedule.at_rest:

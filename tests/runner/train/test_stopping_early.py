@@ -271,3 +271,41 @@ def test_cells_compared_are_those_that_a_question_reads_as_one_grid() -> None:
     assert [len(each.cells) for each in contests(asks, plain.members)] == [3, 3]
     models = page.plan(page.declare(*grid, "model.hidden=[8],[16]", "study.stop={rule: median, rungs: [50%]}").study)
     assert [len(each.cells) for each in contests(models.study, models.members)] == [6, 6]
+
+
+def test_what_another_sweep_has_done_meanwhile_is_not_done_again(bench: Bench) -> None:
+    rule = f"study.stop={RULES[0]}"
+    stale = bench.plan(rule)
+    bench.sweep(rule)
+    before = stopped(bench.rows())
+    result = page.train(stale, bench.store, bench.declared.settings, backend=Shuffled(bench.workers, 2))
+    assert result.elsewhere == stale.to_train
+    assert result.goes_on(stale)
+    bench.sweep(rule)
+    assert len(set(bench.workers.trained)) == len(bench.workers.trained)
+    assert stopped(bench.rows()) == before
+
+
+def test_a_study_and_trials_that_were_stopped_can_be_removed_and_renamed(bench: Bench) -> None:
+    bench.sweep(f"study.stop={RULES[0]}")
+    before = stopped(bench.rows())
+    some = next(iter(before))
+    bench.store.remove(bench.store.removal([], [some]))
+    bench.store.rename("mine", "yours")
+    assert stopped(bench.rows("yours")) == {trial: step for trial, step in before.items() if trial != some}
+    bench.store.remove(bench.store.removal(["yours"], []))
+    assert bench.store.faults() == ([], 0)
+
+
+def test_a_merged_store_knows_who_stopped_and_who_came_how_far(bench: Bench, tmp_path: Path) -> None:
+    rule = f"study.stop={RULES[0]}"
+    bench.sweep(rule)
+    (tmp_path / "other").mkdir()
+    other = Bench(tmp_path / "other")
+    other.store.merge(bench.store)
+    assert stopped(other.rows()) == stopped(bench.rows())
+    assert other.plan(rule).to_train == 0
+    assert other.plan().to_train == len(stopped(bench.rows()))
+    assert other.store.merge(bench.store).trials == 0
+    assert other.store.faults()[0] == []
+    other.store.close()
