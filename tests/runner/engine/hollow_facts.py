@@ -160,6 +160,12 @@ def planned(words: str, lanes: int) -> dict[str, float]:
     return {"planned": once + lanes * (each + memory._of_state(workload)), "held": held}
 
 
+def planned_again() -> list[float]:
+    """What is planned for each lane, in one process again and again, in KB."""
+    workload = Workload.of(trials_for(ADAMW, 1)[0].config, GPU)
+    return [memory._on_gpu(workload)[1] / 1e3 for _ in range(8)]
+
+
 def own_metric() -> str:
     """A user's metric that answers on the host is taken as it is."""
     from thalweg.runner.engine.task import TASKS, Own
@@ -230,6 +236,7 @@ FACTS = {
     "own batches": own_batches,
     "free": free_counts_the_cache,
     "plan of an MLP": lambda: planned(ADAMW, 256),
+    "plan again": planned_again,
     "plan of a GPT": lambda: planned(GPT, 16),
     "plan of a CNN": lambda: planned(AUGMENTED, 64),
 }

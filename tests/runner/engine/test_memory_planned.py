@@ -46,6 +46,15 @@ def test_weights_are_counted_once_however_many_rows_are_evaluated(workload) -> N
     assert memory._of_evaluation(wide) == pytest.approx(memory.LIVE * 4 * rows * numbers, rel=0.1)
 
 
+def test_what_autograds_thread_still_holds_is_let_go_of_before_a_peak_is_taken(workload, monkeypatch) -> None:
+    held = [34]
+    monkeypatch.setattr(memory, "_let_go", lambda device: held.pop())
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: sum(held))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 40)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    assert memory._peak(workload(), 1, lambda *_: None) == 40
+
+
 MEASURED = """
 import sys
 import torch
