@@ -27,6 +27,7 @@ import torch
 from benchmarks.workloads import trials_of
 
 from thalweg.runner.base.errors import first_line
+from thalweg.runner.base.whole import write_whole
 from thalweg.runner.engine.checkpoint import Checkpoint
 from thalweg.runner.engine.cohort import Cohort, Keeping, train
 from thalweg.runner.engine.determinism import prepare
@@ -40,6 +41,7 @@ from thalweg.runner.train.worker import Bench
 
 GPU, CPU = torch.device("cuda:0"), torch.device("cpu")
 UNCOMPILED = ("vmap", "traced", "graphed")
+COMPILED = ("graphed_compiled", "compiled")
 PIECES = ((0, 2), (0, 5), (60, 77), (0, 64), (0, 65), (66, 130))
 """Lanes of 130 that are trained again by themselves: at both sides of 64, at odd places, few and many."""
 PIECES_COMPILED = ((0, 64),)
@@ -97,7 +99,7 @@ class Verdicts:
             self.found[check.name] = [verdict.ok, verdict.said]
             word = "PASS" if verdict.ok else "FAIL"
             print(f"{word} {check.name}: {verdict.said} [{time.monotonic() - started:.1f} s]")
-        self.path.write_text(json.dumps(self.found, indent=1))
+        write_whole(self.path, json.dumps(self.found, indent=1).encode())
 
     def _verdict(self, check: Check) -> Verdict:
         try:
@@ -170,7 +172,7 @@ def bits_in_other_company(executor: str) -> Verdict:
     whole = hashes(train_on(GPU, some, executor, workload))
     again = hashes(train_on(GPU, some, executor, workload)) == whole
     same = {}
-    for start, stop in PIECES_COMPILED if executor == "compiled" else PIECES:
+    for start, stop in PIECES_COMPILED if executor in COMPILED else PIECES:
         piece = hashes(train_on(GPU, some[start:stop], executor, workload))
         same[f"{start}:{stop}"] = sum(a == b for a, b in zip(piece, whole[start:stop], strict=True))
     return Verdict(again, f"run again equal: {again}; equal of each piece: {same}")
@@ -300,8 +302,9 @@ def checks() -> Iterator[Check]:
         yield Check(f"precision {precision}", partial(rounds_no_worse, precision, limit))
     for name, words in OTHERS.items():
         yield Check(f"{name}: every executor against the loop", partial(as_the_loop, words))
-    yield right("compiled")
-    yield its_own("compiled")
+    for executor in COMPILED:
+        yield right(executor)
+        yield its_own(executor)
 
 
 def right(executor: str) -> Check:

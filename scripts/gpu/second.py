@@ -33,6 +33,7 @@ from torch import Tensor
 from thalweg.data.load import load_splits
 from thalweg.data.splits import Pixels, Split, Splits
 from thalweg.runner.base.errors import first_line
+from thalweg.runner.base.whole import write_whole
 from thalweg.runner.engine import workload as workloads
 from thalweg.runner.engine.cohort import BLOCK, _Readout
 from thalweg.runner.engine.determinism import prepare
@@ -62,8 +63,8 @@ class Case:
 
 
 MLP = "model=mlp model.hidden=[64,64] dataset=digits optimizer=adamw budget.batch_size=64"
-EVERY = ("loop", "vmap", "traced", "graphed", "compiled")
-BOTH = ("traced", "graphed")
+EVERY = ("loop", "vmap", "traced", "graphed", "graphed_compiled", "compiled")
+BOTH = ("traced", "graphed", "graphed_compiled")
 CASES = (
     Case("MLP 64-64-64-10 B=64", MLP, (1, 8, 64, 256, 1024, 4096), EVERY, ("float32",)),
     Case("MLP 64-64-64-10 B=64", MLP, (1024,), ("graphed",), ("tf32", "bf16")),
@@ -117,7 +118,7 @@ class Measured:
         eager, graphed = self.solo["eager"], self.solo.get("graph", math.nan)
         return " | ".join(
             (
-                f"  K={self.K:<5}{self.executor:9} step {self.step * 1e6:9.1f} whole {self.whole * 1e6:9.1f} µs",
+                f"  K={self.K:<5}{self.executor:17} step {self.step * 1e6:9.1f} whole {self.whole * 1e6:9.1f} µs",
                 f"{self.whole / self.K * 1e6:8.2f} µs a trial",
                 f"all = {self.whole / eager:6.2f} x one eager, {self.whole / graphed:6.2f} x one graphed",
                 f"{self.K * eager / self.whole:7.1f} x faster",
@@ -302,6 +303,8 @@ def worth_timing(executor: str, lanes: int) -> bool:
     """A loop's time does not depend on the number of trials; compiling takes seconds a width, and vmap is a detour."""
     if executor == "loop":
         return lanes == 1
+    if executor == "graphed_compiled":
+        return lanes in (8, 16, 64, 1024, 4096)
     return executor not in ("vmap", "compiled") or lanes in (64, 1024)
 
 
@@ -363,7 +366,7 @@ def main(path: str, seconds: str, *names: str) -> int:
             for measured in rows_of(case, precision, clock):
                 print(measured.row)
                 rows.append(asdict(measured))
-                Path(path).write_text(json.dumps(rows))
+                write_whole(Path(path), json.dumps(rows).encode())
     print(f"{clock.spent:.0f} s")
     return 0
 

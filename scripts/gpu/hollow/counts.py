@@ -23,10 +23,12 @@ from benchmarks.workloads import trials_of
 
 from thalweg.runner.engine import compiling
 from thalweg.runner.engine.cohort import BLOCK
+from thalweg.runner.engine.compiling import kernel_hindrance
 from thalweg.runner.engine.determinism import prepare
 from thalweg.runner.engine.evaluate import evaluate
 from thalweg.runner.engine.executors import EXECUTORS
 from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.memory import _let_go
 from thalweg.runner.engine.workload import Workload
 from thalweg.runner.study.trial import Trial
 
@@ -100,6 +102,7 @@ def by_kernel(work: Callable[[], object]) -> dict[str, int]:
 def peak(work: Callable[[], object]) -> int:
     """Bytes that a piece of work takes beside what was held before."""
     gc.collect()
+    _let_go(GPU)
     torch.cuda.reset_peak_memory_stats(GPU)
     before = torch.cuda.memory_allocated(GPU)
     work()
@@ -160,12 +163,12 @@ def row(name: str) -> str:
     """A case as a row of the table."""
     lanes, words = CASES[name]
     case = Case(words, lanes)
+    eager = case.least_peak("vmap")
     traced, _ = case.of_steps("traced")
     graphed, first = case.of_steps("graphed")
+    compiled = "none" if kernel_hindrance(case.workload.recipe, GPU) else of_compiled(case, eager)
     block, evaluation = counted(lambda: case.block(2 * BLOCK)), counted(case.evaluate)
-    eager, recording, capturing = (
-        min(case.first_peak(executor) for _ in range(3)) for executor in ("vmap", "traced", "graphed")
-    )
+    recording, capturing = (case.least_peak(executor) for executor in ("traced", "graphed"))
     cells = (
         name,
         f"{traced.launches / BLOCK:.1f}",
@@ -177,8 +180,16 @@ def row(name: str) -> str:
         f"{eager / 1e6:.1f}",
         f"{recording / eager:.2f}",
         f"{capturing / eager:.2f}",
+        compiled,
     )
     return f"| {' | '.join(map(str, cells))} |"
+
+
+def of_compiled(case: Case, eager: int) -> str:
+    """A graph whose update is compiled: its kernels and copies, launches a step, and peak beside an eager step's."""
+    graphed, first = case.of_steps("graphed_compiled")
+    peak_of_it = case.least_peak("graphed_compiled")
+    return f"{first.nodes} + {first.copied}, {graphed.launches / BLOCK:.2f}, {peak_of_it / eager:.2f}"
 
 
 def main(names: list[str]) -> int:
@@ -195,6 +206,7 @@ def main(names: list[str]) -> int:
         "eager step, MB",
         "recording, × that",
         "capturing, × that",
+        "its update compiled: kernels + copies, launches, capturing",
     )
     print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
     for name in CASES:

@@ -55,6 +55,14 @@ def test_a_checkpoint_taken_on_the_gpu_goes_on_to_the_same_bits(grid_of, executo
     assert [each.weight_hash for each in resumed] == [each.weight_hash for each in whole]
 
 
+def test_a_compiled_update_trains_on_the_gpu_as_on_the_cpu_and_again_to_the_same_bits(grid_of, trial_of) -> None:
+    trials = [*grid_of(4, precision="float64"), trial_of(1e30, warmup=0, precision="float64")]
+    first, again = (on("cuda", trials, "graphed_compiled") for _ in range(2))
+    np.testing.assert_allclose(losses_of(first[:4]), losses_of(on("cpu", trials)[:4]), rtol=1e-8)
+    assert [each.weight_hash for each in first] == [each.weight_hash for each in again]
+    assert first[-1].outcome == "diverged"
+
+
 @pytest.mark.parametrize("executor", FUSED)
 def test_no_step_waits_for_the_device(grid_of, executor) -> None:
     trials = grid_of(4, steps=60)
