@@ -1,7 +1,7 @@
 #!/bin/sh
 # Does training on a GPU work? In the clone's root, in under 4 minutes: sh first.sh FOLDER-OF-THIS OUT
-# As scripts/test --gpu OUT runs it. Doctor, the tests that need a GPU, the checks of first.py, and sweeps as they are typed. OUT gets pytest.txt, first.txt
-# and first.json. Knows nothing of speed: that is second.sh.
+# As scripts/test --gpu OUT runs it. Doctor, the tests that need a GPU, the checks of first.py, and sweeps as they are typed. OUT gets pytest.txt,
+# first.txt, first.json and sweeps.txt, a line as it comes. Knows nothing of speed: that is second.sh.
 [ $# -eq 2 ] || {
     echo "usage: sh first.sh FOLDER-OF-THIS OUT" >&2
     exit 2
@@ -15,8 +15,8 @@ command -v gcc cc
 timeout 30 "$python" -P -m thalweg doctor
 
 echo "== GPU tests"
-timeout 50 "$python" -P -m pytest -q -m gpu -p no:cacheprovider tests/runner/engine 2>&1 |
-    tail -n 30 | cut -c1-200 | tee "$out/pytest.txt"
+timeout 50 "$python" -P -m pytest -v --tb=line -m gpu -p no:cacheprovider tests/runner/engine 2>&1 |
+    sed -u 's/^\(.\{200\}\).*/\1/' | tee "$out/pytest.txt" | tail -n 30
 
 echo "== checks"
 timeout 95 "$python" -P "$here/first.py" "$out/first.json" 80 2>&1 |
@@ -26,7 +26,8 @@ sweep() {
     store=$1
     shift
     timeout 20 "$python" -P -m thalweg sweep "$@" tracker=none --yes --store "$store.sqlite" 2>&1 |
-        grep -E 'traced|graphed|loop|lr·wd|separable|finished|error|NOT' | cut -c1-160
+        grep --line-buffered -E 'traced|graphed|loop|lr·wd|separable|finished|error|NOT' |
+        sed -u 's/^\(.\{160\}\).*/\1/' | tee -a "$out/sweeps.txt"
 }
 
 echo "== sweeps, typed"

@@ -8,9 +8,12 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -192,3 +195,43 @@ def test_what_a_part_may_take_is_within_its_minutes(part: str, most: int) -> Non
     each = int(re.search(r"^    timeout (\d+)", text, re.MULTILINE)[1])
     once = sum(map(int, re.findall(r"^timeout (\d+)", text, re.MULTILINE)))
     assert once + sweeps * each <= most
+
+
+HANGS = """#!/bin/sh
+case "$*" in
+*" pytest "*) echo "a test PASSED" && what=pytest ;;
+*/first.py* | */second.py*) echo "PASS a check" && what=checks ;;
+*" sweep "*) echo "smoke: traced, 8 trials" && what=sweep ;;
+esac
+[ "$what" != "$HANG" ] || sleep 25
+"""
+
+
+@pytest.mark.parametrize(
+    ("part", "hang", "kept"),
+    [
+        ("first", "pytest", ("pytest.txt",)),
+        ("first", "checks", ("pytest.txt", "first.txt")),
+        ("first", "sweep", ("pytest.txt", "first.txt", "sweeps.txt")),
+        ("second", "checks", ("second.txt",)),
+        ("second", "sweep", ("second.txt", "sweeps.txt")),
+    ],
+)
+def test_what_was_found_is_in_the_folder_when_all_is_killed(part, hang, kept, tmp_path) -> None:
+    """Line by line: a pipe that gathers lines until its end would take them along."""
+    python = tmp_path / "python"
+    python.write_text(HANGS)
+    python.chmod(0o755)
+    environ = os.environ | {"PYTHON": str(python), "HANG": hang}
+    command = ["sh", KIT / f"{part}.sh", KIT, tmp_path / "out"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    running = subprocess.Popen(command, cwd=ROOT, env=environ, start_new_session=True, **quiet)
+    last = tmp_path / "out" / kept[-1]
+    try:
+        until = time.monotonic() + 20
+        while time.monotonic() < until and not (last.exists() and last.read_text().endswith("\n")):
+            time.sleep(0.05)
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait(10)
+    assert all((tmp_path / "out" / name).read_text().endswith("\n") for name in kept)
