@@ -230,3 +230,16 @@ def test_common_steps_are_those_whose_rates_are_the_same(schedule: tuple[str, ..
     assert np.array_equal(then[:same], now[:same])
     assert bool(why_not(config)) == (same == 0)
     assert same in (0, 60) or then[same + 1] != now[same + 1]
+
+
+def test_where_a_rule_may_stop_it_early_it_starts_anew(tmp_path: Path) -> None:
+    """What a trial measured at a rung must be of that rung, which a state of later lies beyond."""
+    path, words = tmp_path / "s.sqlite", (*SCHEDULES["constant"], "engine=vmap", "keep=all")
+    Swept(path, "budget.steps=60", *words)
+    rule = "study.stop={rule: halving, rungs: [25%], eta: 2}"
+    then = Swept(path, "budget.steps=120", *words, rule)
+    assert then.onward == 0
+    assert then.told("its study may stop it early")
+    done = {trial_id for trial_id, *_ in results(path, 120)}
+    assert {file.trial_id for file in kept.files(kept.folder_of(path))} >= done
+    assert len(done) == 2
