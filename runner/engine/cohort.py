@@ -28,7 +28,7 @@ from thalweg.runner.engine.lasting import Lasting, alone
 from thalweg.runner.engine.naming import state_names
 from thalweg.runner.engine.record import Record
 from thalweg.runner.engine.seating import seats
-from thalweg.runner.engine.state import State, host_arrays
+from thalweg.runner.engine.state import AVERAGE, State, host_arrays
 from thalweg.runner.engine.workload import Workload
 from thalweg.runner.facts.choice import Layout
 from thalweg.runner.facts.observation import GUESS, Observations, Reached
@@ -130,6 +130,19 @@ def train(
     return record.observations(cohort.trials, seconds)
 
 
+def remeasured(cohort: Cohort, workload: Workload, weights: Sequence[Weights]) -> list[Observations]:
+    """Measure trials that finished, by their final weights, one each; no series come of it.
+
+    Hashes are taken of what was measured: they are the weights' own where these hold all that a trial is.
+    """
+    if workload.habits.alone:
+        cohort = replace(cohort, executor="loop")
+    with workload.numerics(), workload.apart():
+        course = _Course(cohort, workload, lambda steps, diverged: None, None, None)
+        course.end_with(weights)
+    return [replace(each, series={}) for each in course.record.observations(cohort.trials, 0.0)]
+
+
 def _spans(steps: int, measured: Sequence[int]) -> list[tuple[int, int]]:
     edges = sorted({*range(0, steps, BLOCK), *measured, steps})
     return list(pairwise(edges))
@@ -210,6 +223,19 @@ class _Course:
             due = keeping and not self.under_way and stop < self.steps and keeping.due()
             if keeping and due and (checkpoint := self.checkpoint()):
                 keeping.save(checkpoint)
+        self._finish()
+
+    def end_with(self, weights: Sequence[Weights]) -> None:
+        """Be at the end of the training, with these weights."""
+        count, state = len(weights), self.state
+        arrays = {name: np.stack([each.arrays[name] for each in weights]) for name in weights[0].arrays}
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        theta = self.workload.layout.flatten(tensors)
+        for held in (state.theta, *(slot for name, slot in state.slots.items() if name == AVERAGE)):
+            held[:count].copy_(theta)
+        for name in state.buffers.keys() & tensors.keys():
+            state.buffers[name][:count].copy_(tensors[name])
+        state.step = self.steps
         self._finish()
 
     def checkpoint(self) -> Checkpoint | None:

@@ -31,6 +31,7 @@ from thalweg.runner.train.messages import Event, Hello, Progress, Slot, Train, T
 from thalweg.runner.train.onward import Onward
 from thalweg.runner.train.orders import Commit, Discard, Give, Narrow, Order, Replace, Resume, Say, Settle, Settled
 from thalweg.runner.train.pool import Pool
+from thalweg.runner.train.remeasured import Remeasured
 from thalweg.runner.train.rungs import rungs_of
 from thalweg.runner.train.schedule import Schedule
 from thalweg.runner.train.terms import Tally, Terms
@@ -202,6 +203,7 @@ class _Driver:
         self.folder = folder_of(store.path)
         self.keeper = Keeper(store, settings.keep)
         self.onward = Onward(store, self.keeper.folder, plan)
+        self.remeasured = Remeasured(store, self.keeper.folder, plan)
         self.tally, self.device, self.peak_bytes = Tally(), "", 0
         self.cohorts: dict[Slot, int] = {}  # the store's number of the cohort that a slot was given last
         self.vigil: Vigil | None = None  # once there is something to claim
@@ -331,6 +333,7 @@ class _Driver:
             weights=self.keeper.keep,
             starts=str(self.keeper.folder),
             onward=self.onward.shorter,
+            measured=self.remeasured.known,
             max_failures=self.max_failures,
             settling=self.plan.settling,
             rungs=rungs_of(self.folder, self.plan.until, self.plan.ids_to_train) if self.plan.study.stop else None,
@@ -369,7 +372,9 @@ class _Driver:
                 begun.append(trials)
                 for trial_id in record.trial_ids:
                     del missing[trial_id]
-        begun += self.onward.cohorts(list(missing.values()), choice, self.backend.size)
+        begun += self.remeasured.cohorts(list(missing.values()), choice, self.backend.size)
+        rest = [trial for trial_id, trial in missing.items() if trial_id not in self.remeasured.known]
+        begun += self.onward.cohorts(rest, choice, self.backend.size)
         return Settled(choice, tuple(begun))
 
     def _claimed(self, work: Train) -> int | Refused:

@@ -65,6 +65,8 @@ class Train:
     it is given up. weights: where final weights go; None for nowhere. starts: as in Ask. stage: None where trials train
     to their end at one go. onward: trial -> the shorter one from whose kept state it goes on; of all its trials, or of
     none.
+    measured: trial -> the hash of its kept weights and the validation loss that they give, of all or of none: these are
+    measured, and only where that fails trained.
     """
 
     group_id: str
@@ -81,6 +83,7 @@ class Train:
     starts: str | None = None
     stage: Stage | None = None
     onward: Mapping[str, str] = field(default_factory=dict)
+    measured: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
 
 Work = Ask | Train

@@ -23,9 +23,10 @@ class Terms:
     executor, width: as asked for, `auto` and None where the group's choice decides. workers: how many share the work;
     sharing: how many of them a device. checkpoints: folder and seconds between them; None for none. weights: where
     final weights go; starts: the folder of those that trials may start from. onward: trial -> the shorter one that it
-    goes on from. max_failures: failed trials after which nothing more is trained; None for no limit. settling: how each
-    group trains is found out and kept, and no more is trained than that takes. rungs: how far each trial trains that is
-    not to train to its end at one go.
+    goes on from; measured: trial -> hash and loss of kept weights, by which it is only to be measured. max_failures:
+    failed trials after which nothing more is trained; None for no limit. settling: how each group trains is found out
+    and kept, and no more is trained than that takes. rungs: how far each trial trains that is not to train to its end
+    at one go.
     """
 
     executor: str
@@ -37,6 +38,7 @@ class Terms:
     weights: Keep | None = None
     starts: str | None = None
     onward: Mapping[str, str] = field(default_factory=dict)
+    measured: Mapping[str, tuple[str, float]] = field(default_factory=dict)
     sharing: int = 1
     max_failures: int | None = None
     settling: bool = False
@@ -62,6 +64,7 @@ class Terms:
 
     def train(self, group_id: str, trials: tuple[Trial, ...], choice: Choice) -> Train:
         """The work to train a cohort."""
+        measured = {trial.id: self.measured[trial.id] for trial in trials if trial.id in self.measured}
         onward = {trial.id: self.onward[trial.id] for trial in trials if trial.id in self.onward}
         return Train(
             group_id=group_id,
@@ -75,6 +78,7 @@ class Terms:
             starts=self.starts,
             stage=self.rungs.stage(trials) if self.rungs else None,
             onward=onward if len(onward) == len(trials) else {},
+            measured=measured if len(measured) == len(trials) else {},
         )
 
     def cut(self, trials: Sequence[Trial], choice: Choice) -> list[tuple[Trial, ...]]:

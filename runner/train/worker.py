@@ -156,6 +156,8 @@ class Bench:
         cohort = Cohort(work.trials, work.executor, work.layout, work.evaluations)
         try:
             workload = self._workload_of_any(work)
+            if measured := self._measured(work, cohort, workload):
+                return Trained(tuple(measured), self._peak_bytes())
             resume, keeping = self._checkpoints(work)
             if work.stage and resume is None:
                 parts = begun(work, self._made_by(work), self._say)
@@ -202,6 +204,27 @@ class Bench:
             observations += trained.observations
             reached += trained.reached
         return Trained(tuple(observations), self._peak_bytes(), tuple(reached))
+
+    def _measured(self, work: Train, cohort: Cohort, workload: Workload) -> list[Observations]:
+        """What is measured of kept weights, if that is all that is to be done; nothing where it cannot be."""
+        from thalweg.runner.engine.cohort import remeasured
+
+        if not work.measured or not work.starts:
+            return []
+        try:
+            held = [kept(Path(work.starts), trial.id, work.measured[trial.id][0]) for trial in work.trials]
+            weights = [each for each in held if each and not each.unlike and not each.more]
+            if len(weights) < len(held):
+                raise ValueError("kept weights are not all that they are")
+            made = remeasured(cohort, workload, weights)
+            for each in made:
+                if (each.weight_hash, each.metrics.get("val/loss")) != work.measured[each.trial_id]:
+                    raise ValueError("by kept weights their validation losses are not, to the bit, those of training")
+        except (OSError, ValueError) as error:
+            self._say(f"{count(len(work.trials), 'trial')} are trained again to be measured: {error}")
+            return []
+        self._say(f"{count(len(work.trials), 'trial')} are measured by their kept weights, without training")
+        return made
 
     def _onward(self, work: Train, cohort: Cohort) -> Checkpoint | None:
         """Where a cohort goes on from that is the same as shorter trials were up to there."""
