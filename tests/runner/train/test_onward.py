@@ -27,7 +27,7 @@ WORDS = (
 SCHEDULES = {
     "constant": ("schedule=constant", "schedule.warmup=7"),
     "inverse_sqrt": ("schedule=inverse_sqrt", "schedule.warmup=7"),
-    "wsd": ("schedule=wsd", "schedule.warmup=7", "schedule.cooldown=10"),
+    "wsd": ("schedule=wsd", "schedule.warmup=7", "schedule.cooldown=13"),
 }
 EXECUTORS = ("loop", "vmap", "traced")
 
@@ -99,7 +99,7 @@ def compared(tmp_path: Path, short: int, long: int, *words: str) -> tuple[Swept,
 def test_it_ends_with_all_that_one_trained_at_once_ends_with(tmp_path: Path, schedule: str, executor: str) -> None:
     _, then = compared(tmp_path, 60, 120, *SCHEDULES[schedule], f"engine={executor}")
     assert then.onward == 4
-    step = 50 if schedule == "wsd" else 60
+    step = 47 if schedule == "wsd" else 60
     assert len(then.told(f"go on from step {step} of shorter ones")) == len(then.works)
 
 
@@ -201,7 +201,7 @@ def test_states_are_there_only_where_a_longer_trial_has_the_same_steps(tmp_path:
         path = tmp_path / f"{name}.sqlite"
         Swept(path, "budget.steps=60", "keep=all", "engine=vmap", *words)
         steps = set(lasting.steps_of(kept.folder_of(path)).values())
-        assert steps == {"cosine": set(), "wsd": {50}}.get(name, {60})
+        assert steps == {"cosine": set(), "wsd": {47}}.get(name, {60})
     Swept(path, "budget.steps=60", "engine=vmap", *SCHEDULES["constant"])
     assert not lasting.steps_of(kept.folder_of(path))
 
