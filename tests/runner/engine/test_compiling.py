@@ -34,6 +34,11 @@ RULES: dict[str, dict] = {
     "adam_l2": {"optimizer": "adam_l2"},
     "sgd, nesterov, coupled": {"optimizer": "sgd", "rule": {"nesterov": True, "decay": "coupled"}},
     "float64": {"optimizer": "adamw", "precision": "float64"},
+    "groups, averaged": {
+        "optimizer": "adamw",
+        "groups": {"named": [("head", {"match": "layers.2.*", "lr": 3, "weight_decay": 0})]},
+        "average": {"name": "ema", "decay": 0.9},
+    },
 }
 QUICK = ("adamw", "lion")
 
