@@ -178,7 +178,7 @@ def _check_names(study: Study, settings: Settings, project: Project | None) -> N
     names = [metric.rpartition(".")[2] for metric in settings.evaluation.metrics]
     for metric, name in zip(settings.evaluation.metrics, names, strict=True):
         check_name("evaluation.metrics", "metric", metric, project)
-        if names.count(name) > 1 or name in TAKEN:
+        if names.count(name) > 1 or name in TAKEN or name in settings.evaluation.scalars:
             raise ConfigError(f"evaluation.metrics has {metric}, but {name} is measured already", "rename it")
     for block in study.blocks:
         swept = {axis.key: axis.values for axis in block.axes}

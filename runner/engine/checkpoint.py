@@ -27,7 +27,7 @@ class Checkpoint:
     facts: format, step (the next optimizer step), trials (ids, in the cohort's order), executor, layout,
     evaluations (what `Cohort` holds), steps, evaluated (step numbers), hashes (place -> weight hash).
     arrays: "state/…" the lanes' tensors; "lane_of", "diverged_step" `[N]`, "batch_loss" `[step, N]`,
-    "val/…" `[measurements, N]`.
+    "step/…" `[step, N]`, "val/…" `[measurements, N]`.
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -42,6 +42,7 @@ def pack(facts: Mapping[str, Any], state: State, record: Record) -> Checkpoint:
         "diverged_step": record.diverged_step_N.astype(np.int64),
         "batch_loss": record.batch_loss_TN[: state.step].copy(),
     }
+    arrays |= {f"step/{name}": values_TN[: state.step].copy() for name, values_TN in record.scalars.items()}
     arrays |= {f"val/{name}": np.stack(rows) for name, rows in record.val.items()}
     known = {
         "format": FORMAT,
@@ -75,6 +76,9 @@ def unpack(checkpoint: Checkpoint, facts: Mapping[str, Any], like: State) -> tup
         hashes={int(place): digest for place, digest in known["hashes"].items()},
     )
     record.batch_loss_TN[: known["step"]] = arrays["batch_loss"]
+    for name in (name for name in arrays if name.startswith("step/")):
+        record.scalars[name.removeprefix("step/")] = whole = np.full_like(record.batch_loss_TN, np.nan)
+        whole[: known["step"]] = arrays[name]
     return like.like(tensors, known["step"]), record
 
 
@@ -87,10 +91,10 @@ def regrouped(facts: Mapping[str, Any], parts: Sequence[Checkpoint]) -> Checkpoi
     found = [place[trial] for trial in facts["trials"]]
     lanes = [(part, part.arrays["lane_of"].tolist().index(place)) for part, place in found]
     arrays: dict[str, np.ndarray] = {"lane_of": np.arange(len(found)), "diverged_step": np.full(len(found), -1)}
-    for name in parts[0].arrays:
+    for name in sorted(set.intersection(*({*part.arrays} for part in parts))):
         if name.startswith("state/"):
             arrays[name] = np.stack([part.arrays[name][lane] for part, lane in lanes])
-        elif name == "batch_loss" or name.startswith("val/"):
+        elif name == "batch_loss" or name.startswith(("val/", "step/")):
             arrays[name] = np.stack([part.arrays[name][:, place] for part, place in found], axis=1)
     known = {name: parts[0].facts[name] for name in ("format", "step", "steps", "evaluated")}
     return Checkpoint(arrays, {**facts, **known, "hashes": {}})

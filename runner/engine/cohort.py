@@ -200,6 +200,7 @@ class _Course:
             self.state = workload.start(cohort.trials, cohort.executor)
             self._sit(np.arange(self.state.lanes), present=0)
             self._measure()
+        self.record.take_scalars(workload.recipe.scalars)
 
     def run(self, keeping: Keeping | None, until: int | None = None) -> None:
         """Train to the end, or until so many steps are taken."""
@@ -264,7 +265,9 @@ class _Course:
             readout.arrived.synchronize()
         places, start, stop = readout.lane_of, readout.start, readout.stop
         counted = int((self.record.diverged_step_N[places] < 0).sum())
-        self.record.batch_loss_TN[start:stop, places] = readout.losses_TK[:, : len(places)].double().numpy()
+        told = readout.losses_TK.double().view(stop - start, len(readout.alive_K), -1).numpy()[:, : len(places)]
+        for into, values in zip(self.record.of_steps, np.moveaxis(told, 2, 0), strict=True):
+            into[start:stop, places] = values
         dead = 0
         if not bool(readout.alive_K.all()):
             dead = self._bury(places, readout)

@@ -35,7 +35,7 @@ def lanes_that_fit(workload: Workload, sharing: int) -> int:
 def _of_state(workload: Workload) -> int:
     """Of a lane: weights, gradient, slots, and a copy of each in the step in which a lane dies; a graph's own, too."""
     written = 1 + len(workload.recipe.slots)
-    added = 1 if workload.parts > 1 else 0  # the sum over a batch's parts
+    added = (workload.parts > 1) + ("update_norm" in workload.recipe.scalars)  # a sum of gradients, and weights before
     tensors = 2 * (written + 1) + added + (written if workload.device.type == "cuda" else 0)
     return tensors * workload.layout.size * workload.dtype.itemsize
 

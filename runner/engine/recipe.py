@@ -41,6 +41,7 @@ class Recipe:
     frozen: frozenset[str] = frozenset()  # of them, those that a parameter group freezes
     group_of: Mapping[str, str] = field(default_factory=dict)  # parameter -> its group, of those that train in one
     group_P: Tensor | None = None  # the place of a number's group among `groups`, 0 for none; None without groups
+    scalars: tuple[str, ...] = ()  # what a step tells of itself beside its loss, such as "gradient_norm"
     scaled: tuple[str, ...] = ()  # the coefficients that a group's multipliers change
 
     @classmethod

@@ -20,8 +20,9 @@ BATCH_LOSS = "train/batch_loss"
 class Record:
     """Losses, measurements and deaths so far. lane_of `[lanes that count]` maps a lane to its trial's place.
 
-    batch_loss_TN: NaN where not trained; evaluated: step numbers; val: metric -> rows `[N]`, one a measurement;
-    final: metric -> `[N]`; diverged_step_N: −1 for the living; hashes: place -> weight hash of those that ended.
+    batch_loss_TN: NaN where not trained; scalars: name -> `[T, N]`, NaN where it was not told; evaluated: step numbers;
+    val: metric -> rows `[N]`, one a measurement; final: metric -> `[N]`; diverged_step_N: −1 for the living; hashes:
+    place -> weight hash of those that ended.
     """
 
     lane_of: np.ndarray
@@ -29,6 +30,7 @@ class Record:
     diverged_step_N: np.ndarray
     evaluated: list[int] = field(default_factory=list)
     val: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    scalars: dict[str, np.ndarray] = field(default_factory=dict)
     final: dict[str, np.ndarray] = field(default_factory=dict)
     hashes: dict[int, str] = field(default_factory=dict)
 
@@ -41,6 +43,15 @@ class Record:
     def living(self) -> int:
         """How many trials still train."""
         return len(self.lane_of)
+
+    def take_scalars(self, names: Sequence[str]) -> None:
+        """Record these of each step from now on, and no others; of steps that did not tell them there is nothing."""
+        self.scalars = {name: self.scalars.get(name, np.full_like(self.batch_loss_TN, np.nan)) for name in names}
+
+    @property
+    def of_steps(self) -> list[np.ndarray]:
+        """What a step tells of a trial, in order: where its loss and its scalars go."""
+        return [self.batch_loss_TN, *self.scalars.values()]
 
     def measured(self, step: int, values: Mapping[str, np.ndarray]) -> None:
         """Add a measurement of the living, name -> `[living]`, on the validation split."""
@@ -70,6 +81,10 @@ class Record:
     def _series(self, place: int, trained: int) -> dict[str, Series]:
         died = int(self.diverged_step_N[place])
         series = {BATCH_LOSS: Series(np.arange(trained), self.batch_loss_TN[:trained, place].copy())}
+        for name, values_TN in self.scalars.items():
+            told = np.flatnonzero(~np.isnan(values_TN[:trained, place]))
+            if len(told):
+                series[f"train/{name}"] = Series(told, values_TN[told, place])
         known = [i for i, step in enumerate(self.evaluated) if died < 0 or step <= died]
         for name, rows in self.val.items():
             at = np.array([self.evaluated[i] for i in known])

@@ -28,11 +28,14 @@ def train_step(
 ) -> Tensor:
     """Advance every living lane by one step, in place. Returns the batch losses before the update, `[K]`.
 
+    Where the recipe has S scalars, what is returned is `[K·(1+S)]`: of each lane its loss, and then these.
+
     update: what stands in for `update_living`, where nobody asks.
     asking: whether the host may look at the tensors. On the CPU that costs nothing, and the copies that keep the
     state of a dying lane (a third of the optimizer's time for small models) are made only when one dies. Elsewhere
     asking would wait for the device, and inside a trace or a graph nobody can be asked.
     """
+    before_KP = state.theta.clone() if "update_norm" in recipe.scalars else None
     loss_K, grad_KP, buffers = gradient(state, feed)
     if recipe.sam != "none":
         grad_KP = _uphill(recipe, gradient, state, feed, grad_KP)
@@ -47,7 +50,21 @@ def train_step(
         (update or update_living)(recipe, state, feed, grad_KP)
         _keep_buffers(state, buffers)
     state.step += 1
-    return loss_K
+    return _told(recipe.scalars, loss_K, norm_K, state.theta, before_KP) if recipe.scalars else loss_K
+
+
+def _told(
+    scalars: tuple[str, ...], loss_K: Tensor, norm_K: Tensor, theta_KP: Tensor, before_KP: Tensor | None
+) -> Tensor:
+    """Each lane's loss and scalars, one lane after another. A lane whose update was refused did not move."""
+    told = [loss_K]
+    for name in scalars:
+        if name == "update_norm":
+            assert before_KP is not None
+            told.append(norm_of(theta_KP - before_KP))
+        else:
+            told.append(norm_K if name == "gradient_norm" else norm_of(theta_KP))
+    return torch.stack(told, dim=1).flatten()
 
 
 def _uphill(recipe: Recipe, gradient: Gradient, state: State, feed: Feed, grad_KP: Tensor) -> Tensor:

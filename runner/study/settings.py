@@ -123,15 +123,21 @@ class TrackerSettings:
     tags: tuple[str, ...]
 
 
+EachStep = Literal["gradient_norm", "update_norm", "weight_norm"]
+"""What can be stored of each step: the gradient's norm before clipping, how far weights moved, and their norm after."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """How many times trials are measured on the validation split during training (the end included).
 
     metrics: functions of the user's, by dotted path, measured beside the task's own: (outputs [B, …], y) -> mean.
+    scalars: what is stored of each step, as series.
     """
 
     points: Count
     metrics: tuple[Path, ...]
+    scalars: tuple[EachStep, ...] = ()
 
 
 Keeps = Literal["none", "best", "all"]

@@ -328,6 +328,7 @@ class _Driver:
             sharing=self.backend.sharing,
             evaluations=measured.points,
             metrics=measured.metrics,
+            scalars=measured.scalars,
             width=self.settings.engine.width,
             checkpoints=(str(self.folder), seconds) if seconds else None,
             weights=self.keeper.keep,

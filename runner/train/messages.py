@@ -32,6 +32,7 @@ class Ask:
     workers: int = 1
     sharing: int = 1
     metrics: tuple[str, ...] = ()
+    scalars: tuple[str, ...] = ()
     evaluations: int = 1
     starts: str | None = None
 
@@ -79,6 +80,7 @@ class Train:
     attempt: int = 1
     moves: int = 0
     metrics: tuple[str, ...] = ()
+    scalars: tuple[str, ...] = ()
     bar: Bar | None = None
     starts: str | None = None
     stage: Stage | None = None

@@ -33,6 +33,7 @@ class Terms:
     workers: int
     evaluations: int
     metrics: tuple[str, ...] = ()
+    scalars: tuple[str, ...] = ()
     width: int | None = None
     checkpoints: tuple[str, float] | None = None
     weights: Keep | None = None
@@ -55,6 +56,7 @@ class Terms:
             layout=layout,
             requested=self.executor,
             metrics=self.metrics,
+            scalars=self.scalars,
             trials=len(trials),
             workers=self.workers,
             sharing=self.sharing,
@@ -73,6 +75,7 @@ class Terms:
             layout=choice.layout,
             evaluations=self.evaluations,
             metrics=self.metrics,
+            scalars=self.scalars,
             checkpoints=self.checkpoints,
             weights=self.weights,
             starts=self.starts,

@@ -331,7 +331,8 @@ class Bench:
 
         if self.workload is None or self.group_id != work.group_id:
             self.workload = None  # as long as none could be made
-            self.workload = Workload.of(trial.config, self.device, work.metrics, _start_of(work, trial))
+            made = Workload.of(trial.config, self.device, work.metrics, _start_of(work, trial))
+            self.workload = made.telling(work.scalars)
             self.group_id = work.group_id
         return self.workload
 

@@ -1,4 +1,4 @@
-"""`groups.NAME.…` in YAML and on the command line: axes, types, ids, and one sentence for what is wrong."""
+"""Keys of the training loop, `groups.NAME.…` first: axes, types, ids, and one sentence for what is wrong."""
 
 from __future__ import annotations
 
@@ -121,3 +121,22 @@ def test_a_batch_is_taken_in_equal_parts_or_refused() -> None:
     for word in ("budget.accumulate=3", "budget.accumulate=1,3", "budget.accumulate=64"):
         with pytest.raises(ConfigError, match=r"budget\.accumulate is \d+, which does not divide budget"):
             trials(word)
+
+
+def test_an_average_is_an_option_with_a_decay_for_each_trial() -> None:
+    found = trials("average=ema", "average.decay=0.9,0.99")
+    assert len({trial.id for trial in found}) == 2
+    assert len({trial.group_id for trial in found}) == 1
+    assert len({trial.id for trial in trials("average=none,ema")}) == 2
+    assert trials("average=none")[0].id == trials("seed=0")[0].id
+    with pytest.raises(ConfigError, match=r"average\.decay is 1\.0; expected a number ≥ 0 and < 1"):
+        trials("average=ema", "average.decay=1")
+
+
+def test_scalars_are_a_setting_and_no_part_of_an_id() -> None:
+    asked = declare(Request(("evaluation.scalars=[gradient_norm,weight_norm]",)))
+    assert asked.settings.evaluation.scalars == ("gradient_norm", "weight_norm")
+    assert expand(asked.study)[0].trial.id == trials("seed=0")[0].id
+    assert declare(Request(("evaluation.scalars=gradient_norm,weight_norm",))).settings == asked.settings
+    with pytest.raises(ConfigError, match=r"evaluation\.scalars"):
+        declare(Request(("evaluation.scalars=[loss_norm]",)))
