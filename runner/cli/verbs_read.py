@@ -91,6 +91,8 @@ def show(
             _nothing(json, {"study": what, "panels": []})
             return
         if what and names_trial(opened, what):
+            if panel:
+                raise UsageError(f"--panel is of a study, and {what} is a trial", "leave it out")
             _show_trial(opened, opened.trial(what), json, curve)
         elif curve:
             text = f"--curve draws a trial's curves, and {what or 'that'} is a study"

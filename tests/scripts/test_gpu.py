@@ -224,8 +224,8 @@ def test_what_was_found_is_in_the_folder_when_all_is_killed(part, hang, kept, tm
     python.chmod(0o755)
     environ = os.environ | {"PYTHON": str(python), "HANG": hang}
     command = ["sh", KIT / f"{part}.sh", KIT, tmp_path / "out"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    running = subprocess.Popen(command, cwd=ROOT, env=environ, start_new_session=True, **quiet)
+    null = subprocess.DEVNULL
+    running = subprocess.Popen(command, cwd=ROOT, env=environ, start_new_session=True, stdout=null, stderr=null)
     last = tmp_path / "out" / kept[-1]
     try:
         until = time.monotonic() + 20
