@@ -74,8 +74,13 @@ def _slope(found: Coupling | None) -> str:
     if found is None or found.slope.estimate is None:
         return "not identified"
     slope = found.slope
-    interval = "" if slope.low is None or slope.high is None else f" [{slope.low:.2f}, {slope.high:.2f}]"
-    return f"{slope.estimate:.2f}{interval}, {len(found.kept)} of {len(found.rows)}"
+    interval = "" if slope.low is None or slope.high is None else f" [{_two(slope.low)}, {_two(slope.high)}]"
+    return f"{_two(slope.estimate)}{interval}, {len(found.kept)} of {len(found.rows)}"
+
+
+def _two(value: float) -> str:
+    """Two digits, and no -0.00."""
+    return f"{round(value, 2) + 0.0:.2f}"
 
 
 def warmup_table(answers: Sequence[object]) -> str:
@@ -103,8 +108,8 @@ def _loss(found: Finding) -> str:
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    lines = [f"| {' | '.join(line)} |\n" for line in (head, *rows)]
+    return "".join([lines[0], "|---" * len(head) + "|\n", *lines[1:]])
 
 
 def printed(view: StudyView) -> str:

@@ -45,7 +45,7 @@ def test_the_warmup_table_has_a_column_a_length_and_marks_bounds() -> None:
     answer = Warmup(panel="signals, init ×1.5", levels=levels, needs=(), **said)  # type: ignore[arg-type]
     assert MADE["warmup_table"]([answer]).splitlines() == [
         "| warmup | 0 | 8 |",
-        "| --- | --- | --- |",
+        "|---|---|---|",
         "| signals: spike-free rate | 1/4 | >2 |",
         "| signals: rate that trains | — | <1 |",
         "| signals: best training loss | 0.69 | 0.26 |",
