@@ -114,6 +114,8 @@ def test_it_ends_with_all_that_one_trained_at_once_ends_with(tmp_path: Path, sch
         ("sam=standard",),
         ("dataset.augment=[mixup]",),
         ("precision=float64",),
+        ("average=ema",),
+        ("budget.accumulate=2",),
     ],
     ids=" ".join,
 )
