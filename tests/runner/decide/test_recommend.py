@@ -52,6 +52,16 @@ def test_a_rate_that_ends_no_better_than_guessing_is_not_safe():
     assert (rate.value, rate.next) == (0.25, 1.0)
 
 
+def test_a_rate_at_which_one_seed_only_guesses_is_not_safe():
+    smooth = bowl(lr=1 / 16)
+    found = recommended(
+        declared(*GRID), lambda axes: math.log(10) if axes[LR] == 1 and axes["seed"] == 1 else smooth(axes)
+    )
+    (rate,) = [bound for bound in found.bounds if bound.kind == "largest rate"]
+    assert (rate.value, rate.next) == (0.25, 1.0)
+    assert "1 of 3 seeds ended no better than guessing at 1" in rate.why
+
+
 WARMUPS = ("optimizer=sgd", "optimizer.lr=1/16..1:x4", "schedule.warmup=0,4..64:x4", "seed=0..2")
 
 
