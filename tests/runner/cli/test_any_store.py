@@ -97,6 +97,7 @@ def in_between(trial: Trial) -> Observations:
 by_rate = loss_of(lambda trial: 0.5 + trial.config.optimizer.lr)
 by_name = loss_of(lambda trial: 0.5 + (trial.config.optimizer.name == "sgd"))
 by_dropout = loss_of(lambda trial: 1.5 - trial.config.model.dropout)
+by_both = loss_of(lambda trial: 1.5 - trial.config.model.dropout + abs(trial.config.optimizer.lr - 1))
 near_one = loss_of(lambda trial: 0.5 + abs(trial.config.optimizer.lr - 1))
 
 
@@ -146,11 +147,13 @@ def test_every_verb_reads_every_store(desk: Desk, state: str) -> None:
 
 
 INSIDE = "the best lies inside the grid"
+ROWS = ("model.dropout=0.5,0.7,0.9", "optimizer.lr=0.88,1,1.136")
 WHY_NONE = {
     "nothing beats guessing": (("optimizer.lr=0.1..10:x10", "seed=0..2"), in_between, (), ""),
     "two values": (("optimizer.lr=0.1,0.3", "seed=0..2"), by_rate, (), "an axis of two values is a comparison"),
     "names alone": (("optimizer=sgd,adamw", "seed=0..2"), by_name, (), "there is no axis of numbers"),
     "at an end": (("model.dropout=0.5,0.7,0.9", "seed=0..2"), by_dropout, (), "no trial can be further out: dropout"),
+    "at an end of its rows": ((*ROWS, "seed=0..2"), by_both, (), "no trial can be further out: dropout"),
     "left out": (("optimizer.lr=0.1..10:x10", "seed=0..2"), by_rate, ("--moves", "seeds"), "--moves leaves out widen"),
     "inside": (("optimizer.lr=0.88,1,1.136", "seed=0..2"), near_one, (), INSIDE),
 }
