@@ -16,6 +16,7 @@ from sources import EVIL, NOW, answer, seen, sensitivity_source, source, warmup_
 
 from thalweg.runner.facts.record import Command
 from thalweg.runner.report import html_of, path_of
+from thalweg.runner.report.provenance import shared
 from thalweg.runner.study.study import Axis
 
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -261,11 +262,21 @@ def test_the_commands_are_those_that_were_typed():
     assert """thalweg report 'it'"'"'s mine'""" in said
 
 
+@pytest.mark.parametrize("absent", [True, False])
+def test_the_shared_configuration_leaves_out_what_some_trials_lack(absent):
+    made = source("A")
+    rows = [
+        replace(row, config={**row.config, "task": {"loss": "auto"} | ({} if absent and n == 1 else {"more": None})})
+        for n, row in enumerate(made.view.rows)
+    ]
+    assert shared(seen(made, rows=rows))["task"] == {"loss": "auto"} | ({} if absent else {"more": None})
+
+
 def test_the_shared_configuration_leaves_out_what_varies():
     said = Reader(html_of(source(), NOW)).text
-    shared = said[said.index("that all trials share") :]
-    assert "name: digits" in shared
-    assert "lr:" not in shared
+    told = said[said.index("that all trials share") :]
+    assert "name: digits" in told
+    assert "lr:" not in told
 
 
 @pytest.mark.parametrize(
