@@ -86,7 +86,7 @@ Probe = Annotated[
     bool | None,
     typer.Option(
         "--probe/--no-probe",
-        help="Build each model once, in a process of its own, and say what is wrong [models of your own only].",
+        help="Build each model once, in a process of its own, and say what is wrong [of your own only]; time it, too.",
         show_default=False,
     ),
 ]

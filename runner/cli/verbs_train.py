@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +27,7 @@ from thalweg.runner.terminal.text import clean
 if TYPE_CHECKING:
     from thalweg.runner.config import Declaration, Request
     from thalweg.runner.facts.remark import Remark
-    from thalweg.runner.planning.plan import Plan
+    from thalweg.runner.planning.plan import Cost, Plan
     from thalweg.runner.study.settings import Settings
     from thalweg.runner.study.study import Block
     from thalweg.runner.train.driver import Backend, SweepResult
@@ -67,6 +67,7 @@ def plan(
     written.
     """
     from thalweg.runner import page
+    from thalweg.runner.terminal.plan import probed_lines
 
     request = _request(_begun(_about_a_study(words or ()), init_from), config_dir, config_name)
     if _shown(request, cfg, resolve, info):
@@ -77,10 +78,14 @@ def plan(
         made = _planned(declaration, opened, Wanted(shard, store, retry=retry_failed))
         keeping = page.keeping(made, opened, declaration.settings.keep)
     remarks = _rehearsed(made, probe)
+    cost, said = _timed(made, declaration, remarks) if probe else (None, [])
     if json:
-        emit_json(as_json.plan(made, path, remarks, keeping))
+        timed = {"probe": {"cost": asdict(cost) if cost else None, "said": said}} if probe else {}
+        emit_json({**as_json.plan(made, path, remarks, keeping), **timed})
     else:
         _show_plan(made, remarks, keeping)
+        for line in probed_lines(made, cost, said):
+            say(line)
     if any(remark.wrong for remark in remarks):
         return UsageError.exit_code
     return WORK_LEFT if exit_code and made.to_train else 0
@@ -333,6 +338,15 @@ def open_to_write(path: Path) -> Store:
     for warning in opened.warnings:
         say(warning)
     return opened
+
+
+def _timed(made: Plan, declared: Declaration, remarks: Sequence[Remark]) -> tuple[Cost | None, list[str]]:
+    """What a plan would take, by steps that a process of its own times; nothing where a model would fail."""
+    from thalweg.runner.train.probe import probed
+
+    if any(remark.wrong for remark in remarks):
+        return None, ["not timed: a model would fail"]
+    return probed(made, declared.settings)
 
 
 def _rehearsed(made: Plan, probe: bool | None) -> list[Remark]:

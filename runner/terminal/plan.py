@@ -6,12 +6,13 @@ Apart from the listings, so that to plan, and to begin a sweep, needs no analysi
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from thalweg.runner.planning.plan import Plan
+from thalweg.runner.planning.plan import Cost, Plan
 from thalweg.runner.show.numbers import count, duration
 from thalweg.runner.terminal.text import clean, row, table
 
@@ -78,15 +79,21 @@ def _stages(plan: Plan) -> list[str]:
 
 def _cost_lines(plan: Plan) -> list[str]:
     """What training is expected to take, where trials like these were trained before."""
-    cost = plan.cost
-    if cost is None:
-        return []
+    return _cost(plan, plan.cost, "as {like} like these took", "was trained") if plan.cost else []
+
+
+def probed_lines(plan: Plan, cost: Cost | None, said: Sequence[str]) -> list[str]:
+    """What training is expected to take by steps that were timed now, and what could not be timed."""
+    return [*(_cost(plan, cost, "as steps timed now took", "could be timed") if cost else []), *said]
+
+
+def _cost(plan: Plan, cost: Cost, how: str, known: str) -> list[str]:
     ends = f"{duration(cost.fastest)} to {duration(cost.slowest)}"
     memory = f", {cost.peak_bytes / 2**20:,.0f} MiB a worker at most" if cost.peak_bytes else ""
-    took = f"{ends}, as {count(cost.like, 'trial')} like these took"
+    took = f"{ends}, {how.format(like=count(cost.like, 'trial'))}"
     about = f"about {duration(cost.seconds)} of one core ({took}){memory}"
     about = f"{about}, if none were stopped early" if plan.until else about
-    return [f"{about}; of {count(cost.unknown, 'trial')} none like them was trained" if cost.unknown else about]
+    return [f"{about}; of {count(cost.unknown, 'trial')} none like them {known}" if cost.unknown else about]
 
 
 def changed_lines(plan: Plan) -> list[str]:

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from thalweg.runner.engine.checkpoint import Checkpoint
     from thalweg.runner.engine.cohort import Cohort, Handing, Keeping
     from thalweg.runner.engine.lasting import Lasting
+    from thalweg.runner.engine.probing import Question
     from thalweg.runner.engine.workload import Workload
     from thalweg.runner.facts.weights import Weights
 
@@ -128,11 +129,8 @@ class Bench:
     def _chosen(self, ask: Ask, width: int | None = None) -> Chosen:
         """What is best. width: the widest to try, narrower than what did not fit; None at first."""
         from thalweg.runner.engine.choose import choose, narrower
-        from thalweg.runner.engine.probing import Question
 
-        question = Question(
-            ask.sample, ask.layout, ask.requested, width, ask.trials, ask.workers, ask.sharing, ask.evaluations
-        )
+        question = _question(ask, width)
         try:
             workload = self._workload_of(ask, ask.sample[0])
             if workload.habits.mixes and width is None:
@@ -148,6 +146,14 @@ class Bench:
             self._forget()
             return self._chosen(ask, half)
         return Chosen(ask.group_id, Choice("loop", ask.layout, width or LOOP_WIDTH, reason))
+
+    def timed(self, ask: Ask) -> tuple[float, float, float, int]:
+        """Seconds of one trial of a group, as `estimated` has them, and the most memory that this process held."""
+        from thalweg.runner.engine.estimate import estimated
+
+        chosen = self._chosen(ask)
+        seconds = estimated(self._workload_of(ask, ask.sample[0]), _question(ask), chosen.choice)
+        return (*seconds, self._peak_bytes())
 
     def _train(self, work: Train) -> Trained | Slower | OutOfMemory:
         from thalweg.runner.engine.cohort import Cohort, train
@@ -384,6 +390,12 @@ def _start_of(work: Work, trial: Trial) -> Mapping[str, np.ndarray] | None:
     if found.unlike:
         raise ConfigError(f"it cannot start from {init.trial[:8]}: {found.unlike}")
     return found.state_dict
+
+
+def _question(ask: Ask, width: int | None = None) -> Question:
+    from thalweg.runner.engine.probing import Question
+
+    return Question(ask.sample, ask.layout, ask.requested, width, ask.trials, ask.workers, ask.sharing, ask.evaluations)
 
 
 def told(error: BaseException) -> str:
