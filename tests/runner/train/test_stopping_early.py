@@ -97,6 +97,24 @@ def test_the_same_trials_stop_whatever_the_order_the_workers_and_the_kills(
         bench.store.close()
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_each_rule_stops_whom_the_whole_table_says(bench: Bench, rule: str) -> None:
+    bench.sweep(f"study.stop={rule}")
+    assert stopped(bench.rows()) == expected(bench.rows(), rule)
+
+
+def test_what_is_best_large_stops_where_it_is_small(bench: Bench) -> None:
+    words = (f"study.stop={RULES[0]}", "study.direction=max")
+    bench.sweep(*words)
+    kept = {row.axes["optimizer.lr"] for row in bench.rows().values() if row.outcome is Outcome.FINISHED}
+    whole: dict[object, list[float]] = {row.axes["optimizer.lr"]: [] for row in bench.rows().values()}
+    for trial, row in bench.rows().items():
+        whole[row.axes["optimizer.lr"]].append(-math.inf if dies_at(trial) is not None else loss_at(trial, 25))
+    first = sorted(whole, key=lambda rate: -mean(whole[rate]))[:6]
+    assert kept
+    assert kept <= set(first) | {rate for rate in whole if mean(whole[rate]) == mean(whole[first[-1]])}
+
+
 def test_nobody_goes_on_before_all_are_at_the_rung(bench: Bench) -> None:
     bench.sweep(f"study.stop={RULES[0]}")
     steps = [until for _, until in bench.workers.trained]
