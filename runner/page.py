@@ -223,7 +223,8 @@ def train(
     from thalweg.runner.train import driver
 
     refuse_elsewhere(made.study, settings.launcher.name)
-    refuse_unmeasured(made, settings.evaluation)
+    if made.until:  # what is added to a study trains to its end, and may be measured as seldom as is liked
+        refuse_unmeasured(made, settings.evaluation)
     _at_hand([trial.config.init for group in made.groups for trial in group.trials], store, settings, listener)
     result = driver.sweep(made, store, settings, listener or driver.Silent(), backend, max_failures=max_failures)
     _clear_rungs(made, store)

@@ -18,6 +18,7 @@ from stopping_cases import GRID, RULES, STEPS, Bench, Shuffled, Workers, dies_at
 from thalweg.runner import page
 from thalweg.runner.base.errors import ConfigError, UsageError
 from thalweg.runner.cells.cells import panels
+from thalweg.runner.decide import Move
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.facts.row import Row
 from thalweg.runner.planning.shard import Shard
@@ -327,3 +328,16 @@ def test_a_merged_store_knows_who_stopped_and_who_came_how_far(bench: Bench, tmp
     assert other.store.merge(bench.store).trials == 0
     assert other.store.faults()[0] == []
     other.store.close()
+
+
+def test_what_is_added_trains_to_its_end_however_often_it_is_measured(bench: Bench) -> None:
+    rule = f"study.stop={RULES[0]}"
+    bench.sweep(rule)
+    before = stopped(bench.rows())
+    more = page.plan(page.declare(*GRID, "optimizer.lr=1.3").study)
+    added = Move("widen", "", "optimizer.lr", "1.3", "to see", "more", more.members)
+    made = page.refine(bench.store.study("mine"), [added], bench.store)
+    seldom = page.declare(*GRID, rule, "evaluation.points=3").settings
+    result = page.train(made, bench.store, seldom, backend=Shuffled(bench.workers, 2))
+    assert (result.finished + result.diverged, result.reached) == (3, 0)
+    assert stopped(bench.rows()) == before
