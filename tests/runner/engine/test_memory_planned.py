@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -38,6 +39,18 @@ def test_small_batches_leave_the_evaluation_to_decide(workload) -> None:
 def test_processes_that_share_a_device_share_its_memory(workload) -> None:
     one = memory.lanes_that_fit(workload(), 1)
     assert memory.lanes_that_fit(workload(), 4) == pytest.approx(one / 4, abs=1)
+
+
+@pytest.mark.parametrize("sharing", [1, 2, 4])
+def test_workers_of_one_gpu_plan_for_a_share_of_it_each(workload, monkeypatch, sharing) -> None:
+    """What a program takes at any width, each of them takes: all together stay within half of the free memory."""
+    once, each, free = 5e8, 1e5, 8e9
+    monkeypatch.setattr(memory, "_on_gpu", lambda workload: (once, each))
+    monkeypatch.setattr(memory, "_free_on_gpu", lambda device: free)
+    there = replace(workload(), device=torch.device("cuda:0"))
+    lanes = memory.lanes_that_fit(there, sharing)
+    together = sharing * (once + lanes * (each + memory._of_state(there)))
+    assert 0.99 * memory.SHARE * free < together <= memory.SHARE * free
 
 
 def test_weights_are_counted_once_however_many_rows_are_evaluated(workload) -> None:

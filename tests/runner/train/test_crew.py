@@ -99,6 +99,15 @@ def test_one_worker_a_core_only_where_there_is_work_for_it(busy, workers) -> Non
     assert made.size == made.sharing == workers  # all share the machine's memory
 
 
+@pytest.mark.parametrize(
+    ("gpus", "workers", "sharing"), [(1, 1, 1), (1, 2, 2), (1, 4, 4), (2, None, 1), (2, 2, 1), (2, 3, 2), (2, 4, 2)]
+)
+def test_workers_know_how_many_share_a_gpu(nvidia, gpus, workers, sharing) -> None:
+    made = of(replace(GPU, devices=gpus), workers=workers)
+    filled(made, 9)
+    assert (made.size, made.sharing) == (workers or gpus, sharing)
+
+
 def test_one_worker_asked_for_is_one_worker_whatever_devices_are_named(nvidia) -> None:
     made = of(replace(GPU, device="cuda:1"), device=("cuda:1", "cuda:0"), workers=1)
     filled(made)
