@@ -150,6 +150,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     return desk
 
 
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="NOT RUN: wandb is not installed")
 def test_it_sweeps_fused_and_every_verb_reads_it(project: Desk) -> None:
     assert project.query("SELECT outcome, count(*) FROM trials GROUP BY outcome") == [("finished", 12)]
     assert project.query("SELECT DISTINCT executor FROM cohorts") == [("vmap",)]

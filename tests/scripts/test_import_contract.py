@@ -4,6 +4,8 @@ from copy import deepcopy
 from types import SimpleNamespace
 
 import pytest
+
+pytest.importorskip("importlinter", reason="NOT RUN: import-linter is not installed")
 from importlinter import configuration
 from importlinter.application import use_cases
 from importlinter.application.app_config import settings

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.skipif(find_spec("hatchling") is None, reason="NOT RUN: hatchling is not installed")
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("conf", "runner", "optim", "data", "models")
 OWN = ("__init__.py", "__main__.py", "py.typed")

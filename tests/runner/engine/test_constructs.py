@@ -238,16 +238,21 @@ def agrees(trial_of, name, optimizer) -> str:
     return choice.reason if choice.executor == "loop" else FUSES
 
 
+def expected(name, reason):
+    """Whether it is the reason that the table has. Checkpoints of torch 2.11 hook gradients, which is found first."""
+    return TABLE[name] in reason or (name.startswith("Checkpointed") and GRADIENTS in reason)
+
+
 @pytest.mark.parametrize(("optimizer", "name"), [(("adamw", "sgd")[i % 2], name) for i, name in enumerate(QUICK)])
 def test_it_trains_as_in_a_plain_torch_loop(trial_of, optimizer, name) -> None:
-    assert TABLE[name] in agrees(trial_of, name, optimizer)
+    assert expected(name, agrees(trial_of, name, optimizer))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 @pytest.mark.parametrize("name", TABLE)
 def test_whatever_it_does_it_trains_as_in_a_plain_torch_loop(trial_of, optimizer, name) -> None:
-    assert TABLE[name] in agrees(trial_of, name, optimizer)
+    assert expected(name, agrees(trial_of, name, optimizer))
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -135,6 +135,7 @@ def test_packages_that_do_not_fit_are_named(monkeypatch):
 
 
 def test_a_key_is_known_of_and_never_shown(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "find_spec", lambda name: name)
     monkeypatch.setattr(doctor, "import_module", lambda name: None)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)

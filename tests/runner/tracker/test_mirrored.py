@@ -8,8 +8,10 @@ import sqlite3
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
 from test_tracker import KEY, Server, history, loaded, read_run, run_files, server  # noqa: F401
 
 from thalweg.runner.cli.export import export_trials
@@ -17,6 +19,7 @@ from thalweg.runner.store import Store
 from thalweg.runner.study.settings import TrackerSettings
 from thalweg.runner.tracker.analysis import analysis_id
 
+pytestmark = pytest.mark.skipif(find_spec("wandb") is None, reason="NOT RUN: wandb is not installed")
 ROOT = Path(__file__).parents[3]
 WORDS = ("optimizer=sgd", "optimizer.lr=1/64..1:x4", "seed=0,1", "study.name=mine", "budget.steps=60")
 SETTINGS = TrackerSettings(name="wandb", project="thalweg", entity=None, history_points=None, tags=())

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 
@@ -18,6 +19,7 @@ import pytest
 from thalweg.runner.cli.mirror import PROMISED_SECONDS
 from thalweg.runner.tracker.environment import upload_environment
 
+pytestmark = pytest.mark.skipif(find_spec("wandb") is None, reason="NOT RUN: wandb is not installed")
 ROOT = Path(__file__).parents[3]
 KEY = "0123456789abcdef0123456789abcdef01234567"
 SCRIPT = """

@@ -41,6 +41,8 @@ from thalweg.runner.tracker.configuration import cell
 from thalweg.runner.tracker.history import BATCH_LOSS, chosen_steps, history, label, loaded
 from thalweg.runner.tracker.records import framed
 
+pytestmark = pytest.mark.skipif(find_spec("wandb") is None, reason="NOT RUN: wandb is not installed")
+
 ROOT = Path(__file__).parents[3]
 KEY = "0123456789abcdef0123456789abcdef01234567"
 SETTINGS = TrackerSettings(name="wandb", project="thalweg", entity=None, history_points=20, tags=("mine",))
