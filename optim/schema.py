@@ -113,13 +113,15 @@ class MuonConfig:
 class ParameterGroup:
     """Parameters whose names a pattern matches, and what is other for them than for the rest.
 
-    lr and weight_decay multiply the optimizer's. freeze: they stay as they are, whatever the others say.
+    lr and weight_decay multiply the optimizer's. freeze: they stay as they are, whatever the others say. adamw: of
+    Muon, its matrices take AdamW's step too.
     """
 
     match: Annotated[str, Field(min_length=1)]
     lr: NonNegative = introduced(1.0, **PER_TRIAL)
     weight_decay: NonNegative = introduced(1.0, **PER_TRIAL)
     freeze: bool = introduced(False)
+    adamw: bool = introduced(False)
 
 
 @dataclass(frozen=True, kw_only=True)

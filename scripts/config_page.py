@@ -107,6 +107,7 @@ GROUP_NOTES = (
     "times the scheduled learning rate",
     "times the weight decay; 0 is none",
     "they stay as they are: no step, no decay, no gradient",
+    "with `optimizer=muon`: their matrices take AdamW's step, as vectors do",
 )
 HEADER = "| key | value | default | per trial | |\n|---|---|---|---|---|\n"
 

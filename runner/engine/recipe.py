@@ -42,6 +42,7 @@ class Recipe:
     group_of: Mapping[str, str] = field(default_factory=dict)  # parameter -> its group, of those that train in one
     group_P: Tensor | None = None  # the place of a number's group among `groups`, 0 for none; None without groups
     scalars: tuple[str, ...] = ()  # what a step tells of itself beside its loss, such as "gradient_norm"
+    flat: frozenset[str] = frozenset()  # parameters that a rule of matrices is given as vectors
     scaled: tuple[str, ...] = ()  # the coefficients that a group's multipliers change
 
     @classmethod
@@ -50,6 +51,7 @@ class Recipe:
         decay_on, rule = config.optimizer.decay_on, rule_for(config.optimizer)
         group_of = assigned(config.groups, list(layout.shapes))
         freezing = {name for name, group in config.groups.named if group.freeze}
+        by_adamw = {name for name, group in config.groups.named if group.adamw}
         frozen = frozenset(name for name, group in group_of.items() if group in freezing)
         made = cls(
             rule=rule,
@@ -61,6 +63,7 @@ class Recipe:
             loss_factor=config.divergence.loss_factor,
             frozen=frozen,
             group_of={name: group for name, group in group_of.items() if name not in frozen},
+            flat=frozenset(name for name, group in group_of.items() if group in by_adamw),
             scaled=_scaled(rule) if group_of else (),
         )
         return replace(made, group_P=made.places(like) if made.group_of else None).sparing(frozenset(), like)
@@ -148,10 +151,18 @@ class Recipe:
                 continue
             if group := self.group_of.get(name):
                 c = {**c, **{key: c[f"{group}/{key}"] for key in self.scaled}}
-            own = {key: value.view(-1, *[1] * (theta.dim() - 1)) for key, value in c.items()}
+            flat = name in self.flat
+            own = {key: value.view(-1, *[1] * (1 if flat else theta.dim() - 1)) for key, value in c.items()}
             if self.decays_P is not None and not decays(theta.shape[1:], "weights"):
                 own["decay"] = torch.zeros_like(own["decay"])
-            self.rule.update(theta, grads[name], {slot: views[name] for slot, views in held.items()}, own)
+            tensors = [theta, grads[name], *(views[name] for views in held.values())]
+            theta, grad, *slots_of = [_rows_of(each) for each in tensors] if flat else tensors
+            self.rule.update(theta, grad, dict(zip(held, slots_of, strict=True)), own)
+
+
+def _rows_of(tensor: Tensor) -> Tensor:
+    """`[K, *shape]` as `[K, numbers]` that shares its memory."""
+    return tensor.view(len(tensor), -1)
 
 
 def _scaled(rule: Rule) -> tuple[str, ...]:

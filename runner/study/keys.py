@@ -234,6 +234,10 @@ def trial_config(plain: dict[str, Any]) -> TrialConfig:
         raise ConfigError(
             f"task.label_smoothing is {config.task.label_smoothing}, which {config.task.loss} lacks", hint
         )
+    if by_adamw := [name for name, group in config.groups.named if group.adamw and config.optimizer.name != "muon"]:
+        key, optimizer = f"{SECTION}.{by_adamw[0]}.adamw", config.optimizer.name
+        said = f"{key} is true, but optimizer={optimizer} orthogonalises no matrices"
+        raise ConfigError(said, f"choose optimizer=muon, or write {key}=false")
     size, parts_of_it = config.budget.batch_size, config.budget.accumulate
     if size % parts_of_it:
         fitting = [str(each) for each in range(1, size + 1) if size % each == 0]
@@ -252,14 +256,12 @@ def trial_config(plain: dict[str, Any]) -> TrialConfig:
     return config
 
 
-READ_APART = frozenset({"optimizer", "sam", "clip", "average", "divergence", "precision", "seed", SECTION})
+READ_APART = frozenset({"optimizer", "sam", "clip", "average", "divergence", "precision", "seed"})
 """Sections that no check and no duration reads together with another."""
 
 
 def checked_section(section: str, plain: Any) -> Any:
     """Return one of READ_APART in its type. Raises ConfigError for a value it cannot have, without its key."""
-    if section == SECTION:
-        return _groups(plain)
     try:
         return _adapter(_sections_of_trials()[section]).validate_python(plain)
     except ValidationError as error:

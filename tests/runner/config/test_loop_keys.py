@@ -78,7 +78,7 @@ def test_a_stored_configuration_gives_the_trial_back(folder) -> None:
         (["groups.head.lr=3"], "groups.head does not say which parameters it holds", "groups.head.match='head.*'"),
         (["groups.head.wd=3"], "there is no key 'groups.head.wd'", "did you mean groups.head.weight_decay?"),
         (["groups.head.matches=x"], "there is no key 'groups.head.matches'", "did you mean groups.head.match?"),
-        (["groups.head=3"], "groups.head is a parameter group, not a value", "match, lr, weight_decay, freeze"),
+        (["groups.head=3"], "groups.head is a parameter group, not a value", "match, lr, weight_decay, freeze, adamw"),
         (["groups=3"], "groups", ""),
         (["groups.a.b.lr=3"], "there is no key 'groups.a.b.lr'", "groups.head.match"),
         (["groups.head.match='h*'", "groups.head.lr=-1"], "groups.head.lr is -1.0; expected a number ≥ 0", ""),
@@ -140,3 +140,11 @@ def test_scalars_are_a_setting_and_no_part_of_an_id() -> None:
     assert declare(Request(("evaluation.scalars=gradient_norm,weight_norm",))).settings == asked.settings
     with pytest.raises(ConfigError, match=r"evaluation\.scalars"):
         declare(Request(("evaluation.scalars=[loss_norm]",)))
+
+
+def test_adamw_for_a_groups_matrices_is_for_muon_alone() -> None:
+    words = ("groups.head.match='head.*'", "groups.head.adamw=true,false")
+    assert len({trial.group_id for trial in trials("optimizer=muon", *words)}) == 2
+    for axis in ("true,false", "false,true", "true"):
+        with pytest.raises(ConfigError, match="adamw is true, but optimizer=sgd orthogonalises no matrices"):
+            trials("optimizer=sgd", words[0], f"groups.head.adamw={axis}")

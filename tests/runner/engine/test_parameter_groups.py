@@ -153,6 +153,45 @@ def test_every_executor_does_what_a_script_with_param_groups_does(trial_of, trai
         np.testing.assert_allclose(losses_of(train_all(trials, executor)), expected, rtol=1e-10)
 
 
+@pytest.mark.parametrize("decay_on", ["all", "weights"])
+def test_muon_for_some_matrices_and_adamw_for_the_rest_are_two_optimizers_of_a_script(
+    trial_of, train_all, decay_on
+) -> None:
+    """Each with a rate and a decay of its own; a tensor of four dimensions, such as a kernel, is a matrix too."""
+    trials = [
+        trial_of(
+            0.02, 0.1, optimizer="muon", rule={"decay_on": decay_on}, precision="float64", steps=STEPS,
+            **groups(outer={"match": "layers.[02].*", "adamw": True, "lr": lr, "weight_decay": 3.0}),
+        )
+        for lr in (0.1, 0.5)
+    ]  # fmt: skip
+    expected = []
+    for trial in trials:
+        of, (_, outer) = trial.config.optimizer, trial.config.groups.named[0]
+        workload = Workload.of(trial.config, CPU)
+        model = initialised(trial.config, workload.extent).double()
+        named = dict(model.named_parameters())
+        shared = {"betas": (of.beta1, of.beta2), "eps": of.eps, "decay_on": decay_on}
+        inner = [p for name, p in named.items() if name.startswith("layers.1.")]
+        rest = [p for name, p in named.items() if not name.startswith("layers.1.")]
+        muon = optim.Muon(inner, lr=of.lr, momentum=of.momentum, weight_decay=of.weight_decay, **shared)
+        adamw = optim.AdamW(rest, lr=of.lr * outer.lr, weight_decay=of.weight_decay * outer.weight_decay, **shared)
+        losses = []
+        for t, rows in enumerate(batch_indices(trial.config.seed, 0, STEPS, trial.config.budget.batch_size, 200)):
+            m = float(warmup_cosine(t, STEPS, 5, 0.0))
+            muon.param_groups[0]["lr"], adamw.param_groups[0]["lr"] = of.lr * m, of.lr * outer.lr * m
+            x, y = workload.splits["train"].take(torch.as_tensor(rows))
+            model.zero_grad()
+            loss = nn.functional.cross_entropy(model(x), y)
+            loss.backward()
+            muon.step()
+            adamw.step()
+            losses.append(loss.item())
+        expected.append(losses)
+    for executor in EXECUTORS:
+        np.testing.assert_allclose(losses_of(train_all(trials, executor)), expected, rtol=1e-10)
+
+
 @pytest.mark.parametrize(
     "more",
     [{"sam": {"name": "standard", "rho": 0.2}}, {"clip": {"name": "norm", "limit": 0.3}}],
