@@ -65,7 +65,12 @@ def solo_gradient(workload: Workload) -> Gradient:
 
 
 def own_gradient(workload: Workload) -> Gradient:
-    """The gradient of a single trial by a module of its own, as in a script: whatever the module does, it does."""
+    """The gradient of a single trial by a module of its own, as in a script: whatever the module does, it does.
+
+    The next pass writes into the module's buffers again. Where a step takes two of which the first counts, as SAM's
+    does, they are handed out as copies.
+    """
+    copies = workload.recipe.sam != "none"
 
     def gradient(state: State, feed: Feed) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         (lone,) = state.modules
@@ -79,7 +84,8 @@ def own_gradient(workload: Workload) -> Gradient:
             loss = workload.task.loss(workload.outputs(lone.module, x), y, smoothing)
             loss.backward()  # type: ignore[no-untyped-call]
         lone.moved()
-        buffers = {name: buffer.detach()[None] for name, buffer in lone.buffers_now().items()}
+        now = {name: buffer.detach() for name, buffer in lone.buffers_now().items()}
+        buffers = {name: (buffer.clone() if copies else buffer)[None] for name, buffer in now.items()}
         return loss.detach()[None], workload.layout.flatten(lone.gradients()), buffers
 
     return gradient

@@ -59,6 +59,20 @@ def _trained_as_a_template(config: TrialConfig) -> bool:
     return not config.model.name.startswith("torchvision.models.") or "memory_efficient" in dict(config.model.arguments)
 
 
+def _kept_the_second_buffers(config: TrialConfig) -> bool:
+    """Whether SAM trained a module of a trial's own that may have buffers: a model, or under a loss, of a user's.
+
+    By the loop alone, which no configuration says; nor whether a user's model has any.
+    """
+    if config.sam.name == "none":
+        return False
+    if isinstance(config.model, ModelTarget):
+        return True
+    return config.task.loss != "auto" and (
+        config.model.name == "resnet18" or getattr(config.model, "norm", "none") == "batch"
+    )
+
+
 REPAIRS: tuple[Repair, ...] = (
     _misread(1, "hidden"),
     _misread(2, "pictures"),
@@ -70,6 +84,11 @@ REPAIRS: tuple[Repair, ...] = (
         "what a model of your own does besides computing (activation checkpoints, state in attributes, hooks, "
         "parameters without a gradient) was not done as in plain torch",
         _trained_as_a_template,
+    ),
+    Repair(
+        7,
+        "with SAM and a model or a loss of your own, BatchNorm's statistics were those of the weights uphill",
+        _kept_the_second_buffers,
     ),
 )
 

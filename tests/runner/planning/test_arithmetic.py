@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from thalweg.data.schema import TaskConfig
+from thalweg.models.schema import MLPConfig
+from thalweg.optim.schema import StandardSAMConfig
 from thalweg.runner.cli import main
 from thalweg.runner.config import Request, declare
 from thalweg.runner.decide.points import member_at
@@ -18,6 +22,8 @@ from thalweg.runner.store import Store
 from thalweg.runner.study import arithmetic
 from thalweg.runner.study.arithmetic import Repair, earlier, stamped
 from thalweg.runner.study.study import expand
+from thalweg.runner.study.target import ModelTarget
+from thalweg.runner.study.trial import Trial
 
 WORDS = (
     *("optimizer=sgd", "optimizer.lr=0.1,0.2", "seed=0,1", "model=mlp", "model.hidden=[4]", "dataset=digits"),
@@ -120,3 +126,28 @@ def test_repairs_are_numbered_in_order() -> None:
     numbers = [repair.number for repair in arithmetic.REPAIRS]
     assert numbers == sorted(set(numbers))
     assert all(number >= 1 for number in numbers)
+
+
+SAM = StandardSAMConfig(name="standard", rho=0.05)
+LOSS = TaskConfig(loss="mine.loss", label_smoothing=0.0)
+NORMED = MLPConfig(name="mlp", hidden=(4,), init_gain=1.0, norm="batch")
+OWN = ModelTarget(_target_="mine.Net", arguments=())
+TOUCHED = {
+    "SAM, a model of one's own": ({"model": OWN, "sam": SAM}, 7),
+    "SAM, a loss of one's own, BatchNorm": ({"sam": SAM, "task": LOSS, "model": NORMED}, 7),
+    "SAM, a loss of one's own": ({"sam": SAM, "task": LOSS}, 0),
+    "SAM, BatchNorm": ({"sam": SAM, "model": NORMED}, 0),
+    "a model of one's own": ({"model": OWN}, 6),
+}
+
+
+@pytest.mark.parametrize("name", TOUCHED)
+def test_statistics_of_the_step_uphill_were_kept_by_modules_of_a_trials_own_alone(name) -> None:
+    changes, number = TOUCHED[name]
+    plain = expand(declare(Request(WORDS)).study)[0].trial.config
+    assert stamped(plain) == plain
+    made = stamped(replace(plain, **changes))
+    assert made.arithmetic == number
+    if number == 7:
+        before = [trial.config.arithmetic for trial, _ in earlier(Trial(made))]
+        assert before == ([0, 6] if changes.get("model") is OWN else [0])
