@@ -71,9 +71,9 @@ def coupling_table(views: dict[str, StudyView]) -> str:
 
 
 def _slope(found: Coupling | None) -> str:
-    if found is None or found.slope.estimate is None:
+    slope = found.slope if found else None
+    if found is None or slope is None or slope.estimate is None:
         return "not identified"
-    slope = found.slope
     interval = "" if slope.low is None or slope.high is None else f" [{_two(slope.low)}, {_two(slope.high)}]"
     return f"{_two(slope.estimate)}{interval}, {len(found.kept)} of {len(found.rows)}"
 

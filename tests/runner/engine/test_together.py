@@ -126,7 +126,8 @@ class Case:
     def model(self) -> ModelTarget | MLPConfig:
         if self.own:
             return ModelTarget(_target_=f"constructs.{self.of['model']}", arguments=())
-        more: dict[str, Any] = {"batch": {"norm": "batch"}, "dropout": {"dropout": 0.3}}.get(self.of["model"], {})
+        kinds: dict[str, dict[str, Any]] = {"batch": {"norm": "batch"}, "dropout": {"dropout": 0.3}}
+        more = kinds.get(self.of["model"], {})
         return MLPConfig(name="mlp", hidden=(8, 8), init_gain=1.0, **more)
 
     def start(self, config: TrialConfig) -> InitConfig:
@@ -196,9 +197,11 @@ def by_hand(trial: Trial, workload: Workload) -> Script:
         losses.append(passes(rows, t))
         if config.sam.name != "none":
             uphill(config.sam, model, partial(passes, rows, t))
-        {"norm": clip_grad_norm_, "value": clip_grad_value_}.get(config.clip.name, lambda *_: None)(
-            model.parameters(), getattr(config.clip, "limit", 0.0)
-        )
+        limit = getattr(config.clip, "limit", 0.0)
+        if config.clip.name == "norm":
+            clip_grad_norm_(model.parameters(), limit)
+        elif config.clip.name == "value":
+            clip_grad_value_(model.parameters(), limit)
         optimizer.step()
         average.update_parameters(model)
     with torch.no_grad():
@@ -255,7 +258,7 @@ def agrees(trials: list[Trial], layout: Any) -> None:
     expected = [by_hand(trial, workload) for trial in trials]
     for executor in ("loop",) if workload.habits.alone else ("loop", "vmap", "traced"):
         taken: list[Weights] = []
-        handing = Handing(lambda _, taken=taken: True, taken.append)
+        handing = Handing(lambda _: True, taken.append)
         observed = train(Cohort(tuple(trials), executor, layout, 3), workload, handing=handing)
         handed = {weights.trial_id: weights for weights in taken}
         for trial, one, script in zip(trials, observed, expected, strict=True):

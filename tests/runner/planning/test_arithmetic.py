@@ -9,6 +9,7 @@ import json
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,7 +133,7 @@ SAM = StandardSAMConfig(name="standard", rho=0.05)
 LOSS = TaskConfig(loss="mine.loss", label_smoothing=0.0)
 NORMED = MLPConfig(name="mlp", hidden=(4,), init_gain=1.0, norm="batch")
 OWN = ModelTarget(_target_="mine.Net", arguments=())
-TOUCHED = {
+TOUCHED: dict[str, tuple[dict[str, Any], int]] = {
     "SAM, a model of one's own": ({"model": OWN, "sam": SAM}, 7),
     "SAM, a loss of one's own, BatchNorm": ({"sam": SAM, "task": LOSS, "model": NORMED}, 7),
     "SAM, a loss of one's own": ({"sam": SAM, "task": LOSS}, 0),
