@@ -22,7 +22,7 @@ from thalweg.runner.base.errors import ThalwegError
 from thalweg.runner.engine.determinism import prepare
 from thalweg.runner.engine.executors import EXECUTORS
 from thalweg.runner.engine.inputs import Inputs
-from thalweg.runner.engine.workload import Workload
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.facts.choice import layout_for
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def steps_of(
     trials: Sequence[Trial], executor: str, steps: int, device: torch.device
 ) -> tuple[Callable[[], None], int]:
     """Steps after the first few, ready to be done, and how many they are."""
-    workload = Workload.of(trials[0].config, device)
+    workload = prepared(trials[0].config, device)
     inputs, lanes = Inputs(list(trials), layout_for(trials), workload), np.arange(len(trials))
     state, run = workload.start(list(trials)), EXECUTORS[executor]
     run(workload, state, inputs.block(0, WARM, lanes))

@@ -19,9 +19,11 @@
     world        what a user's classes and modules hold, for each trial apart
     lone         a trial's own module
     watch        sees what of torch a piece of code calls
+    habits       what a model was seen to do besides computing
     examine      a user's model's first steps, beside plain torch
     recipe       what a step does with a gradient: SAM, clipping, the decay's mask, the rule
     workload     what one structure trains: model template, recipe, data on the device
+    prepare      a workload from a configuration, looked at before anything trains
     inputs       what the steps are fed: batches, coefficients, seeds
     stacked      forms for all trials of layers of which vmap makes too much
     lanes        how vmap holds one tensor a trial, seen from within

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,6 +18,7 @@ from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.digest import HOOKS, tensor_digest
 from thalweg.runner.engine.generators import forked, seed_all, torch_state
 from thalweg.runner.engine.gradient import own_gradient
+from thalweg.runner.engine.habits import Habits
 from thalweg.runner.engine.inputs import Feed
 from thalweg.runner.engine.lone import Lone, kept_by
 from thalweg.runner.engine.outputs import Pick
@@ -36,26 +37,6 @@ SHIFT = 0.05
 EVALUATED = 0
 """What generators are seeded with for evaluation here."""
 LEAF_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
-
-
-@dataclass(frozen=True)
-class Habits:
-    """What a model was seen to do.
-
-    draws: it draws random numbers. steady: it leaves its Python attributes as they are, so that a recording holds.
-    unused: parameters that get no gradient. apart: a copy of it is measured, since evaluation changes it. alone: why
-    each trial needs a module of its own, in words that follow "the model"; None where they may share one. writes: it
-    writes what depends on its weights into tensors that it makes. mixes: in evaluation too, its answer for an example
-    depends on the others beside it.
-    """
-
-    draws: bool = False
-    steady: bool = True
-    unused: frozenset[str] = frozenset()
-    apart: bool = False
-    alone: str | None = None
-    writes: bool = False
-    mixes: bool = False
 
 
 def habits_of(workload: Workload) -> Habits:

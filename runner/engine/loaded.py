@@ -18,6 +18,7 @@ from thalweg.runner.base.errors import MismatchError, UsageError
 from thalweg.runner.engine.evaluate import STREAM, evaluate, rows_at_once
 from thalweg.runner.engine.generators import forked, seed_all
 from thalweg.runner.engine.own import own_splits
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.state import host_arrays
 from thalweg.runner.engine.streams import stream_key
 from thalweg.runner.engine.workload import Workload
@@ -72,7 +73,7 @@ def loaded(config: TrialConfig, state_dict: Mapping[str, np.ndarray], loss: floa
 
     Raises MismatchError where the module gives another.
     """
-    workload = Workload.of(replace(config, init=FRESH), CPU)
+    workload = prepared(replace(config, init=FRESH), CPU)
     trial = Trial(config)
     with workload.numerics(), workload.apart():
         lone = workload.lone(config)

@@ -18,7 +18,8 @@ from thalweg.runner.engine.assembly import expected_shape, tried
 from thalweg.runner.engine.fitting import fills_of, lookalikes, misnamed
 from thalweg.runner.engine.outputs import refuse_unlike
 from thalweg.runner.engine.own import own_splits
-from thalweg.runner.engine.workload import extent_of, initialised
+from thalweg.runner.engine.prepare import extent_of
+from thalweg.runner.engine.workload import initialised
 from thalweg.runner.facts.remark import Remark
 from thalweg.runner.study.target import DatasetTarget, ModelTarget
 from thalweg.runner.study.trial import TrialConfig

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from thalweg.runner.engine.checkpoint import Checkpoint
     from thalweg.runner.engine.cohort import Cohort, Handing, Keeping
     from thalweg.runner.engine.lasting import Lasting
+    from thalweg.runner.engine.prepare import prepared
     from thalweg.runner.engine.probing import Question
     from thalweg.runner.engine.workload import Workload
     from thalweg.runner.facts.weights import Weights
@@ -333,11 +334,10 @@ class Bench:
         return self._workload_of(work, last)
 
     def _workload_of(self, work: Work, trial: Trial) -> Workload:
-        from thalweg.runner.engine.workload import Workload
 
         if self.workload is None or self.group_id != work.group_id:
             self.workload = None  # as long as none could be made
-            made = Workload.of(trial.config, self.device, work.metrics, _start_of(work, trial))
+            made = prepared(trial.config, self.device, work.metrics, _start_of(work, trial))
             self.workload = made.telling(work.scalars)
             self.group_id = work.group_id
         return self.workload

@@ -19,11 +19,12 @@ def write_files(folder: Path, trial: Trial) -> Path:
     """Write `data.npz` (x, y of train and validation), `rows.npy` `[T, B]`, and `init.npz`, weights in model order."""
     import torch
 
+    from thalweg.runner.engine.prepare import prepared
     from thalweg.runner.engine.streams import batch_indices
-    from thalweg.runner.engine.workload import Workload, initialised
+    from thalweg.runner.engine.workload import initialised
 
     config = trial.config
-    workload = Workload.of(config, torch.device("cpu"))
+    workload = prepared(config, torch.device("cpu"))
     arrays: dict[str, Any] = {}
     for name in ("train", "val"):
         split = workload.splits[name]

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from benchmarks.measure import COMPARED_STEPS
 from benchmarks.workloads import trials_of
 from thalweg.optim.build import multipliers
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.streams import batch_indices
 from thalweg.runner.engine.workload import Workload, initialised
 
@@ -42,7 +43,7 @@ class Solo:
     def of(cls, trial: Trial, device: torch.device) -> Solo:
         """Prepare one trial; the model is as thalweg initialises it."""
         config = trial.config
-        workload = Workload.of(config, device)
+        workload = prepared(config, device)
         steps, train = config.budget.steps, workload.splits["train"]
         rows = torch.as_tensor(batch_indices(config.seed, 0, steps, config.budget.batch_size, train.rows))
         model = initialised(config, workload.extent).to(device=device, dtype=workload.dtype)

@@ -24,6 +24,7 @@ from thalweg.optim.adamw import AdamWRule
 from thalweg.runner.engine.determinism import prepare
 from thalweg.runner.engine.executors import EXECUTORS
 from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.workload import Workload
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def compare(name: str, widths: list[int], rounds: int, seconds: float, device: t
     described = next(each for each in WORKLOADS if each.name == name)
     words = grid(described, max(widths), COMPARED_STEPS + MOST_STEPS)
     trials = trials_of(words)
-    workload = Workload.of(trials[0].config, device)
+    workload = prepared(trials[0].config, device)
     solo = Solo.of(trials[0], device)
     expected = solo.train(COMPARED_STEPS)
     found: dict[str, object] = {"parameters": workload.layout.size}

@@ -33,6 +33,7 @@ from thalweg.runner.engine.cohort import Cohort, Keeping, train
 from thalweg.runner.engine.determinism import prepare
 from thalweg.runner.engine.executors import EXECUTORS
 from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.workload import Workload
 from thalweg.runner.facts.observation import Observations, Outcome
 from thalweg.runner.study.trial import Trial
@@ -140,7 +141,7 @@ def train_on(
 ) -> list[Observations]:
     """Train trials as one cohort, on a workload of their own unless one is given."""
     cohort = Cohort(tuple(some), executor, "shared", 2)
-    return train(cohort, workload or Workload.of(some[0].config, device), **more)
+    return train(cohort, workload or prepared(some[0].config, device), **more)
 
 
 def losses(observations: Sequence[Observations]) -> np.ndarray:
@@ -168,7 +169,7 @@ def as_on_the_cpu(executor: str) -> Verdict:
 def bits_in_other_company(executor: str) -> Verdict:
     """Trained again, the bits are the same. How many are in other company is reported, not demanded."""
     some = trials(MLP, 130, steps=20)
-    workload = Workload.of(some[0].config, GPU)
+    workload = prepared(some[0].config, GPU)
     whole = hashes(train_on(GPU, some, executor, workload))
     again = hashes(train_on(GPU, some, executor, workload)) == whole
     same = {}
@@ -181,7 +182,7 @@ def bits_in_other_company(executor: str) -> Verdict:
 def waits() -> Verdict:
     """No step waits for the device, and nobody who makes a block does."""
     some, lanes = trials(MLP, 8, steps=200), np.arange(8)
-    workload = Workload.of(some[0].config, GPU)
+    workload = prepared(some[0].config, GPU)
     said = {}
     for executor in UNCOMPILED:
         state, inputs = workload.start(some), Inputs(some, "shared", workload)
@@ -272,7 +273,7 @@ def as_the_loop(words: str) -> Verdict:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         some = trials(words, 5, steps=6)
-        workload = Workload.of(some[0].config, GPU)
+        workload = prepared(some[0].config, GPU)
         truth = losses(train_on(GPU, some, "loop", workload))
         worst = {executor: beside_the_loop(executor, some, workload, truth) for executor in UNCOMPILED}
     kept = [program.trusted for program in workload.programs.values() if hasattr(program, "trusted")]

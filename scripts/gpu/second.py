@@ -34,7 +34,7 @@ from thalweg.data.load import load_splits
 from thalweg.data.splits import Pixels, Split, Splits
 from thalweg.runner.base.errors import first_line
 from thalweg.runner.base.whole import write_whole
-from thalweg.runner.engine import workload as workloads
+from thalweg.runner.engine import prepare as preparation
 from thalweg.runner.engine.cohort import BLOCK, _Readout
 from thalweg.runner.engine.determinism import prepare
 from thalweg.runner.engine.executors import EXECUTORS
@@ -275,7 +275,7 @@ def cohort(trials: Sequence[Trial], executor: str) -> tuple[float, float, int]:
     """Seconds a step of all trials, whole and the step alone, and peak bytes."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(GPU)
-    workload = workloads.Workload.of(trials[0].config, GPU)
+    workload = preparation.prepared(trials[0].config, GPU)
     state, inputs, lanes = workload.start(trials), Inputs(trials, "shared", workload), np.arange(len(trials))
     start = 0
 
@@ -353,7 +353,7 @@ def main(path: str, seconds: str, *names: str) -> int:
         return 2
     warnings.simplefilter("ignore")
     prepare()
-    workloads.load_splits = splits_here  # type: ignore[assignment, attr-defined]
+    preparation.load_splits = splits_here  # type: ignore[assignment]
     clock, rows = Clock(float(seconds)), []
     print(ceilings())
     for case in CASES:

@@ -113,8 +113,8 @@ def test_what_a_module_takes_from_us_is_there(path: Path) -> None:
             ["the call in line 2: Ask(group='g')"],
         ),
         (
-            "from thalweg.runner.engine.workload import Workload\nWorkload.of(1)",
-            ["the call in line 2: Workload.of(1)"],
+            "from thalweg.runner.engine.prepare import prepared\nprepared(1)",
+            ["the call in line 2: prepared(1)"],
         ),
     ],
 )

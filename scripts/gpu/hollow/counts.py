@@ -29,7 +29,7 @@ from thalweg.runner.engine.evaluate import evaluate
 from thalweg.runner.engine.executors import EXECUTORS
 from thalweg.runner.engine.inputs import Inputs
 from thalweg.runner.engine.memory import _let_go
-from thalweg.runner.engine.workload import Workload
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.study.trial import Trial
 
 compiling.ROUNDINGS = math.inf  # nothing is computed here that a compiled update could be held against
@@ -118,7 +118,7 @@ class Case:
 
     def fresh(self) -> None:
         """A workload that has recorded nothing yet."""
-        self.workload = Workload.of(self.trials[0].config, GPU)
+        self.workload = prepared(self.trials[0].config, GPU)
         self.inputs = Inputs(self.trials, "shared", self.workload)
         self.state = self.workload.start(self.trials)
 

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from thalweg.runner.engine.cohort import Cohort, train
 from thalweg.runner.engine.determinism import prepare
-from thalweg.runner.engine.workload import Workload
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.facts.observation import Observations
 from thalweg.runner.study.trial import Trial, TrialConfig
 
@@ -85,7 +85,7 @@ def run(
     trials: list[Trial], executor: str = "vmap", layout: str = "shared", evaluations: int = 2
 ) -> list[Observations]:
     """Train trials as one cohort on the CPU."""
-    workload = Workload.of(trials[0].config, torch.device("cpu"))
+    workload = prepared(trials[0].config, torch.device("cpu"))
     return train(Cohort(tuple(trials), executor, layout, evaluations), workload)  # type: ignore[arg-type]
 
 

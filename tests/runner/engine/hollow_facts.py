@@ -21,8 +21,8 @@ from thalweg.runner.engine.determinism import prepare
 from thalweg.runner.engine.evaluate import evaluate
 from thalweg.runner.engine.executors import EXECUTORS
 from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.probing import Question
-from thalweg.runner.engine.workload import Workload
 
 ADAMW = f"{MLP} optimizer=adamw"
 AUGMENTED = "model=cnn model.norm=group dataset=digits dataset.augment=[crop,flip] optimizer=adamw"
@@ -49,7 +49,7 @@ def steps(words: str, lanes: int, executor: str) -> dict[str, float]:
 def inputs(words: str, lanes: int, layout: str) -> dict[str, int]:
     """What making a block asks, when pinned memory is there already; and whether torch calls any of it a wait."""
     trials = trials_for(words, lanes)
-    workload = Workload.of(trials[0].config, GPU)
+    workload = prepared(trials[0].config, GPU)
     made = Inputs(trials, layout, workload)  # type: ignore[arg-type]
     which = Case(words, lanes).lanes
     made.block(0, BLOCK, which)
@@ -66,7 +66,7 @@ def block_arrives(words: str) -> bool:
     trials = trials_for(words, 3)
     blocks = []
     for device in (torch.device("cpu"), GPU):
-        made = Inputs(trials, "per_lane", Workload.of(trials[0].config, device))
+        made = Inputs(trials, "per_lane", prepared(trials[0].config, device))
         blocks.append(made.block(3, 9, Case(words, 3).lanes))
     host, there = ({"rows": b.rows, "draws": b.draws, "smoothing": b.label_smoothing, **b.coefficients} for b in blocks)
     return all(_memory_of(there[name], like) for name, like in host.items() if like is not None)
@@ -94,7 +94,7 @@ def evaluation(words: str, lanes: int) -> dict[str, int]:
 def hashing(lanes: int) -> int:
     """Waits for the hashes of all lanes."""
     trials = trials_for(ADAMW, lanes)
-    workload = Workload.of(trials[0].config, GPU)
+    workload = prepared(trials[0].config, GPU)
     course = _Course(Cohort(tuple(trials), "vmap", "shared", 1), workload, lambda *_: None, None, None)
     which = Case(ADAMW, lanes).lanes
     return counted(lambda: course._keep_hashes(which)).waits
@@ -123,7 +123,7 @@ def own_batches() -> dict[str, float]:
     """The peak of a graphed block whose lanes have batches of their own, and what those of all its steps take."""
     words = ADAMW.replace("[64,64]", "[8]")
     trials, lanes = trials_for(words, 64), Case(words, 64).lanes
-    workload = Workload.of(trials[0].config, GPU)
+    workload = prepared(trials[0].config, GPU)
     state, made = workload.start(trials), Inputs(trials, "per_lane", workload)
     block = made.block(BLOCK, 2 * BLOCK, lanes)
     EXECUTORS["graphed"](workload, state, block)
@@ -145,7 +145,7 @@ def free_counts_the_cache() -> dict[str, float]:
 def planned(words: str, lanes: int) -> dict[str, float]:
     """What is planned for a graphed cohort that measures, and what it makes torch hold."""
     trials = trials_for(words, lanes)
-    workload = Workload.of(trials[0].config, GPU)
+    workload = prepared(trials[0].config, GPU)
     once, each = memory._on_gpu(workload)
     gc.collect()
     torch.cuda.empty_cache()
@@ -162,7 +162,7 @@ def planned(words: str, lanes: int) -> dict[str, float]:
 
 def planned_again() -> list[float]:
     """What is planned for each lane, in one process again and again, in KB."""
-    workload = Workload.of(trials_for(ADAMW, 1)[0].config, GPU)
+    workload = prepared(trials_for(ADAMW, 1)[0].config, GPU)
     return [memory._on_gpu(workload)[1] / 1e3 for _ in range(8)]
 
 
@@ -204,7 +204,7 @@ def kernels(words: str, lanes: int, executor: str) -> dict[str, int]:
 def alone() -> dict[str, object]:
     """How a single trial is trained by `auto`, and what its steps ask in the loop and in a graph."""
     sample = tuple(trials_for(ADAMW, 1))
-    workload = Workload.of(sample[0].config, GPU)
+    workload = prepared(sample[0].config, GPU)
     choice, bar = choose(workload, Question(sample, "shared", "auto", trials=1))
     made = dict(workload.widths)
     asks = {executor: steps(ADAMW, lanes, executor) for executor, lanes in (("loop", 1), ("graphed", 2))}

@@ -17,9 +17,9 @@ from thalweg.runner.engine.checkpoint import Checkpoint
 from thalweg.runner.engine.choose import compiler_found
 from thalweg.runner.engine.cohort import Cohort, Handing, Keeping, train
 from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.streams import batch_indices, stream_key
 from thalweg.runner.engine.tabled import TabledSteps
-from thalweg.runner.engine.workload import Workload
 from thalweg.runner.facts.weights import Weights
 from thalweg.runner.study.trial import Trial
 
@@ -72,7 +72,7 @@ def test_the_compiled_step_takes_parts_too(trial_of, train_all) -> None:
 def test_a_tabled_step_takes_parts_too(trial_of) -> None:
     """What a CUDA graph replays, called as it is."""
     trials = [in_parts(trial_of(lr, 0.1, steps=STEPS, optimizer="adamw"), 4) for lr in (0.02, 0.05)]
-    workload = Workload.of(trials[0].config, CPU)
+    workload = prepared(trials[0].config, CPU)
     block = Inputs(trials, "shared", workload).block(0, STEPS, np.arange(2))
     state = workload.start(trials)
     steps = TabledSteps(workload, state, block)
@@ -94,7 +94,7 @@ def _project(constructs, monkeypatch):
 def test_a_users_own_model_accumulates_as_a_script_does(trial_of, name) -> None:
     """BatchNorm sees each part by itself, its statistics move once a part; a part draws numbers of its own."""
     trials = [in_parts(trial, 4) for trial in trials_of(trial_of, name)]
-    workload = Workload.of(trials[0].config, CPU)
+    workload = prepared(trials[0].config, CPU)
     for executor in ("loop",) if workload.habits.alone else EXECUTORS:
         taken: list[Weights] = []
         handing = Handing(lambda _: True, taken.append)
@@ -144,8 +144,8 @@ def test_it_goes_on_from_a_checkpoint_to_the_same_bits(trial_of, executor) -> No
     trials = tuple(in_parts(trial_of(lr, 0.1, optimizer="adamw", steps=150), 2) for lr in (0.02, 0.05))
     kept: list[Checkpoint] = []
     cohort = Cohort(trials, executor, "shared", 3)
-    ended = train(cohort, Workload.of(trials[0].config, CPU), keeping=Keeping(lambda: True, kept.append))
-    fresh = Workload.of(trials[0].config, CPU)
+    ended = train(cohort, prepared(trials[0].config, CPU), keeping=Keeping(lambda: True, kept.append))
+    fresh = prepared(trials[0].config, CPU)
     assert hashes_of(train(cohort, fresh, resume=kept[0])) == hashes_of(ended)
 
 
@@ -157,11 +157,11 @@ def test_one_part_is_no_part_of_an_id_and_several_are(trial_of) -> None:
 
 def test_memory_is_planned_for_a_part(trial_of) -> None:
     trial = trial_of(batch_size=64)
-    assert Workload.of(in_parts(trial, 16).config, CPU).batch_size == 4
+    assert prepared(in_parts(trial, 16).config, CPU).batch_size == 4
 
 
 @pytest.mark.usefixtures("_project")
 def test_batchnorm_that_would_see_one_example_at_once_is_refused(trial_of) -> None:
     config = in_parts(trials_of(trial_of, "Normed")[0], 16).config
     with pytest.raises(ConfigError, match="16 of as many examples, but the model has BatchNorm"):
-        Workload.of(config, CPU)
+        prepared(config, CPU)

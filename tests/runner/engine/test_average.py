@@ -20,6 +20,7 @@ from thalweg.runner.engine.choose import compiler_found
 from thalweg.runner.engine.cohort import Cohort, Handing, Keeping, train
 from thalweg.runner.engine.executors import EXECUTORS as RUN
 from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.streams import batch_indices, stream_key
 from thalweg.runner.engine.tabled import TabledSteps
 from thalweg.runner.engine.workload import Workload, initialised
@@ -42,7 +43,7 @@ def hashes_of(observations) -> list[str]:
 def handed_over(trials, executor: str, layout: Any = "shared") -> tuple[list, list[dict[str, np.ndarray]]]:
     """What is observed of trials, and the weights that are handed out."""
     taken: list[Weights] = []
-    workload = Workload.of(trials[0].config, CPU)
+    workload = prepared(trials[0].config, CPU)
     handing = Handing(lambda _: True, taken.append)
     observed = train(Cohort(tuple(trials), executor, layout, 4), workload, handing=handing)
     arrays = {weights.trial_id: dict(weights.arrays) for weights in taken}
@@ -87,7 +88,7 @@ def test_what_is_measured_and_handed_out_is_torchs_average_per_trial(trial_of, e
     ]
     assert len({trial.group_id for trial in trials}) == 1
     observed, arrays = handed_over(trials, executor, layout)
-    workload = Workload.of(trials[0].config, CPU)
+    workload = prepared(trials[0].config, CPU)
     for trial, one, given in zip(trials, observed, arrays, strict=True):
         average, measured = by_hand(trial, initialised(trial.config, workload.extent).double(), workload)
         np.testing.assert_allclose(one.series["val/loss"].values, measured, rtol=1e-10)
@@ -101,7 +102,7 @@ def test_training_is_the_same_to_the_bit_with_an_average_and_without(trial_of, e
     plain = [trial_of(lr, 0.1, optimizer="adamw", steps=STEPS) for lr in (0.02, 0.05)]
     states = []
     for trials in (plain, [averaged(trial, 0.9) for trial in plain]):
-        workload = Workload.of(trials[0].config, CPU)
+        workload = prepared(trials[0].config, CPU)
         state = workload.start(trials, executor)
         RUN[executor](workload, state, Inputs(trials, "shared", workload).block(0, STEPS, np.arange(2)))
         states.append(state)
@@ -135,8 +136,8 @@ def test_it_goes_on_from_a_checkpoint_to_the_same_bits(trial_of, executor) -> No
     trials = tuple(averaged(trial_of(0.02, 0.1, optimizer="adamw", steps=150), decay) for decay in (0.9, 0.99))
     kept: list[Checkpoint] = []
     cohort = Cohort(trials, executor, "shared", 3)
-    ended = train(cohort, Workload.of(trials[0].config, CPU), keeping=Keeping(lambda: True, kept.append))
-    resumed = train(cohort, Workload.of(trials[0].config, CPU), resume=kept[0])
+    ended = train(cohort, prepared(trials[0].config, CPU), keeping=Keeping(lambda: True, kept.append))
+    resumed = train(cohort, prepared(trials[0].config, CPU), resume=kept[0])
     assert [(one.weight_hash, one.metrics) for one in resumed] == [(one.weight_hash, one.metrics) for one in ended]
 
 
@@ -147,7 +148,7 @@ def test_a_rule_of_matrices_and_what_is_frozen_have_an_average_too(trial_of) -> 
     )  # fmt: skip
     (_, arrays), (_, initial) = (
         handed_over([averaged(trial, 0.9)], "vmap"),
-        (None, dict(initialised(trial.config, Workload.of(trial.config, CPU).extent).named_parameters())),
+        (None, dict(initialised(trial.config, prepared(trial.config, CPU).extent).named_parameters())),
     )
     for name, array in arrays[0].items():
         assert np.array_equal(array, initial[name].detach().numpy()) == name.startswith("layers.0."), name
@@ -165,7 +166,7 @@ def test_the_compiled_step_has_an_average_too(trial_of) -> None:
 def test_a_tabled_step_has_an_average_too(trial_of) -> None:
     """What a CUDA graph replays, called as it is."""
     trials = [averaged(trial_of(0.02, 0.1, steps=STEPS, precision="float64"), decay) for decay in (0.5, 0.9)]
-    workload = Workload.of(trials[0].config, CPU)
+    workload = prepared(trials[0].config, CPU)
     block = Inputs(trials, "shared", workload).block(0, STEPS, np.arange(2))
     tabled, plain = workload.start(trials), workload.start(trials)
     steps = TabledSteps(workload, tabled, block)
@@ -184,7 +185,7 @@ def _project(constructs, monkeypatch):
 def test_a_users_own_model_is_averaged_as_in_a_script_with_the_last_steps_buffers(trial_of, name) -> None:
     """What a module keeps beside tensors is measured as it is; AveragedModel would have a copy from the start."""
     trials = [averaged(trial, 0.8) for trial in trials_of(trial_of, name)]
-    workload = Workload.of(trials[0].config, CPU)
+    workload = prepared(trials[0].config, CPU)
     for executor in ("loop",) if workload.habits.alone else EXECUTORS:
         observed, arrays = handed_over(trials, executor)
         for trial, one, given in zip(trials, observed, arrays, strict=True):

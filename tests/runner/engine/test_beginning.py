@@ -17,6 +17,7 @@ from torch import Tensor
 
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.cohort import Cohort, Handing, train
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.state import host_arrays
 from thalweg.runner.engine.workload import Workload
 from thalweg.runner.facts.weights import Weights
@@ -32,7 +33,7 @@ def final(trial: Trial) -> dict[str, np.ndarray]:
     """The state_dict that a trial ends with."""
     got: list[Weights] = []
     handing = Handing(lambda _: True, got.append)
-    train(Cohort((trial,), "loop", "shared", 1), Workload.of(trial.config, CPU), handing=handing)
+    train(Cohort((trial,), "loop", "shared", 1), prepared(trial.config, CPU), handing=handing)
     return dict(got[0].state_dict)
 
 
@@ -51,7 +52,7 @@ def from_(trial: Trial, weights: str, partial: bool = False) -> Trial:
 
 
 def workload_of(trial: Trial, arrays: dict[str, np.ndarray] | None = None) -> Workload:
-    return Workload.of(trial.config, CPU, (), arrays)
+    return prepared(trial.config, CPU, (), arrays)
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_every_lane_starts_there_and_seeds_differ_in_what_follows(grid_of, array
     observed = train(Cohort(tuple(trials), executor, "per_lane", 1), workload)
     assert len({each.weight_hash for each in observed}) == 4
     assert len({each.series["val/loss"].values[0] for each in observed}) == 1
-    fresh = train(Cohort(tuple(grid_of(2)), executor, "per_lane", 1), Workload.of(grid_of(1)[0].config, CPU))
+    fresh = train(Cohort(tuple(grid_of(2)), executor, "per_lane", 1), prepared(grid_of(1)[0].config, CPU))
     assert not {each.weight_hash for each in fresh} & {each.weight_hash for each in observed}
 
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from thalweg.runner.engine.evaluate import evaluate
 from thalweg.runner.engine.executors import EXECUTORS
 from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.state import State
-from thalweg.runner.engine.workload import Workload
 
 CPU = torch.device("cpu")
 EXECUTED = ("loop", "vmap", "traced")
@@ -54,7 +54,7 @@ def _odd(monkeypatch) -> None:
 
 
 def advance(trials, executor: str, steps: int, layout: Literal["shared", "per_lane"] = "shared") -> State:
-    workload = Workload.of(trials[0].config, CPU)
+    workload = prepared(trials[0].config, CPU)
     state = workload.start(trials)
     block = Inputs(trials, layout, workload).block(0, steps, np.arange(len(trials)))
     EXECUTORS[executor](workload, state, block)
@@ -66,7 +66,7 @@ def test_vmap_equals_loop_in_weights_and_buffers(grid_of, layout) -> None:
     trials = grid_of(4, precision="float64", steps=20)
     fused, solo = (advance(trials, executor, 20, layout) for executor in ("vmap", "loop"))
     torch.testing.assert_close(fused.theta, solo.theta, rtol=1e-10, atol=1e-12)
-    assert fused.buffers.keys() == solo.buffers.keys() == {*Workload.of(trials[0].config, CPU).start(trials).buffers}
+    assert fused.buffers.keys() == solo.buffers.keys() == {*prepared(trials[0].config, CPU).start(trials).buffers}
     for name, buffer in fused.buffers.items():
         torch.testing.assert_close(buffer, solo.buffers[name], rtol=1e-10, atol=1e-12)
     assert fused.buffers["seen"].tolist() == [20] * 4
@@ -75,7 +75,7 @@ def test_vmap_equals_loop_in_weights_and_buffers(grid_of, layout) -> None:
 
 def test_a_tied_weight_is_held_once_and_an_unused_one_only_decays(trial_of) -> None:
     trial = trial_of(0.1, 0.0, steps=5)
-    layout = Workload.of(trial.config, CPU).layout
+    layout = prepared(trial.config, CPU).layout
     assert "second.weight" in layout.shapes
     assert "third.weight" not in layout.shapes
     for executor in EXECUTED:
@@ -100,7 +100,7 @@ def test_buffers_of_a_diverged_lane_stay_as_before_the_offending_step(trial_of, 
 @pytest.mark.parametrize("executor", EXECUTED)
 def test_measuring_changes_neither_buffers_nor_weights(grid_of, train_all, executor) -> None:
     trials = grid_of(3)
-    workload = Workload.of(trials[0].config, CPU)
+    workload = prepared(trials[0].config, CPU)
     state = workload.start(trials)
     evaluate(workload, state, "val", executor)
     assert state.buffers["seen"].tolist() == [0, 0, 0]
@@ -109,7 +109,7 @@ def test_measuring_changes_neither_buffers_nor_weights(grid_of, train_all, execu
 
 
 def test_a_measurement_that_fails_leaves_the_model_in_training(trial_of, monkeypatch) -> None:
-    workload = Workload.of(trial_of().config, CPU)
+    workload = prepared(trial_of().config, CPU)
     monkeypatch.setattr("thalweg.runner.engine.task.Classification.sums", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         evaluate(workload, workload.start([trial_of()]), "val", "vmap")

@@ -12,6 +12,7 @@ import torch
 from thalweg.runner.engine import cohort as module
 from thalweg.runner.engine.checkpoint import Checkpoint
 from thalweg.runner.engine.cohort import Cohort, Keeping, train
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.workload import Workload
 
 
@@ -49,21 +50,21 @@ def test_going_on_from_any_checkpoint_ends_with_the_same_observations(
     monkeypatch.setattr(module, "LAG", {"cpu": lag})
     dying = [trial_of(rate, warmup=0, steps=100, optimizer="adamw") for rate in (1e30, 1e29)]
     trials = [dying[0], *grid_of(3, steps=100, optimizer="adamw"), dying[1]]
-    workload, cohort = Workload.of(trials[0].config, torch.device("cpu")), Cohort(tuple(trials), executor, layout, 3)
+    workload, cohort = prepared(trials[0].config, torch.device("cpu")), Cohort(tuple(trials), executor, layout, 3)
     undisturbed = train(cohort, workload)
     assert undisturbed[0].outcome == "diverged"
     observed, taken = kept(cohort, workload)
     assert same(observed, undisturbed)
     assert len(taken) >= 4
     for checkpoint in taken:
-        fresh = Workload.of(trials[0].config, torch.device("cpu"))
+        fresh = prepared(trials[0].config, torch.device("cpu"))
         assert same(train(cohort, fresh, resume=through_a_file(checkpoint)), undisturbed)
 
 
 def test_work_is_ticked_once_before_and_once_after_a_checkpoint(grid_of, monkeypatch) -> None:
     monkeypatch.setattr(module, "BLOCK", 10)
     trials = tuple(grid_of(3, steps=60))
-    workload, cohort, before, after = Workload.of(trials[0].config, torch.device("cpu")), None, [], []
+    workload, cohort, before, after = prepared(trials[0].config, torch.device("cpu")), None, [], []
     cohort = Cohort(trials, "vmap", "shared", 2)
     _, taken = kept(cohort, workload)
     train(cohort, workload, lambda steps, dead: before.append(steps))
@@ -74,7 +75,7 @@ def test_work_is_ticked_once_before_and_once_after_a_checkpoint(grid_of, monkeyp
 @pytest.mark.parametrize("change", ["trials", "executor", "layout", "format"])
 def test_the_checkpoint_of_another_cohort_is_refused(grid_of, change) -> None:
     trials = tuple(grid_of(3, steps=60))
-    workload, cohort = Workload.of(trials[0].config, torch.device("cpu")), Cohort(trials, "vmap", "shared", 2)
+    workload, cohort = prepared(trials[0].config, torch.device("cpu")), Cohort(trials, "vmap", "shared", 2)
     _, taken = kept(cohort, workload)
     other = {
         "trials": Cohort(trials[::-1], "vmap", "shared", 2),
@@ -90,7 +91,7 @@ def test_the_checkpoint_of_another_cohort_is_refused(grid_of, change) -> None:
 def test_a_checkpoint_is_offered_only_when_it_is_due_and_holds_copies(grid_of, monkeypatch) -> None:
     monkeypatch.setattr(module, "BLOCK", 10)
     trials = tuple(grid_of(2, steps=60))
-    workload, cohort = Workload.of(trials[0].config, torch.device("cpu")), Cohort(trials, "vmap", "shared", 1)
+    workload, cohort = prepared(trials[0].config, torch.device("cpu")), Cohort(trials, "vmap", "shared", 1)
     asked = iter([False, True, False, False, False])
     taken: list[tuple[Checkpoint, np.ndarray]] = []
     keeping = Keeping(lambda: next(asked), lambda one: taken.append((one, one.arrays["state/theta"].copy())))

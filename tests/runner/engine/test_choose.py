@@ -13,6 +13,7 @@ from torch import Tensor
 from thalweg.runner.engine import choose as module
 from thalweg.runner.engine import likeness, probing
 from thalweg.runner.engine.choose import choose
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.probing import Question
 from thalweg.runner.engine.tabled import TabledSteps
 from thalweg.runner.engine.workload import Workload
@@ -23,7 +24,7 @@ MINUTE: dict[str | tuple[str, int], float] = {"loop": 1e-3, "traced": 4e-4, "vma
 
 
 def judged(sample, requested: str = "auto", layout: str = "shared", **more: int) -> tuple[Choice, Bar | None]:
-    workload = Workload.of(sample[0].config, torch.device("cpu"))
+    workload = prepared(sample[0].config, torch.device("cpu"))
     return choose(workload, Question(tuple(sample), layout, requested, **more))  # type: ignore[arg-type]
 
 
@@ -294,7 +295,7 @@ def test_what_hinders_a_compiled_update_hinders_it_when_asked_for(grid_of, monke
 
 def test_a_rule_of_matrices_hinders_a_compiled_update_alone(grid_of, monkeypatch) -> None:
     muon = grid_of(2, optimizer="muon", rule={"decay_on": "all"})
-    workload = Workload.of(muon[0].config, torch.device("cpu"))
+    workload = prepared(muon[0].config, torch.device("cpu"))
     monkeypatch.setattr(Workload, "device", torch.device("cuda"), raising=False)
     object.__setattr__(workload, "device", torch.device("cuda"))
     assert module._hindrance(workload, "graphed") is None
@@ -313,7 +314,7 @@ def test_a_graph_is_held_against_its_own_steps_and_not_against_its_first(grid_of
 
     monkeypatch.setattr(TabledSteps, "take", take)
     sample = grid_of(3, steps=30)
-    workload = Workload.of(sample[0].config, torch.device("cpu"))
+    workload = prepared(sample[0].config, torch.device("cpu"))
     contest = module._Contest(workload, Question(tuple(sample), "shared", "auto"))
     contest.width = 3
     assert contest._agrees("graphed") is honest
@@ -326,7 +327,7 @@ def test_a_graph_is_held_against_its_own_steps_and_not_against_its_first(grid_of
 def test_a_block_of_steps_is_timed_by_the_step(grid_of, monkeypatch, steps, spans, seconds) -> None:
     sample = grid_of(2, steps=steps, warmup=0)
     runner = probing.Runner(
-        Workload.of(sample[0].config, torch.device("cpu")),
+        prepared(sample[0].config, torch.device("cpu")),
         Question(tuple(sample), "shared", "auto"),
         "vmap",
         2,
@@ -470,7 +471,7 @@ def test_finding_out_takes_half_a_second_and_a_fortieth_of_the_loop(grid_of, mon
 
 
 def test_the_share_outside_products_is_measured_without_a_word(grid_of, capfd) -> None:
-    workload = Workload.of(grid_of(1)[0].config, torch.device("cpu"))
+    workload = prepared(grid_of(1)[0].config, torch.device("cpu"))
     assert 0 < module._outside_products(workload, 8) < 1
     assert capfd.readouterr() == ("", "")
 

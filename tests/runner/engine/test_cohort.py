@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from thalweg.runner.engine.cohort import Cohort, train
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.state import host_arrays
-from thalweg.runner.engine.workload import Workload
 from thalweg.runner.facts.weights import weight_hash
 from thalweg.runner.study.settings import evaluation_steps
 
@@ -57,7 +57,7 @@ def test_how_often_is_measured_changes_no_weight(grid_of, train_all) -> None:
 def test_work_reported_while_training_adds_up(trial_of) -> None:
     trials = (trial_of(0.1, steps=110), trial_of(1e30, warmup=0, steps=110))
     ticks: list[tuple[int, int]] = []
-    workload = Workload.of(trials[0].config, torch.device("cpu"))
+    workload = prepared(trials[0].config, torch.device("cpu"))
     train(Cohort(trials, "vmap", "shared", 2), workload, lambda steps, diverged: ticks.append((steps, diverged)))
     assert sum(steps for steps, _ in ticks) == 220
     assert sum(diverged for _, diverged in ticks) == 1

@@ -12,6 +12,7 @@ import torch
 from thalweg.runner.engine.checkpoint import Checkpoint
 from thalweg.runner.engine.choose import compiler_found
 from thalweg.runner.engine.cohort import Cohort, Keeping, train
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.seating import seats
 from thalweg.runner.engine.workload import Workload
 
@@ -30,7 +31,7 @@ def hashes_of(observations) -> list[str]:
 
 @pytest.fixture(scope="module")
 def workload(grid_of) -> Workload:
-    return Workload.of(grid_of(1, **MADE)[0].config, CPU)
+    return prepared(grid_of(1, **MADE)[0].config, CPU)
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ from thalweg.runner.engine import compiling as module
 from thalweg.runner.engine.choose import compiler_found
 from thalweg.runner.engine.compiling import CompiledUpdate, kernel_hindrance
 from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.step import update_living
 from thalweg.runner.engine.tabled import TabledSteps
-from thalweg.runner.engine.workload import Workload
 
 needs_compiler = pytest.mark.skipif(not compiler_found(), reason="NOT RUN: needs a C++ compiler")
 slow = pytest.mark.slow
@@ -49,7 +49,7 @@ def tabled(trial_of):
 
     def made(**parts) -> TabledSteps:
         trials = [trial_of(lr, steps=12, **parts) for lr in (1e-3, 2e-3, 3e-3, 4e-3, 5e-3)]
-        workload = Workload.of(trials[0].config, torch.device("cpu"))
+        workload = prepared(trials[0].config, torch.device("cpu"))
         block = Inputs(trials, "shared", workload).block(3, 12, np.arange(5))
         return TabledSteps(workload, workload.start(trials), block)
 

@@ -19,9 +19,9 @@ from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.choose import choose
 from thalweg.runner.engine.cohort import Cohort, train
 from thalweg.runner.engine.evaluate import rows_at_once
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.probing import Question
 from thalweg.runner.engine.streams import batch_indices, stream_key
-from thalweg.runner.engine.workload import Workload
 from thalweg.runner.study.target import ModelTarget
 from thalweg.runner.study.trial import Trial
 
@@ -227,7 +227,7 @@ def as_plain(observed, expected):
 def agrees(trial_of, name, optimizer) -> str:
     """Train as chosen and in the loop, hold both against plain torch, and return why it was not fused, if so."""
     trials = tuple(trials_of(trial_of, name, optimizer))
-    workload = Workload.of(trials[0].config, CPU)
+    workload = prepared(trials[0].config, CPU)
     choice, _ = choose(workload, Question(trials, "shared", "traced"))
     for executor in {"loop", choice.executor}:
         together = train(Cohort(trials, executor, "shared", 3), workload)
@@ -258,7 +258,7 @@ def test_whatever_it_does_it_trains_as_in_a_plain_torch_loop(trial_of, optimizer
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_would_train_otherwise_is_refused_in_a_sentence(trial_of, name) -> None:
     with pytest.raises(ConfigError, match=REFUSED[name]):
-        Workload.of(trials_of(trial_of, name)[0].config, CPU)
+        prepared(trials_of(trial_of, name)[0].config, CPU)
 
 
 MIXES = {
@@ -279,4 +279,4 @@ MIXES = {
 
 @pytest.mark.parametrize("name", MIXES)
 def test_a_model_that_mixes_examples_is_found_out(trial_of, name) -> None:
-    assert Workload.of(trials_of(trial_of, name)[0].config, CPU).habits.mixes == MIXES[name]
+    assert prepared(trials_of(trial_of, name)[0].config, CPU).habits.mixes == MIXES[name]

@@ -10,14 +10,14 @@ from thalweg.runner.engine.checkpoint import Checkpoint
 from thalweg.runner.engine.cohort import Cohort, Keeping, train
 from thalweg.runner.engine.executors import EXECUTORS
 from thalweg.runner.engine.inputs import Inputs
-from thalweg.runner.engine.workload import Workload
+from thalweg.runner.engine.prepare import prepared
 
 pytestmark = pytest.mark.gpu
 FUSED = ("vmap", "traced", "graphed")
 
 
 def on(device: str, trials, executor: str = "vmap", **more):
-    workload = Workload.of(trials[0].config, torch.device(device))
+    workload = prepared(trials[0].config, torch.device(device))
     return train(Cohort(tuple(trials), executor, "shared", 2), workload, **more)
 
 
@@ -27,7 +27,7 @@ def losses_of(observations) -> np.ndarray:
 
 def test_cpu_and_gpu_begin_with_the_same_bits(grid_of) -> None:
     trials = grid_of(3)
-    starts = [Workload.of(trials[0].config, torch.device(device)).start(trials) for device in ("cpu", "cuda")]
+    starts = [prepared(trials[0].config, torch.device(device)).start(trials) for device in ("cpu", "cuda")]
     assert torch.equal(starts[0].theta, starts[1].theta.cpu())
 
 
@@ -66,7 +66,7 @@ def test_a_compiled_update_trains_on_the_gpu_as_on_the_cpu_and_again_to_the_same
 @pytest.mark.parametrize("executor", FUSED)
 def test_no_step_waits_for_the_device(grid_of, executor) -> None:
     trials = grid_of(4, steps=60)
-    workload = Workload.of(trials[0].config, torch.device("cuda"))
+    workload = prepared(trials[0].config, torch.device("cuda"))
     state, inputs = workload.start(trials), Inputs(trials, "shared", workload)
     first, second = (inputs.block(start, start + 20, np.arange(4)) for start in (0, 20))
     EXECUTORS[executor](workload, state, first)

@@ -9,7 +9,7 @@ import torch
 from thalweg.runner.engine import cohort as module
 from thalweg.runner.engine.cohort import Cohort, train
 from thalweg.runner.engine.evaluate import evaluate
-from thalweg.runner.engine.workload import Workload
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.study.settings import evaluation_steps
 
 both = pytest.mark.parametrize("executor", ["loop", "vmap", "traced"])
@@ -19,7 +19,7 @@ both = pytest.mark.parametrize("executor", ["loop", "vmap", "traced"])
 def test_a_cohort_that_dies_in_its_first_block_reports_all_its_work(trial_of, executor) -> None:
     trials = tuple(trial_of(10.0**power, warmup=0, steps=300) for power in (28, 29, 30))
     work = []
-    workload = Workload.of(trials[0].config, torch.device("cpu"))
+    workload = prepared(trials[0].config, torch.device("cpu"))
     observed = train(Cohort(trials, executor, "shared", 3), workload, lambda *tick: work.append(tick))
     assert [each.outcome for each in observed] == ["diverged"] * 3
     assert len({each.weight_hash for each in observed} - {None}) == 3
@@ -96,7 +96,7 @@ def test_float64_trials_are_observed_in_float64(trial_of, train_all, executor) -
 
 def test_one_workload_serves_cohort_after_cohort(grid_of) -> None:
     trials = tuple(grid_of(3))
-    workload = Workload.of(trials[2].config, torch.device("cpu"))
+    workload = prepared(trials[2].config, torch.device("cpu"))
     cohort = Cohort(trials, "vmap", "shared", 2)
     first, second = (train(cohort, workload) for _ in range(2))
     assert [each.weight_hash for each in first] == [each.weight_hash for each in second]

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from thalweg.models.schema import CNNConfig
 from thalweg.optim.schedule import warmup_cosine
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.streams import batch_indices
-from thalweg.runner.engine.workload import Workload, initialised
+from thalweg.runner.engine.workload import initialised
 from thalweg.runner.study.trial import Trial
 
 CASES = [(optimizer, model) for optimizer in ("sgd", "adamw", "adam_l2") for model in ("mlp", "mlp_scale_invariant")]
@@ -101,7 +102,7 @@ def test_the_loop_equals_a_plain_torch_script(trial_of, train_all) -> None:
     """The oracle itself, against torch.optim written out by hand."""
     trial = trial_of(0.05, 1e-3, optimizer="adamw", steps=40, precision="float64")
     config = trial.config
-    workload = Workload.of(config, torch.device("cpu"))
+    workload = prepared(config, torch.device("cpu"))
     train = workload.splits["train"]
     module = initialised(config, workload.extent).double()
     optimizer = torch.optim.AdamW(module.parameters(), lr=config.optimizer.lr, weight_decay=1e-3)

@@ -11,7 +11,7 @@ from torch import nn
 from thalweg.runner.engine.cohort import Cohort, Handing, train
 from thalweg.runner.engine.evaluate import evaluate
 from thalweg.runner.engine.naming import state_names
-from thalweg.runner.engine.workload import Workload
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.facts.weights import Weights
 from thalweg.runner.train import weights as files
 
@@ -36,7 +36,7 @@ def _project(constructs):
 
 
 def handed(trials, executor="loop", wanted=lambda trial_id: True):
-    workload = Workload.of(trials[0].config, CPU)
+    workload = prepared(trials[0].config, CPU)
     got: list[Weights] = []
     cohort = Cohort(tuple(trials), executor, "shared", 1)
     return workload, train(cohort, workload, handing=Handing(wanted, got.append)), got
@@ -91,7 +91,7 @@ def test_only_those_wanted_are_handed_over_and_training_is_the_same(trial_of) ->
     trials = [trial_of(lr) for lr in (0.1, 0.2)]
     _, observed, got = handed(trials, "vmap", wanted=lambda trial_id: trial_id == trials[1].id)
     assert [each.trial_id for each in got] == [trials[1].id]
-    alone = train(Cohort(tuple(trials), "vmap", "shared", 1), Workload.of(trials[0].config, CPU))
+    alone = train(Cohort(tuple(trials), "vmap", "shared", 1), prepared(trials[0].config, CPU))
     assert [each.weight_hash for each in observed] == [each.weight_hash for each in alone]
 
 

@@ -9,7 +9,7 @@ import torch
 from thalweg.runner.engine import jury as module
 from thalweg.runner.engine.cohort import Cohort, train
 from thalweg.runner.engine.jury import PIECES, UNTIMED, Jury, TooSlow
-from thalweg.runner.engine.workload import Workload
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.facts.choice import Bar
 
 CPU = torch.device("cpu")
@@ -88,7 +88,7 @@ def test_it_judges_over_short_blocks_and_takes_what_ends_before_for_fast_enough(
 @pytest.mark.parametrize("executor", ["traced", "vmap", "loop"])
 def test_watching_changes_no_number(grid_of, executor) -> None:
     trials = tuple(grid_of(3, steps=70))
-    workload = Workload.of(trials[0].config, CPU)
+    workload = prepared(trials[0].config, CPU)
     cohort = Cohort(trials, executor, "shared", 7)
     plain = train(cohort, workload)
     jury, said = heard(Bar(0.0, 1e9))

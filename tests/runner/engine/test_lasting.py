@@ -12,7 +12,7 @@ from thalweg.optim.schema import ConstantConfig
 from thalweg.runner.engine.checkpoint import Checkpoint
 from thalweg.runner.engine.cohort import Cohort, train
 from thalweg.runner.engine.lasting import Lasting, together
-from thalweg.runner.engine.workload import Workload
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.facts.observation import Observations
 from thalweg.runner.study.settings import evaluation_steps
 from thalweg.runner.study.trial import Trial
@@ -22,7 +22,7 @@ def states(trials: Sequence[Trial], steps: Sequence[int]) -> list[Checkpoint]:
     """Of each trial as it was after so many steps."""
     taken: dict[str, Checkpoint] = {}
     at = {trial.id: step for trial, step in zip(trials, steps, strict=True)}
-    workload, cohort = Workload.of(trials[0].config, torch.device("cpu")), Cohort(tuple(trials), "vmap", "shared", 2)
+    workload, cohort = prepared(trials[0].config, torch.device("cpu")), Cohort(tuple(trials), "vmap", "shared", 2)
     train(cohort, workload, lasting=Lasting(lambda trial: at[trial.id], taken.__setitem__))
     return [taken[trial.id] for trial in trials]
 
@@ -63,7 +63,7 @@ def test_what_is_put_together_goes_on_to_the_bits_of_one_training(grid_of) -> No
     """From a step that no block ends at."""
     trials = steady(grid_of(3))
     long = [longer(trial) for trial in trials]
-    workload, cohort = Workload.of(long[0].config, torch.device("cpu")), Cohort(tuple(long), "vmap", "shared", 4)
+    workload, cohort = prepared(long[0].config, torch.device("cpu")), Cohort(tuple(long), "vmap", "shared", 4)
     resumed = train(cohort, workload, resume=joined(states(trials, [17, 17, 17]), long))
     at_once = train(cohort, workload)
     assert [each.weight_hash for each in resumed] == [each.weight_hash for each in at_once]

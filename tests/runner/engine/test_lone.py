@@ -15,8 +15,8 @@ from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.checkpoint import Checkpoint
 from thalweg.runner.engine.choose import choose
 from thalweg.runner.engine.cohort import Cohort, Keeping, train
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.probing import Question
-from thalweg.runner.engine.workload import Workload
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.train import worker
 from thalweg.runner.train.messages import Train
@@ -30,7 +30,7 @@ def _project(constructs):
 
 
 def run(trials, executor="loop", layout="shared", **how):
-    workload = Workload.of(trials[0].config, CPU)
+    workload = prepared(trials[0].config, CPU)
     return train(Cohort(tuple(trials), executor, layout, 3), workload, **how)
 
 
@@ -71,7 +71,7 @@ def test_what_keeps_more_than_tensors_has_no_checkpoint_and_starts_again(trial_o
 def test_the_callers_random_numbers_are_put_back(trial_of, name) -> None:
     before = torch.get_rng_state(), numpys_state(), random.getstate()
     trials = tuple(trials_of(trial_of, name))
-    workload = Workload.of(trials[0].config, CPU)
+    workload = prepared(trials[0].config, CPU)
     choose(workload, Question(trials, "shared", "traced"))
     train(Cohort(trials, "loop", "shared", 3), workload)
     assert torch.equal(before[0], torch.get_rng_state())
@@ -116,14 +116,14 @@ def test_a_seed_from_which_nothing_is_built_fails_alone(trial_of) -> None:
 
 def test_a_layer_that_is_made_in_the_forward_pass_is_refused(trial_of) -> None:
     with pytest.raises(ConfigError, match=r"makes late.weight in its forward pass, so no optimizer trains it"):
-        Workload.of(trials_of(trial_of, "LateLayer")[0].config, CPU)
+        prepared(trials_of(trial_of, "LateLayer")[0].config, CPU)
 
 
 def test_a_tensor_that_shares_a_parameters_memory_is_refused(trial_of) -> None:
     """The parameter moves to its trial's row of theta, the other tensor does not."""
     config = trials_of(trial_of, "SharedMemory", precision="float32")[0].config
     with pytest.raises(ConfigError, match=r"train apart: there is a difference of \S+ in \w+ at step 1"):
-        Workload.of(config, CPU)
+        prepared(config, CPU)
 
 
 PARTS: dict[str, dict[str, Any]] = {

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from thalweg.runner.engine import memory
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.workload import Workload
 
 FREE = 2**33
@@ -23,7 +24,7 @@ def free(monkeypatch) -> None:
 @pytest.fixture
 def workload(trial_of):
     def made(hidden: tuple[int, ...] = (256, 256), batch_size: int = 16) -> Workload:
-        return Workload.of(trial_of(hidden=hidden, batch_size=batch_size).config, torch.device("cpu"))
+        return prepared(trial_of(hidden=hidden, batch_size=batch_size).config, torch.device("cpu"))
 
     return made
 
@@ -81,7 +82,7 @@ def most():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) * 1024
 
 prepare()
-made = Workload.of(page.plan(page.declare(*sys.argv[2:]).study).groups[0].trials[0].config, torch.device("cpu"))
+made = prepared(page.plan(page.declare(*sys.argv[2:]).study).groups[0].trials[0].config, torch.device("cpu"))
 planned, lanes = memory._of_evaluation(made), int(sys.argv[1])
 state = made.template_state(lanes)
 open("/proc/self/clear_refs", "w").write("5")

@@ -22,10 +22,11 @@ from thalweg.runner.engine.cohort import Cohort, Handing, Keeping, train
 from thalweg.runner.engine.executors import EXECUTORS as RUN
 from thalweg.runner.engine.gradient import vmap_gradient
 from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.recording import Recording
 from thalweg.runner.engine.seating import example
 from thalweg.runner.engine.streams import batch_indices, stream_key
-from thalweg.runner.engine.workload import Workload, initialised
+from thalweg.runner.engine.workload import initialised
 from thalweg.runner.facts.weights import Weights
 
 STEPS = 20
@@ -87,7 +88,7 @@ def arguments(config) -> dict[str, Any]:
 def by_hand(trial) -> tuple[list[float], nn.Module]:
     """The losses and the model of a plain script with torch's param_groups."""
     config = trial.config
-    workload = Workload.of(config, CPU)
+    workload = prepared(config, CPU)
     model = initialised(config, workload.extent).double()
     scales = []
     for name, parameter in model.named_parameters():
@@ -168,7 +169,7 @@ def test_muon_for_some_matrices_and_adamw_for_the_rest_are_two_optimizers_of_a_s
     expected = []
     for trial in trials:
         of, (_, outer) = trial.config.optimizer, trial.config.groups.named[0]
-        workload = Workload.of(trial.config, CPU)
+        workload = prepared(trial.config, CPU)
         model = initialised(trial.config, workload.extent).double()
         named = dict(model.named_parameters())
         shared = {"betas": (of.beta1, of.beta2), "eps": of.eps, "decay_on": decay_on}
@@ -220,7 +221,7 @@ def test_what_is_frozen_and_its_slots_keep_their_bits(trial_of, executor, optimi
     rule = {"decay_on": "all"} if optimizer == "muon" else {}
     parts = {"optimizer": optimizer, "rule": rule, "precision": precision, "steps": STEPS} | layered(1, 3, freeze=True)
     trials = [trial_of(0.1, 0.5, sam={"name": "adaptive", "rho": rho}, **parts) for rho in (0.1, 0.5)]
-    workload = Workload.of(trials[0].config, CPU)
+    workload = prepared(trials[0].config, CPU)
     state = workload.start(trials, executor)
     held = workload.layout.mask(lambda shape: False).bool()
     held[: 64 * 16 + 16] = True  # the first layer
@@ -237,7 +238,7 @@ def test_no_gradient_is_computed_for_what_is_frozen(trial_of) -> None:
     """Nothing before the first parameter that trains is differentiated."""
 
     def products(**parts: Any) -> int:
-        workload = Workload.of(trial_of(**parts).config, CPU)
+        workload = prepared(trial_of(**parts).config, CPU)
         state, feed = example(workload, 2)
         recorded = Recording(lambda theta: vmap_gradient(workload, shared=True)(state, feed), [state.theta])
         return sum(each.name in ("bmm", "baddbmm") for each in recorded.operations())
@@ -279,11 +280,11 @@ def test_a_cohort_with_groups_goes_on_from_a_checkpoint_to_the_same_bits(trial_o
         for low, freeze in ((0.1, True), (2.0, True))
     )
     kept: list[Checkpoint] = []
-    workload = Workload.of(trials[0].config, CPU)
+    workload = prepared(trials[0].config, CPU)
     cohort = Cohort(trials, executor, "shared", 3)
     ended = train(cohort, workload, keeping=Keeping(lambda: True, kept.append))
     assert kept
-    fresh = Workload.of(trials[0].config, CPU)
+    fresh = prepared(trials[0].config, CPU)
     assert hashes_of(train(cohort, fresh, resume=kept[0])) == hashes_of(ended)
 
 
@@ -301,7 +302,7 @@ def test_a_users_own_model_has_groups_as_in_a_script_statistics_of_batchnorm_inc
     """What is frozen stays in training mode: BatchNorm's statistics move on, as with requires_grad_(False) in torch."""
     parts = groups(first={"match": "a.*", "freeze": True}, last={"match": "z.*", "lr": 0.5, "weight_decay": 0.0})
     trials = trials_of(trial_of, name, **parts)
-    workload = Workload.of(trials[0].config, CPU)
+    workload = prepared(trials[0].config, CPU)
     for executor in ("loop",) if workload.habits.alone else EXECUTORS:
         taken: list[Weights] = []
         handing = Handing(lambda _: True, taken.append)
@@ -352,4 +353,4 @@ def own_script(trial, workload) -> tuple[list[float], nn.Module]:
 )
 def test_patterns_that_do_not_fit_the_model_are_refused_before_training(trial_of, wrong, said) -> None:
     with pytest.raises(ConfigError, match=said.replace("*", r"\*")):
-        Workload.of(trial_of(**groups(**wrong)).config, CPU)
+        prepared(trial_of(**groups(**wrong)).config, CPU)

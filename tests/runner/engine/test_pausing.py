@@ -11,7 +11,7 @@ import torch
 
 from thalweg.runner.engine.checkpoint import Checkpoint, regrouped
 from thalweg.runner.engine.cohort import Cohort, Pausing, train
-from thalweg.runner.engine.workload import Workload
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.facts.observation import Reached
 
 
@@ -34,7 +34,7 @@ def through_a_file(checkpoint: Checkpoint) -> Checkpoint:
 def paused(cohort: Cohort, step: int, resume: Checkpoint | None = None) -> tuple[list, list[Reached], Checkpoint]:
     """Who ended by then, what the others reached, and their checkpoint as a file holds it."""
     found: list = []
-    workload = Workload.of(cohort.trials[0].config, torch.device("cpu"))
+    workload = prepared(cohort.trials[0].config, torch.device("cpu"))
     pausing = Pausing(step, lambda reached, checkpoint: found.append((reached, checkpoint)))
     ended = train(cohort, workload, resume=resume, pausing=pausing)
     (reached, checkpoint), *_ = found
@@ -49,7 +49,7 @@ def test_survivors_regrouped_at_each_rung_end_as_if_trained_at_once(trial_of, gr
     trials = [dying, *grid_of(5, steps=100, optimizer="adamw")]
     cohorts = [Cohort(tuple(part), executor, layout, 4) for part in (trials[:3], trials[3:])]
     whole = Cohort(tuple(trials), executor, layout, 4)
-    undisturbed = train(whole, Workload.of(trials[0].config, torch.device("cpu")))
+    undisturbed = train(whole, prepared(trials[0].config, torch.device("cpu")))
     (ended, first, a), (none, second, b) = (paused(cohort, 25) for cohort in cohorts)
     assert same(ended, undisturbed[:1])
     assert none == []
@@ -63,7 +63,7 @@ def test_survivors_regrouped_at_each_rung_end_as_if_trained_at_once(trial_of, gr
     left = Cohort((trials[5], trials[1], trials[3], trials[4]), executor, layout, 4)
     _, _, again = paused(left, 75, regrouped(left.facts, [a, b]))
     last = Cohort((trials[1], trials[5]), executor, layout, 4)
-    workload = Workload.of(trials[0].config, torch.device("cpu"))
+    workload = prepared(trials[0].config, torch.device("cpu"))
     ended = train(last, workload, resume=regrouped(last.facts, [again]))
     assert same(ended, [undisturbed[1], undisturbed[5]])
 
@@ -79,7 +79,7 @@ def test_a_cohort_beyond_its_rung_pauses_where_it_is(grid_of) -> None:
 
 def test_a_cohort_whose_trials_all_died_reaches_no_rung(trial_of) -> None:
     trials = tuple(trial_of(rate, warmup=0, steps=100) for rate in (1e30, 1e29))
-    workload = Workload.of(trials[0].config, torch.device("cpu"))
+    workload = prepared(trials[0].config, torch.device("cpu"))
     found: list = []
     ended = train(Cohort(trials, "vmap", "shared", 4), workload, pausing=Pausing(75, lambda *of: found.append(of)))
     assert (len(ended), found) == (2, [])

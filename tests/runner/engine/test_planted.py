@@ -15,6 +15,7 @@ from thalweg.data.schema import PlantedConfig
 from thalweg.models.schema import PlantedConfig as PlantedModel
 from thalweg.runner.engine.executors import EXECUTORS
 from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.workload import Workload
 from thalweg.runner.study.trial import Trial
 
@@ -37,7 +38,7 @@ def planted(trial: Trial, **optimizer: Any) -> Trial:
 
 def trained(trial: Trial, executor: str = "vmap", steps: int = STEPS) -> tuple[Workload, dict[str, float]]:
     """The workload, and u and v after training."""
-    workload = Workload.of(trial.config, torch.device("cpu"))
+    workload = prepared(trial.config, torch.device("cpu"))
     state = workload.start([trial, trial])
     EXECUTORS[executor](workload, state, Inputs([trial, trial], "shared", workload).block(0, steps, np.arange(2)))
     return workload, {name: view[0].item() for name, view in workload.layout.views(state.theta).items()}

@@ -17,7 +17,7 @@ from thalweg.data.schema import DATASETS
 from thalweg.models.schema import MODELS
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.evaluate import evaluate
-from thalweg.runner.engine.workload import Workload
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.study.trial import Trial, TrialConfig
 
 ADAPTER = TypeAdapter(TrialConfig)
@@ -75,7 +75,7 @@ def test_fused_trainings_equal_solo_ones(trial_of, train_all, text, case) -> Non
 @pytest.mark.parametrize("case", ["linear on values", "gpt"])
 def test_evaluation_is_the_mean_over_the_split_however_it_is_cut(trial_of, text, case, monkeypatch) -> None:
     trials = trials_of(trial_of, case, text)
-    workload = Workload.of(trials[0].config, CPU)
+    workload = prepared(trials[0].config, CPU)
     whole = evaluate(workload, workload.start(trials), "val", "vmap")
     monkeypatch.setattr("thalweg.runner.engine.evaluate.CHUNK", 7)
     for name, values in evaluate(workload, workload.start(trials), "val", "vmap").items():
@@ -86,8 +86,8 @@ def test_one_row_a_batch_into_batch_norm_is_refused_before_it_trains(trial_of) -
     config = trial_of(batch_size=1).config
     alone = replace(config, model=replace(config.model, norm="batch"))
     with pytest.raises(ConfigError, match=r"budget.batch_size is 1, but the model has BatchNorm"):
-        Workload.of(alone, CPU)
-    Workload.of(replace(alone, model=config.model), CPU)
+        prepared(alone, CPU)
+    prepared(replace(alone, model=config.model), CPU)
 
 
 def test_resnet18_takes_a_step_on_the_format_of_cifar10(trial_of, train_all, tmp_path, monkeypatch) -> None:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.optim.schedule import warmup_cosine
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.streams import batch_indices
-from thalweg.runner.engine.workload import Workload, initialised
+from thalweg.runner.engine.workload import initialised
 
 STEPS = 20
 FUSED = ("vmap", "traced")
@@ -36,7 +37,7 @@ def losses_of(observations) -> np.ndarray:
 def by_hand(trial) -> list[float]:
     """The losses of a plain script: torch's optimizers, clipping and cross-entropy, SAM as in its paper."""
     config = trial.config
-    workload = Workload.of(config, torch.device("cpu"))
+    workload = prepared(config, torch.device("cpu"))
     model = initialised(config, workload.extent).double()
     everything, decay = [*model.parameters()], config.optimizer.weight_decay
     groups = [{"params": everything, "weight_decay": decay}]
@@ -134,7 +135,7 @@ def test_bf16_rounds_the_forward_pass_and_not_the_weights(trial_of, train_all, e
     rounded = losses_of(train_all(trials, executor))
     np.testing.assert_allclose(rounded, plain, rtol=0.05)
     assert (rounded != plain).all()
-    assert Workload.of(trials[0].config, torch.device("cpu")).start(trials).theta.dtype == torch.float32
+    assert prepared(trials[0].config, torch.device("cpu")).start(trials).theta.dtype == torch.float32
 
 
 def test_tf32_is_a_precision_of_its_own_and_leaves_torchs_setting_as_it_was(trial_of, train_all) -> None:

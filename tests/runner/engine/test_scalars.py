@@ -16,9 +16,10 @@ from thalweg.runner.engine.checkpoint import Checkpoint, regrouped
 from thalweg.runner.engine.choose import compiler_found
 from thalweg.runner.engine.cohort import Cohort, Keeping, train
 from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.streams import batch_indices
 from thalweg.runner.engine.tabled import TabledSteps
-from thalweg.runner.engine.workload import Workload, initialised
+from thalweg.runner.engine.workload import initialised
 
 CPU = torch.device("cpu")
 STEPS = 20
@@ -27,7 +28,7 @@ ALL = ("gradient_norm", "update_norm", "weight_norm")
 
 
 def told(trials, executor: str, scalars=ALL, layout="shared", **how):
-    workload = Workload.of(trials[0].config, CPU).telling(scalars)
+    workload = prepared(trials[0].config, CPU).telling(scalars)
     return train(Cohort(tuple(trials), executor, layout, 2), workload, **how)
 
 
@@ -37,7 +38,7 @@ def series_of(observed, name: str) -> np.ndarray:
 
 def by_hand(trial) -> dict[str, list[float]]:
     config, of = trial.config, trial.config.optimizer
-    workload = Workload.of(config, CPU)
+    workload = prepared(config, CPU)
     model = initialised(config, workload.extent).double()
     weights = [*model.parameters()]
     optimizer = optim.AdamW(weights, lr=of.lr, betas=(of.beta1, of.beta2), eps=of.eps, weight_decay=of.weight_decay)
@@ -128,7 +129,7 @@ def test_the_compiled_step_tells_too(trial_of) -> None:
 def test_a_tabled_step_tells_too(trial_of) -> None:
     """What a CUDA graph replays, called as it is; a block longer than its tables."""
     trials = [trial_of(lr, 0.1, optimizer="adamw", precision="float64", steps=70) for lr in (0.02, 0.05)]
-    workload = Workload.of(trials[0].config, CPU).telling(ALL)
+    workload = prepared(trials[0].config, CPU).telling(ALL)
     block = Inputs(trials, "shared", workload).block(0, 70, np.arange(2))
     state = workload.start(trials)
     steps = TabledSteps(workload, state, block)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.step import train_step
-from thalweg.runner.engine.workload import Workload
 
 LARGE = 3e38
 """Two of them add up to more than float32 holds."""
@@ -33,7 +33,7 @@ GO_ON = {"sound", "at its limit", "large loss", "large gradient"}
 @pytest.mark.parametrize("middle", LANES)
 def test_asking_the_lanes_changes_nothing(trial_of, middle: str, monkeypatch) -> None:
     trials = [trial_of(0.1), trial_of(0.2), trial_of(0.3)]
-    workload = Workload.of(trials[0].config, torch.device("cpu"))
+    workload = prepared(trials[0].config, torch.device("cpu"))
     (feed,) = Inputs(trials, "shared", workload).block(1, 2, np.arange(3)).feeds(workload)
     loss_K, norm_K, limit_K, alive_K = map(
         torch.tensor, zip(*(LANES[n] for n in ("sound", middle, "sound")), strict=True)

@@ -10,10 +10,10 @@ from torch.utils._pytree import tree_map
 
 from thalweg.runner.engine.choose import choose
 from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.probing import Question
 from thalweg.runner.engine.recording import Recording
 from thalweg.runner.engine.seating import spare_lanes
-from thalweg.runner.engine.workload import Workload
 
 CPU = torch.device("cpu")
 FUSED = ("vmap", "traced")
@@ -98,9 +98,9 @@ def test_no_bit_of_such_a_model_depends_on_its_company(model_is, grid_of, trial_
 
 def test_spare_lanes_are_added_only_where_an_array_has_a_tail(model_is, trial_of) -> None:
     config = trial_of().config
-    assert spare_lanes(Workload.of(config, CPU)) == 0
+    assert spare_lanes(prepared(config, CPU)) == 0
     model_is(Smooth)
-    assert spare_lanes(Workload.of(config, CPU)) == 13  # 64 numbers of a BatchNorm of 5 channels
+    assert spare_lanes(prepared(config, CPU)) == 13  # 64 numbers of a BatchNorm of 5 channels
 
 
 class Turned(nn.Module):
@@ -124,11 +124,11 @@ class Turned(nn.Module):
 def test_constants_alone_ask_for_no_spare_lanes_and_what_weights_are_written_into_does(model_is, grid_of, train_all):
     model_is(Turned)
     trials = grid_of(3, steps=6, warmup=1, batch_size=7)
-    assert spare_lanes(Workload.of(trials[0].config, CPU)) == 0
+    assert spare_lanes(prepared(trials[0].config, CPU)) == 0
     together = train_all(trials, "traced")
     assert train_all(trials[1:2], "traced")[0].weight_hash == together[1].weight_hash
     model_is(lambda inputs, outputs: Turned(inputs, outputs, written=True))
-    assert spare_lanes(Workload.of(trials[0].config, CPU)) > 0
+    assert spare_lanes(prepared(trials[0].config, CPU)) > 0
 
 
 @pytest.mark.parametrize("executor", ["loop", *FUSED])
@@ -153,10 +153,10 @@ def test_sam_climbs_with_the_masks_of_its_first_pass(model_is, trial_of, train_a
 
 def test_drawing_is_found_out_and_never_shared_between_seeds(model_is, trial_of) -> None:
     trials = [trial_of(seed=seed) for seed in range(2)]
-    assert not Workload.of(trials[0].config, CPU).habits.draws
+    assert not prepared(trials[0].config, CPU).habits.draws
     model_is(Unfamiliar)
     before = torch.get_rng_state()
-    workload = Workload.of(trials[0].config, CPU)
+    workload = prepared(trials[0].config, CPU)
     assert workload.habits.draws
     assert torch.equal(before, torch.get_rng_state())
     block = Inputs(trials, "per_lane", workload).block(0, 1, np.arange(2))
@@ -174,7 +174,7 @@ def test_training_a_model_that_draws_leaves_torchs_generator_alone(model_is, gri
 def test_a_model_that_draws_is_given_one_seed_a_cohort_and_not_compiled(model_is, trial_of) -> None:
     model_is(Unfamiliar)
     trials = tuple(trial_of(seed=seed) for seed in (1, 2, 1))
-    choice, _ = choose(Workload.of(trials[0].config, CPU), Question(trials, "per_lane", "compiled"))
+    choice, _ = choose(prepared(trials[0].config, CPU), Question(trials, "per_lane", "compiled"))
     assert (choice.executor, choice.layout) == ("traced", "shared")
     assert "draws random numbers" in choice.reason
 

@@ -11,8 +11,8 @@ import torch
 from thalweg.models.schema import CNNConfig
 from thalweg.runner.engine.executors import run_vmap
 from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.tabled import LONGEST, TabledSteps
-from thalweg.runner.engine.workload import Workload
 from thalweg.runner.study.trial import Trial
 
 AUGMENTED = {"name": "digits", "train_size": 200, "label_noise": 0.0, "split_seed": 0, "augment": ("crop", "mixup")}
@@ -34,7 +34,7 @@ def case(grid_of, trial_of):
     def made(steps: int = 12, lanes: int = 3, **parts):
         dying = trial_of(1e30, warmup=0, steps=steps, **{k: v for k, v in parts.items() if k != "warmup"})
         trials = [*grid_of(lanes, steps=steps, **parts), dying]
-        return Workload.of(trials[0].config, torch.device("cpu")), trials
+        return prepared(trials[0].config, torch.device("cpu")), trials
 
     return made
 
@@ -67,7 +67,7 @@ def test_tabled_steps_are_those_of_vmap(case, name, layout) -> None:
 def test_buffers_of_tabled_steps_are_those_of_vmap(grid_of) -> None:
     model = CNNConfig(name="cnn", widths=(4, 4), norm="batch", dropout=0.0, init_gain=1.0)
     trials = [Trial(replace(each.config, model=model)) for each in grid_of(3, steps=12, optimizer="adamw")]
-    workload = Workload.of(trials[0].config, torch.device("cpu"))
+    workload = prepared(trials[0].config, torch.device("cpu"))
     assert "buffer/" in str([*workload.start(trials).tensors()])
     assert_same(*both((workload, trials), [(0, 5), (5, 12)]))
 

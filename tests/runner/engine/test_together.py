@@ -26,6 +26,7 @@ from thalweg.models.schema import MLPConfig
 from thalweg.optim.schedule import warmup_cosine
 from thalweg.optim.schema import EMAConfig
 from thalweg.runner.engine.cohort import Cohort, Handing, train
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.streams import batch_indices, stream_key
 from thalweg.runner.engine.workload import Workload, initialised
 from thalweg.runner.facts.weights import Weights
@@ -134,7 +135,7 @@ class Case:
         """Weights and statistics of a file, which are no seed's."""
         path = self.folder / "start.safetensors"
         if not path.exists():
-            model = fresh(Trial(replace(config, seed=77)), Workload.of(config, CPU).extent)
+            model = fresh(Trial(replace(config, seed=77)), prepared(config, CPU).extent)
             held = {n: t * 1.1 if t.is_floating_point() else t + 3 for n, t in model.state_dict().items()}
             save_file({name: tensor.clone() for name, tensor in held.items()}, path)
         return declared(InitConfig(weights=str(path), partial=False))
@@ -254,7 +255,7 @@ def test_whatever_a_trial_asks_for_is_what_a_script_does(trial_of, tmp_path, cas
 def agrees(trials: list[Trial], layout: Any) -> None:
     """Hold a cohort of each executor against scripts, and a trial alone against itself in company."""
     assert len({trial.group_id for trial in trials}) == 1
-    workload = Workload.of(trials[0].config, CPU)
+    workload = prepared(trials[0].config, CPU)
     expected = [by_hand(trial, workload) for trial in trials]
     for executor in ("loop",) if workload.habits.alone else ("loop", "vmap", "traced"):
         taken: list[Weights] = []

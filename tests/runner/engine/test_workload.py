@@ -11,7 +11,7 @@ import torch
 from thalweg.data.schema import TaskConfig
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.cohort import Cohort, train
-from thalweg.runner.engine.workload import Workload
+from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.study.trial import Trial
 
 
@@ -60,14 +60,14 @@ def test_augmentation_is_of_the_seed_and_of_nothing_else(trial_of, train_all) ->
 def test_a_model_whose_outputs_do_not_fit_is_refused_before_it_trains(trial_of, monkeypatch) -> None:
     monkeypatch.setattr("thalweg.runner.engine.workload.build_model", lambda config, extent: torch.nn.Flatten())
     with pytest.raises(ConfigError, match=r"outputs of shape \[2, 64\] for 2 examples.*expected one tensor.*\[2, 10\]"):
-        Workload.of(trial_of().config, torch.device("cpu"))
+        prepared(trial_of().config, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("executor", ["loop", "vmap", "traced"])
 def test_any_name_of_a_device_trains_to_the_same_bits(trial_of, executor) -> None:
     """cpu:0 is to cpu what `cuda` is to cuda:0: the device, by a name that none of its tensors has."""
     trial = trial_of(0.1, steps=3, warmup=0)
-    workloads = [Workload.of(trial.config, torch.device(name)) for name in ("cpu", "cpu:0")]
+    workloads = [prepared(trial.config, torch.device(name)) for name in ("cpu", "cpu:0")]
     assert workloads[0].device == workloads[1].device == workloads[1].start([trial]).theta.device
     one, other = (train(Cohort((trial,), executor, "shared", 2), each)[0] for each in workloads)
     assert one.weight_hash == other.weight_hash

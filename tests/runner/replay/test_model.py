@@ -25,7 +25,7 @@ from thalweg.runner import page
 from thalweg.runner.base.errors import MismatchError, SetupError, ThalwegError, UnverifiedError, UsageError
 from thalweg.runner.engine.cohort import Handing
 from thalweg.runner.engine.determinism import prepare
-from thalweg.runner.engine.workload import extent_of
+from thalweg.runner.engine.prepare import extent_of
 from thalweg.runner.facts.weights import Weights
 from thalweg.runner.replay import again, model
 from thalweg.runner.store import Store

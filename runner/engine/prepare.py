@@ -1,0 +1,110 @@
+"""Makes a workload from a configuration: data, model, task and rule, looked at before anything trains."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from thalweg.data.augment import Augment
+from thalweg.data.load import load_splits
+from thalweg.data.splits import Splits
+from thalweg.models.extent import Extent
+from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.engine.beginning import Arrays, beginning
+from thalweg.runner.engine.copying import converted
+from thalweg.runner.engine.examine import examined, habits_of
+from thalweg.runner.engine.examples import Examples, on_device, settled
+from thalweg.runner.engine.generators import forked
+from thalweg.runner.engine.outputs import refuse_unlike
+from thalweg.runner.engine.own import own_splits, own_task
+from thalweg.runner.engine.parameters import ParameterLayout
+from thalweg.runner.engine.recipe import Recipe
+from thalweg.runner.engine.task import Task
+from thalweg.runner.engine.user import resolved, users_error
+from thalweg.runner.engine.workload import DTYPES, Workload, initialised
+from thalweg.runner.engine.world import Look, World
+from thalweg.runner.project.project import here
+from thalweg.runner.study.target import DatasetTarget, ModelTarget
+from thalweg.runner.study.trial import TrialConfig
+
+
+def prepared(
+    config: TrialConfig, device: torch.device, metrics: tuple[str, ...] = (), of_trial: Arrays | None = None
+) -> Workload:
+    """Build the template, the rule and the data of `config` on `device`. metrics: those of the user's own.
+
+    of_trial: the state_dict of the trial that `config.init` names, if it names one.
+    """
+    device, dtype = settled(device), DTYPES[config.precision]
+    data = config.dataset
+    arrays = own_splits(data) if isinstance(data, DatasetTarget) else load_splits(data)
+    task, splits = own_task(config.task, arrays.kind, metrics), on_device(arrays, device, dtype)
+    extent = extent_of(arrays)
+    look = Look.at(packages := _packages(config))
+    module, scratch = (converted(initialised(config, extent), device, dtype) for _ in range(2))
+    with users_error(f"model={config.model.name} fails on examples of shape {list(extent.inputs)}"), forked(device):
+        refuse_misfit(scratch, task, splits["train"], extent)
+        if config.budget.at_once == 1:
+            _refuse_lone_row(scratch, splits["train"], config.budget.accumulate)
+    layout, like = ParameterLayout.of(module), torch.empty(0, device=device, dtype=dtype)
+    workload = Workload(
+        module=module,
+        layout=layout,
+        recipe=Recipe.of(config, layout, like),
+        splits=splits,
+        task=task,
+        augment=Augment(config.dataset.augment, arrays.outputs) if config.dataset.augment else None,
+        device=device,
+        dtype=dtype,
+        extent=extent,
+        precision=config.precision,
+        batch_size=config.budget.at_once,
+        config=config,
+        beginning=beginning(config.init, of_trial, module),
+    )
+    habits, world = examined(workload, look, packages) if workload.foreign else (habits_of(workload), World())
+    return replace(workload, habits=habits, world=world, recipe=workload.recipe.sparing(habits.unused, like))
+
+
+def _packages(config: TrialConfig) -> tuple[str, ...]:
+    """The user's packages, that which the model comes from imported."""
+    if isinstance(config.model, ModelTarget):
+        resolved("model._target_", "model", config.model._target_)
+    project = here()
+    return project.code if project else ()
+
+
+def extent_of(arrays: Splits) -> Extent:
+    """What a model is to be built for on these data."""
+    integers = arrays.pixels is None and arrays.train.x.dtype.kind in "iub"
+    return Extent(arrays.features, arrays.outputs, tokens=arrays.kind == "tokens", integers=integers)
+
+
+@torch.no_grad()
+def refuse_misfit(module: nn.Module, task: Task, train: Examples, extent: Extent) -> None:
+    """Raise ConfigError where a model's outputs for two examples are not what the task reads."""
+    x, _ = train.take(torch.arange(min(2, train.rows), device=train.home))
+    was_training = module.training
+    outputs = module.eval()(x)
+    module.train(was_training)
+    expected = task.expected(len(x), extent.outputs, extent.inputs)
+    refuse_unlike(outputs, expected, f"{len(x)} examples of shape {list(extent.inputs)}")
+
+
+@torch.no_grad()
+def _refuse_lone_row(module: nn.Module, train: Examples, parts: int) -> None:
+    """Raise ConfigError where BatchNorm would meet a single value, of which there is no deviation."""
+    x, _ = train.take(torch.zeros(1, dtype=torch.int64, device=train.home))
+    with torch.random.fork_rng(devices=[]):
+        try:
+            module.train()(x)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            said = f"budget.accumulate is {parts} of as many examples" if parts > 1 else "budget.batch_size is 1"
+            raise ConfigError(
+                f"{said}, but the model has BatchNorm, which needs two examples or more at once",
+                "raise budget.batch_size, or take another normalisation",
+            ) from None
