@@ -25,7 +25,7 @@ timeout 95 "$python" -P "$here/first.py" "$out/first.json" 80 2>&1 |
 sweep() {
     store=$1
     shift
-    timeout 20 "$python" -P -m thalweg sweep "$@" tracker=none --yes --store "$store.sqlite" 2>&1 |
+    timeout 17 "$python" -P -m thalweg sweep "$@" tracker=none --yes --store "$store.sqlite" 2>&1 |
         grep --line-buffered -E 'traced|graphed|loop|lr·wd|separable|finished|error|NOT' |
         sed -u 's/^\(.\{160\}\).*/\1/' | tee -a "$out/sweeps.txt"
 }
