@@ -341,3 +341,14 @@ def test_what_is_added_trains_to_its_end_however_often_it_is_measured(bench: Ben
     result = page.train(made, bench.store, seldom, backend=Shuffled(bench.workers, 2))
     assert (result.finished + result.diverged, result.reached) == (3, 0)
     assert stopped(bench.rows()) == before
+
+
+def test_who_is_at_the_rung_waits_where_a_kill_left_others_behind(bench: Bench) -> None:
+    rule = f"study.stop={RULES[0]}"
+    bench.sweep(rule, size=1, interrupt_after=4)
+    there = bench.store.reached_steps(bench.rows())
+    plan = bench.plan(rule)
+    assert plan.waiting == len(there) > 0
+    assert not there.keys() & set(plan.ids_to_train)
+    assert set(plan.until.values()) == {25}
+    assert plan.wanted == plan.done + plan.to_train + plan.waiting
