@@ -143,11 +143,23 @@ def _propose(opened: Store, record: Study, asked: _Asked) -> _Proposal:
     view = page.view(opened, record.name, ask=False, validation=True)
     if not view.ended:
         raise UsageError(f"nothing of {record.name} is trained yet", f"first: thalweg sweep {record.name}")
+    _refuse_on_its_way(view)
     chosen = view.chosen(asked.panels)
     found = [view.unfinished] if view.unfinished else decide.moves(chosen, view.study, asked.kinds)
     lost = [each for each in view.stuck if each.panel in chosen]
     why_none = "" if found else _why_none(chosen, view.study, asked.kinds)
     return _Proposal(view, found, lost, opened.seconds_a_trial(record.name), why_none)
+
+
+def _refuse_on_its_way(view: StudyView) -> None:
+    """Raise UsageError where a study's rule does not know yet who of its trials stops.
+
+    Not once it was refined: what a refinement that was killed had added is under no rule, and finished here.
+    """
+    name = view.study.name
+    if view.study.stop and not view.study.refinements and view.unfinished:
+        text = f"{name} stops trials early, and of {view.unfinished.what} it is not known yet who goes on"
+        raise UsageError(text, f"first: thalweg sweep {name}")
 
 
 def _why_none(chosen: Sequence[Panel], study: Study, kinds: Sequence[Kind]) -> str:

@@ -18,7 +18,7 @@ from thalweg.runner import page
 from thalweg.runner.analysis import Results, coupling
 from thalweg.runner.cells.cells import panels
 from thalweg.runner.cells.health import Health, health
-from thalweg.runner.cli import main
+from thalweg.runner.cli import main, verbs_decide
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.store import Store
 from thalweg.runner.study.stop import Pruned
@@ -227,3 +227,21 @@ def test_curves_of_a_stopped_trial_are_drawn_up_to_where_it_stopped(asked, store
     assert text.rstrip().endswith(str(stopped.pruned.step))
     code, refused = asked("show", "mine", "--curve")
     assert (code, refused.count("error:")) == (2, 1)
+
+
+def test_what_is_on_its_way_is_not_trained_to_its_end_by_refine(asked, tmp_path, monkeypatch) -> None:
+    """It would finish what the rule may stop; what a killed refinement added is finished, for no rule is asked."""
+    bench = Bench(tmp_path)
+    bench.sweep(*COUPLING, f"study.stop={RULES[0]}", interrupt_after=3)
+    rows = [row for row in bench.rows().values() if row.outcome is None]
+    assert rows
+    bench.store.close()
+    monkeypatch.setattr(sys, "argv", ["thalweg", "refine", "mine", "--yes", "--store", str(tmp_path / "s.sqlite")])
+    with redirect_stderr(StringIO()) as err:
+        assert main() == 2
+    assert "it is not known yet who goes on" in err.getvalue()
+    assert "first: thalweg sweep mine" in err.getvalue()
+    with Store.open(tmp_path / "s.sqlite") as opened:
+        view = page.view(opened, "mine", ask=False)
+    verbs_decide._refuse_on_its_way(replace(view, study=replace(view.study, refinements=1)))
+    verbs_decide._refuse_on_its_way(replace(view, study=replace(view.study, stop=None)))
