@@ -5,6 +5,7 @@ compose     Hydra's compose API over our tree and the user's
 source      how Hydra is made to read files: strictly, through our reader
 words       Hydra's override grammar into plain values
 section     the `study:` section of a file
+stops       `stop:` of a study, the rule that stops trials early
 sweep_file  a sweep file of W&B as a study file
 values      values of axes and words, in the type of their key
 samples     axes that are drawn from ranges

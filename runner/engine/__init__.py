@@ -22,6 +22,7 @@
     habits       what a model was seen to do besides computing
     examine      a user's model's first steps, beside plain torch
     recipe       what a step does with a gradient: SAM, clipping, the decay's mask, the rule
+    accumulate   a step's gradient from its batch in parts
     workload     what one structure trains: model template, recipe, data on the device
     prepare      a workload from a configuration, looked at before anything trains
     inputs       what the steps are fed: batches, coefficients, seeds
@@ -38,6 +39,7 @@
     executors    loop, vmap, traced, compiled, graphed, graphed_compiled: the ways to execute that step
     seating      how many lanes a program has for the trials that still train
     timing       how long work takes
+    estimate     what trials would take, by a few of their steps
     jury         whether a fused cohort's first steps are no slower than the loop's
     evaluate     what a task measures on the three splits
     record       what is collected while a cohort trains

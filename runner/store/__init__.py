@@ -5,6 +5,7 @@ It knows neither torch nor hydra, and imports numpy only where a series is packe
     store           opened, asked, written to, closed
     place           where it is
     reading         every question, in SQL
+    configs         configurations read so that a study's share what they have in common
     writing         every change, in SQL
     series          a series as compressed blobs
     schema          ordered migrations

@@ -2,8 +2,10 @@
 
 trial           the resolved configuration of a set of weights, and its id
 study           a set of trials: blocks of axes
+stop            a rule that stops trials early, and whom it stops
 settings        how trials are run, as opposed to what they are
 keys            every configuration key, its type and range; the check of a configuration
+groups          `groups.NAME.…` in plain configurations
 target          a `_target_`: a class or function of the user's, and its arguments
 start           the weights that a trial starts from
 longer          up to which step a trial is what a longer one would be

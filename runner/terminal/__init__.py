@@ -6,6 +6,7 @@ map         the map of a panel
 decision    what to take, what to add
 plan        what is wanted, done and missing
 listing     studies, trials, options, checks
+curve       a trial's curves as pictures of characters
 progress    how a sweep goes
 removal     what a removal would do
 text        text made fit for a terminal

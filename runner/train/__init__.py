@@ -1,6 +1,7 @@
 """Makes the store agree with a plan: cohorts are cut, given to worker processes, and committed when they come back.
 
 schedule        decides, and does nothing: told what happened, it answers with orders
+rungs           how far trials train that may stop early
 terms           what its pieces of work have in common, and how far it is
 orders          what it orders
 described       events and orders, for the log
@@ -9,10 +10,12 @@ vigil           beats, and who of the drivers on one store is dead
 crew            the slots: how many workers, on which devices
 cluster         the same on the nodes of a Ray cluster
 slurm           shares of a study as jobs: submitted, and asked about later
+probe           a child process that times what a plan would train
 silence         how long slots that have work have said nothing
 pool            the worker processes, as the driver sees them
 messages        what driver and workers say to each other
 worker          a worker process; it alone imports the engine
+pausing         what a worker does at a rung
 rehearsal       a child process that builds a plan's models once and says what is wrong with them
 cutting         a group of trials cut into cohorts
 checkpoints     cohorts in the middle of training, as files

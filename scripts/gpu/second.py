@@ -353,7 +353,7 @@ def main(path: str, seconds: str, *names: str) -> int:
         return 2
     warnings.simplefilter("ignore")
     prepare()
-    preparation.load_splits = splits_here  # type: ignore[assignment]
+    preparation.load_splits = splits_here  # type: ignore[assignment, attr-defined]
     clock, rows = Clock(float(seconds)), []
     print(ceilings())
     for case in CASES:
