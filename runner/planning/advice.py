@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from thalweg.data.schema import TableConfig
-from thalweg.optim.advice import decay_warning, suggest_warmup
+from thalweg.optim.advice import decay_strength, decay_warning, suggest_warmup
+from thalweg.optim.schema import OptimizerConfig
 from thalweg.runner.study import target
 from thalweg.runner.study.study import Study
-from thalweg.runner.study.trial import Trial
+from thalweg.runner.study.trial import Trial, TrialConfig
 
 KEY = "schedule.warmup"
 LEVEL = "constant"
@@ -20,8 +22,16 @@ CLOSE = 1.5
 
 def advice(study: Study, trials: Sequence[Trial]) -> list[str]:
     """Return a line for each thing worth knowing of `trials`, some or all of those that the study declares."""
-    warning = decay_warning(trial.config.optimizer for trial in trials)
+    warning = decay_warning(_strongest(trial.config) for trial in trials)
     return [*_warmups(study, trials), *([warning] if warning else []), *_stopping(study), *_notes(trials)]
+
+
+def _strongest(config: TrialConfig) -> OptimizerConfig:
+    """The optimizer of the parameters that decay most in a step: the trial's own, or that of a group that trains."""
+    of = config.optimizer
+    training = [group for _, group in config.groups.named if not group.freeze]
+    scaled = [replace(of, lr=of.lr * group.lr, weight_decay=of.weight_decay * group.weight_decay) for group in training]
+    return max([of, *scaled], key=lambda each: decay_strength(each) or 0.0)
 
 
 def _stopping(study: Study) -> list[str]:

@@ -25,6 +25,7 @@ from thalweg.models.extent import Extent
 from thalweg.models.schema import MLPConfig
 from thalweg.optim.schedule import warmup_cosine
 from thalweg.optim.schema import EMAConfig
+from thalweg.runner.engine.choose import compiler_found
 from thalweg.runner.engine.cohort import Cohort, Handing, train
 from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.streams import batch_indices, stream_key
@@ -252,12 +253,24 @@ def test_whatever_a_trial_asks_for_is_what_a_script_does(trial_of, tmp_path, cas
     agrees(Case(case, trial_of, tmp_path).trials(), case["layout"])
 
 
-def agrees(trials: list[Trial], layout: Any) -> None:
+@pytest.mark.slow
+@pytest.mark.skipif(not compiler_found(), reason="NOT RUN: needs a C++ compiler")
+@pytest.mark.parametrize("groups", FACTORS["groups"])
+def test_a_compiled_step_does_all_of_it_too(trial_of, tmp_path, groups) -> None:
+    case = {name: values[-1] for name, values in FACTORS.items()}
+    case |= {"model": "mlp", "rule": "adamw independent", "groups": groups}
+    agrees(Case(case, trial_of, tmp_path).trials(), case["layout"], ("compiled",))
+
+
+FUSED = ("loop", "vmap", "traced")
+
+
+def agrees(trials: list[Trial], layout: Any, executors: tuple[str, ...] = FUSED) -> None:
     """Hold a cohort of each executor against scripts, and a trial alone against itself in company."""
     assert len({trial.group_id for trial in trials}) == 1
     workload = prepared(trials[0].config, CPU)
     expected = [by_hand(trial, workload) for trial in trials]
-    for executor in ("loop",) if workload.habits.alone else ("loop", "vmap", "traced"):
+    for executor in ("loop",) if workload.habits.alone else executors:
         taken: list[Weights] = []
         handing = Handing(lambda _: True, taken.append)
         observed = train(Cohort(tuple(trials), executor, layout, 3), workload, handing=handing)
@@ -269,5 +282,7 @@ def agrees(trials: list[Trial], layout: Any) -> None:
             for key, array in handed[trial.id].arrays.items():
                 said = f"{executor} {key}"
                 np.testing.assert_allclose(array, script.tensors[key], rtol=1e-7, atol=1e-7, err_msg=said)
+        if executor == "compiled":  # half a minute for another width
+            continue
         (alone,) = train(Cohort((trials[1],), executor, layout, 7), workload)
         assert alone.weight_hash == observed[1].weight_hash

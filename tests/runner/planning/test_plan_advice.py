@@ -12,6 +12,9 @@ def advice(*words):
     return make_plan(study, expand(study), {}).advice
 
 
+FAST = ("schedule.warmup=0", "optimizer.lr=0.1", "optimizer.weight_decay=1", "groups.low.match=layers.0.*")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -25,6 +28,10 @@ def advice(*words):
         (("schedule.warmup=2ep",), []),
         (("schedule.warmup=0,30",), []),
         (("schedule.warmup=0", "optimizer.lr=0.1,1", "optimizer.weight_decay=1"), ["1 trial has lr·wd ≥ 1"]),
+        ((*FAST, "groups.low.lr=10"), ["1 trial has lr·wd ≥ 1"]),
+        ((*FAST, "groups.low.lr=5", "groups.low.weight_decay=0,2"), ["1 trial has lr·wd ≥ 1"]),
+        ((*FAST, "groups.low.lr=10", "groups.low.freeze=true"), []),
+        ((*FAST, "groups.low.lr=10", "optimizer=adam_l2"), []),
         (("smoke",), []),
     ],
 )
