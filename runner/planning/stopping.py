@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Protocol
 
 from thalweg.runner.base.errors import ConfigError, UsageError
@@ -124,10 +125,11 @@ def refuse_elsewhere(study: Study, launcher: str) -> None:
 
 
 def refuse_unmeasured(made: Plan, how: Evaluation) -> None:
-    """Raise ConfigError for a rung of a study's rule at which its trials are not measured."""
+    """Raise ConfigError for a rung of a study's rule at which its trials are not measured, or two that are one step."""
     stop = made.study.stop
     for steps in sorted({member.trial.config.budget.steps for member in made.members}) if stop else ():
         assert stop is not None
+        _refuse_twice(stop, steps)
         measured = evaluation_steps(steps, how.points)
         for share, step in zip(stop.rungs, stop.steps(steps), strict=True):
             if step not in measured[:-1]:
@@ -135,6 +137,15 @@ def refuse_unmeasured(made: Plan, how: Evaluation) -> None:
                 text = f"study.stop compares trials at {100 * share:.4g}% of {steps:,} steps, where none is measured"
                 oftener = f"measure oftener: evaluation.points={_points(stop, steps)}"
                 raise ConfigError(text, f"they are measured at {at}; choose rungs among these, or {oftener}")
+
+
+def _refuse_twice(stop: Stop, steps: int) -> None:
+    """Raise ConfigError where two rungs are the same step: cells that stay would be halved twice by one value."""
+    at = stop.steps(steps)
+    for (share, step), (later, same) in pairwise(zip(stop.rungs, at, strict=True)):
+        if step == same:
+            text = f"study.stop has two rungs, {100 * share:.4g}% and {100 * later:.4g}%, at step {step:,} of {steps:,}"
+            raise ConfigError(text, "leave one out, or train for more steps")
 
 
 def _points(stop: Stop, steps: int) -> int:

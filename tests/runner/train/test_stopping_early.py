@@ -194,6 +194,7 @@ def test_trials_that_were_measured_elsewhere_are_left_out_and_go_on(bench: Bench
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (["study.stop={rule: halving, rungs: [25%, 25.4%]}"], "two rungs, 25% and 25.4%, at step 25 of 100"),
         (["study.stop={rule: halving, rungs: [30%]}"], "compares trials at 30% of 100 steps, where none is measured"),
         (["study.stop={rule: halving, rungs: [50%, 25%]}"], "expected ascending shares"),
         (["study.stop={rule: halving, rungs: []}"], "rungs is empty"),
