@@ -59,7 +59,6 @@ if TYPE_CHECKING:
     from thalweg.runner.engine.checkpoint import Checkpoint
     from thalweg.runner.engine.cohort import Cohort, Handing, Keeping
     from thalweg.runner.engine.lasting import Lasting
-    from thalweg.runner.engine.prepare import prepared
     from thalweg.runner.engine.probing import Question
     from thalweg.runner.engine.workload import Workload
     from thalweg.runner.facts.weights import Weights
@@ -334,6 +333,7 @@ class Bench:
         return self._workload_of(work, last)
 
     def _workload_of(self, work: Work, trial: Trial) -> Workload:
+        from thalweg.runner.engine.prepare import prepared
 
         if self.workload is None or self.group_id != work.group_id:
             self.workload = None  # as long as none could be made
