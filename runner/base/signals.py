@@ -27,7 +27,7 @@ class Signals:
         self.waker, self._writer = socket.socketpair()
         self._writer.setblocking(False)
         self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
-        self._wakeup = -1
+        self._wakeup: int | None = None
         self.came = False
 
     def __enter__(self) -> Self:
@@ -45,7 +45,7 @@ class Signals:
     ) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        if self._handlers:
+        if self._wakeup is not None:  # also where signals are ignored, as by nohup, and none has a handler to hold
             signal.set_wakeup_fd(self._wakeup)
         self.waker.close()
         self._writer.close()

@@ -91,7 +91,7 @@ def regrouped(facts: Mapping[str, Any], parts: Sequence[Checkpoint]) -> Checkpoi
     found = [place[trial] for trial in facts["trials"]]
     lanes = [(part, part.arrays["lane_of"].tolist().index(place)) for part, place in found]
     arrays: dict[str, np.ndarray] = {"lane_of": np.arange(len(found)), "diverged_step": np.full(len(found), -1)}
-    for name in sorted(set.intersection(*({*part.arrays} for part in parts))):
+    for name in (name for name in parts[0].arrays if all(name in part.arrays for part in parts)):
         if name.startswith("state/"):
             arrays[name] = np.stack([part.arrays[name][lane] for part, lane in lanes])
         elif name == "batch_loss" or name.startswith(("val/", "step/")):

@@ -15,7 +15,7 @@ from desk import ROOT, Desk
 
 WORDS = ("optimizer=sgd", "optimizer.lr=0.01..0.1:8log", "seed=0..2", "budget.steps=200", "model.hidden=[8]",
          "engine=vmap", "study.name=s", "tracker=none")  # fmt: skip
-LONG = ("optimizer=sgd", "optimizer.lr=0.01,0.02", "budget.steps=50000", "model.hidden=[8]", "engine=loop",
+LONG = ("optimizer=sgd", "optimizer.lr=0.01,0.02", "budget.steps=120000", "model.hidden=[8]", "engine=loop",
         "study.name=s", "tracker=none")  # fmt: skip
 SLURM = ("launcher=slurm", "launcher.jobs=2", "launcher.minutes=5")
 HERE = find_spec("submitit") and shutil.which("slurmctld") and shutil.which("munged") and os.geteuid() == 0
@@ -82,10 +82,10 @@ def test_a_cancelled_task_loses_nothing_that_was_stored_and_the_rest_is_submitte
 
 @pytest.mark.slow
 def test_a_time_limit_puts_a_task_in_the_queue_again_until_its_share_is_done(desk) -> None:
-    """Of a minute, which is the least that Slurm knows: some 20 s of training each time, and two minutes of waiting."""
+    """Of a minute, which is the least that Slurm knows: some 40 s of training each time, and two minutes of waiting."""
     words = (*LONG, "launcher=slurm", "launcher.jobs=1", "launcher.minutes=1", "launcher.partition=short")
     desk.thalweg("sweep", *words, "launcher.checkpoint_seconds=2", "--submit")
     desk.thalweg("collect", "s", "--wait", timeout=1500)
-    logs = "".join(each.read_text() for each in (desk.folder / "results/slurm/s").glob("*_0_0_log.err"))
+    logs = "".join(each.read_text() for each in (desk.folder / "results/slurm/s").glob("*_0_log.err"))
     assert "go on from a checkpoint" in logs
     assert len(desk.hashes()) == 2

@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -67,9 +68,13 @@ HOW = [("engine.width=5",), ("launcher.workers=2", "engine.width=17")]
 
 @pytest.mark.parametrize("how", HOW)
 def test_weights_do_not_depend_on_workers_or_width(swept: Desk, desk: Desk, how: tuple[str, ...]) -> None:
-    ((executor,),) = swept.query("SELECT DISTINCT executor FROM cohorts")
+    """Of groups whose choice was the same one: timed on a busy machine, two may differ."""
+    made = dict(swept.query("SELECT t.id, c.executor FROM trials t JOIN cohorts c ON c.id = t.cohort"))
+    executor, _ = Counter(made.values()).most_common(1)[0]
     desk.thalweg("sweep", *SMALL, f"engine={executor}", *how)
-    assert desk.hashes() == swept.hashes()
+    found = desk.hashes()
+    assert found.keys() == swept.hashes().keys()
+    assert all(found[trial] == digest for trial, digest in swept.hashes().items() if made[trial] == executor)
 
 
 def kill_somewhere(desk: Desk, seed: int) -> int:

@@ -62,6 +62,7 @@ def test_parts_make_the_step_of_the_whole_batch_at_equal_examples(trial_of, trai
         assert (found != expected).any()  # in parts indeed, which round otherwise
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not compiler_found(), reason="NOT RUN: needs a C++ compiler")
 def test_the_compiled_step_takes_parts_too(trial_of, train_all) -> None:
     whole = [trial_of(lr, 0.1, precision="float64", steps=STEPS, optimizer="adamw") for lr in (0.02, 0.05)]

@@ -76,7 +76,7 @@ from thalweg.runner import page
 from thalweg.runner.engine import memory
 from thalweg.runner.engine.determinism import prepare
 from thalweg.runner.engine.evaluate import evaluate
-from thalweg.runner.engine.workload import Workload
+from thalweg.runner.engine.prepare import prepared
 
 def most():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) * 1024

@@ -206,6 +206,7 @@ def test_sam_and_clipping_take_the_norm_of_what_trains_whatever_its_rates(trial_
         np.testing.assert_allclose(losses_of(train_all(trials, executor)), expected, rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not compiler_found(), reason="NOT RUN: needs a C++ compiler")
 def test_the_compiled_step_has_groups_too(trial_of, train_all) -> None:
     trials = [made(trial_of, "adamw", layered(low, 3.0, freeze=freeze)) for low, freeze in ((0.1, True), (2.0, True))]

@@ -93,7 +93,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("start")
-@pytest.mark.parametrize("executor", ["loop", "traced"])
+@pytest.mark.parametrize("executor", [pytest.param("loop", marks=pytest.mark.slow), "traced"])
 @pytest.mark.parametrize("name", ASKED)
 def test_stopped_on_its_way_and_gone_on_from_it_ends_as_at_one_go(tmp_path: Path, name: str, executor: str) -> None:
     holds(tmp_path, (*ASKED[name], "model.hidden=[4]", f"engine={executor}"))

@@ -66,7 +66,7 @@ def stopped(rows: dict[str, Row]) -> dict[str, int]:
     return {trial: row.pruned.step for trial, row in rows.items() if row.pruned}
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(
     st.sampled_from(RULES),
     st.integers(0, 2**32),
