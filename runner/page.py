@@ -153,11 +153,11 @@ def merge_weights(store: Store, other: Store) -> list[str]:
 
 def keeping(made: Plan, store: Store | None, keep: str) -> list[str]:
     """Return sentences on how large the weights get that a sweep would keep, and on what is done and was not kept."""
+    if keep == "none":
+        return []
     from thalweg.runner.show.numbers import count, size
     from thalweg.runner.train import kept
 
-    if keep == "none":
-        return []
     hashes = store.group_hashes([group.group_id for group in made.groups]) if store else {}
     folder = kept.folder_of(store.path) if store else Path()
     each = [(len(g.trials), kept.size_of_one(folder, hashes.get(g.group_id, {}))) for g in made.groups]

@@ -6,21 +6,19 @@ The child imports torch, so that planning does not; whatever it does, the plan i
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import SimpleNamespace
 
+from thalweg.runner.base.child import belong_to_parent
 from thalweg.runner.base.errors import last_line
 from thalweg.runner.planning.plan import Cost, Plan
 from thalweg.runner.study.settings import Settings
 from thalweg.runner.train.messages import Ask
 from thalweg.runner.train.terms import Terms
-from thalweg.runner.train.worker import Bench, _device, end_with_parent, told
+from thalweg.runner.train.worker import Bench, _device, told
 
 SECONDS = 120.0
 """How long the child may take, importing torch included; what it has not come to by then is not known."""
@@ -84,11 +82,7 @@ def _heard(asks: Sequence[Ask], device: str, seconds: float) -> tuple[list[Timed
 
 def _child(pipe: Connection, asks: Sequence[Ask], device: str) -> None:
     """Time one group after another. What the user's code prints goes nowhere."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for standard in (1, 2):
-        os.dup2(nowhere, standard)
+    belong_to_parent(silent=True)
     from thalweg.runner.engine.determinism import prepare
 
     prepare()

@@ -6,17 +6,14 @@ The child imports torch and the user's code, so that nobody else does; whatever 
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
+from thalweg.runner.base.child import belong_to_parent
 from thalweg.runner.facts.remark import Remark
 from thalweg.runner.study.target import ModelTarget
 from thalweg.runner.study.trial import Trial, TrialConfig
-from thalweg.runner.train.worker import end_with_parent
 
 SECONDS = 60.0
 """How long the child may take, importing torch included."""
@@ -70,11 +67,7 @@ def _heard(configs: Sequence[TrialConfig], seconds: float) -> list[Remark]:
 
 def _child(pipe: Connection, configs: Sequence[TrialConfig]) -> None:
     """Send the remarks on one configuration after another. What the user's code prints goes nowhere."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for standard in (1, 2):
-        os.dup2(nowhere, standard)
+    belong_to_parent(silent=True)
     from thalweg.runner.engine.rehearsal import remarks
 
     for config in configs:

@@ -10,20 +10,18 @@ import gc
 import os
 import platform
 import resource
-import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from multiprocessing import parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thalweg.runner.base import stacks
+from thalweg.runner.base.child import belong_to_parent
 from thalweg.runner.base.errors import ConfigError, ThalwegError, last_line
 from thalweg.runner.facts.choice import LOOP_WIDTH, Choice
 from thalweg.runner.facts.observation import Observations, Outcome, Reached
@@ -78,9 +76,8 @@ SEEDS_TRIED = 4
 
 def main(pipe: Connection) -> None:
     """Do what `pipe` asks until it says None or closes. The first it says is the device, as `Pool.start` has it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    belong_to_parent()
     stacks.shown_on_signal()
-    threading.Thread(target=end_with_parent, daemon=True).start()
     os.environ.setdefault(
         "KINETO_LOG_LEVEL", "99"
     )  # or torch's profiler, in a probe, writes to stderr: no GPU, it says
@@ -101,14 +98,6 @@ def main(pipe: Connection) -> None:
             pipe.send(bench.do(work))
     except (EOFError, BrokenPipeError):
         return
-
-
-def end_with_parent() -> None:
-    """Wait until the driver ends, and end with it."""
-    parent = parent_process()
-    assert parent is not None
-    wait([parent.sentinel])  # the one wait without a limit: it ends with the driver, which is what it waits for
-    os._exit(1)
 
 
 class Bench:
