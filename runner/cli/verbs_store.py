@@ -13,7 +13,6 @@ from thalweg.runner.cli.output import emit_json, say
 from thalweg.runner.show.numbers import count
 from thalweg.runner.store import Store
 from thalweg.runner.study.trial import SHOWN
-from thalweg.runner.train import kept
 
 WHAT = ("info", "check", "merge", "upgrade")
 
@@ -47,6 +46,8 @@ def store(
 
 
 def _info(path: Path, json: bool) -> int:
+    from thalweg.runner.train import kept
+
     with Store.open(path) as opened:
         found = opened.contents()
     held = kept.files(kept.folder_of(opened.path))
@@ -60,6 +61,8 @@ def _info(path: Path, json: bool) -> int:
 
 
 def _check(path: Path, json: bool) -> int:
+    from thalweg.runner.train import kept
+
     with Store.open(path) as opened:
         faults, trials = opened.faults()
         faults += kept.faults(kept.folder_of(opened.path), opened.weight_hashes)
