@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from handed import handed_over
 from test_constructs import built_anew, seed_all, trials_of
 from torch import nn
 
@@ -15,12 +16,11 @@ from thalweg.optim.schedule import warmup_cosine
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.checkpoint import Checkpoint
 from thalweg.runner.engine.choose import compiler_found
-from thalweg.runner.engine.cohort import Cohort, Handing, Keeping, train
+from thalweg.runner.engine.cohort import Cohort, Keeping, train
 from thalweg.runner.engine.inputs import Inputs
 from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.streams import batch_indices, stream_key
 from thalweg.runner.engine.tabled import TabledSteps
-from thalweg.runner.facts.weights import Weights
 from thalweg.runner.study.trial import Trial
 
 CPU = torch.device("cpu")
@@ -97,15 +97,11 @@ def test_a_users_own_model_accumulates_as_a_script_does(trial_of, name) -> None:
     trials = [in_parts(trial, 4) for trial in trials_of(trial_of, name)]
     workload = prepared(trials[0].config, CPU)
     for executor in ("loop",) if workload.habits.alone else EXECUTORS:
-        taken: list[Weights] = []
-        handing = Handing(lambda _: True, taken.append)
-        observed = train(Cohort(tuple(trials), executor, "shared", 1), workload, handing=handing)
-        handed = {weights.trial_id: weights for weights in taken}
-        for trial, one in zip(trials, observed, strict=True):
+        for trial, one, handed in zip(trials, *handed_over(trials, workload, executor), strict=True):
             losses, model = own_script(trial, workload)
             np.testing.assert_allclose(one.series["train/batch_loss"].values, losses, rtol=1e-10)
             tensors = dict(model.named_parameters()) | dict(model.named_buffers())
-            for key, array in handed[trial.id].arrays.items():
+            for key, array in handed.arrays.items():
                 np.testing.assert_allclose(array, tensors[key].detach().numpy(), rtol=1e-9, atol=1e-12)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from handed import handed_over
 from test_constructs import built_anew, seed_all, trials_of
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -17,14 +18,13 @@ from thalweg.optim.schedule import warmup_cosine
 from thalweg.optim.schema import EMAConfig
 from thalweg.runner.engine.checkpoint import Checkpoint
 from thalweg.runner.engine.choose import compiler_found
-from thalweg.runner.engine.cohort import Cohort, Handing, Keeping, train
+from thalweg.runner.engine.cohort import Cohort, Keeping, train
 from thalweg.runner.engine.executors import EXECUTORS as RUN
 from thalweg.runner.engine.inputs import Inputs
 from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.streams import batch_indices, stream_key
 from thalweg.runner.engine.tabled import TabledSteps
 from thalweg.runner.engine.workload import Workload, initialised
-from thalweg.runner.facts.weights import Weights
 from thalweg.runner.study.trial import Trial
 
 CPU = torch.device("cpu")
@@ -40,14 +40,10 @@ def hashes_of(observations) -> list[str]:
     return [each.weight_hash for each in observations]
 
 
-def handed_over(trials, executor: str, layout: Any = "shared") -> tuple[list, list[dict[str, np.ndarray]]]:
-    """What is observed of trials, and the weights that are handed out."""
-    taken: list[Weights] = []
-    workload = prepared(trials[0].config, CPU)
-    handing = Handing(lambda _: True, taken.append)
-    observed = train(Cohort(tuple(trials), executor, layout, 4), workload, handing=handing)
-    arrays = {weights.trial_id: dict(weights.arrays) for weights in taken}
-    return observed, [arrays[trial.id] for trial in trials]
+def ended(trials, executor: str, layout: Any = "shared") -> tuple[list, list[dict[str, np.ndarray]]]:
+    """What is observed of trials, and the arrays that are handed out."""
+    observed, weights = handed_over(trials, prepared(trials[0].config, CPU), executor, layout, 4)
+    return observed, [dict(each.arrays) for each in weights]
 
 
 def by_hand(trial, model: nn.Module, workload: Workload) -> tuple[AveragedModel, list[float]]:
@@ -87,7 +83,7 @@ def test_what_is_measured_and_handed_out_is_torchs_average_per_trial(trial_of, e
         for decay in (0.5, 0.9, 0.999)
     ]
     assert len({trial.group_id for trial in trials}) == 1
-    observed, arrays = handed_over(trials, executor, layout)
+    observed, arrays = ended(trials, executor, layout)
     workload = prepared(trials[0].config, CPU)
     for trial, one, given in zip(trials, observed, arrays, strict=True):
         average, measured = by_hand(trial, initialised(trial.config, workload.extent).double(), workload)
@@ -147,7 +143,7 @@ def test_a_rule_of_matrices_and_what_is_frozen_have_an_average_too(trial_of) -> 
         0.02, 0.1, optimizer="muon", rule={"decay_on": "all"}, steps=STEPS, groups={"named": named}
     )  # fmt: skip
     (_, arrays), (_, initial) = (
-        handed_over([averaged(trial, 0.9)], "vmap"),
+        ended([averaged(trial, 0.9)], "vmap"),
         (None, dict(initialised(trial.config, prepared(trial.config, CPU).extent).named_parameters())),
     )
     for name, array in arrays[0].items():
@@ -157,7 +153,7 @@ def test_a_rule_of_matrices_and_what_is_frozen_have_an_average_too(trial_of) -> 
 @pytest.mark.skipif(not compiler_found(), reason="NOT RUN: needs a C++ compiler")
 def test_the_compiled_step_has_an_average_too(trial_of) -> None:
     trials = [averaged(trial_of(0.02, 0.1, optimizer="adamw", precision="float64", steps=STEPS), d) for d in (0.5, 0.9)]
-    (_, found), (_, expected) = handed_over(trials, "compiled"), handed_over(trials, "loop")
+    (_, found), (_, expected) = ended(trials, "compiled"), ended(trials, "loop")
     for one, other in zip(found, expected, strict=True):
         for name, array in other.items():
             np.testing.assert_allclose(one[name], array, rtol=1e-9, atol=1e-12)
@@ -187,7 +183,7 @@ def test_a_users_own_model_is_averaged_as_in_a_script_with_the_last_steps_buffer
     trials = [averaged(trial, 0.8) for trial in trials_of(trial_of, name)]
     workload = prepared(trials[0].config, CPU)
     for executor in ("loop",) if workload.habits.alone else EXECUTORS:
-        observed, arrays = handed_over(trials, executor)
+        observed, arrays = ended(trials, executor)
         for trial, one, given in zip(trials, observed, arrays, strict=True):
             average, measured = by_hand(trial, built_anew(trial, workload.extent), workload)
             if name != "Counter":

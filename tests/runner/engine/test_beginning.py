@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from handed import handed_over
 from safetensors.torch import save_file
 from torch import Tensor
 
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.engine.cohort import Cohort, Handing, train
+from thalweg.runner.engine.cohort import Cohort, train
 from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.state import host_arrays
 from thalweg.runner.engine.workload import Workload
-from thalweg.runner.facts.weights import Weights
 from thalweg.runner.study.start import FRESH, InitConfig, declared
 from thalweg.runner.study.trial import Trial
 
@@ -31,10 +31,8 @@ KINDS = ("trial", "safetensors", "pt")
 
 def final(trial: Trial) -> dict[str, np.ndarray]:
     """The state_dict that a trial ends with."""
-    got: list[Weights] = []
-    handing = Handing(lambda _: True, got.append)
-    train(Cohort((trial,), "loop", "shared", 1), prepared(trial.config, CPU), handing=handing)
-    return dict(got[0].state_dict)
+    _, (weights,) = handed_over([trial], prepared(trial.config, CPU), "loop")
+    return dict(weights.state_dict)
 
 
 def written(path: Path, arrays: dict[str, Any]) -> str:

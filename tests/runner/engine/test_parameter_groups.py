@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from handed import handed_over
 from test_constructs import built_anew, seed_all, trials_of
 from torch import nn
 
@@ -18,7 +19,7 @@ from thalweg.optim.schema import LionConfig
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.checkpoint import Checkpoint
 from thalweg.runner.engine.choose import compiler_found
-from thalweg.runner.engine.cohort import Cohort, Handing, Keeping, train
+from thalweg.runner.engine.cohort import Cohort, Keeping, train
 from thalweg.runner.engine.executors import EXECUTORS as RUN
 from thalweg.runner.engine.gradient import vmap_gradient
 from thalweg.runner.engine.inputs import Inputs
@@ -27,7 +28,6 @@ from thalweg.runner.engine.recording import Recording
 from thalweg.runner.engine.seating import example
 from thalweg.runner.engine.streams import batch_indices, stream_key
 from thalweg.runner.engine.workload import initialised
-from thalweg.runner.facts.weights import Weights
 
 STEPS = 20
 CPU = torch.device("cpu")
@@ -305,15 +305,11 @@ def test_a_users_own_model_has_groups_as_in_a_script_statistics_of_batchnorm_inc
     trials = trials_of(trial_of, name, **parts)
     workload = prepared(trials[0].config, CPU)
     for executor in ("loop",) if workload.habits.alone else EXECUTORS:
-        taken: list[Weights] = []
-        handing = Handing(lambda _: True, taken.append)
-        observed = train(Cohort(tuple(trials), executor, "shared", 1), workload, handing=handing)
-        handed = {weights.trial_id: weights for weights in taken}
-        for trial, one in zip(trials, observed, strict=True):
+        for trial, one, handed in zip(trials, *handed_over(trials, workload, executor), strict=True):
             losses, model = own_script(trial, workload)
             np.testing.assert_allclose(one.series["train/batch_loss"].values, losses, rtol=1e-10)
             tensors = dict(model.named_parameters()) | dict(model.named_buffers())
-            for key, array in handed[trial.id].arrays.items():
+            for key, array in handed.arrays.items():
                 np.testing.assert_allclose(array, tensors[key].detach().numpy(), rtol=1e-9, atol=1e-12)
                 if key.startswith("a."):
                     assert np.array_equal(array, tensors[key].detach().numpy())

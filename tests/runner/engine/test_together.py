@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from handed import handed_over
 from safetensors.torch import load_file, save_file
 from test_constructs import built_anew, seed_all
 from torch import nn
@@ -26,11 +27,10 @@ from thalweg.models.schema import MLPConfig
 from thalweg.optim.schedule import warmup_cosine
 from thalweg.optim.schema import EMAConfig
 from thalweg.runner.engine.choose import compiler_found
-from thalweg.runner.engine.cohort import Cohort, Handing, train
+from thalweg.runner.engine.cohort import Cohort, train
 from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.streams import batch_indices, stream_key
 from thalweg.runner.engine.workload import Workload, initialised
-from thalweg.runner.facts.weights import Weights
 from thalweg.runner.study.start import InitConfig, declared
 from thalweg.runner.study.target import ModelTarget
 from thalweg.runner.study.trial import Trial, TrialConfig
@@ -271,15 +271,12 @@ def agrees(trials: list[Trial], layout: Any, executors: tuple[str, ...] = FUSED)
     workload = prepared(trials[0].config, CPU)
     expected = [by_hand(trial, workload) for trial in trials]
     for executor in ("loop",) if workload.habits.alone else executors:
-        taken: list[Weights] = []
-        handing = Handing(lambda _: True, taken.append)
-        observed = train(Cohort(tuple(trials), executor, layout, 3), workload, handing=handing)
-        handed = {weights.trial_id: weights for weights in taken}
-        for trial, one, script in zip(trials, observed, expected, strict=True):
+        observed, weights = handed_over(trials, workload, executor, layout, 3)
+        for one, handed, script in zip(observed, weights, expected, strict=True):
             np.testing.assert_allclose(one.series["train/batch_loss"].values, script.losses, rtol=1e-9)
             np.testing.assert_allclose(one.metrics["val/loss"], script.val, rtol=1e-9)
-            assert handed[trial.id].hash == one.weight_hash
-            for key, array in handed[trial.id].arrays.items():
+            assert handed.hash == one.weight_hash
+            for key, array in handed.arrays.items():
                 said = f"{executor} {key}"
                 np.testing.assert_allclose(array, script.tensors[key], rtol=1e-7, atol=1e-7, err_msg=said)
         if executor == "compiled":  # half a minute for another width
