@@ -1,6 +1,6 @@
 """Measures the published numbers anew, and writes them where they are published.
 
-    scripts/publish                 # into results/published.sqlite: 6,144 trainings, some four minutes of two cores
+    scripts/publish                 # into results/published.sqlite: 6,144 trainings
     scripts/publish FILE.sqlite     # what that store has is not trained again
 
 Between `<!-- published: NAME -->` and `<!-- /published -->` a page holds what a function here returns; README also
