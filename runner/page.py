@@ -142,38 +142,6 @@ def keep_best(store: Store, study: str, seen: StudyView | None = None) -> int:
     return kept.only(folder, store.ids_alone(study), chosen) if chosen else 0
 
 
-def merge_weights(store: Store, other: Store) -> list[str]:
-    """Copy the kept weights of another store's trials, as far as they are stored here with that hash; say what came."""
-    from thalweg.runner.show.numbers import count
-    from thalweg.runner.train import kept
-
-    came, wrong = kept.bring(kept.folder_of(other.path), kept.folder_of(store.path), store.weight_hashes)
-    return [f"kept weights of {count(came, 'trial')} copied"] * bool(came) + wrong
-
-
-def keeping(made: Plan, store: Store | None, keep: str) -> list[str]:
-    """Return sentences on how large the weights get that a sweep would keep, and on what is done and was not kept."""
-    if keep == "none":
-        return []
-    from thalweg.runner.show.numbers import count, size
-    from thalweg.runner.train import kept
-
-    hashes = store.group_hashes([group.group_id for group in made.groups]) if store else {}
-    folder = kept.folder_of(store.path) if store else Path()
-    each = [(len(g.trials), kept.size_of_one(folder, hashes.get(g.group_id, {}))) for g in made.groups]
-    known, unknown = sum(n * size for n, size in each if size), sum(n for n, size in each if size is None)
-    later = " until the sweep ends, then those of the best cell" if keep == "best" else ""
-    said = [f"keep={keep}: {size(known)} of weights in {folder}{later}"] if known else []
-    if unknown:
-        of = f"of {count(unknown, 'trial')} none like them was kept; the size of their weights"
-        said.append(f"keep={keep}: {of} is said once one has ended")
-    done = store.weight_hashes({member.trial.id for member in made.members}) if store and keep == "all" else {}
-    if gone := len(kept.lacking(folder, done)):
-        again = f"{count(gone, 'done trial')} without kept weights: thalweg weights ID trains one again"
-        said.append(f"keep={keep}: {again}")
-    return said
-
-
 def record(made: Plan, store: Store) -> None:
     """Write down what a plan declares: the study and its members, each trial as untrained where it is new.
 

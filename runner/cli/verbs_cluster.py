@@ -122,7 +122,7 @@ def _only(path: Path) -> str:
 
 def _taken_in(found: Submission, path: Path, opened: Store, states: dict[int, str]) -> None:
     """Merge the shares whose jobs have ended; one that is damaged is said, and costs the others nothing."""
-    from thalweg.runner import page
+    from thalweg.runner.train.keeper import taken_in
 
     for shard in found.shares:
         place = shard.store(path)
@@ -131,7 +131,7 @@ def _taken_in(found: Submission, path: Path, opened: Store, states: dict[int, st
         try:
             with Store.open(place) as share:
                 merged = opened.merge(share)
-                for line in page.merge_weights(opened, share):
+                for line in taken_in(opened, share):
                     say(f"share {shard.number}: {line}")
         except StoreError as error:
             say(f"share {shard.number} is not merged: {error.message}")

@@ -94,14 +94,14 @@ def _merge(path: Path, others: list[str], json: bool) -> int:
         raise UsageError(
             "store merge needs the stores to take in", "e.g. thalweg store merge results/thalweg.1-of-4.sqlite"
         )
-    from thalweg.runner import page
+    from thalweg.runner.train.keeper import taken_in
 
     said = []
     with Store.open(path, "write") as opened:
         for other in others:
             with Store.open(Path(other).expanduser()) as taken:
                 merged = opened.merge(taken)
-                brought = page.merge_weights(opened, taken)
+                brought = taken_in(opened, taken)
             said.append({"from": other, "trials": merged.trials, "same": merged.same, "left": list(merged.left)})
             if not json:
                 print(f"{other}: {count(merged.trials, 'trial')} taken, {merged.same:,} were here")  # noqa: T201

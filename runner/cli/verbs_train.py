@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from thalweg.runner.config import Declaration, Request
     from thalweg.runner.facts.remark import Remark
     from thalweg.runner.planning.plan import Cost, Plan
-    from thalweg.runner.study.settings import Settings
+    from thalweg.runner.study.settings import Keeps, Settings
     from thalweg.runner.study.study import Block
     from thalweg.runner.train.driver import Backend, SweepResult
     from thalweg.runner.train.pool import Pool
@@ -66,7 +66,6 @@ def plan(
     What is wanted, what is done and what is missing, and what is wrong with models of your own. Nothing is trained or
     written.
     """
-    from thalweg.runner import page
     from thalweg.runner.terminal.plan import probed_lines
 
     request = _request(_begun(_about_a_study(words or ()), init_from), config_dir, config_name)
@@ -76,7 +75,7 @@ def plan(
     declaration = _declared(request, path, yes)
     with Store.open_if_present(path) or nullcontext() as opened:
         made = _planned(declaration, opened, Wanted(shard, store, retry=retry_failed))
-        keeping = page.keeping(made, opened, declaration.settings.keep)
+        keeping = _keeping(made, opened, declaration.settings.keep)
     remarks = _rehearsed(made, probe)
     cost, said = _timed(made, declaration, remarks) if probe else (None, [])
     if json:
@@ -349,6 +348,14 @@ def _timed(made: Plan, declared: Declaration, remarks: Sequence[Remark]) -> tupl
     return probed(made, declared.settings)
 
 
+def _keeping(made: Plan, opened: Store | None, keep: Keeps) -> list[str]:
+    if keep == "none":  # before it is imported: a plan goes without what trains
+        return []
+    from thalweg.runner.train.keeper import foretold
+
+    return foretold(made, opened, keep)
+
+
 def _rehearsed(made: Plan, probe: bool | None) -> list[Remark]:
     """What is to be said of the models that a sweep would train. probe: of all, of none, or None: of the user's own."""
     from thalweg.runner.train.rehearsal import rehearsed
@@ -392,7 +399,7 @@ def _train(
     else:
         lines = [f"nothing to train: {made.done:,} of {count(made.wanted, 'trial')} are done", *changed_lines(made)]
         lines += [f"{count(made.failed, 'trial')} failed before, left alone"] if made.failed else []
-    lines += page.keeping(made, opened, declared.settings.keep)
+    lines += _keeping(made, opened, declared.settings.keep)
     for line in lines:
         say(line)
     if not made.to_train:

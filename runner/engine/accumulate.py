@@ -1,6 +1,6 @@
 """A step's gradient from its batch in parts, one after another: their mean. Knows no way of taking a part's gradient.
 
-Of a mean over examples it is the whole batch's gradient, in the memory of a part. BatchNorm's statistics move once a
+Of a mean over examples it is the whole batch's gradient, with a part held at a time. BatchNorm's statistics move once a
 part. Shapes: K trials, P parameters of a trial, B examples of a batch.
 """
 

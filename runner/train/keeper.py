@@ -6,8 +6,10 @@ Workers write before their driver commits, wherever they run. So what is here is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from thalweg.runner.facts.observation import Observations
+from thalweg.runner.planning.plan import Plan
 from thalweg.runner.show.numbers import count
 from thalweg.runner.show.numbers import size as told
 from thalweg.runner.store import Store
@@ -49,3 +51,29 @@ class Keeper:
         if self._lacking:
             missing = f"the weights of {count(len(self._lacking), 'trial')} are not in {self.folder}"
             say(f"{missing} ({self._lacking[0][:8]} is the first); thalweg weights ID trains one again")
+
+
+def foretold(made: Plan, store: Store | None, keep: str) -> list[str]:
+    """Return sentences on how large the weights get that a sweep would keep, and on what is done and was not kept."""
+    if keep == "none":
+        return []
+    hashes = store.group_hashes([group.group_id for group in made.groups]) if store else {}
+    folder = kept.folder_of(store.path) if store else Path()
+    each = [(len(g.trials), kept.size_of_one(folder, hashes.get(g.group_id, {}))) for g in made.groups]
+    known, unknown = sum(n * size for n, size in each if size), sum(n for n, size in each if size is None)
+    later = " until the sweep ends, then those of the best cell" if keep == "best" else ""
+    said = [f"keep={keep}: {told(known)} of weights in {folder}{later}"] if known else []
+    if unknown:
+        of = f"of {count(unknown, 'trial')} none like them was kept; the size of their weights"
+        said.append(f"keep={keep}: {of} is said once one has ended")
+    done = store.weight_hashes({member.trial.id for member in made.members}) if store and keep == "all" else {}
+    if gone := len(kept.lacking(folder, done)):
+        again = f"{count(gone, 'done trial')} without kept weights: thalweg weights ID trains one again"
+        said.append(f"keep={keep}: {again}")
+    return said
+
+
+def taken_in(store: Store, other: Store) -> list[str]:
+    """Copy the kept weights of another store's trials, as far as they are stored here with that hash; say what came."""
+    came, wrong = kept.bring(kept.folder_of(other.path), kept.folder_of(store.path), store.weight_hashes)
+    return [f"kept weights of {count(came, 'trial')} copied"] * bool(came) + wrong

@@ -24,6 +24,7 @@ from thalweg.runner.replay import model as replayed
 from thalweg.runner.store import Store
 from thalweg.runner.study.settings import Keeps
 from thalweg.runner.train import driver, kept, weights, worker
+from thalweg.runner.train.keeper import foretold, taken_in
 from thalweg.runner.train.messages import Event, Hello, Work
 
 WORDS = (
@@ -238,8 +239,8 @@ def test_a_merge_takes_the_files_of_what_is_stored_with_that_hash(tmp_path: Path
     files[a].write_bytes(b"damaged")
     with Store.open(whole, "write") as store, Store.open(share) as other:
         store.merge(other)
-        said = page.merge_weights(store, other)
-        assert page.merge_weights(store, other) == said[1:]
+        said = taken_in(store, other)
+        assert taken_in(store, other) == said[1:]
     assert said[0] == "kept weights of 2 trials copied"
     assert "are not taken: it is no file of weights" in said[1]
     assert here(whole) == {i: hashes(share)[i] for i in (b, c)}
@@ -250,8 +251,8 @@ def test_sizes_are_said_before_from_what_was_kept_and_while_it_trains(tmp_path: 
     declared = page.declare(*WORDS, "optimizer.lr=0.1,0.01", "keep=all")
     with Store.open(path, "write") as store:
         made = page.plan(declared.study, store)
-        assert page.keeping(made, store, "none") == []
-        (said,) = page.keeping(made, store, "all")
+        assert foretold(made, store, "none") == []
+        (said,) = foretold(made, store, "all")
         assert "is said once one has ended" in said
     heard = swept(path, "optimizer.lr=0.1", "keep=all")
     size = next(iter(kept.files(kept.folder_of(path)))).bytes
@@ -259,7 +260,7 @@ def test_sizes_are_said_before_from_what_was_kept_and_while_it_trains(tmp_path: 
     swept(path, "optimizer.lr=0.5")
     with Store.open(path, "write") as store:
         wanted = page.declare(*WORDS, "optimizer.lr=0.5,0.1,0.2,0.3,0.4").study
-        later = page.keeping(page.plan(wanted, store), store, "all")
+        later = foretold(page.plan(wanted, store), store, "all")
     assert later[0].startswith(f"keep=all: {round(size * 3 / 1000)} kB of weights in")
     assert "1 done trial without kept weights" in later[1]
 

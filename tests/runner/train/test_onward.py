@@ -18,6 +18,7 @@ from thalweg.runner.engine.determinism import prepare
 from thalweg.runner.store import Store
 from thalweg.runner.study.longer import common_steps, why_not
 from thalweg.runner.train import driver, kept, lasting, worker
+from thalweg.runner.train.keeper import taken_in
 from thalweg.runner.train.messages import Event, Hello, Train, Work
 
 WORDS = (
@@ -214,7 +215,7 @@ def test_states_go_with_their_trials_and_come_with_a_merge(tmp_path: Path) -> No
     assert len({file.trial_id for file in kept.files(kept.folder_of(path))}) == 2
     with Store.open(other, "write") as store, Store.open(path) as share:
         store.merge(share)
-        assert page.merge_weights(store, share) == ["kept weights of 2 trials copied"]
+        assert taken_in(store, share) == ["kept weights of 2 trials copied"]
         assert len(lasting.steps_of(kept.folder_of(other))) == 2
         store.remove(store.removal(["mine"], []))
         kept.tidy(kept.folder_of(other), store.weight_hashes)
