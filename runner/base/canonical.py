@@ -115,6 +115,15 @@ def identity_dict(config: Any) -> dict[str, Any]:
     return plain
 
 
+def introductory(schema: Any) -> dict[str, Any]:
+    """Return the plain values of the fields of a configuration dataclass that were added after its first release."""
+    return {
+        name: _config_value(metadata["introduced_as"])
+        for name, metadata in _fields(schema)
+        if "introduced_as" in metadata
+    }
+
+
 def structure_dict(config: Any) -> dict[str, Any]:
     """Like `identity_dict`, without the fields marked `per_trial`: what trials of one fused program must share."""
     plain = {}

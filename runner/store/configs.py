@@ -2,6 +2,7 @@
 
 The trials of a study differ in a few numbers, and their texts in a few letters. A section whose text is that of the
 trial read before is not decoded again: it is the same object, so that readers can tell at once that nothing differs.
+What an earlier version did not store is there with the value that its absence means, as in a trial stored today.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from json import JSONDecoder
 from typing import Any
+
+from thalweg.runner.study.unsaid import completed, sections_unsaid
 
 _DECODE = JSONDecoder().raw_decode
 
@@ -18,7 +21,7 @@ class Configs:
 
     def __init__(self) -> None:
         self._last: dict[str, tuple[str, Any]] = {}  # key -> text of its value with what ends it, and the value
-        self._known: dict[str, Any] = {}  # text of a value that is no number -> the value
+        self._known: dict[tuple[str, str], Any] = {}  # key and text of a section or list -> its value, completed
 
     def read(self, text: str) -> Mapping[str, Any]:
         """Return what a text says, section by section."""
@@ -31,8 +34,16 @@ class Configs:
             if not before or not text.startswith(before, start):
                 value, stop = _DECODE(text, start)
                 before = text[start : stop + 1]
-                value = self._known.setdefault(before[:-1], value) if isinstance(value, dict | list) else value
+                if isinstance(value, dict | list):
+                    value = self._section(key, before[:-1], value)
                 self._last[key] = before, value
             made[key] = value
             at = start + len(before)
-        return made
+        unsaid = sections_unsaid()
+        return made if unsaid.keys() <= made.keys() else dict(sorted({**unsaid, **made}.items()))
+
+    def _section(self, key: str, text: str, value: Any) -> Any:
+        known = self._known.get((key, text))
+        if known is None:
+            known = self._known[key, text] = completed(key, value)
+        return known

@@ -6,6 +6,7 @@ stop            a rule that stops trials early, and whom it stops
 settings        how trials are run, as opposed to what they are
 keys            every configuration key, its type and range; the check of a configuration
 groups          `groups.NAME.…` in plain configurations
+unsaid          what a stored configuration leaves unsaid, since its version did not know it
 target          a `_target_`: a class or function of the user's, and its arguments
 start           the weights that a trial starts from
 longer          up to which step a trial is what a longer one would be

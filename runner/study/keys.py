@@ -399,15 +399,22 @@ def _leaves_of(schema: Any, prefix: str, option: str | None) -> Iterator[Leaf]:
         if f.name in NOT_CONFIGURED:
             continue
         key, hint = f"{prefix}{f.name}", hints[f.name]
-        variants = _variants(hint)
-        if variants:
-            for variant in variants:
-                name = get_type_hints(variant).get("name")
-                union = len(variants) > 1 or (get_origin(name) is Literal and len(get_args(name)) == 1)
-                its = KEY if variant in TARGETS.values() else get_args(name)[0] if union else None
-                yield from _leaves_of(variant, f"{key}.", its)
+        if variants := variants_of(hint):
+            for option, variant in variants:
+                yield from _leaves_of(variant, f"{key}.", option)
         elif not f.metadata.get("spread"):
             yield Leaf(key, _kind(hint), _expected(key, hint), option)
+
+
+def variants_of(hint: Any) -> list[tuple[str | None, Any]]:
+    """Return the dataclasses that a field may hold, each after its option's name; None where it is no option."""
+    variants = _variants(hint)
+    named = []
+    for variant in variants:
+        name = get_type_hints(variant).get("name")
+        union = len(variants) > 1 or (get_origin(name) is Literal and len(get_args(name)) == 1)
+        named.append((KEY if variant in TARGETS.values() else get_args(name)[0] if union else None, variant))
+    return named
 
 
 def _variants(hint: Any) -> list[Any]:

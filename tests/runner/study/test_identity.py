@@ -25,6 +25,7 @@ from thalweg.runner.base.canonical import (
     structure_hash,
     tagged_hash,
 )
+from thalweg.runner.store.configs import Configs
 from thalweg.runner.study.keys import trial_config
 from thalweg.runner.study.trial import Trial, TrialConfig
 
@@ -296,6 +297,14 @@ def test_structure_holds_nothing_per_trial():
     per_trial = {name for name, is_so in names(OPTIMIZERS["adamw"]) if is_so}
     assert per_trial
     assert not per_trial & kept.keys()
+
+
+@pytest.mark.parametrize("place", range(len(ALL)))
+def test_what_an_earlier_version_stored_reads_as_what_is_stored_today(place):
+    """Otherwise a filter on a key that is new finds none of the trials for which it has always meant its default."""
+    config = trial_config(copy.deepcopy(ALL[place]))
+    read = Configs().read(canonical_json(identity_dict(config)))
+    assert json.dumps(read) == json.dumps(json.loads(Trial(config).config_json))
 
 
 def test_no_field_of_a_trial_has_a_default():
