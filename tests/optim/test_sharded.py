@@ -13,6 +13,7 @@ from thalweg.optim import SAM, AdamW, Lion, Muon, SGDMomentum
 PROGRAM = Path(__file__).with_name("two_processes.py")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without torch.distributed")
 def test_shards_in_two_processes_train_as_the_whole_in_one():
     done = subprocess.run([sys.executable, "-P", PROGRAM], capture_output=True, text=True, timeout=120)

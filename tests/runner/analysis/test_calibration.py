@@ -6,6 +6,7 @@ from tables import ROOT, calibrate
 TABLES = 10
 
 
+@pytest.mark.long
 def test_intervals_cover_and_are_not_wide():
     covered = total = 0
     for case in calibrate["KNOWN"]:
@@ -18,6 +19,7 @@ def test_intervals_cover_and_are_not_wide():
     assert 0.9 <= covered / total <= 0.995  # 160 tables of 16 kinds; docs/analysis.md has more of each
 
 
+@pytest.mark.long
 def test_intervals_cover_where_the_design_knows_nothing_of_the_slope():
     covered = total = named = 0
     for case in calibrate["KINDS"]:

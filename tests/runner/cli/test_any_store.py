@@ -135,6 +135,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     return Desk(tmp_path, monkeypatch)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("state", STATES)
 def test_every_verb_reads_every_store(desk: Desk, state: str) -> None:
     STATES[state](desk)
@@ -303,6 +304,7 @@ def test_a_metric_by_the_name_of_what_is_measured_anyhow_is_refused(desk: Desk, 
     assert (code == 2) == (f"but {name} is measured already" in err) == (name != "top"), err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", [words for words in VERBS if "mine" in words and "--metric" not in words])
 def test_every_verb_says_what_is_confounded(desk: Desk, words: list[str]) -> None:
     confounded(desk)

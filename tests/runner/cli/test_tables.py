@@ -70,6 +70,7 @@ def test_an_export_is_what_python_gives(stored: Call, desk: Path) -> None:  # no
     assert not any(name.startswith("test/") for name in trials.columns)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "found"),
     [

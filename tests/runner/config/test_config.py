@@ -578,6 +578,7 @@ def test_a_dotted_key_in_a_file_is_the_word_of_the_command_line(folder):
     assert one.trial.id == other.trial.id
 
 
+@pytest.mark.long
 @settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_a_key_that_a_hint_suggests_is_accepted_where_the_wrong_one_stood(data):
@@ -688,6 +689,7 @@ def test_other_bytes_in_a_file_are_other_trials(tmp_path):
     assert seen[0] == seen[1] != seen[2]
 
 
+@pytest.mark.long
 def test_every_option_composes_and_yaml_mirrors_the_schema_key_for_key():
     for group, listed in groups().items():
         for option, _ in listed:

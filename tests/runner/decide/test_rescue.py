@@ -26,6 +26,7 @@ def tried(study, surface):
 BELOW, ABOVE = [1 / 64 / 256, 1 / 64 / 16], [64.0, 1024.0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("surface", "rates"),
     [

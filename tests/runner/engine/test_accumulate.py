@@ -40,6 +40,7 @@ def hashes_of(observations) -> list[str]:
     return [each.weight_hash for each in observations]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("layout", ["shared", "per_lane"])
 @pytest.mark.parametrize("executor", EXECUTORS)
 @pytest.mark.parametrize(

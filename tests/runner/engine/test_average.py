@@ -75,6 +75,7 @@ def by_hand(trial, model: nn.Module, workload: Workload) -> tuple[AveragedModel,
     return average, measured
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("layout", ["shared", "per_lane"])
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_what_is_measured_and_handed_out_is_torchs_average_per_trial(trial_of, executor, layout) -> None:
@@ -93,6 +94,7 @@ def test_what_is_measured_and_handed_out_is_torchs_average_per_trial(trial_of, e
             np.testing.assert_allclose(given[name], parameter.detach().numpy(), rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_training_is_the_same_to_the_bit_with_an_average_and_without(trial_of, executor) -> None:
     plain = [trial_of(lr, 0.1, optimizer="adamw", steps=STEPS) for lr in (0.02, 0.05)]
@@ -107,6 +109,7 @@ def test_training_is_the_same_to_the_bit_with_an_average_and_without(trial_of, e
     assert states[0].result is states[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_an_average_that_forgets_all_is_the_last_steps_weights(trial_of, train_all, executor) -> None:
     plain = [trial_of(lr, 0.1, optimizer="adamw", steps=STEPS) for lr in (0.02, 0.05)]
@@ -114,6 +117,7 @@ def test_an_average_that_forgets_all_is_the_last_steps_weights(trial_of, train_a
     assert hashes_of(forgetting) == hashes_of(train_all(plain, executor))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_a_trials_bits_do_not_depend_on_its_neighbours_and_the_dead_keep_theirs(trial_of, train_all, executor) -> None:
     trials = [averaged(trial_of(0.05, 0.1, steps=STEPS, hidden=(7, 5)), decay) for decay in (0.5, 0.9, 0.99)]
@@ -127,6 +131,7 @@ def test_a_trials_bits_do_not_depend_on_its_neighbours_and_the_dead_keep_theirs(
     assert mixed[1].weight_hash == train_all([dying], executor)[0].weight_hash
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_it_goes_on_from_a_checkpoint_to_the_same_bits(trial_of, executor) -> None:
     trials = tuple(averaged(trial_of(0.02, 0.1, optimizer="adamw", steps=150), decay) for decay in (0.9, 0.99))
@@ -150,6 +155,7 @@ def test_a_rule_of_matrices_and_what_is_frozen_have_an_average_too(trial_of) -> 
         assert np.array_equal(array, initial[name].detach().numpy()) == name.startswith("layers.0."), name
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not compiler_found(), reason="NOT RUN: needs a C++ compiler")
 def test_the_compiled_step_has_an_average_too(trial_of) -> None:
     trials = [averaged(trial_of(0.02, 0.1, optimizer="adamw", precision="float64", steps=STEPS), d) for d in (0.5, 0.9)]

@@ -97,6 +97,7 @@ def test_buffers_of_a_diverged_lane_stay_as_before_the_offending_step(trial_of, 
         assert torch.equal(buffer[0], state.buffers[name][0])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("executor", EXECUTED)
 def test_measuring_changes_neither_buffers_nor_weights(grid_of, train_all, executor) -> None:
     trials = grid_of(3)

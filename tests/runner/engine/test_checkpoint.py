@@ -39,6 +39,7 @@ def same(one, other) -> bool:
     return [plain(each) for each in one] == [plain(each) for each in other]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lag", [0, 1])
 @pytest.mark.parametrize("executor", ["loop", "vmap", "traced"])
 @pytest.mark.parametrize("layout", ["shared", "per_lane"])
@@ -61,6 +62,7 @@ def test_going_on_from_any_checkpoint_ends_with_the_same_observations(
         assert same(train(cohort, fresh, resume=through_a_file(checkpoint)), undisturbed)
 
 
+@pytest.mark.long
 def test_work_is_ticked_once_before_and_once_after_a_checkpoint(grid_of, monkeypatch) -> None:
     monkeypatch.setattr(module, "BLOCK", 10)
     trials = tuple(grid_of(3, steps=60))

@@ -47,6 +47,7 @@ def six(grid_of, compiled):
     return compiled(grid_of(6, **MADE))
 
 
+@pytest.mark.long
 def test_compiled_losses_are_the_loops(six, grid_of, train_all) -> None:
     np.testing.assert_allclose(losses_of(six)[:, :50], losses_of(train_all(grid_of(6, **MADE), "loop"))[:, :50], 1e-4)
 

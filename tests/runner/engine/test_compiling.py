@@ -71,6 +71,7 @@ def copy_of(state):
     return replace(state, theta=state.theta.clone(), slots={name: slot.clone() for name, slot in state.slots.items()})
 
 
+@pytest.mark.long
 @needs_compiler
 @pytest.mark.parametrize("name", [each if each in QUICK else pytest.param(each, marks=slow) for each in RULES])
 def test_a_compiled_update_is_the_rules_to_two_roundings_and_the_dead_stay_as_they_were(tabled, name) -> None:

@@ -243,6 +243,7 @@ def expected(name, reason):
     return TABLE[name] in reason or (name.startswith("Checkpointed") and GRADIENTS in reason)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("optimizer", "name"), [(("adamw", "sgd")[i % 2], name) for i, name in enumerate(QUICK)])
 def test_it_trains_as_in_a_plain_torch_loop(trial_of, optimizer, name) -> None:
     assert expected(name, agrees(trial_of, name, optimizer))

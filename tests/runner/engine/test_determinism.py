@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = """
 import torch
 from thalweg.runner.engine.determinism import prepare
@@ -27,6 +29,7 @@ print(recording(-torch.ones(3, 4, 4)).sum().item(), "torch._dynamo" in sys.modul
 """
 
 
+@pytest.mark.long
 def test_recording_does_not_import_the_compiler() -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")}
     done = subprocess.run(
@@ -35,6 +38,7 @@ def test_recording_does_not_import_the_compiler() -> None:
     assert done.stdout.split() == ["192.0", "False"]
 
 
+@pytest.mark.long
 def test_equal_lanes_have_equal_products_in_a_process_of_its_own() -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src"), "OMP_NUM_THREADS": "2"}
     del environment["MKL_CBWR"]

@@ -58,6 +58,7 @@ def test_a_batch_larger_than_the_data_set_trains(trial_of, train_all, executor, 
     assert observed[1].weight_hash == train_all(trials[1:], executor, layout)[0].weight_hash
 
 
+@pytest.mark.long
 @both
 def test_lanes_keep_their_own_batches_when_others_are_dropped(trial_of, train_all, executor) -> None:
     living = [trial_of(0.05, seed=seed, steps=120) for seed in range(4)]

@@ -36,6 +36,7 @@ def test_vmap_losses_equal_loop_losses_in_float32(grid_of, train_all, optimizer,
     np.testing.assert_allclose(losses_of(train_all(trials, "vmap")), losses_of(train_all(trials, "loop")), rtol=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("executor", ["loop", "vmap"])
 @pytest.mark.parametrize("model", ["mlp", "mlp_scale_invariant"])
 def test_a_trials_bits_do_not_depend_on_width_place_or_neighbours(grid_of, train_all, executor, model) -> None:
@@ -46,6 +47,7 @@ def test_a_trials_bits_do_not_depend_on_width_place_or_neighbours(grid_of, train
         assert part == [whole[i] for i in chosen]
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=30)
 @given(
     hidden=st.lists(st.integers(2, 70), min_size=1, max_size=3),
@@ -64,6 +66,7 @@ def test_equal_trials_end_with_equal_bits_whatever_their_shapes(
     assert together == {train_all([trial], "vmap", layout)[0].weight_hash}
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=20)
 @given(
     widths=st.lists(st.integers(1, 40), min_size=1, max_size=2),

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[3]
 HOLLOW = ROOT / "scripts" / "gpu" / "hollow"
 PATHS = (ROOT / "src", ROOT / "scripts", HOLLOW)

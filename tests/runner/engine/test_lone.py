@@ -135,6 +135,7 @@ PARTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("name", ["Normed", "Unused", "Gate", "CountingBuffer", "Dropout"])
 def test_what_a_step_does_with_gradients_it_does_for_all_alike(trial_of, name, part) -> None:

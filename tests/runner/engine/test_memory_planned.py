@@ -92,6 +92,7 @@ print((most() - before) / lanes / planned)
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the most memory a process held")
 @pytest.mark.parametrize("words", ["model=cnn budget.batch_size=4", "model=mlp model.hidden=[1024,1024]"])
 def test_what_is_planned_for_an_evaluation_is_about_what_it_takes(words) -> None:

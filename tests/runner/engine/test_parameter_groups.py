@@ -139,6 +139,7 @@ def hashes_of(observations) -> list[str]:
 EXECUTORS = ("loop", "vmap", "traced")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("freeze", [False, True], ids=["", "frozen"])
 @pytest.mark.parametrize("case", RULES)
 def test_every_executor_does_what_a_script_with_param_groups_does(trial_of, train_all, case, freeze) -> None:
@@ -251,6 +252,7 @@ def test_no_gradient_is_computed_for_what_is_frozen(trial_of) -> None:
     assert products(**middle) == 3 + 2 + 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("executor", EXECUTORS)
 @pytest.mark.parametrize("case", ["sgd", "adamw", "muon"])
 def test_a_trials_bits_do_not_depend_on_its_neighbours(trial_of, train_all, executor, case) -> None:
@@ -265,6 +267,7 @@ def test_a_trials_bits_do_not_depend_on_its_neighbours(trial_of, train_all, exec
     assert hashes_of(train_all([trials[2], dying, trials[0]], executor))[::2] == [together[2], together[0]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("executor", EXECUTORS)
 @pytest.mark.parametrize("case", RULES)
 def test_groups_that_multiply_by_one_change_no_number(trial_of, train_all, executor, case) -> None:
@@ -297,6 +300,7 @@ def _project(constructs, monkeypatch):
     monkeypatch.chdir(constructs)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_project")
 @pytest.mark.parametrize("name", OWN)
 def test_a_users_own_model_has_groups_as_in_a_script_statistics_of_batchnorm_included(trial_of, name) -> None:

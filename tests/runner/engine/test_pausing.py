@@ -42,6 +42,7 @@ def paused(cohort: Cohort, step: int, resume: Checkpoint | None = None) -> tuple
     return ended, reached, through_a_file(checkpoint)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("executor", ["loop", "vmap", "traced"])
 @pytest.mark.parametrize("layout", ["shared", "per_lane"])
 def test_survivors_regrouped_at_each_rung_end_as_if_trained_at_once(trial_of, grid_of, executor, layout) -> None:

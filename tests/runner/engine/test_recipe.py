@@ -99,6 +99,7 @@ def test_sam_that_climbs_nowhere_is_its_base_to_the_bit(trial_of, train_all, exe
     assert hashes[0] == hashes[1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("executor", ["loop", *FUSED])
 @pytest.mark.parametrize("case", ["sam", "clipped norm", "decay of weights"])
 def test_a_trials_bits_do_not_depend_on_its_neighbours(trial_of, train_all, executor, case) -> None:

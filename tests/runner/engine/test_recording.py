@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -17,6 +18,7 @@ def alive() -> int:
     return sum(type(each) is Tensor and each.shape == (SIDE, SIDE) for each in gc.get_objects())
 
 
+@pytest.mark.long
 def test_a_tensor_that_nobody_needs_is_let_go_of_while_recording() -> None:
     most = 0
 

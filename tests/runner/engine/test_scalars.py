@@ -71,6 +71,7 @@ def test_norms_are_those_of_a_script_the_gradients_before_it_is_clipped(trial_of
             assert observed[place].series[f"train/{name}"].steps.tolist() == [*range(STEPS)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_what_is_told_changes_no_bit_and_comes_in_any_choice(trial_of, train_all, executor) -> None:
     trials = [trial_of(lr, 0.1, optimizer="adamw", steps=STEPS, hidden=(7, 5)) for lr in (0.02, 0.05)]
@@ -84,6 +85,7 @@ def test_what_is_told_changes_no_bit_and_comes_in_any_choice(trial_of, train_all
             assert np.array_equal(series_of(observed, name), series_of(whole, name))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_a_lane_that_dies_tells_until_it_does_and_the_others_go_on(trial_of, executor) -> None:
     trials = [trial_of(lr, warmup=0, optimizer="adamw", steps=150) for lr in (0.02, 1e30, 0.05)]
@@ -99,6 +101,7 @@ def test_a_lane_that_dies_tells_until_it_does_and_the_others_go_on(trial_of, exe
         assert np.array_equal(alone.series[f"train/{name}"].values, observed[2].series[f"train/{name}"].values)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_a_cohort_that_goes_on_tells_what_it_would_have_told(trial_of, executor) -> None:
     trials = tuple(trial_of(lr, 0.1, optimizer="adamw", steps=150) for lr in (0.02, 0.05))
@@ -118,6 +121,7 @@ def test_a_cohort_that_goes_on_tells_what_it_would_have_told(trial_of, executor)
     assert "train/weight_norm" not in told(trials, executor, ALL[:1], resume=kept[0])[0].series
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not compiler_found(), reason="NOT RUN: needs a C++ compiler")
 def test_the_compiled_step_tells_too(trial_of) -> None:
     trials = [trial_of(lr, 0.1, optimizer="adamw", precision="float64", steps=STEPS) for lr in (0.02, 0.05)]

@@ -70,6 +70,7 @@ def losses_of(observations) -> np.ndarray:
     return np.stack([each.series["train/batch_loss"].values for each in observations])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_an_unfamiliar_model_trains_fused_as_it_does_alone(model_is, grid_of, train_all, optimizer) -> None:
     model_is(Unfamiliar)
@@ -82,6 +83,7 @@ def test_an_unfamiliar_model_trains_fused_as_it_does_alone(model_is, grid_of, tr
             assert one.metrics == pytest.approx(other.metrics, rel=1e-8)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("executor", ["loop", *FUSED])
 @pytest.mark.parametrize("model", [Unfamiliar, Smooth])
 def test_no_bit_of_such_a_model_depends_on_its_company(model_is, grid_of, trial_of, train_all, model, executor) -> None:
@@ -131,6 +133,7 @@ def test_constants_alone_ask_for_no_spare_lanes_and_what_weights_are_written_int
     assert spare_lanes(prepared(trials[0].config, CPU)) > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("executor", ["loop", *FUSED])
 def test_random_numbers_are_of_the_seed_and_the_step(model_is, trial_of, train_all, executor) -> None:
     model_is(Unfamiliar)
@@ -144,6 +147,7 @@ def test_random_numbers_are_of_the_seed_and_the_step(model_is, trial_of, train_a
     assert len(set(losses_of([one])[0])) == 3
 
 
+@pytest.mark.long
 def test_sam_climbs_with_the_masks_of_its_first_pass(model_is, trial_of, train_all) -> None:
     model_is(Unfamiliar)
     for executor in ("loop", *FUSED):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thalweg.runner.engine.streams import batch_indices, stream_key
 
 
+@pytest.mark.long
 @settings(deadline=None)
 @given(seed=st.integers(0, 2**62), start=st.integers(0, 500), batch=st.integers(1, 40), rows=st.integers(1, 60))
 def test_any_step_is_reached_without_the_ones_before(seed: int, start: int, batch: int, rows: int) -> None:

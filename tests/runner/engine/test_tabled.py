@@ -58,6 +58,7 @@ def assert_same(one, other) -> None:
         assert torch.equal(tensor.nan_to_num(7), like.nan_to_num(7))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("layout", ["shared", "per_lane"])
 @pytest.mark.parametrize("name", CASES)
 def test_tabled_steps_are_those_of_vmap(case, name, layout) -> None:
@@ -72,6 +73,7 @@ def test_buffers_of_tabled_steps_are_those_of_vmap(grid_of) -> None:
     assert_same(*both((workload, trials), [(0, 5), (5, 12)]))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("steps", [LONGEST - 1, LONGEST, LONGEST + 1, 2 * LONGEST + 3])
 def test_a_block_longer_than_the_tables_is_taken_in_parts(case, steps) -> None:
     assert_same(*both(case(steps=steps, optimizer="adamw"), [(0, steps)]))

@@ -242,6 +242,7 @@ def told(case: dict[str, str]) -> str:
     return " ".join(f"{name}={value}" for name, value in case.items())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", pairwise(QUICK), ids=told)
 def test_all_that_a_trial_asks_for_is_what_a_script_does(trial_of, tmp_path, case) -> None:
     agrees(Case(case, trial_of, tmp_path).trials(), case["layout"])

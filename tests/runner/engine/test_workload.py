@@ -41,6 +41,7 @@ def test_a_trial_that_does_not_smooth_has_its_bits_beside_one_that_does(grid_of,
     assert train_all([plain, smoothed(other, 0.3)], executor)[0].weight_hash == alone
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("layout", ["shared", "per_lane"])
 @pytest.mark.parametrize("names", [("crop", "flip", "cutout"), ("mixup",)])
 def test_augmented_batches_are_the_same_in_every_executor(grid_of, train_all, names, layout) -> None:

@@ -15,6 +15,7 @@ def advice(*words):
 FAST = ("schedule.warmup=0", "optimizer.lr=0.1", "optimizer.weight_decay=1", "groups.low.match=layers.0.*")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -48,6 +48,7 @@ def plan(path, *words):
     declare(Request(("model=target", f"model._target_={path}", *words)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("path", "words"),
     [

@@ -134,6 +134,7 @@ def test_a_diverged_trial_is_measured_as_often_as_a_finished_one_where_that_fits
     assert [each.evaluations for each in measured_alike(trials[1:2])] == [1]
 
 
+@pytest.mark.long
 @given(st.integers(1, 2000), st.integers(1, 3000), st.integers(-1, 2000))
 def test_how_often_a_trial_was_measured_is_read_from_its_steps(steps, points, diverged) -> None:
     """Also where it diverged on the way, and the rest is unknown."""

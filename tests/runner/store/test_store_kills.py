@@ -91,6 +91,7 @@ def die_beyond(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fail", "step", "begun", "seen"),
     [

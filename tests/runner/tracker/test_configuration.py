@@ -43,6 +43,7 @@ def leaves(config, prefix=()):
             yield (*prefix, key), value
 
 
+@pytest.mark.long
 def test_every_key_has_one_type_in_a_whole_project_and_no_dot_in_its_name():
     types: dict[tuple, set] = {}
     seen = 0

@@ -490,6 +490,7 @@ def wait_until(condition, seconds: float = 20) -> None:
         time.sleep(0.002)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("direct", "count"), [(True, 1500), (False, 40)])
 def test_killed_in_mid_export_each_trial_is_there_once_after_the_next(tmp_path, direct, count):
     store = tmp_path / "a.sqlite"

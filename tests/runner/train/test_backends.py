@@ -142,6 +142,7 @@ def train(group: Group, *numbers: int) -> Train:
     return Train(group.group_id, trials, "vmap", "shared", 1)
 
 
+@pytest.mark.long
 def test_it_says_what_it_runs_on_and_each_slot_says_first_that_it_is_ready(opened) -> None:
     backend, _ = opened
     hello = backend.fill(2, lambda text: None)
@@ -198,6 +199,7 @@ def test_a_lost_slot_says_so_last_and_another_takes_its_place(opened, group) -> 
     assert {each for each, _ in heard(backend, until(Trained))} == {new}
 
 
+@pytest.mark.long
 def test_closed_it_has_no_slot(opened) -> None:
     backend, _ = opened
     backend.fill(2, lambda text: None)

@@ -151,6 +151,7 @@ class Counts(Normed):
 OWNS = {"Normed loop": True, "Normed traced": True, "Hooked loop": True, "Counts loop": False}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", OWNS)
 def test_so_does_a_model_of_ones_own_which_starts_again_where_it_keeps_more_than_tensors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

@@ -95,6 +95,7 @@ def compared(tmp_path: Path, short: int, long: int, *words: str) -> tuple[Swept,
     return first, then
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("executor", EXECUTORS)
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_it_ends_with_all_that_one_trained_at_once_ends_with(tmp_path: Path, schedule: str, executor: str) -> None:
@@ -104,6 +105,7 @@ def test_it_ends_with_all_that_one_trained_at_once_ends_with(tmp_path: Path, sch
     assert len(then.told(f"go on from step {step} of shorter ones")) == len(then.works)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "words",
     [
@@ -165,6 +167,7 @@ REFUSED = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", REFUSED)
 def test_where_it_cannot_one_sentence_says_why_and_it_trains_from_the_start(tmp_path: Path, name: str) -> None:
     words, later, said = REFUSED[name]

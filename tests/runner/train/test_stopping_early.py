@@ -66,6 +66,7 @@ def stopped(rows: dict[str, Row]) -> dict[str, int]:
     return {trial: row.pruned.step for trial, row in rows.items() if row.pruned}
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=15)
 @given(
     st.sampled_from(RULES),

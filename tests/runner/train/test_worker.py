@@ -65,6 +65,7 @@ OUT_OF_MEMORY = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
 def test_running_out_of_memory_is_said_as_such_and_the_bench_goes_on(bench, monkeypatch, error) -> None:
     trial = make_trial()
@@ -77,6 +78,7 @@ def test_running_out_of_memory_is_said_as_such_and_the_bench_goes_on(bench, monk
     assert bench.do(Train("g", (trial,), "loop", "shared", 1)).observations[0].outcome == "finished"
 
 
+@pytest.mark.long
 def test_a_probe_out_of_memory_is_tried_again_at_narrower_widths(bench, monkeypatch) -> None:
     asked = []
 
@@ -103,6 +105,7 @@ def test_no_width_is_passed_over_on_the_way_down(device, widths) -> None:
     assert found == widths
 
 
+@pytest.mark.long
 def test_first_steps_within_the_bar_are_said_and_slower_ones_end_the_cohort(bench) -> None:
     said: list[object] = []
     bench.pipe.send = said.append
