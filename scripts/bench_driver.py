@@ -1,9 +1,11 @@
 """What the driver and the store cost where training costs nothing: a thousand slots that answer at once.
 
-    scripts/bench --driver 100000 [--slots 1000] [--width 64]
+    scripts/bench --driver 100000 [--slots 1000] [--width 64] [--shares 1000]
 
-Times are CPU seconds of this process, which waits for nobody. A slot's answer has a weight hash, metrics and two
-series, as a short trial's has. Memory is that of this process, plan included.
+Times are CPU seconds of this process, and by the clock, which waits for the disk too. A slot's answer has a weight
+hash, metrics and two series, as a short trial's has. Memory is what this process holds, plan included, and while it
+trains that at each tenth of the trials. With --shares, what the first of so many shares costs besides, as a job of
+Slurm has it, and its way into the store of the whole.
 """
 
 from __future__ import annotations
@@ -16,14 +18,17 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from thalweg.runner import page
 from thalweg.runner.base.signals import Signals
+from thalweg.runner.config import Declaration
 from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.observation import Observations, Outcome, Series
+from thalweg.runner.planning.shard import Shard
 from thalweg.runner.store import Store
 from thalweg.runner.train.driver import Silent
 from thalweg.runner.train.messages import Ask, Chosen, Event, Hello, Progress, Ready, Trained, Work
@@ -79,38 +84,100 @@ class Idle:
         self.said.clear()
 
 
+class Watched(Silent):
+    """Notes how much memory is held at each tenth of the trials."""
+
+    def __init__(self, trials: int) -> None:
+        self.trials, self.seen = trials, [memory()]
+
+    def progress(self, done: int, diverged: int, failed: int, fraction: float, best: float | None) -> None:
+        if done * 10 >= len(self.seen) * self.trials:
+            self.seen.append(memory())
+
+
+class Clock:
+    """Seconds of CPU and by the clock since it was last asked."""
+
+    def __init__(self) -> None:
+        self.asked = (time.process_time(), time.perf_counter())
+
+    def took(self) -> tuple[float, float]:
+        before, self.asked = self.asked, (time.process_time(), time.perf_counter())
+        return self.asked[0] - before[0], self.asked[1] - before[1]
+
+
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--driver", type=int, metavar="TRIALS", default=100_000)
     asked.add_argument("--slots", type=int, default=1000)
     asked.add_argument("--width", type=int, default=64)
+    asked.add_argument("--shares", type=int)
     given = asked.parse_args()
     rates = max(1, given.driver // 100)
     words = (f"optimizer.lr=1e-5..1:{rates}log", "seed=0..99", "study.name=large", "tracker=none")
-    began = time.process_time()
+    before, clock = memory(), Clock()
     declared = page.declare(*words)
-    with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder) / "s.sqlite", "write") as store:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "s.sqlite"
+        measure(declared, path, given, before, clock)
+        sys.stdout.write(
+            f"store {size_of(path) / 2**20:,.0f} MiB, {size_of(path) / declared.study.size:,.0f} bytes a trial\n"
+        )
+
+
+def measure(declared: Declaration, path: Path, given: argparse.Namespace, before: float, clock: Clock) -> None:
+    """Plan, record, and train without training; say what each took."""
+    with Store.open(path, "write") as store:
         made = page.plan(declared.study, store)
-        planned, before = time.process_time(), memory()
+        trials = made.to_train
+        tell("plan", clock, f"{memory() - before:7,.0f} MiB  {(memory() - before) * 1024 / trials:.1f} KiB a trial")
         page.record(made, store)
-        recorded = time.process_time()
-        result = page.train(made, store, declared.settings, Silent(), Idle(given.slots, given.width))
-        ended = time.process_time()
-        size = store.path.stat().st_size
-    trials = made.to_train
+        tell("record", clock, f"{size_of(store.path) / trials:,.0f} bytes a trial")
+        if given.shares:
+            share(declared, store, Shard(1, given.shares), Idle(1, given.width))
+            clock.took()
+            made = page.plan(declared.study, store)
+            trials = made.to_train
+            tell("again", clock, f"{trials:,} trials are left")
+        watched = Watched(trials)
+        result = page.train(made, store, declared.settings, watched, Idle(given.slots, given.width))
+        seconds = tell("train", clock, "MiB " + " ".join(f"{each:,.0f}" for each in watched.seen))
     assert result.finished == trials, result
-    lines = (
-        f"{trials:,} trials, {given.slots:,} slots, cohorts of {given.width}",
-        f"plan     {planned - began:6.1f} s  {before:7,.0f} MiB",
-        f"record   {recorded - planned:6.1f} s",
-        f"train    {ended - recorded:6.1f} s  {memory():7,.0f} MiB  {trials / (ended - recorded):,.0f} trials a second",
-        f"store    {size / 2**20:6,.0f} MiB  {size / trials:,.0f} bytes a trial",
-    )
-    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.write(f"{trials:,} trials, {given.slots:,} slots, cohorts of {given.width} at most\n")
+    sys.stdout.write(f"{trials / seconds[0]:,.0f} trials a second of CPU, {trials / seconds[1]:,.0f} by the clock\n")
+
+
+def share(declared: Declaration, whole: Store, shard: Shard, slots: Idle) -> None:
+    """Train one share into a store of its own, and take it into the whole."""
+    clock = Clock()
+    with Store.open(shard.store(whole.path), "write") as own:
+        made = page.share(declared.study, shard, own, whole)
+        tell("share", clock, f"{made.to_train:,} of the trials, planned")
+        page.record(made, own)
+        tell("", clock, "recorded")
+        page.train(made, own, declared.settings, Silent(), slots)
+    tell("", clock, f"trained; {size_of(own.path) / 2**20:.1f} MiB")
+    with Store.open(own.path) as own:
+        merged = whole.merge(own)
+    tell("", clock, f"merged {merged.trials:,}")
+
+
+def tell(what: str, clock: Clock, more: str) -> tuple[float, float]:
+    cpu, wall = clock.took()
+    sys.stdout.write(f"{what:7} {cpu:6.1f} s CPU {wall:6.1f} s  {more}\n")
+    sys.stdout.flush()
+    return cpu, wall
+
+
+def size_of(store: Path) -> int:
+    """Bytes of a store, with what is not folded into it yet."""
+    return sum(each.stat().st_size for each in store.parent.glob(f"{store.name}*"))
 
 
 def memory() -> float:
-    """The most that this process has held, in MiB."""
+    """What this process holds, in MiB; where that is not to be read, the most that it has held."""
+    with suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 

@@ -129,13 +129,14 @@ def release(db: sqlite3.Connection, owner: Owner, ids: Iterable[str]) -> int:
     ).rowcount
 
 
-def owned(db: sqlite3.Connection, cohort_id: int, seq: int) -> bool:
-    """Whether a trial may be committed by a cohort: it is claimed for it, or no driver ever opened that cohort."""
+def owned(db: sqlite3.Connection, cohort_id: int) -> frozenset[int]:
+    """The trials that a cohort may commit: those claimed for it, or all of one that no driver ever opened."""
     found = db.execute(
-        "SELECT driver IS NULL OR id IS (SELECT cohort FROM claims WHERE trial = ?) FROM cohorts WHERE id = ?",
-        (seq, cohort_id),
-    ).fetchone()
-    return bool(found[0])
+        "SELECT l.trial FROM cohort_trials l JOIN cohorts c ON c.id = l.cohort WHERE c.id = :cohort"
+        " AND (c.driver IS NULL OR EXISTS (SELECT 1 FROM claims WHERE trial = l.trial AND cohort = :cohort))",
+        {"cohort": cohort_id},
+    )
+    return frozenset(seq for (seq,) in found)
 
 
 def last_commit(db: sqlite3.Connection) -> int:

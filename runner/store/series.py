@@ -32,9 +32,10 @@ def pack(series: Series) -> Packed:
         raise ValueError(f"a series needs ascending steps, one a value; got {steps.shape} and {values.shape}")
     with np.errstate(over="ignore"):
         narrow = values.astype("<f4")
-    dtype = "<f4" if np.array_equal(narrow.astype("<f8"), values, equal_nan=True) else "<f8"
-    points = narrow if dtype == "<f4" else values
-    return Packed(dtype, differences, zlib.compress(points.tobytes()))
+    whole = values.tobytes()  # bits, not values: a sign of zero and what a NaN holds are kept too
+    if narrow.astype("<f8").tobytes() == whole:
+        return Packed("<f4", differences, zlib.compress(narrow.tobytes()))
+    return Packed("<f8", differences, zlib.compress(whole))
 
 
 @lru_cache(maxsize=32)

@@ -146,6 +146,37 @@ def test_a_final_metric_that_is_not_finite_is_refused_and_nothing_of_the_commit_
     assert store.commit(number, [good]) == Committed()
 
 
+def test_one_commit_treats_each_of_its_trials_by_what_is_stored_of_it(store):
+    """Each stored outcome beside all others, each met by the same hash and by another."""
+    stored = (None, *Outcome)
+    members = make_members([0.01 * i for i in range(1, 2 * len(stored) + 1)])
+    alike, others = members[: len(stored)], members[len(stored) :]
+    store.declare(make_study(), members)
+    for outcome, *both in zip(stored, alike, others, strict=True):
+        if outcome:
+            train(store, both, outcome=outcome, loss=0.5)
+    number = store.open_cohort(cohort_of(members))
+    seen = [make_observations(m.trial.id, loss=0.7, points=9) for m in reversed(alike)]
+    seen += [make_observations(m.trial.id, loss=0.7, points=9, weight_hash="cd" * 32) for m in others]
+    taken = store.commit(number, seen)
+    done = dict(zip(stored, others, strict=True))
+    left = [alike[stored.index(Outcome.DIVERGED)], done[Outcome.FINISHED], done[Outcome.DIVERGED]]
+    assert taken == Committed(left=tuple(m.trial.id for m in left))
+    for outcome, *both in zip(stored, alike, others, strict=True):
+        for member in both:
+            trial = store.trial(member.trial.id)
+            kept = outcome in (Outcome.FINISHED, Outcome.DIVERGED)
+            assert trial.outcome == (outcome if kept else Outcome.FINISHED)
+            assert trial.metrics.get("val/loss") == {Outcome.FINISHED: 0.5, Outcome.DIVERGED: None}.get(outcome, 0.7)
+            assert len(store.series(member.trial.id)["train/loss"].steps) == (600 if kept else 9)
+
+
+def test_a_trial_that_is_not_stored_opens_no_cohort(store):
+    store.declare(make_study(), make_members())
+    with pytest.raises(ThalwegError):
+        store.open_cohort(cohort_of(make_members((0.1, 0.2))))
+
+
 def test_a_trial_of_another_cohort_is_refused(store):
     members = make_members((0.1, 0.2))
     store.declare(make_study(), members)
