@@ -147,7 +147,7 @@ def record(made: Plan, store: Store) -> None:
 
     Raises UsageError, and writes nothing, where a trial that the plan knows was removed since.
     """
-    store.declare(made.study, made.members, known=made.known, pruned=made.pruned)
+    store.declare(made.study, made.members, places=made.places, known=made.known, pruned=made.pruned)
     if made.replaced:
         store.replace(made.study.name, made.replaced)
     _clear_rungs(made, store)

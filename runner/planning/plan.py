@@ -67,6 +67,7 @@ class Plan:
     until: Mapping[str, int] = field(default_factory=dict)
     reached: Mapping[str, int] = field(default_factory=dict)
     hindsight: str = ""  # how often the rule would have been wrong in what the study has trained whole
+    places: tuple[int, ...] = ()  # of the members in the declaration, where others of it are another share's
     commits: int | None = None  # how many the store had, so that a trial that failed since is not taken for a retry
 
     @property

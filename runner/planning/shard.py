@@ -38,9 +38,14 @@ class Shard:
             f"--shard {text} is no share; expected i/n with 0 <= i <= n and 1 <= n <= {MOST:,}", "e.g. --shard 1/4"
         )
 
+    @classmethod
+    def of_trial(cls, trial_id: str, of: int) -> Shard:
+        """The share, of so many, that a trial is in."""
+        return cls(int(trial_id[:16], 16) % of + 1, of)
+
     def holds(self, trial_id: str) -> bool:
         """Whether a trial is in this share."""
-        return int(trial_id[:16], 16) % self.of == self.number - 1
+        return Shard.of_trial(trial_id, self.of) == self
 
     def store(self, whole: Path) -> Path:
         """Where this share is stored: beside the store of the whole."""
@@ -49,6 +54,8 @@ class Shard:
 
 def share(made: Plan, shard: Shard) -> Plan:
     """Return what of a plan a shard would train; `others` counts what is left to the other shares.
+
+    Its members are its own: a thousand stores that each hold a million trials are a terabyte.
 
     Raises UsageError for a study whose points depend on results that no share sees whole.
     """
@@ -67,7 +74,17 @@ def share(made: Plan, shard: Shard) -> Plan:
         return replace(made, settling=True, known=frozenset())
     groups = only(made, lambda trial: shard.holds(trial.id))
     others = made.to_train - sum(len(group.trials) for group in groups)
-    return replace(made, groups=groups, others=others, retry=0, unmeasured=0, known=frozenset())
+    held = {place: member for place, member in enumerate(made.members) if shard.holds(member.trial.id)}
+    return replace(
+        made,
+        members=tuple(held.values()),
+        places=tuple(held),
+        groups=groups,
+        others=others,
+        retry=0,
+        unmeasured=0,
+        known=frozenset(),
+    )
 
 
 @dataclass(frozen=True)

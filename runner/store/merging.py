@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ Rows = list[dict[str, Any]]
 Numbers = Mapping[int, int]
 """The other store's number of a thing -> the number here."""
 
+ANY_MEMBER = "SELECT 1 FROM members WHERE study = ? LIMIT 1"
 ENDED = ("outcome", "diverged_step", "weight_hash")
 
 
@@ -41,13 +42,14 @@ def merge(db: sqlite3.Connection, other: sqlite3.Connection, path: Path) -> Merg
     A study that is here keeps its declaration, unless only command lines made it and a file that of the other; members
     are in if they are in either.
     """
-    if found := faults(other, {trial_id for (trial_id,) in db.execute("SELECT id FROM trials")}):
+    known = _known(db, other)
+    if found := faults(other, known.keys()):
         raise damaged(path, found[0])
     studies = _studies(db, other)
-    trials = _trials(db, other)
+    trials = _trials(db, other, known)
     _members(db, other, studies, trials)
     _stops(db, other, studies, trials)
-    taken, same, left = _compared(db, other)
+    taken, same, left = _compared(db, other, known.values())
     cohorts = _cohorts(db, other, studies, trials, taken)
     for seq in taken:
         _take_outcome(db, other, seq, trials[seq], cohorts)
@@ -79,8 +81,13 @@ def _studies(db: sqlite3.Connection, other: sqlite3.Connection) -> Numbers:
     return numbers
 
 
-def _trials(db: sqlite3.Connection, other: sqlite3.Connection) -> Numbers:
-    known = dict(db.execute("SELECT id, seq FROM trials").fetchall())
+def _known(db: sqlite3.Connection, other: sqlite3.Connection) -> dict[str, int]:
+    """Id -> number here, of the other's trials. A thousand shares are looked up as one whole, not a thousand times."""
+    ids = json.dumps([trial_id for (trial_id,) in other.execute("SELECT id FROM trials")])
+    return dict(db.execute("SELECT t.id, t.seq FROM json_each(?) j JOIN trials t ON t.id = j.value", (ids,)).fetchall())
+
+
+def _trials(db: sqlite3.Connection, other: sqlite3.Connection, known: Mapping[str, int]) -> Numbers:
     numbers = {}
     for row in _rows(other, "SELECT seq, id, group_id, config, declared, tags, note FROM trials ORDER BY seq"):
         there = row.pop("seq")
@@ -103,10 +110,34 @@ def _add_words(db: sqlite3.Connection, table: Kind, number: int, row: Mapping[st
 
 
 def _members(db: sqlite3.Connection, other: sqlite3.Connection, studies: Numbers, trials: Numbers) -> None:
+    theirs = json.dumps(list(trials.values()))
+    there_before = [here for here in studies.values() if db.execute(ANY_MEMBER, (here,)).fetchone()]
+    before = {here: _members_among(db, here, theirs) for here in there_before}
     either = ", ".join(f"{name} = max({name}, excluded.{name})" for name in ("declared", "overridden"))
     for row in _rows(other, "SELECT * FROM members"):
         here = row | {"study": studies[row["study"]], "trial": trials[row["trial"]]}
         _insert(db, "members", here, f"ON CONFLICT (study, trial, block) DO UPDATE SET {either}")
+    for there, study in studies.items():
+        brought = _members_among(db, study, theirs) - before[study] if study in before else 0  # else its commands came
+        for row in _rows(other, "SELECT number, verb, words FROM commands WHERE study = ?", there) if brought else []:
+            _count_in(db, study, row, brought)
+
+
+def _members_among(db: sqlite3.Connection, study: int, trials: str) -> int:
+    """How many of these trials, a JSON list of their numbers, are in a study."""
+    chosen = "trial IN (SELECT value FROM json_each(?))"
+    found = db.execute(f"SELECT count(DISTINCT trial) FROM members WHERE study = ? AND {chosen}", (study, trials))
+    return int(found.fetchone()[0])
+
+
+def _count_in(db: sqlite3.Connection, study: int, typed: Mapping[str, Any], brought: int) -> None:
+    """Let members that a share brings count as its command's, which is here too if another share brought it."""
+    db.execute(
+        "UPDATE commands SET trials = trials + :brought"
+        " WHERE study = :study AND number = :number AND verb = :verb AND words = :words"
+        " AND number = (SELECT max(number) FROM commands WHERE study = :study)",
+        {**typed, "study": study, "brought": brought},
+    )
 
 
 def _stops(db: sqlite3.Connection, other: sqlite3.Connection, studies: Numbers, trials: Numbers) -> None:
@@ -130,12 +161,18 @@ def _take_reached(db: sqlite3.Connection, other: sqlite3.Connection, trials: Num
                 _insert(db, table, each | {"trial": here})
 
 
-def _compared(db: sqlite3.Connection, other: sqlite3.Connection) -> tuple[list[int], list[int], list[str]]:
-    """The other's numbers of trials to take and of those that are the same, and ids of those that end otherwise."""
+def _compared(
+    db: sqlite3.Connection, other: sqlite3.Connection, known: Collection[int]
+) -> tuple[list[int], list[int], list[str]]:
+    """The other's numbers of trials to take and of those that are the same, and ids of those that end otherwise.
+
+    known: the numbers here of the other's trials that were here before.
+    """
     taken, same, left = [], [], []
-    query = f"SELECT id, seq, {', '.join(ENDED)} FROM trials WHERE outcome IS NOT NULL ORDER BY seq"
-    here = {trial_id: tuple(ended) for trial_id, _, *ended in db.execute(query)}
-    for trial_id, seq, *ended in other.execute(query):
+    query = f"SELECT id, seq, {', '.join(ENDED)} FROM trials WHERE outcome IS NOT NULL"
+    among = f"{query} AND seq IN (SELECT value FROM json_each(?))"
+    here = {trial_id: tuple(ended) for trial_id, _, *ended in db.execute(among, (json.dumps(list(known)),))}
+    for trial_id, seq, *ended in other.execute(f"{query} ORDER BY seq"):
         before = here.get(trial_id)
         is_done = ended[0] in ("finished", "diverged")
         if before is None or (is_done and before[0] in ("failed", "pruned")):

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -162,13 +163,15 @@ class Store:
         study: Study,
         members: Sequence[Member],
         *,
+        places: Sequence[int] = (),
         known: Collection[str] = (),
         pruned: Mapping[str, Pruned] = NONE_PRUNED,
     ) -> None:
         """Write what a study declares: itself, its members, and those of their trials that are new.
 
-        known: ids that are not new. pruned: whom of them its rule has stopped early by now, in place of what was
-        written of that before. Raises UsageError, and writes nothing, where a known one was removed meanwhile.
+        places: of the members in the declaration, where it has more than these. known: ids that are not new. pruned:
+        whom of them its rule has stopped early by now, in place of what was written of that before. Raises UsageError,
+        and writes nothing, where a known one was removed meanwhile.
 
         | study.overridden | members declared now | other members                                     |
         |------------------|----------------------|---------------------------------------------------|
@@ -178,7 +181,7 @@ class Store:
         with self._transaction() as db:
             if known:
                 claims.refuse_if_removed(db, known)
-            writing.declare(db, study, members, _text(self._clock), pruned)
+            writing.declare(db, study, dict(zip(places or count(), members, strict=False)), _text(self._clock), pruned)
 
     def refine(self, name: str, members: Sequence[Member], moves: Sequence[Mapping[str, Any]]) -> int:
         """Add members to a stored study, keep why (JSON values), and return how often it was refined by now.

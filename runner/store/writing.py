@@ -22,19 +22,22 @@ DONE = {outcome.value for outcome in Outcome if outcome.is_done}
 
 
 def declare(
-    db: sqlite3.Connection, study: Study, members: Sequence[Member], now: str, pruned: Mapping[str, Pruned]
+    db: sqlite3.Connection, study: Study, members: Mapping[int, Member], now: str, pruned: Mapping[str, Pruned]
 ) -> None:
-    """Write a study, the trials that are new, which trials are its members, and which of these it stopped early."""
+    """Write a study, the trials that are new, which trials are its members, and which of these it stopped early.
+
+    members: by their places in the declaration.
+    """
     study_id = _put_study(db, study, now)
-    _add_trials(db, members, now)
+    _add_trials(db, members.values(), now)
     if not study.overridden:
         db.execute("UPDATE members SET declared = 0 WHERE study = ?", (study_id,))
     before = _size(db, study_id)
-    _add_members(db, study_id, members, first=0, overridden=study.overridden)
+    _add_members(db, study_id, members, overridden=study.overridden)
     typed = [word for part in ("overrides", "places") for word in study.document.get(part, ())]
     _put_command(db, study_id, "sweep", typed, before, now)
     _forget_renamed_blocks(db, study_id)
-    _put_stops(db, study_id, [m.trial.id for m in members] if study.overridden else None, pruned)
+    _put_stops(db, study_id, [m.trial.id for m in members.values()] if study.overridden else None, pruned)
 
 
 def _put_stops(
@@ -68,10 +71,8 @@ def _put_command(db: sqlite3.Connection, study_id: int, verb: str, words: Sequen
         )
 
 
-def _add_members(
-    db: sqlite3.Connection, study_id: int, members: Sequence[Member], *, first: int, overridden: bool
-) -> None:
-    """Write memberships. Those that a file does not declare leave alone what a file said of the same trial."""
+def _add_members(db: sqlite3.Connection, study_id: int, members: Mapping[int, Member], *, overridden: bool) -> None:
+    """Write memberships, by their places. Those of a command line leave alone what a file said of the same trial."""
     if overridden:
         on_conflict = "overridden = 1, axes = CASE WHEN declared THEN axes ELSE excluded.axes END"
     else:
@@ -81,8 +82,8 @@ def _add_members(
         " SELECT ?, seq, ?, ?, ?, ?, ? FROM trials WHERE id = ?"
         f" ON CONFLICT (study, trial, block) DO UPDATE SET {on_conflict}",
         (
-            (study_id, m.block, _json(dict(m.axes)), first + i, not overridden, overridden, m.trial.id)
-            for i, m in enumerate(members)
+            (study_id, m.block, _json(dict(m.axes)), place, not overridden, overridden, m.trial.id)
+            for place, m in members.items()
         ),
     )
 
@@ -96,7 +97,7 @@ def refine(db: sqlite3.Connection, name: str, members: Sequence[Member], moves: 
     ).fetchone()
     _add_trials(db, members, now)
     before = _size(db, study_id)
-    _add_members(db, study_id, members, first=last + 1, overridden=True)
+    _add_members(db, study_id, dict(enumerate(members, last + 1)), overridden=True)
     kinds = ",".join(dict.fromkeys(move["kind"] for move in moves))
     _put_command(db, study_id, "refine", [name, "--moves", kinds, "--yes"], before, now)
     db.execute("INSERT INTO refinements VALUES (?, ?, ?, ?, ?)", (study_id, number, _json(moves), len(members), now))
@@ -150,7 +151,7 @@ def _outline(study: Study) -> dict[str, Any]:
     }
 
 
-def _add_trials(db: sqlite3.Connection, members: Sequence[Member], now: str) -> None:
+def _add_trials(db: sqlite3.Connection, members: Iterable[Member], now: str) -> None:
     trials = {member.trial.id: member.trial for member in members}
     known = db.execute("SELECT t.id FROM json_each(?) j JOIN trials t ON t.id = j.value", (json.dumps(list(trials)),))
     for (trial_id,) in known.fetchall():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,29 @@ def test_a_share_is_the_same_whatever_is_done(tmp_path: Path) -> None:
     done = {member.trial.id for member in (*members[:5], *members[8:12])}
     assert ids(after) == [trial_id for trial_id in ids(before) if trial_id not in done]
     assert after.done == 9
+
+
+def test_stores_that_hold_a_share_each_make_the_whole_in_any_order(tmp_path: Path) -> None:
+    study = page.declare(*WORDS).study
+    with Store.open(tmp_path / "whole.sqlite", "write") as whole:
+        page.record(page.plan(study, whole), whole)
+        train(whole, expand(study), "mine")
+        rows, typed = whole.study_rows("mine"), whole.commands("mine")
+    for number in (1, 2, 3):
+        with Store.open(tmp_path / f"{number}.sqlite", "write") as own:
+            made = page.share(study, Shard(number, 3), own)
+            page.record(made, own)
+            train(own, made.members, "mine")
+            assert [row.trial_id for row in own.study_rows("mine")] == [member.trial.id for member in made.members]
+    for order in ((1, 2, 3), (3, 1, 2, 3)):
+        with Store.open(tmp_path / f"merged-{len(order)}.sqlite", "write") as merged:
+            for number in order:
+                with Store.open(tmp_path / f"{number}.sqlite") as own:
+                    merged.merge(own)
+            assert [replace(row, ended=None) for row in merged.study_rows("mine")] == [
+                replace(row, ended=None) for row in rows
+            ]
+            assert [each.trials for each in merged.commands("mine")] == [each.trials for each in typed] == [20]
 
 
 @pytest.mark.parametrize("typed", ["0/0", "5/4", "1", "1/0", "a/b", "-1/4", "1/4/2", "1/999999", "½/4", ""])

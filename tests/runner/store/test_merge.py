@@ -181,6 +181,17 @@ def test_of_a_damaged_store_nothing_is_taken(store, tmp_path, damage):
         assert len(opened.faults()[0]) >= 1
 
 
+def test_a_damaged_curve_of_a_trial_that_is_declared_here_is_not_taken(store, tmp_path):
+    store.declare(make_study(lrs=LRS), MEMBERS)
+    path = other(tmp_path, "there", MEMBERS[:4])
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE series SET points = x'00' WHERE trial = 3")
+    db.close()
+    with pytest.raises(StoreError, match="is damaged: series"):
+        merge(store, path)
+    assert store.export_rows() == []
+
+
 def test_a_merge_that_is_killed_leaves_all_or_nothing(tmp_path):
     part = other(tmp_path, "part", MEMBERS[:3])
     states = set()
