@@ -13,7 +13,9 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+import re
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -43,6 +45,9 @@ from thalweg.runner.train.silence import SILENT_SECONDS, Silence
 
 WAKE_SECONDS = 0.25
 """A Ctrl-C is noticed that fast."""
+NO_CLUSTER = "ray start --address=HOST:PORT joins one; without launcher.address a Ray of this machine is made"
+KNOCK_SECONDS = 10.0
+"""How long a cluster's head may take to answer."""
 LOOK_SECONDS = 5.0
 """How often nodes that joined are looked for."""
 INSTALL = "pip install 'thalweg[ray]'; in a clone: .venv/bin/python -m pip install ray"
@@ -109,7 +114,10 @@ class Cluster:
         self._silence = Silence()
 
     def require(self) -> Self:
-        """Raise SetupError without Ray, and for devices that only a machine has."""
+        """Raise SetupError without Ray, for devices that only a machine has, and where nobody answers at the address.
+
+        Ray itself would try for five minutes, and say so in lines of its own.
+        """
         if importlib.util.find_spec("ray") is None:
             raise SetupError("launcher=ray needs ray, which is not installed", INSTALL)
         if len(self.devices) > 1 or ":" in self.devices[0] or self.devices[0] == "mps":
@@ -117,6 +125,8 @@ class Cluster:
                 f"launcher=ray gives devices itself; engine.device={','.join(self.devices)} names some of one machine"
             )
             raise SetupError(text, "use engine.device=auto, cuda or cpu, and launcher.gpus=N for each worker")
+        if self.launcher.address not in (None, "auto"):
+            _knock(self.launcher.address)
         return self
 
     def ahead(self) -> None:
@@ -194,6 +204,10 @@ class Cluster:
         held = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             _ray().init(address=address or "local", log_to_driver=False, logging_level="ERROR", **local)
+        except ConnectionError as error:
+            if address != "auto":
+                raise SetupError(f"launcher.address={address}: {last_line(str(error))}", NO_CLUSTER) from error
+            raise SetupError("launcher.address=auto: this machine is no node of a Ray cluster", NO_CLUSTER) from error
         except Exception as error:
             where = f"launcher.address={address}" if address else "a local Ray"
             raise SetupError(f"{where}: {last_line(str(error))}", "see: ray status --address ADDRESS") from error
@@ -315,6 +329,23 @@ class Cluster:
                     Note(f"a worker has {name or 'the device'} {theirs}, the first one {ours}: bits may differ"),
                 )
         yield place, Ready()
+
+
+def _knock(address: str) -> None:
+    """Raise SetupError unless something listens at HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    if not re.fullmatch(r"[^/\s]+", host) or not re.fullmatch(r"\d{1,5}", port):
+        raise SetupError(
+            f"launcher.address={address} is no address; expected HOST:PORT, or auto on a node of the cluster",
+            "ray start --head prints it; without launcher.address a Ray of this machine is made",
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or last_line(str(error))
+        raise SetupError(
+            f"launcher.address={address} does not answer: {why}", "on a node of the cluster: ray status"
+        ) from error
 
 
 def _ray() -> Any:

@@ -86,6 +86,51 @@ def test_without_ray_it_says_what_to_install(monkeypatch) -> None:
     assert "thalweg[ray]" in str(caught.value.hint)
 
 
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("head", "is no address; expected HOST:PORT, or auto"),
+        ("ray://head:10001", "is no address; expected HOST:PORT, or auto"),
+        ("local", "is no address; expected HOST:PORT, or auto"),
+        (":6379", "is no address; expected HOST:PORT, or auto"),
+        ("a..b:6379", "does not answer"),
+        ("127.0.0.1:1", "does not answer: Connection refused"),
+        ("[::1]:1", "does not answer"),
+    ],
+)
+def test_an_address_where_nobody_answers_is_refused_before_anything_is_begun(monkeypatch, address, said) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    cluster = Cluster(page.declare(*WORDS, *MODEL, "launcher=ray", f"launcher.address='{address}'").settings)
+    with pytest.raises(SetupError, match=said) as caught:
+        cluster.require()
+    assert f"launcher.address={address} " in str(caught.value)
+
+
+class Pretended:
+    """A Ray that is told to begin, and has no cluster."""
+
+    def __init__(self) -> None:
+        self.reports: str | None = None
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def init(self, **given: Any) -> None:
+        self.reports = os.environ.get("RAY_USAGE_STATS_ENABLED")
+        if given["address"] == "auto":
+            raise ConnectionError("Could not find any running Ray instance. Please set the `--address` flag.")
+
+
+def test_a_ray_of_ours_reports_nothing_and_a_missing_cluster_is_one_sentence(monkeypatch) -> None:
+    monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
+    pretended = Pretended()
+    monkeypatch.setattr("thalweg.runner.train.cluster._ray", lambda: pretended)
+    Cluster(page.declare(*WORDS, *MODEL, "launcher=ray").settings)._join()
+    assert pretended.reports == "0"
+    with pytest.raises(SetupError, match=r"launcher\.address=auto: this machine is no node of a Ray cluster"):
+        Cluster(page.declare(*WORDS, *MODEL, "launcher=ray", "launcher.address=auto").settings)._join()
+
+
 @pytest.fixture
 def nodes() -> Iterator[Any]:
     """A cluster of Ray's own for tests: a head without room for workers, and two nodes with room for one each."""
