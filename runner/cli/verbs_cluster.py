@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import time
+from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 WORK_LEFT = 3
 LOOK_SECONDS = 10.0
+MOST_NAMED = 10
+Seen = dict[int, tuple[int, int]]
+"""Share -> when its store was written last, and its size."""
 
 
 def register(app: typer.Typer) -> None:
@@ -45,11 +50,11 @@ def submitted(request: Request, declaration: Declaration, store: str | None) -> 
     before = slurm.remembered(path, study.name)
     if before and (states := before.states(slurm.queue())):
         say(f"{study.name}: {slurm.counted(states)} of the jobs submitted before; nothing more was submitted")
-        say(f"next: {given.with_store(f'thalweg collect {study.name}', store)}")
+        say(f"next: {given.with_store(f'thalweg collect {shlex.quote(study.name)}', store)}")
         return WORK_LEFT
     with Store.open(path, "write") as opened:
         if before:
-            _taken_in(before, path, opened, {})
+            _taken_in(before, path, opened, {}, {})
         made = page.plan(study, opened)
         page.record(made, opened)
     if not made.to_train:
@@ -72,7 +77,7 @@ def submitted(request: Request, declaration: Declaration, store: str | None) -> 
     tasks = f"job {jobs[0]}, then {jobs[1]}{f' to {jobs[-1]}' if shares > 1 else ''}"
     say(f"submitted {count(made.to_train, 'trial')} in {count(shares, 'task')}: {tasks}")
     say(f"logs: {given.shown(logs)}")
-    say(f"next: {given.with_store(f'thalweg collect {study.name}', store)}")
+    say(f"next: {given.with_store(f'thalweg collect {shlex.quote(study.name)}', store)}")
     return 0
 
 
@@ -95,18 +100,24 @@ def collect(
     if found is None:
         known = ", ".join(slurm.studies(path)) or "none"
         raise UsageError(f"no jobs were submitted for {study}; there are: {known}", "thalweg sweep ... --submit")
-    said = None
+    said, seen = None, Seen()
     while True:
         states = found.states(slurm.queue())
         with Store.open(path, "write") as opened:
-            _taken_in(found, path, opened, states)
-        now = slurm.counted(states)
-        if now and now != said:
-            say(f"{found.study}: {now}")
+            _taken_in(found, path, opened, states, seen)
+            now = f"{found.study}: {slurm.counted(states)}{_here(opened, found.study)}"
+        if states and now != said:
+            say(now)
             said = now
         if not (wait and states):
-            return _told(found, path, store, bool(states))
+            return _told(found, path, store, states)
         time.sleep(LOOK_SECONDS)
+
+
+def _here(opened: Store, study: str) -> str:
+    """How much of a study is there by now."""
+    mine = [each for each in opened.studies() if each.name == study]
+    return f"; {mine[0].done:,} of {count(mine[0].wanted, 'trial')} are here" if mine else ""
 
 
 def _only(path: Path) -> str:
@@ -120,21 +131,28 @@ def _only(path: Path) -> str:
     return known[0]
 
 
-def _taken_in(found: Submission, path: Path, opened: Store, states: dict[int, str]) -> None:
-    """Merge the shares whose jobs have ended; one that is damaged is said, and costs the others nothing."""
+def _taken_in(found: Submission, path: Path, opened: Store, states: dict[int, str], seen: Seen) -> None:
+    """Merge the shares whose jobs have ended; one that is damaged is said, and costs the others nothing.
+
+    seen: the shares as they were when this was done before, which have not changed since.
+    """
     from thalweg.runner.train.keeper import taken_in
 
     for shard in found.shares:
         place = shard.store(path)
         if shard.number in states or not place.exists():
             continue
+        stand = (place.stat().st_mtime_ns, place.stat().st_size)
+        if seen.get(shard.number) == stand:
+            continue
+        seen[shard.number] = stand
         try:
             with Store.open(place) as share:
                 merged = opened.merge(share)
                 for line in taken_in(opened, share):
                     say(f"share {shard.number}: {line}")
         except StoreError as error:
-            say(f"share {shard.number} is not merged: {error.message}")
+            say(f"share {shard.number} is not merged: {error.message}; if it stays so, move that file away")
             continue
         if merged.trials:
             say(f"share {shard.number} of {shard.of}: {count(merged.trials, 'trial')} taken in")
@@ -142,7 +160,7 @@ def _taken_in(found: Submission, path: Path, opened: Store, states: dict[int, st
             say(f"share {shard.number} of {shard.of}: {count(len(merged.left), 'trial')} left as they were: other bits")
 
 
-def _told(found: Submission, path: Path, store: str | None, going: bool) -> int:
+def _told(found: Submission, path: Path, store: str | None, states: dict[int, str]) -> int:
     """Say what is missing, and where to look; show the answer where nothing is."""
     from thalweg.runner import page
 
@@ -153,20 +171,23 @@ def _told(found: Submission, path: Path, store: str | None, going: bool) -> int:
             tracker, keep = declaration.settings.tracker, declaration.settings.keep
             return follow(made, None, opened, Following(tracker, found.words, store, keep=keep))
     say(f"{made.done:,} of {count(made.wanted, 'trial')} are done, {made.to_train:,} missing")
-    if not going:
-        _say_missing(found, made)
-        again = given.with_store(f"thalweg sweep {' '.join(found.words)} --submit", store)
-        say(f"next: {again}")
+    _say_missing(found, made, states)
+    if not states:
+        say(f"next: {given.with_store(shlex.join(['thalweg', 'sweep', *found.words, '--submit']), store)}")
     return WORK_LEFT
 
 
-def _say_missing(found: Submission, made: Plan) -> None:
-    """Name the logs of the shares that lack trials."""
-    missing = [trial.id for group in made.groups for trial in group.trials]
-    for shard in found.shares:
-        lacking = sum(map(shard.holds, missing))
-        if lacking:
-            say(f"share {shard.number}: {lacking:,} missing; its job has ended: {given.shown(found.log(shard.number))}")
+def _say_missing(found: Submission, made: Plan, states: dict[int, str]) -> None:
+    """Name the logs of the shares that lack trials and whose jobs have ended."""
+    from thalweg.runner.planning.shard import Shard
+
+    of = found.shares[0].of
+    lacking = Counter(Shard.of_trial(trial_id, of).number for trial_id in made.ids_to_train)
+    ended = [number for number in sorted(lacking) if number not in states]
+    for number in ended[:MOST_NAMED]:
+        say(f"share {number}: {lacking[number]:,} missing; its job has ended: {given.shown(found.log(number))}")
+    if len(ended) > MOST_NAMED:
+        say(f"and {len(ended) - MOST_NAMED:,} more shares like that; logs: {given.shown(Path(found.logs))}")
 
 
 def _flag(name: str, value: str | None) -> list[str]:

@@ -16,8 +16,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -128,16 +128,33 @@ def submit(
         inner = [*_without_launcher(words), *_within(launcher), *flags, *share_flags]
         return Task((sys.executable, "-P", "-m", "thalweg", "sweep", *inner), str(folder))
 
-    try:
+    with _refusals():
         first = _executor(launcher, logs, f"{study}: how", None).submit(task(0))
-        array = _executor(launcher, logs, study, first.job_id)
-        with array.batch():
-            tasks = [array.submit(task(share)) for share in range(1, shares + 1)]
-    except subprocess.CalledProcessError as error:
-        raise SetupError(f"sbatch: {last_line(error.output.decode() if error.output else str(error))}") from error
-    except _submitit().core.utils.FailedJobError as error:
-        raise SetupError(f"sbatch: {last_line(str(error))}") from error
+    try:
+        with _refusals():
+            array = _executor(launcher, logs, study, first.job_id)
+            with array.batch():
+                tasks = [array.submit(task(share)) for share in range(1, shares + 1)]
+    except BaseException:
+        first.cancel()
+        raise
     return (first.job_id, *(each.job_id for each in tasks)), logs
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn what sbatch refuses into one sentence."""
+    try:
+        yield
+    except subprocess.CalledProcessError as error:
+        said = error.output.decode() if error.output else str(error)
+    except _submitit().core.utils.FailedJobError as error:
+        said = str(error)
+    else:
+        return
+    why = last_line(said).removeprefix("sbatch: error: ")
+    hint = "nothing was submitted; see: sinfo, and for the largest array: scontrol show config | grep MaxArraySize"
+    raise SetupError(f"sbatch refused the jobs: {why}", hint)
 
 
 def queue() -> dict[str, str]:
