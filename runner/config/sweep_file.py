@@ -8,26 +8,38 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.project.yaml import load
-from thalweg.runner.study.keys import ALIASES, is_setting, leaves, sections
+from thalweg.runner.config.declare import Request, declare
+from thalweg.runner.project.yaml import parse, text_of
+from thalweg.runner.show.numbers import is_number
+from thalweg.runner.study.keys import ALIASES, EPOCHS, is_setting, leaf_of, leaves, sections
+from thalweg.runner.study.study import expand
 
 SEED = 0
 """Of the draws. W&B's agent draws anew each time; here the same file always means the same trials."""
 REPLICATE = "seed"
 MOST_DRAWN = 10_000
+DRAWN = (
+    *("uniform", "log_uniform", "log_uniform_values", "inv_log_uniform", "inv_log_uniform_values"),
+    *("normal", "log_normal"),
+)
+"""Distributions, each with q_ before it, too; beside them int_uniform and categorical."""
 GROUPS = ("model", "optimizer", "dataset", "schedule")
 OPTIONS = {"adam": "adam_l2", "Adam": "adam_l2", "AdamW": "adamw", "SGD": "sgd", "cosine": "warmup_cosine"}
 """What others call options -> ours. Adam's decay in torch is added to the gradient."""
 METRICS = {"loss": "loss", "acc": "accuracy", "accuracy": "accuracy", "r2": "r2"}
+FIELDS = ("value", "values", "probabilities", "distribution", "min", "max", "q", "mu", "sigma", "a", "b")
+"""What says of a parameter what it may be; any other key in its place is part of a name with dots."""
 CARRIED = ("method", "metric", "parameters", "run_cap", "name", "description")
 NOT_HERE = {
-    "early_terminate": "all trials train to the end; a study's stop ends some early",
+    "early_terminate": "all trials train to their end; study.stop={rule: halving, rungs: [25%]} ends some early",
     "program": "choose model and dataset by options, or yours by _target_",
     "command": "thalweg sweep trains",
     "project": "say tracker.project=NAME",
@@ -46,21 +58,25 @@ class Imported:
     axes: dict[str, list[Scalar]] = field(default_factory=dict)
     drawn: dict[str, Draw] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)  # our key -> theirs
+    lacking: list[str] = field(default_factory=list)  # what varies there and has no key here
 
 
 def study_of(file: Path) -> tuple[str, list[str]]:
     """Return the text of a study file, and what has no counterpart, a sentence each.
 
-    Raises ConfigError for what is no sweep, for `method: bayes`, and for a distribution that is not W&B's.
+    Raises ConfigError for what is no sweep, for `method: bayes`, for a distribution that cannot be drawn here, and for
+    what makes a study that `plan` would refuse.
     """
-    sweep = load(file)
+    sweep = _read(file)
     if not isinstance(sweep, Mapping) or not isinstance(sweep.get("parameters"), Mapping):
         raise ConfigError(f"{file} is no sweep file of W&B: it has no parameters", "give the YAML of `wandb sweep`")
     method = sweep.get("method")
     if method == "bayes":
         raise ConfigError(
             f"{file} has method bayes, which a declared set cannot be",
-            "write method: random with run_cap: 60; after that sweep, thalweg refine adds points where they tell most",
+            "write method: random with run_cap: 60; after that sweep, thalweg refine adds points where they tell most."
+            " Or write a study with sample: {method: tpe, n: 60}, whose points follow results too",
         )
     if method not in ("grid", "random"):
         raise ConfigError(f"{file} has method {method!r}; expected grid or random")
@@ -68,19 +84,46 @@ def study_of(file: Path) -> tuple[str, list[str]]:
     for name, parameter in _flat("", sweep["parameters"]):
         _take(made, name, parameter, method)
     made.said += [f"{key}: {NOT_HERE.get(key, 'not carried over')}" for key in sweep if key not in CARRIED]
-    return _text(made, sweep, file), made.said
+    if made.lacking and not (made.axes or made.drawn):
+        raise ConfigError(
+            f"nothing that varies in {file} is a key of ours: {', '.join(made.lacking)}",
+            "rename what has a counterpart, such as optimizer.lr; thalweg config lists the keys",
+        )
+    text = _text(made, sweep, file)
+    _try_out(text, file)
+    return text, made.said
+
+
+def _try_out(text: str, file: Path) -> None:
+    """Raise ConfigError where the study would be refused, as it will be by `plan`."""
+    with tempfile.TemporaryDirectory(prefix="thalweg-import-") as folder:
+        study = Path(folder) / "study" / "imported.yaml"
+        study.parent.mkdir()
+        study.write_text(text)
+        try:
+            expand(declare(Request(("imported",), folder)).study)
+        except ConfigError as error:
+            raise ConfigError(f"{file} makes no study: {error.message}", error.hint) from None
+
+
+def _read(file: Path) -> Any:
+    """The file's values. `!!float 1e-3`, which W&B's documentation advises, is what 1e-3 is here anyway."""
+    return parse(re.sub(r"!!float\s+", "", text_of(file)), file)
 
 
 def _flat(prefix: str, parameters: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Nested parameters by their dotted names."""
-    found = []
+    """Nested parameters, and those with dots in their names, by their dotted names."""
+    found: list[tuple[str, Mapping[str, Any]]] = []
     for name, parameter in parameters.items():
         if not isinstance(parameter, Mapping):
             raise ConfigError(f"parameter {prefix}{name} is {parameter!r}; expected value, values or a distribution")
+        own = {key: value for key, value in parameter.items() if key in FIELDS}
+        within = {key: value for key, value in parameter.items() if key not in (*FIELDS, "parameters")}
         if isinstance(parameter.get("parameters"), Mapping):
-            found += _flat(f"{prefix}{name}.", parameter["parameters"])
-        else:
-            found.append((f"{prefix}{name}", parameter))
+            within |= parameter["parameters"]
+        if own or not within:
+            found.append((f"{prefix}{name}", own))
+        found += _flat(f"{prefix}{name}.", within)
     return found
 
 
@@ -88,15 +131,27 @@ def _take(made: Imported, name: str, parameter: Mapping[str, Any], method: str) 
     key = _key(name)
     if key is None:
         made.said.append(f"{name}: no key of ours; an argument of your own model is model.{name.rpartition('.')[2]}")
+        made.lacking += [] if "value" in parameter or len(parameter.get("values") or "ab") == 1 else [name]
         return
+    if key in made.names:
+        raise ConfigError(f"parameters {made.names[key]} and {name} are both {key} here", "keep one of them")
+    made.names[key] = name
     if key != name:
         made.said.append(f"{name} is {key}")
     values = parameter.get("values", [None])
     if not isinstance(values, list) or not values:
         raise ConfigError(f"parameter {name} has values {values!r}; expected a list of one or more")
+    for value in (parameter["value"], *values) if "value" in parameter else values:
+        if key in GROUPS and isinstance(value, str) and value in OPTIONS:
+            made.said.append(f"{name} {value} is {OPTIONS[value]}")
+    if key == REPLICATE and "value" not in parameter and "values" not in parameter:
+        raise ConfigError(
+            f"{name} is drawn; here every point is trained by each seed", f"write {name}: {{values: [0, 1]}}"
+        )
     if "value" in parameter:
         made.constants[key] = _ours(name, key, parameter["value"])
     elif "values" in parameter and (method == "grid" or key == REPLICATE):
+        _weigh(name, parameter)
         made.axes[key] = [_ours(name, key, value) for value in values]
     elif method == "grid":
         raise ConfigError(f"parameter {name} has no values, and a grid needs them", f"write {name}: {{values: [...]}}")
@@ -118,10 +173,13 @@ def _key(name: str) -> str | None:
 
 def _ours(name: str, key: str, value: Any) -> Scalar:
     """A value as our key takes it. Epochs are no steps, and options have other names."""
-    if name.rpartition(".")[2] == "epochs":
-        return f"{value}ep"
+    if name.rpartition(".")[2] in EPOCHS:
+        return f"{value:g}ep" if isinstance(value, float) else f"{value}ep"
     if isinstance(value, list | dict):
         return json.dumps(value)
+    leaf = leaf_of(key)
+    if isinstance(value, float) and leaf is not None and leaf.kind == "int" and value.is_integer():
+        return int(value)
     if key not in GROUPS or not isinstance(value, str):
         return value if isinstance(value, bool | int | float | str | None) else str(value)
     known = sorted(filter(None, sections().get(key, {})))
@@ -134,13 +192,15 @@ def _drawing(name: str, parameter: Mapping[str, Any]) -> Draw:
     """How a parameter is drawn. Raises ConfigError for what cannot be drawn."""
     kind = parameter.get("distribution") or _implied(parameter)
     try:
-        if kind == "categorical":
-            values, weights = parameter["values"], parameter.get("probabilities")
+        if kind in ("categorical", "categorical_w_probabilities"):
+            values, weights = parameter["values"], _weigh(name, parameter)
             return lambda source: source.choices(values, weights)[0]
         if kind == "int_uniform":
             low, high = int(parameter["min"]), int(parameter["max"])
             return lambda source: source.randint(low, high)
         base, quantum = kind.removeprefix("q_"), float(parameter.get("q", 1)) if kind.startswith("q_") else None
+        if base not in DRAWN or quantum == 0:
+            raise ValueError
         draw = _continuous(base, parameter)
     except KeyError as missing:
         raise ConfigError(f"parameter {name} of distribution {kind} has no {missing.args[0]}") from None
@@ -154,9 +214,22 @@ def _drawing(name: str, parameter: Mapping[str, Any]) -> Draw:
     return lambda source: _rounded(round(draw(source) / quantum) * quantum)
 
 
+def _weigh(name: str, parameter: Mapping[str, Any]) -> list[float] | None:
+    """The probabilities of a parameter's values, if it has some. A grid takes all values, whatever they are."""
+    weights = parameter.get("probabilities")
+    if weights is None:
+        return None
+    numbers = [float(each) for each in weights if is_number(each) and each >= 0] if isinstance(weights, list) else []
+    if len(numbers) != len(parameter["values"]) or not math.isclose(sum(numbers), 1, abs_tol=1e-6):
+        raise ConfigError(f"parameter {name} has probabilities {weights!r}; expected one a value, their sum 1")
+    return numbers
+
+
 def _implied(parameter: Mapping[str, Any]) -> str:
     if "values" in parameter:
         return "categorical"
+    if "mu" in parameter or "sigma" in parameter:
+        return "normal"
     ends = (parameter.get("min"), parameter.get("max"))
     return "int_uniform" if all(isinstance(end, int) for end in ends) else "uniform"
 
@@ -178,9 +251,7 @@ def _continuous(kind: str, parameter: Mapping[str, Any]) -> Callable[[random.Ran
         return lambda source: math.exp(source.uniform(math.log(low), math.log(high)))
     if kind == "inv_log_uniform":
         return lambda source: 1 / math.exp(source.uniform(low, high))
-    if kind == "inv_log_uniform_values":
-        return lambda source: 1 / math.exp(source.uniform(-math.log(high), -math.log(low)))
-    raise ValueError
+    return lambda source: 1 / math.exp(source.uniform(-math.log(high), -math.log(low)))
 
 
 def _rounded(value: float) -> float:
@@ -229,6 +300,7 @@ def _metric(made: Imported, metric: Any) -> str | None:
     if not isinstance(metric, Mapping) or not metric.get("name"):
         return None
     name, goal = str(metric["name"]), metric.get("goal", "minimize")
+    made.said += [f"metric.{key}: not carried over" for key in metric if key not in ("name", "goal")]
     parts = [part for part in name.lower().replace("/", "_").replace("-", "_").replace(".", "_").split("_") if part]
     leaf = METRICS.get(parts[-1]) if parts else None
     split = "train" if "train" in parts else "val"

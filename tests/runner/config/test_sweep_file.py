@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from statistics import NormalDist
 
 import pytest
 import yaml
 
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.config import Request, declare
+from thalweg.runner.config import Request, declare, sweep_file
 from thalweg.runner.config.sweep_file import study_of
 from thalweg.runner.study.study import expand
 
@@ -72,12 +73,12 @@ DISTRIBUTIONS = {
 
 @pytest.mark.parametrize("parameter", DISTRIBUTIONS)
 def test_each_distribution_is_drawn_within_its_ends_and_the_same_every_time(tmp_path, parameter):
-    text = f"method: random\nrun_cap: 40\nparameters:\n  lr: {parameter}\n  momentum: {{min: 0.0, max: 0.9}}\n"
+    text = f"method: random\nrun_cap: 40\nparameters:\n  lr: {parameter}\n  beta1: {{min: 0.0, max: 0.9}}\n"
     study, said, whole = made(tmp_path, text)
     drawn = study["study"]["zip"]["draw"]
     assert all(DISTRIBUTIONS[parameter](value) for value in drawn["optimizer.lr"])
-    assert len(drawn["optimizer.lr"]) == len(drawn["optimizer.momentum"]) == 40
-    assert len(set(drawn["optimizer.momentum"])) > 30
+    assert len(drawn["optimizer.lr"]) == len(drawn["optimizer.beta1"]) == 40
+    assert len(set(drawn["optimizer.beta1"])) > 30
     assert made(tmp_path, text)[2] == whole
     assert "40 points, drawn once with seed 0; W&B draws others" in said
 
@@ -101,7 +102,7 @@ def test_a_log_uniform_draw_is_even_in_the_logarithm(tmp_path):
         ("method: random\nrun_cap: true\nparameters: {lr: {min: 0.0, max: 1.0}}", "run_cap True"),
         (
             "method: random\nrun_cap: 3\nparameters: {lr: {distribution: beta, a: 1}}",
-            "lr of distribution beta has no min",
+            "lr cannot be drawn from .*beta",
         ),
         ("method: random\nrun_cap: 3\nparameters: {lr: {distribution: cauchy, min: 1, max: 2}}", "lr cannot be drawn"),
         (
@@ -116,6 +117,39 @@ def test_a_log_uniform_draw_is_even_in_the_logarithm(tmp_path):
 def test_what_cannot_be_a_study_is_refused_in_a_sentence(tmp_path, text, says):
     with pytest.raises(ConfigError, match=says):
         made(tmp_path, text)
+
+
+def even(low: float, high: float):
+    return lambda x: min(max((x - low) / (high - low), 0.0), 1.0)
+
+
+SHARES = {  # of draws at or below a value, by W&B's own description of each distribution
+    "{distribution: uniform, min: 2, max: 3}": even(2, 3),
+    "{min: 0.0, max: 10}": even(0, 10),
+    "{distribution: log_uniform, min: -5, max: 0}": lambda x: even(-5, 0)(math.log(x)),
+    "{distribution: log_uniform_values, min: 1e-4, max: 1}": lambda x: even(math.log(1e-4), 0)(math.log(x)),
+    "{distribution: inv_log_uniform, min: 0, max: 5}": lambda x: 1 - even(0, 5)(math.log(1 / x)),
+    "{distribution: inv_log_uniform_values, min: 1e-4, max: 1}": lambda x: 1 - even(0, -math.log(1e-4))(-math.log(x)),
+    "{distribution: normal, mu: 100, sigma: 2}": NormalDist(100, 2).cdf,
+    "{mu: 100, sigma: 2}": NormalDist(100, 2).cdf,
+    "{distribution: log_normal, mu: -3, sigma: 0.5}": lambda x: NormalDist(-3, 0.5).cdf(math.log(x)),
+    "{distribution: q_uniform, min: 0.2, max: 8.1, q: 0.5}": lambda x: even(0.2, 8.1)(x + 0.25),
+    "{distribution: q_log_uniform_values, min: 1, max: 100, q: 5}": lambda x: even(0, math.log(100))(
+        math.log(max(x + 2.5, 1))
+    ),
+    "{distribution: int_uniform, min: 1, max: 4}": lambda x: x / 4,
+    "{values: [1, 2, 3, 4], probabilities: [0.1, 0.2, 0.3, 0.4]}": lambda x: {1: 0.1, 2: 0.3, 3: 0.6, 4: 1}[x],
+}
+
+
+@pytest.mark.parametrize("parameter", SHARES)
+def test_each_distribution_is_the_one_that_it_is_called(tmp_path, monkeypatch, parameter):
+    monkeypatch.setattr(sweep_file, "_try_out", lambda text, file: None)
+    text = f"method: random\nrun_cap: 4000\nparameters: {{lr: {parameter}}}"
+    values = sorted(made(tmp_path, text)[0]["study"]["zip"]["draw"]["optimizer.lr"])
+    for x in values[::97]:
+        below = sum(value <= x for value in values) / len(values)
+        assert below == pytest.approx(SHARES[parameter](x), abs=0.03), x
 
 
 @pytest.mark.parametrize(
