@@ -6,22 +6,24 @@ import os
 import shlex
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thalweg.runner.base.errors import last_line
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.project.code import GIT
 
 if TYPE_CHECKING:
     from thalweg.runner.analysis import Answer
+    from thalweg.runner.facts.observation import Series
     from thalweg.runner.facts.record import Membership, TrialRecord
     from thalweg.runner.store import Store
     from thalweg.runner.study.settings import TrackerSettings
     from thalweg.runner.study.study import Study
-    from thalweg.runner.tracker import ExportAnalysis, ExportResult, ExportTrial, Found
+    from thalweg.runner.tracker import Answered, ExportAnalysis, ExportResult, ExportTrial, Found
 
 
 def export_stored(
@@ -37,8 +39,9 @@ def export_stored(
     dry_run: bool = False,
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> ExportResult:
-    """Export the done trials of one study, or of all. `given`: the tracker's settings that were typed, which win.
+    """Export the trials of one study, or of all, that ended or were stopped early.
 
+    given: the tracker's settings that were typed, which win.
     training: the study is still being trained, so that no cell is chosen yet.
     """
     from thalweg.runner.tracker import export
@@ -61,8 +64,8 @@ def export_stored(
 def export_trials(
     store: Store, study: str | None, settings: TrackerSettings, *, training: bool = False
 ) -> list[ExportTrial]:
-    """Return the done trials of one study, or of all, each with what its own study says of it."""
-    records = store.export_rows(study)
+    """Return the trials of one study, or of all, that ended or were stopped, each with what its study says of it."""
+    records = store.told_rows(study)
     owners = {record.trial_id: _owner(record) for record in records}
     names = dict.fromkeys(place.study for place in owners.values() if place)
     told = {name: _told(store, name, training) for name in names}
@@ -70,6 +73,18 @@ def export_trials(
     for record in records:
         place = owners[record.trial_id]
         found.append(_trial(store, record, place, told[place.study] if place else None, settings))
+    return found
+
+
+def growing_trials(
+    store: Store, study: str, settings: TrackerSettings, series: Mapping[str, Mapping[str, Series]]
+) -> list[ExportTrial]:
+    """Return the trials of a study that still train, with what is known of their series by now."""
+    told, found = _told(store, study, training=True), []
+    for trial_id, known in series.items():
+        record = store.trial(trial_id)
+        place = next((each for each in record.memberships if each.study == study), None)
+        found.append(replace(_trial(store, record, place, told, settings), series=partial(dict, known)))
     return found
 
 
@@ -116,9 +131,9 @@ def _told(store: Store, name: str, training: bool) -> _Told:
 
 
 def _owner(record: TrialRecord) -> Membership | None:
-    """The place of a trial in the study that trained it, or in the first that has it."""
+    """The place of a trial in the study that trained it, or stopped it; else in the first that has it."""
     trained = record.cohort.study if record.cohort else None
-    return min(record.memberships, key=lambda place: place.study != trained, default=None)
+    return min(record.memberships, key=lambda place: (not place.pruned, place.study != trained), default=None)
 
 
 def _studies_of(trials: Sequence[ExportTrial]) -> list[str]:
@@ -128,7 +143,6 @@ def _studies_of(trials: Sequence[ExportTrial]) -> list[str]:
 
 
 def _analysis(store: Store, name: str) -> ExportAnalysis:
-    from thalweg.runner import page
     from thalweg.runner.facts import tidy
     from thalweg.runner.tracker import ExportAnalysis
 
@@ -137,12 +151,24 @@ def _analysis(store: Store, name: str) -> ExportAnalysis:
         study=name,
         question=study.question,
         metric=study.metric,
+        asked=repr((study.analyses, study.hypothesis, study.stop, [(each.name, each.expect) for each in study.blocks])),
         command=command_of(study),
         trials=tidy.trials(rows),
-        found=lambda: tuple(each for answer in page.findings(store, name) for each in _found(answer)),
-        report=lambda: _report(store, name),
+        answered=lambda: _answered(store, name),
         ended=study.declared or None,
     )
+
+
+def _answered(store: Store, name: str) -> Answered:
+    from thalweg.runner import page
+    from thalweg.runner.report import pictures
+    from thalweg.runner.tracker import Answered
+
+    seen = page.view(store, name)
+    with tempfile.TemporaryDirectory(prefix="thalweg-report-") as folder:
+        report = page.report(store, name, Path(folder), seen=seen).read_bytes()
+    found = tuple(each for answer in seen.answers for each in _found(answer))
+    return Answered(found=found, report=report, pictures=pictures(seen))
 
 
 def _found(answer: Answer) -> Iterator[Found]:
@@ -161,13 +187,6 @@ def _found(answer: Answer) -> Iterator[Found]:
         )
 
 
-def _report(store: Store, name: str) -> bytes:
-    from thalweg.runner import page
-
-    with tempfile.TemporaryDirectory(prefix="thalweg-report-") as folder:
-        return page.report(store, name, Path(folder)).read_bytes()
-
-
 def command_of(study: Study) -> str:
     """Return the command that sweeps a study."""
     words = study.document.get("overrides") or [study.name]
@@ -179,14 +198,17 @@ def _trial(
 ) -> ExportTrial:
     from thalweg.runner.tracker import ExportTrial
 
+    pruned = place.pruned if place and record.outcome is None else None
     trial = partial(
         ExportTrial,
         trial_id=record.trial_id,
         config=record.config,
-        outcome=record.outcome or Outcome.FAILED,
+        outcome=record.outcome or Outcome.PRUNED,
+        pruned=(pruned.rung, pruned.step) if pruned else None,
+        error=last_line(record.error) if record.error else None,
         diverged_step=record.diverged_step,
         metrics=record.metrics,
-        series=partial(store.series, record.trial_id),
+        series=partial(store.reached_series if pruned else store.series, record.trial_id),
         weight_hash=record.weight_hash,
         seconds=record.seconds or 0.0,
         commit=record.cohort.versions.get(GIT) if record.cohort else None,

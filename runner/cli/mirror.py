@@ -31,9 +31,11 @@ FIRST_SECONDS, PAUSE_SECONDS = 5.0, 2.0
 """When a sweep is first looked at, and how often: a short one is over by then, and costs nothing."""
 WRITE_SECONDS, UPLOAD_SECONDS = 15.0, 3.0
 """How long files are written after the answer at most, and a server is waited for."""
-ENDING_SECONDS = 0.3  # of a writer that has closed its end
 PROMISED_SECONDS = 5.0
-"""How long a command waits for a server, from the last file written to its end."""
+"""How long a command lasts for a server's sake, from the last file written to its end."""
+ENDING_SECONDS, LEAVING_SECONDS = 0.3, 0.7
+"""Of these: of a writer that has closed its end; and of this process, when it waits no more."""
+WAITED_SECONDS = PROMISED_SECONDS - ENDING_SECONDS - LEAVING_SECONDS
 START_SECONDS = 20.0  # for Python and wandb to be imported, from a cold disk
 PROGRAM = "import sys; sys.path[:] = {path!r}; from thalweg.runner.cli.mirror import main; main()"
 
@@ -134,9 +136,9 @@ def _heard(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
         said = json.loads(line)
         yield said
         if said.get("what") == "begun":
-            until = time.monotonic() + WRITE_SECONDS + PROMISED_SECONDS
+            until = time.monotonic() + WRITE_SECONDS + WAITED_SECONDS
         elif said.get("done") == said.get("total"):
-            until = min(until, time.monotonic() + PROMISED_SECONDS)
+            until = min(until, time.monotonic() + WAITED_SECONDS)
 
 
 def _listen(said: IO[bytes], heard: Queue[bytes]) -> None:
@@ -166,14 +168,17 @@ def _end_with_parent() -> None:
 
 def _mirror(job: Job) -> None:
     """Write what is done, again and again. What goes wrong is said after training."""
+    from thalweg.runner.cli.growth import Growth
     from thalweg.runner.tracker.processes import yield_to_others
 
     yield_to_others()
+    growing = Growth(Path(job.store), job.study, _settings(job), job.given)
     seen: tuple[int, ...] = ()
     pause = FIRST_SECONDS
     while True:
         time.sleep(pause)
         begun, now = time.monotonic(), _state_of(Path(job.store))
+        growing.look()
         if now != seen:
             with suppress(ThalwegError):
                 _exported(job, training=True)
@@ -182,6 +187,8 @@ def _mirror(job: Job) -> None:
 
 
 def _finish(job: Job) -> None:
+    from thalweg.runner.cli import growth
+
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what wandb prints is not for who listens
 
@@ -190,6 +197,7 @@ def _finish(job: Job) -> None:
 
     say({"what": "begun", "done": 0, "total": 1})
     try:
+        growth.clear(Path(job.store), _settings(job), job.given)
         result = _exported(job, lambda what, done, total: say({"what": what, "done": done, "total": total}))
     except ThalwegError as error:
         say({"lines": [f"no runs are written: {error.message}; go on: thalweg sync"]})
@@ -202,20 +210,24 @@ def _exported(
 ) -> ExportResult:
     from thalweg.runner.cli.export import export_stored
     from thalweg.runner.store import Store
-    from thalweg.runner.study.settings import TrackerSettings
 
-    settings = TrackerSettings(**{**job.settings, "tags": tuple(job.settings["tags"])})
     with Store.open(job.store) as opened:
         return export_stored(
             opened,
             job.study,
-            settings,
+            _settings(job),
             job.given,
             training=training,
             write_seconds=WRITE_SECONDS,
             upload_seconds=None if training else UPLOAD_SECONDS,
             report=report,
         )
+
+
+def _settings(job: Job) -> TrackerSettings:
+    from thalweg.runner.study.settings import TrackerSettings
+
+    return TrackerSettings(**{**job.settings, "tags": tuple(job.settings["tags"])})
 
 
 def _state_of(store: Path) -> tuple[int, ...]:

@@ -9,6 +9,9 @@ maps        a panel as a map
 slices      cuts through a panel
 findings    estimates along an axis
 chart       the frame every picture shares
+pictures    the same pictures as PNG files
+raster      an SVG picture as PNG
+styles      what the stylesheet says of a picture's elements
 ruler       one axis of a picture
 curves      series made small
 payload     what the page's script is given
@@ -26,9 +29,10 @@ from pathlib import Path
 from thalweg.runner.base.errors import UsageError
 from thalweg.runner.base.whole import write_whole
 from thalweg.runner.report.html import html_of
+from thalweg.runner.report.pictures import pictures
 from thalweg.runner.report.source import Source
 
-__all__ = ["Source", "html_of", "path_of", "write"]
+__all__ = ["Source", "html_of", "path_of", "pictures", "write"]
 
 
 def path_of(study: str, folder: Path) -> Path:

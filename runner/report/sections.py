@@ -18,7 +18,7 @@ from thalweg.runner.study.study import Study
 
 def draw_wide(answer: Answer, anchor: str) -> Markup:
     """Return the section of an answer about several panels together."""
-    pictures = [_figure(picture, caption) for picture, caption in _pictures(answer)]
+    pictures = [_figure(picture, caption) for picture, caption in draw_findings(answer)]
     return tag(
         "section",
         tag("h3", "All panels together", id=anchor),
@@ -34,8 +34,8 @@ def draw_panel(
 ) -> Markup:
     """Return the section of one panel: what it says, its pictures, the curves of chosen cells."""
     coupling = next((answer for answer in answers if isinstance(answer, Coupling)), None)
-    grid = _grid(panel, answers, study, numbered)
-    figures = [*grid[:1], *(pair for answer in answers for pair in _pictures(answer)), *grid[1:]]
+    grid = draw_grid(panel, answers, study, numbered)
+    figures = [*grid[:1], *(pair for answer in answers for pair in draw_findings(answer)), *grid[1:]]
     drawn = [_figure(picture, caption) for picture, caption in figures]
     up = tag("a", "↑", href="#question", class_="up", aria_label="to the answer")
     return tag(
@@ -76,7 +76,7 @@ def _best(panel: Panel, study: Study) -> str:
     return f"{best}{where}{others}."
 
 
-def _grid(
+def draw_grid(
     panel: Panel, answers: Sequence[Answer], study: Study, numbered: Mapping[int, int]
 ) -> list[tuple[Markup, str]]:
     """The pictures of the cells themselves, each with its caption: a map and cuts, lines, or dots."""
@@ -94,7 +94,7 @@ def _grid(
     return [(draw_dots(panel, study, numbered), "Means with 95% intervals, best first.")]
 
 
-def _pictures(answer: Answer) -> list[tuple[Markup, str]]:
+def draw_findings(answer: Answer) -> list[tuple[Markup, str]]:
     """The pictures of an answer's findings, each with its caption; a coupling's are in the map."""
     if isinstance(answer, Warmup):
         return draw_warmup(answer)

@@ -393,6 +393,14 @@ def done_records(db: sqlite3.Connection, study_name: str | None) -> list[TrialRe
     return trial_records(db, chosen, {"study": study_name})
 
 
+def told_records(db: sqlite3.Connection, study_name: str | None) -> list[TrialRecord]:
+    """Every trial that has something to tell: done, failed, or stopped early by a study's rule; in declared order."""
+    chosen = "SELECT seq FROM trials WHERE (outcome IS NOT NULL OR seq IN (SELECT trial FROM stops))"
+    if study_name is not None:
+        chosen += f" AND seq IN ({OF_STUDY})"
+    return trial_records(db, chosen, {"study": study_name})
+
+
 def trial_records(db: sqlite3.Connection, chosen: str, values: Values) -> list[TrialRecord]:
     """Records of the trials whose seq the query `chosen` gives."""
     metrics = _metrics(db, chosen, values)

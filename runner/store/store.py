@@ -489,6 +489,11 @@ class Store:
         with self._snapshot() as db:
             return reading.done_records(db, study)
 
+    def told_rows(self, study: str | None = None) -> list[TrialRecord]:
+        """Every trial that is done, failed or was stopped early, of one study or of all, in declared order."""
+        with self._snapshot() as db:
+            return reading.told_records(db, study)
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         self._refuse_if_gone()

@@ -11,14 +11,15 @@ neither the store nor the engine.
     events          the same runs as TensorBoard's files
     records         W&B's own file format
     ledger          which trials have been written
+    live            runs that grow on W&B's site while they train
     upload          W&B's own parallel upload
     processes       how processes yield, and how each ends with all it started
     environment     WANDB_* variables, settings, account
 """
 
-from thalweg.runner.tracker.analysis import ExportAnalysis, Found
+from thalweg.runner.tracker.analysis import Answered, ExportAnalysis, Found
 from thalweg.runner.tracker.environment import is_wanted, surroundings
 from thalweg.runner.tracker.exporter import ExportResult, export
 from thalweg.runner.tracker.history import ExportTrial
 
-__all__ = ["ExportAnalysis", "ExportResult", "ExportTrial", "Found", "export", "is_wanted", "surroundings"]
+__all__ = ["Answered", "ExportAnalysis", "ExportResult", "ExportTrial", "Found", "export", "is_wanted", "surroundings"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +17,7 @@ from thalweg.runner.tracker.history import LABEL_LIMIT, LONG_AGO, Media, RunCont
 
 ANALYSIS = "analysis"
 ENDED = ("finished", "diverged", "failed")
+FILED = {"table": ("table", "table.json"), "html": ("html", "html"), "image": ("images", "png")}
 """The job type and the tag by which the run of a study is told from those of its trials."""
 
 
@@ -38,19 +41,28 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportAnalysis:
-    """A study by now. trials: a column a name, a line a trial. found: what they say. report: makes its page, as HTML.
+class Answered:
+    """What a study's trials say: its findings, its page as HTML, and its pictures as PNG, by their names."""
 
-    All that is asked for only when the run is written follows from the trials.
+    found: tuple[Found, ...]
+    report: bytes
+    pictures: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportAnalysis:
+    """A study by now. trials: a column a name, a line a trial. answered: what they say; called only when it is written.
+
+    asked: what stands for its questions, and for what was expected.
     """
 
     study: str
     question: str
     metric: str
+    asked: str
     command: str
     trials: Mapping[str, Sequence[Any]]
-    found: Callable[[], tuple[Found, ...]]
-    report: Callable[[], bytes]
+    answered: Callable[[], Answered]
     ended: str | None
 
 
@@ -60,7 +72,7 @@ def analysis_id(study: str) -> str:
 
 
 def analysis_content(analysis: ExportAnalysis) -> RunContent:
-    """Lay out the run of a study, without its tables and report."""
+    """Lay out the run of a study, without its tables, pictures and report."""
     ended = datetime.fromisoformat(analysis.ended).astimezone(UTC) if analysis.ended else LONG_AGO
     return RunContent(
         run_id=run_id(analysis_id(analysis.study)),
@@ -78,22 +90,24 @@ def analysis_content(analysis: ExportAnalysis) -> RunContent:
 
 
 def analysis_answer(analysis: ExportAnalysis) -> tuple[dict[str, Any], list[Media]]:
-    """Return what is found, for the summary; and the tables and the report."""
-    found = analysis.found()
+    """Return what is found, for the summary; and the tables, the pictures and the report."""
+    answered = analysis.answered()
+    found = answered.found
     columns = ("kind", "panel", "number", "estimate", "low", "high", "unit", "n", "verdict", "expected", "as_expected")
     lines = [[*(getattr(each, name) for name in columns), each.method, "; ".join(each.caveats)] for each in found]
     trials = [list(line) for line in zip(*analysis.trials.values(), strict=True)]
     return _numbers(found), [
         _table("trials", list(analysis.trials), trials),
         _table("findings", [*columns, "method", "caveats"], lines),
-        _media("report", "html", analysis.report(), {}),
+        *(_picture(name, content) for name, content in answered.pictures.items()),
+        _media("report", "html", answered.report, {}),
     ]
 
 
 def analysis_results(analysis: ExportAnalysis) -> str:
-    """A hash of the table of trials and of the version that reads it, which all else follows from."""
+    """A hash of the table of trials, of what they are asked and of the version that reads it: all else follows."""
     held = {name: list(column) for name, column in analysis.trials.items()}
-    return tagged_hash("thalweg.analysis.trials.v1", {"version": __version__, "trials": held})
+    return tagged_hash("thalweg.analysis.trials.v2", {"version": __version__, "asked": analysis.asked, "trials": held})
 
 
 def _numbers(found: Sequence[Found]) -> dict[str, Any]:
@@ -114,9 +128,16 @@ def _table(key: str, columns: list[str], lines: list[list[Any]]) -> Media:
     return _media(key, "table", content, about)
 
 
+def _picture(name: str, content: bytes) -> Media:
+    """A PNG file. Its size stands in its head; a dot in its name would be a step into a section."""
+    width, height = struct.unpack(">II", content[16:24])
+    return _media(name.replace(".", ""), "image", content, {"format": "png", "width": width, "height": height})
+
+
 def _media(key: str, kind: str, content: bytes, about: Mapping[str, Any]) -> Media:
+    """A file as W&B refers to it. Its name is made plain: panels have names that a user gave."""
     digest = hashlib.sha256(content).hexdigest()
-    ending = "table.json" if kind == "table" else kind
-    path = f"media/{kind}/{key}_0_{digest[:20]}.{ending}"
+    folder, ending = FILED[kind]
+    path = f"media/{folder}/{re.sub(r'[^A-Za-z0-9_-]+', '_', key)[:60]}_0_{digest[:20]}.{ending}"
     shown = {"_type": f"{kind}-file", "path": path, "sha256": digest, "size": len(content), **about}
     return Media(key, path, content, shown)

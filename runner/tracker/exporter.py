@@ -206,7 +206,8 @@ def export(
 def _of_trial(trial: ExportTrial, around: Surroundings, points: int | None) -> _Wanted:
     def load() -> tuple[dict[str, Any], list[Row], list[Media]]:
         series = loaded(trial)
-        return best(trial, series), history(series, points), []
+        found = {} if trial.pruned else best(trial, series)  # how that would have ended is not known
+        return found, history(series, points), []
 
     run = run_content(trial)
     return _Wanted(run, fingerprint(run, (around.project, around.entity), points), load)
@@ -234,6 +235,7 @@ def _bring_about(state: _Export, path: Path, account: bool, dry_run: bool) -> st
             state.entries = ledger.entries
             problem = _write_missing(state, ledger) if state.missing() else None
             if problem is None and account and not state.missing():
+                state.report("written", len(state.wanted), len(state.wanted))  # from here on a server is waited for
                 problem = _upload(state, ledger)
             return problem
     except LedgerBusy:

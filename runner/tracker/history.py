@@ -30,7 +30,8 @@ class ExportTrial:
 
     study, block, axes: its place in the study that trained it. telling: the axes that tell its trials apart. metric and
     direction: what the study is judged by. chosen: it is of the cell that was chosen without its test metrics, which
-    are left out of all others. commit: of the user's repository. tags: the user's own. ended: ISO 8601.
+    are left out of all others. pruned: the rung at which its study stopped it, and after how many steps. error: the
+    last line of one that failed. commit: of the user's repository. tags: the user's own. ended: ISO 8601.
     """
 
     trial_id: str
@@ -49,6 +50,8 @@ class ExportTrial:
     metric: str = "val/loss"
     direction: Literal["min", "max"] = "min"
     chosen: bool = False
+    pruned: tuple[int, int] | None = None
+    error: str | None = None
     command: str = ""
     commit: str | None = None
     tags: tuple[str, ...] = ()
@@ -189,6 +192,8 @@ def _summary(trial: ExportTrial) -> dict[str, Any]:
     about: dict[str, Any] = {
         "outcome": str(trial.outcome),
         "diverged_step": trial.diverged_step,
+        **dict(zip(("pruned_rung", "pruned_step"), trial.pruned or (), strict=False)),
+        "error": trial.error,
         "weight_hash": trial.weight_hash,
         "seconds": trial.seconds,
     }

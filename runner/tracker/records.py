@@ -47,9 +47,24 @@ def run_file(
     return framed(_records(run, list(history), media, destination))
 
 
-def framed(records: Iterable[bytes]) -> bytes:
-    """Return records as a log: cut at the ends of blocks, each piece with its checksum."""
-    made, at = [MAGIC], len(MAGIC)
+def beginning(run: RunContent, names: Iterable[str], destination: tuple[str, str | None]) -> list[bytes]:
+    """Return the records before a run's history, whose rows will have these names."""
+    from wandb.proto import wandb_internal_pb2 as proto
+
+    return list(_numbered(_head(proto, run, names, destination), 1))
+
+
+def rows_added(rows: Sequence[Row], number: int) -> list[bytes]:
+    """Return the records of rows of history, the first of this number."""
+    from wandb.proto import wandb_internal_pb2 as proto
+
+    return list(_history(proto, list(rows), number))
+
+
+def framed(records: Iterable[bytes], at: int = 0) -> bytes:
+    """Return records as a log, or as what is added to one of `at` bytes: cut at the ends of blocks, with checksums."""
+    made = [] if at else [MAGIC]
+    at = at or len(MAGIC)
     for data in records:
         first = True
         while True:
@@ -72,11 +87,15 @@ def _records(
     from wandb.proto import wandb_internal_pb2 as proto
 
     names = dict.fromkeys(name for _, row in rows for name in row)
-    head = [_header(proto), _run(proto, run, destination), *(_metric(proto, name) for name in (STEP, *names))]
+    head = _head(proto, run, names, destination)
     yield from _numbered(head, 1)
     yield from _history(proto, rows, len(head) + 1)
     tail = [*_media(proto, media), _summary(proto, run, rows, media), _exit(proto, run)]
     yield from _numbered(tail, len(head) + len(rows) + 1)
+
+
+def _head(proto: Any, run: RunContent, names: Iterable[str], destination: tuple[str, str | None]) -> list[Any]:
+    return [_header(proto), _run(proto, run, destination), *(_metric(proto, name) for name in (STEP, *names))]
 
 
 def _numbered(records: list[Any], first: int) -> Iterator[bytes]:

@@ -97,19 +97,25 @@ class Public:
         written.define_metric("*", step_metric="_step", summary="none")
         for step, row in history:
             written.log(row, step=step)
-        if media:
-            written.log({each.key: self._shown(each) for each in media}, step=0)
-        written.summary.update(run.summary)
-        folder = Path(written.settings.sync_dir)
-        written.finish(exit_code=run.exit_code)
-        for scratch in ("logs", "tmp"):  # of the writing itself; 3 files and 4 folders a run fewer
-            shutil.rmtree(folder / scratch, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix="thalweg-wandb-") as scratch:
+            if media:
+                written.log({each.key: self._shown(each, Path(scratch)) for each in media}, step=0)
+            written.summary.update(run.summary)
+            folder = Path(written.settings.sync_dir)
+            written.finish(exit_code=run.exit_code)
+        for left in ("logs", "tmp"):  # of the writing itself; 3 files and 4 folders a run fewer
+            shutil.rmtree(folder / left, ignore_errors=True)
         return folder
 
-    def _shown(self, media: Media) -> Any:
-        if media.shown["_type"] == "table-file":
+    def _shown(self, media: Media, folder: Path) -> Any:
+        kind = media.shown["_type"]
+        if kind == "table-file":
             return self._wandb.Table(**json.loads(media.content), allow_mixed_types=True)
-        return self._wandb.Html(media.content.decode(), inject=False)
+        if kind == "html-file":
+            return self._wandb.Html(media.content.decode(), inject=False)
+        file = folder / Path(media.path).name
+        file.write_bytes(media.content)
+        return self._wandb.Image(str(file))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,8 @@ import pytest
 from thalweg.runner.cli import mirror
 from thalweg.runner.tracker.processes import started_by
 
-JOB = mirror.Job("/nowhere/a.sqlite", "s", {"name": "wandb", "tags": []}, [])
+SETTINGS = {"name": "wandb", "project": "p", "entity": None, "history_points": None, "tags": []}
+JOB = mirror.Job("/nowhere/a.sqlite", "s", SETTINGS, [])
 STAND_IN = """
 import os, signal, subprocess, sys, time
 sys.path[:] = {path!r}
@@ -83,7 +84,7 @@ def test_a_writer_that_is_killed_is_one_line(monkeypatch):
 
 def test_a_writer_that_takes_too_long_is_ended(monkeypatch):
     stand_in(monkeypatch, "report('written', 9, 9); " + SLEEPS)
-    monkeypatch.setattr(mirror, "PROMISED_SECONDS", 0.5)
+    monkeypatch.setattr(mirror, "WAITED_SECONDS", 0.5)
     said = []
     before, begun = set(started_by(os.getpid())), time.monotonic()
     (line,) = mirror.after(JOB, lambda *each: said.append(each))

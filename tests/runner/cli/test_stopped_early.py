@@ -19,10 +19,13 @@ from thalweg.runner.analysis import Results, coupling
 from thalweg.runner.cells.cells import panels
 from thalweg.runner.cells.health import Health, health
 from thalweg.runner.cli import main, verbs_decide
+from thalweg.runner.cli.export import export_trials
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.store import Store
+from thalweg.runner.study.settings import TrackerSettings
 from thalweg.runner.study.stop import Pruned
 from thalweg.runner.study.study import Analysis
+from thalweg.runner.tracker.history import history, loaded, run_content
 from thalweg.runner.view import view_of
 
 COUPLING = (
@@ -123,7 +126,22 @@ def test_lists_and_tables_say_pruned_and_the_rung(asked, store) -> None:
     assert dict(view.fetchall()) == {trial: where.rung for trial, where in pruned.items()}
 
 
-def test_nothing_of_them_goes_to_trackers_replays_or_audits(asked, store) -> None:
+def test_a_tracker_shows_them_as_far_as_they_came_and_as_no_result(store) -> None:
+    settings = TrackerSettings(name="wandb", project="thalweg", entity=None, history_points=None, tags=())
+    rows = {row.trial_id: row for row in store.study_rows("mine")}
+    shown = {trial.trial_id: trial for trial in export_trials(store, "mine", settings)}
+    assert shown.keys() == {trial for trial, row in rows.items() if row.outcome}
+    for trial_id in (trial for trial, row in rows.items() if row.pruned):
+        trial, where = shown[trial_id], rows[trial_id].pruned
+        run = run_content(trial)
+        assert (run.tags[0], run.group, run.exit_code) == ("pruned", "mine", 0)
+        told = {"outcome": "pruned", "pruned_rung": where.rung, "pruned_step": where.step}
+        assert run.summary.items() >= told.items()
+        assert not {"val/loss", "weight_hash"} & run.summary.keys()
+        assert max(step for step, _ in history(loaded(trial), None)) == where.step
+
+
+def test_nothing_of_them_goes_to_replays_or_audits(asked, store) -> None:
     pruned = {row.trial_id for row in store.study_rows("mine") if row.pruned}
     assert not {record.trial_id for record in store.export_rows()} & pruned
     code, text = asked("replay", next(iter(pruned)))

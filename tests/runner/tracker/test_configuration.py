@@ -6,9 +6,15 @@ import math
 from itertools import product
 
 import pytest
+from hypothesis import given as forall
+from hypothesis import settings as effort
+from hypothesis import strategies as some
 
 from thalweg.runner.base.canonical import as_dict
 from thalweg.runner.config import Request, declare
+from thalweg.runner.facts.row import lookup
+from thalweg.runner.study.keys import is_setting, leaf_of, sections
+from thalweg.runner.study.keys import leaves as leaves_of_schema
 from thalweg.runner.study.study import expand
 from thalweg.runner.tracker.configuration import cell, configuration, readable
 
@@ -56,6 +62,55 @@ def test_every_key_has_one_type_in_a_whole_project_and_no_dot_in_its_name():
             types.setdefault(path, set()).add(kind)
     assert seen >= 60
     assert ("axes/optimizer/lr",) in types
+    assert {path: kinds for path, kinds in types.items() if len(kinds) > 1} == {}
+
+
+PIECES = {
+    "int": some.integers(0, 64),
+    "float": some.one_of(some.integers(0, 8), some.floats(0, 10, allow_nan=False)),  # YAML's 1 is an int
+    "bool": some.booleans(),
+    "text": some.sampled_from(["none", "a.b", "1", "true", ""]),
+    "list": some.lists(some.one_of(some.integers(0, 9), some.text("ab", max_size=2)), max_size=3),
+    "any": some.none(),
+}
+
+
+@some.composite
+def generated(draw) -> dict:
+    """A configuration of any options, with any values that their keys take, null where one may be."""
+    made: dict = {}
+    for section, options in sections().items():
+        if is_setting(section) or section in ("study", "groups"):
+            continue
+        option = draw(some.sampled_from(sorted(options, key=str)))
+        held = {}
+        for name in sorted(options[option]):
+            leaf = leaf_of(f"{section}.{name}", option)
+            may_be_none = some.none() if " or null" in leaf.expected else some.nothing()
+            held[name] = option if name == "name" else draw(some.one_of(PIECES[leaf.kind], may_be_none))
+        made[section] = held
+    names = draw(some.lists(some.sampled_from(["head", "body"]), unique=True, max_size=2))
+    fields = {"match": PIECES["text"], "lr": PIECES["float"], "freeze": PIECES["bool"]}
+    made["groups"] = {name: {field: draw(values) for field, values in fields.items()} for name in names}
+    made |= {"seed": draw(PIECES["int"]), "revision": draw(some.one_of(some.none(), PIECES["list"]))}
+    return made
+
+
+def test_configurations_of_any_options_and_values_agree_in_the_type_of_each_key():
+    types: dict[tuple, set] = {}
+
+    @effort(max_examples=150, deadline=None)
+    @forall(generated(), some.lists(some.sampled_from(sorted(leaves_of_schema())), max_size=4))
+    def agree(config, on_axes):
+        axes = {key: value for key in on_axes if (value := lookup(config, key)) is not None and not is_setting(key)}
+        for path, value in leaves(configuration("t", config, axes, "seed")):
+            kind = "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
+            assert kind in ("number", "bool", "str"), path
+            assert not any("." in part for part in path), path
+            types.setdefault(path, set()).add(kind)
+
+    agree()
+    assert len(types) > 100
     assert {path: kinds for path, kinds in types.items() if len(kinds) > 1} == {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import glob
 import hashlib
@@ -35,7 +36,7 @@ from thalweg.runner.config import Request, declare
 from thalweg.runner.config.words import override_text
 from thalweg.runner.facts.observation import Outcome, Series
 from thalweg.runner.study.settings import TrackerSettings
-from thalweg.runner.tracker import ExportAnalysis, ExportTrial, Found, export, exporter, records, runs
+from thalweg.runner.tracker import Answered, ExportAnalysis, ExportTrial, Found, export, exporter, records, runs
 from thalweg.runner.tracker.analysis import analysis_id
 from thalweg.runner.tracker.configuration import cell
 from thalweg.runner.tracker.history import BATCH_LOSS, chosen_steps, history, label, loaded
@@ -48,6 +49,10 @@ KEY = "0123456789abcdef0123456789abcdef01234567"
 SETTINGS = TrackerSettings(name="wandb", project="thalweg", entity=None, history_points=20, tags=("mine",))
 EVERY_STEP = replace(SETTINGS, history_points=None)
 STEPS = 60
+PICTURE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAMAAAACCAIAAAASFvFNAAAAFklEQVR4nGP8//8/AwMDAwMDEwMMAAA2BgMB1iHsRQAAAABJRU5ErkJggg=="
+)
+"""A PNG file of 3 pixels by 2."""
 
 
 @pytest.fixture(autouse=True)
@@ -215,7 +220,7 @@ def test_a_diverged_run_says_so_and_sends_nothing_that_is_not_finite(tmp_path, w
         "val/loss": Series(np.array([1]), np.array([2.0])),
     }
     diverged = make_trial(1, outcome=Outcome.DIVERGED, diverged_step=2, metrics={"x": np.inf}, series=lambda: series)
-    export([diverged, make_trial(2, outcome=Outcome.FAILED)], tmp_path / "a.sqlite", SETTINGS)
+    export([diverged, make_trial(2, outcome=Outcome.FAILED, error="ValueError: no")], tmp_path / "a.sqlite", SETTINGS)
     runs = {run["run"]["tags"][0]: run for run in map(read_run, run_files(tmp_path))}
     assert [(step, set(row)) for step, row in runs["diverged"]["history"]] == [
         (0, {BATCH_LOSS, "schedule/lr"}),
@@ -224,9 +229,20 @@ def test_a_diverged_run_says_so_and_sends_nothing_that_is_not_finite(tmp_path, w
     assert runs["diverged"]["summary"]["diverged_step"] == 2
     assert not {"val/loss", "x"} & set(runs["diverged"]["summary"])
     assert (runs["diverged"]["exit"], runs["failed"]["exit"]) == (0, 1)
+    assert runs["failed"]["summary"]["error"] == "ValueError: no"
 
 
-def make_analysis(losses=(0.5, 0.25, None)) -> ExportAnalysis:
+def test_a_trial_that_was_stopped_early_shows_how_far_it_came_and_no_best(tmp_path, writer):
+    stopped = make_trial(1, outcome=Outcome.PRUNED, pruned=(2, 30), metrics={}, weight_hash=None)
+    export([stopped], tmp_path / "a.sqlite", SETTINGS)
+    (run,) = map(read_run, run_files(tmp_path))
+    assert (run["run"]["tags"][0], run["exit"]) == ("pruned", 0)
+    assert run["summary"] == {"outcome": "pruned", "pruned_rung": 2, "pruned_step": 30, "seconds": 0.25}
+    later = replace(stopped, pruned=(3, 45))
+    assert export([later], tmp_path / "a.sqlite", SETTINGS).new == 1
+
+
+def make_analysis(losses=(0.5, 0.25, None), asked="") -> ExportAnalysis:
     slope = Found(
         kind="coupling",
         panel="scale-inv. SGD",
@@ -246,14 +262,16 @@ def make_analysis(losses=(0.5, 0.25, None)) -> ExportAnalysis:
         study="coupling",
         question="does it couple?",
         metric="val/loss",
+        asked=asked,
         command="thalweg sweep coupling",
         trials={
             "trial": ["a", "b", "c"],
             "outcome": ["finished", "finished", None],
             "val/loss": list(losses),
         },
-        found=lambda: (slope,),
-        report=lambda: b"<!doctype html><p>the answer",
+        answered=lambda: Answered(
+            found=(slope,), report=b"<!doctype html><p>the answer", pictures={"map/scale-inv. ../SGD": PICTURE}
+        ),
         ended="2026-01-02T03:04:05+00:00",
     )
 
@@ -262,11 +280,13 @@ def test_a_study_has_one_run_with_its_trials_findings_and_report_refreshed_in_pl
     store = tmp_path / "a.sqlite"
     assert export(make_trials(2), store, SETTINGS, analyses=[make_analysis()]).written == 3
     assert export(make_trials(2), store, SETTINGS, analyses=[make_analysis()]).new == 0
+    assert export(make_trials(2), store, SETTINGS, analyses=[make_analysis(asked="more")]).new == 1
     assert export(make_trials(2), store, SETTINGS, analyses=[make_analysis((0.5, 0.2, None))]).new == 1
     (run,) = (each for each in map(read_run, run_files(tmp_path)) if each["run"]["job_type"] == "analysis")
     assert (run["run"]["run_group"], run["run"]["display_name"]) == ("coupling", "coupling: answer")
     above = "coupling/scale-inv SGD"
-    numbers = {key: value for key, value in run["summary"].items() if key not in ("trials", "findings", "report")}
+    shown = {"trials", "findings", "report", "map/scale-inv /SGD"}
+    numbers = {key: value for key, value in run["summary"].items() if key not in shown}
     assert numbers == {
         "trials/done": 2,
         f"{above}/slope": -0.97,
@@ -277,9 +297,17 @@ def test_a_study_has_one_run_with_its_trials_findings_and_report_refreshed_in_pl
         f"{above}/as_expected": True,
     }
     ((_, row),) = run["history"]
-    assert {key.partition(".")[0] for key in row} == {"trials", "findings", "report"}
-    paths = {key: row[key]["path"] if writer == "direct" else row[f"{key}.path"] for key in ("trials", "report")}
-    table, page = (file_of(tmp_path, path) for path in paths.values())
+    assert {key.partition(".")[0] for key in row} == shown
+    told = {key: row[key] if writer == "direct" else _under(key, row) for key in shown}
+    table, page, picture = (file_of(tmp_path, told[key]["path"]) for key in ("trials", "report", "map/scale-inv /SGD"))
+    assert picture == PICTURE
+    assert {key: told["map/scale-inv /SGD"][key] for key in ("_type", "format", "width", "height")} == {
+        "_type": "image-file",
+        "format": "png",
+        "width": 3,
+        "height": 2,
+    }
+    assert {path.name for path in tmp_path.iterdir()} - {"home"} == {"a.wandb.jsonl", "wandb"}
     assert {key: json.loads(table)[key] for key in ("columns", "data")} == {
         "columns": ["trial", "outcome", "val/loss"],
         "data": [["a", "finished", 0.5], ["b", "finished", 0.2], ["c", None, None]],
@@ -287,6 +315,10 @@ def test_a_study_has_one_run_with_its_trials_findings_and_report_refreshed_in_pl
     assert page == b"<!doctype html><p>the answer"
     (findings,) = tmp_path.glob("wandb/*/files/media/table/findings_*")
     assert json.loads(findings.read_bytes())["data"][0][-1] == "few rows; one edge"
+
+
+def _under(key: str, row: dict) -> dict:
+    return {name.removeprefix(f"{key}."): value for name, value in row.items() if name.startswith(f"{key}.")}
 
 
 def file_of(folder: Path, path: str) -> bytes:
