@@ -162,7 +162,8 @@ def _media(proto: Any, media: Sequence[Media]) -> Iterator[Any]:
     shown.history.item.add(nested_key=[STEP], value_json="0")
     for each in media:
         files.files.files.add(path=each.path)
-        shown.history.item.add(nested_key=[each.key], value_json=json.dumps(each.shown))
+        for name, value in each.shown.items():  # as W&B itself has it: its viewer finds no picture in a whole object
+            shown.history.item.add(nested_key=[each.key, name], value_json=json.dumps(value))
     yield files
     yield shown
 

@@ -298,7 +298,7 @@ def test_a_study_has_one_run_with_its_trials_findings_and_report_refreshed_in_pl
     }
     ((_, row),) = run["history"]
     assert {key.partition(".")[0] for key in row} == shown
-    told = {key: row[key] if writer == "direct" else _under(key, row) for key in shown}
+    told = {key: _under(key, row) for key in shown}
     table, page, picture = (file_of(tmp_path, told[key]["path"]) for key in ("trials", "report", "map/scale-inv /SGD"))
     assert picture == PICTURE
     assert {key: told["map/scale-inv /SGD"][key] for key in ("_type", "format", "width", "height")} == {
