@@ -6,15 +6,13 @@ Changing anything here changes every id in every store. It knows nothing of tria
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
-from typing import Any
-
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-"""Made once: a study of 10,000 trials needs as many texts and more."""
+from json.encoder import encode_basestring_ascii
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 Scalar = bool | int | float | str | None
 """What a configuration leaf or an axis value can be (besides lists of these)."""
@@ -29,7 +27,25 @@ def canonical_json(value: Any) -> str:
 
     Raises ValueError on NaN and infinities, which no configuration may hold.
     """
-    return _ENCODER.encode(_plain(value))
+    if value is None or value is True or value is False:
+        return _WORDS[value]
+    if isinstance(value, str):
+        return encode_basestring_ascii(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{value} cannot be part of a configuration")
+        return float.__repr__(float(value) + 0.0)  # -0.0 becomes 0.0
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, dict):
+        texts = {str(name): canonical_json(each) for name, each in value.items()}
+        return f"{{{','.join([f'{encode_basestring_ascii(name)}:{texts[name]}' for name in sorted(texts)])}}}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join([canonical_json(each) for each in value])}]"
+    raise TypeError(f"{value!r} has no canonical text")
+
+
+_WORDS = {None: "null", True: "true", False: "false"}
 
 
 def tagged_hash(tag: str, value: Any) -> str:
@@ -54,17 +70,18 @@ class Texts:
 
     def __init__(self, plain: Callable[[Any], Any]) -> None:
         self._plain = plain
-        self._written: dict[int, tuple[Any, str]] = {}  # the object too, so that its number stays its own
+        self._written: dict[Hashable, tuple[Any, str]] = {}  # the object too, so that its number stays its own
 
     def of(self, part: Any) -> str:
         """The text of a part; equal to `canonical_json` of what it is as plain values."""
-        if type(part) in _LEAVES:
-            return canonical_json(part)
-        known = self._written.get(id(part))
+        kind = type(part)
+        key = (kind, part) if kind in _LEAVES else id(part)
+        known = self._written.get(key)
         if known is None:
             if len(self._written) >= _MOST_TEXTS:
                 self._written.clear()
-            known = self._written[id(part)] = (part, canonical_json(self._plain(part)))
+            text = canonical_json(part if kind in _LEAVES else self._plain(part))
+            known = self._written[key] = (part, text)
         return known[1]
 
 
@@ -75,21 +92,60 @@ def identity_hash(tag: str, config: Any) -> str:
     """Return `tagged_hash(tag, identity_dict(config))`."""
     parts = {
         name: _IDENTITY.of(value)
-        for name, value, metadata in _items(config)
-        if "introduced_as" not in metadata or value != metadata["introduced_as"]
+        for name, value, _, introduced in _items(config)
+        if introduced is _NEVER or value != introduced
     }
     return tagged_hash_of_parts(tag, parts)
 
 
 def structure_hash(tag: str, config: Any) -> str:
     """Return `tagged_hash(tag, structure_dict(config))`."""
+    key = (tag, *map(_shared, _values_shared(config.__class__)(config)))
+    known = _HASHES.get(key)
+    if known is None:
+        if len(_HASHES) >= _MOST_TEXTS:
+            _HASHES.clear()
+        known = _HASHES[key] = (config, tagged_hash_of_parts(tag, _structure_texts(config)))
+    return known[1]
+
+
+_HASHES: dict[Hashable, tuple[Any, str]] = {}
+"""What a structure follows from -> a configuration that has these very parts, and the hash."""
+
+
+def _shared(part: Any) -> Hashable:
+    """What the structure of a part follows from: the object, but where it holds values of a trial's own, all others."""
+    kind = type(part)
+    if kind in _LEAVES:
+        return kind, part
+    if not _owns(kind):
+        return id(part)
+    values = _values_shared(kind)(part)
+    kinds = [*map(type, values)]
+    return (kind, *values, *kinds) if _LEAVES.issuperset(kinds) else id(part)
+
+
+@cache
+def _owns(schema: Any) -> bool:
+    """Whether it has values of a trial's own."""
+    return is_dataclass(schema) and any(each.per_trial for each in _fields(schema))
+
+
+@cache
+def _values_shared(schema: Any) -> Callable[[Any], Sequence[Any]]:
+    """What gives the values of a configuration that are no trial's own."""
+    names = [each.name for each in _fields(schema) if not each.per_trial]
+    return attrgetter(*names) if len(names) > 1 else lambda config: [getattr(config, name) for name in names]
+
+
+def _structure_texts(config: Any) -> dict[str, str]:
     parts = {}
-    for name, value, metadata in _items(config):
-        if not metadata.get("per_trial"):
+    for name, value, per_trial, introduced in _items(config):
+        if not per_trial:
             text = _STRUCTURE.of(value)
-            if "introduced_as" not in metadata or text != _STRUCTURE.of(metadata["introduced_as"]):
+            if introduced is _NEVER or text != _STRUCTURE.of(introduced):
                 parts[name] = text
-    return tagged_hash_of_parts(tag, parts)
+    return parts
 
 
 def as_dict(config: Any) -> dict[str, Any]:
@@ -97,7 +153,7 @@ def as_dict(config: Any) -> dict[str, Any]:
 
     A field marked `spread` holds pairs of names and values, which stand in its place.
     """
-    return {name: _config_value(value) for name, value, _ in _items(config)}
+    return {name: _config_value(value) for name, value, _, _ in _items(config)}
 
 
 def identity_dict(config: Any) -> dict[str, Any]:
@@ -107,8 +163,8 @@ def identity_dict(config: Any) -> dict[str, Any]:
     that means "as before the field existed". While it has that value it stays out of the hash, and old ids hold.
     """
     plain = {}
-    for name, value, metadata in _items(config):
-        if "introduced_as" in metadata and value == metadata["introduced_as"]:
+    for name, value, _, introduced in _items(config):
+        if introduced is not _NEVER and value == introduced:
             continue
         is_leaf = type(value) in _LEAVES
         plain[name] = value if is_leaf else identity_dict(value) if is_dataclass(value) else _config_value(value)
@@ -118,44 +174,60 @@ def identity_dict(config: Any) -> dict[str, Any]:
 def introductory(schema: Any) -> dict[str, Any]:
     """Return the plain values of the fields of a configuration dataclass that were added after its first release."""
     return {
-        name: _config_value(metadata["introduced_as"])
-        for name, metadata in _fields(schema)
-        if "introduced_as" in metadata
+        each.name: _config_value(each.introduced_as) for each in _fields(schema) if each.introduced_as is not _NEVER
     }
 
 
 def structure_dict(config: Any) -> dict[str, Any]:
     """Like `identity_dict`, without the fields marked `per_trial`: what trials of one fused program must share."""
     plain = {}
-    for name, value, metadata in _items(config):
-        if metadata.get("per_trial"):
+    for name, value, per_trial, introduced in _items(config):
+        if per_trial:
             continue
         value = _structure(value)
-        if "introduced_as" not in metadata or value != _structure(metadata["introduced_as"]):
+        if introduced is _NEVER or value != _structure(introduced):
             plain[name] = value
     return plain
 
 
-_IDENTITY = Texts(lambda part: identity_dict(part) if is_dataclass(part) else _config_value(part))
 _STRUCTURE = Texts(lambda part: _structure(part))
+_IDENTITY = Texts(lambda part: identity_dict(part) if is_dataclass(part) else _config_value(part))
 
 
-def _items(config: Any) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
-    """Yield name, value and metadata of each field."""
-    for name, metadata in _fields(config.__class__):
+def _items(config: Any) -> Iterator[tuple[str, Any, bool, Any]]:
+    """Yield of each field its name, its value, whether that is a trial's own, and the value it was introduced with."""
+    for name, per_trial, introduced, spread in _fields(config.__class__):
         value = getattr(config, name)
-        if metadata.get("spread"):
-            yield from ((own, inner, _NONE) for own, inner in value)
+        if spread:
+            yield from ((own, inner, False, _NEVER) for own, inner in value)
         else:
-            yield name, value, metadata
+            yield name, value, per_trial, introduced
 
 
-_NONE: Mapping[str, Any] = {}
+class _Field(NamedTuple):
+    """What a schema's metadata says of a field."""
+
+    name: str
+    per_trial: bool
+    introduced_as: Any
+    spread: bool
+
+
+_NEVER = object()
+"""What a field was introduced with that was there from the first."""
 
 
 @cache
-def _fields(schema: Any) -> tuple[tuple[str, Mapping[str, Any]], ...]:
-    return tuple((f.name, f.metadata) for f in fields(schema))
+def _fields(schema: Any) -> tuple[_Field, ...]:
+    return tuple(
+        _Field(
+            f.name,
+            f.metadata.get("per_trial", False),
+            f.metadata.get("introduced_as", _NEVER),
+            f.metadata.get("spread", False),
+        )
+        for f in fields(schema)
+    )
 
 
 def _structure(value: Any) -> Any:
@@ -168,17 +240,3 @@ def _config_value(value: Any) -> Any:
     if is_dataclass(value):
         return as_dict(value)
     return [_config_value(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _plain(value: Any) -> Any:
-    if value is None or type(value) in (str, int, bool):
-        return value
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError(f"{value} cannot be part of a configuration")
-        return value + 0.0  # -0.0 becomes 0.0
-    return value

@@ -52,6 +52,7 @@ def sampled(
     if replicate in spreads:
         raise ConfigError(f"{replicate} repeats every cell, so it is not drawn", f"list its values: {replicate}=0..2")
     ranges = {key: (spread, _is_whole(key, config)) for key, (_, spread) in spreads.items()}
+    _refuse_below_one(ranges, spreads)
     sample = _sample_of(section)
     if sample.method == "tpe":
         _refuse_beside([word.key for word in words if word.key not in {*spreads, replicate}])
@@ -60,6 +61,14 @@ def sampled(
     columns = dict(zip(ranges, zip(*points, strict=True), strict=True))
     axes = {key: Axis(key, tuple(dict.fromkeys(columns[key])), spreads[key][0].typed) for key in columns}
     return Drawn(sample, Bundle(SAMPLE, tuple(ranges), tuple(points)), axes, ranges)
+
+
+def _refuse_below_one(ranges: Ranges, spreads: Mapping[str, tuple[Word, Spread]]) -> None:
+    """Refuse whole numbers that are drawn evenly in the logarithm from below 1, where there is no end to begin with."""
+    for key, (spread, whole) in ranges.items():
+        if whole and spread.log and spread.low < 1:
+            typed = spreads[key][0].text
+            raise ConfigError(f"{typed} draws whole numbers evenly in the logarithm", "start at 1, or write :lin")
 
 
 def _refuse_beside(keys: Sequence[str]) -> None:

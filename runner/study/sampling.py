@@ -2,7 +2,8 @@
 
 A point is a function of the method, the seed, its number and the axis: more points keep those there are, and another
 axis or block moves none. How far along its range it lies is a fraction, of SHA-256 or of Sobol's sequence; the value
-there is computed in decimals and rounded once, to six digits, so that no machine or library has a say in a trial's id.
+there is computed in decimals and rounded once, to six digits, so that no machine or library has a say in a trial's id:
+floats are asked first, and count only where a thousand times their error would not change a digit.
 
 Sobol's sequence, with the direction numbers of Joe & Kuo (2008, new-joe-kuo-6.21201), in the order of Gray codes, as
 scipy and torch have it; an exclusive or with one number an axis moves it off the corner and keeps its evenness. An axis
@@ -12,12 +13,13 @@ has the dimension of its place among the sampled keys in the order of the alphab
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property
 from typing import Literal
 
 from thalweg.runner.base.errors import ConfigError
@@ -74,16 +76,57 @@ class Spread:
 
     def at(self, share: Fraction, whole: bool) -> int | float:
         """Return what lies this share of the way from low to high; of whole numbers each has as much of the way."""
-        low, high = (self.low - Fraction(1, 2), self.high + Fraction(1, 2)) if whole else (self.low, self.high)
+        value = self._whole(float(share)) if whole else self._fine(float(share))
+        return self._exactly(share, whole) if value is None else value
+
+    def _exactly(self, share: Fraction, whole: bool) -> int | float:
+        low, high = self._ends(whole)
         if self.log:
             bottom, top = _ln(low), _ln(high)
             reach = _WORK.multiply(_WORK.subtract(top, bottom), _decimal(share))
             point = Fraction(_WORK.exp(_WORK.add(bottom, reach)))
         else:
             point = low + share * (high - low)
-        if whole:
-            return min(max(_nearest(point), int(self.low)), int(self.high))
-        return shortened(point, self)
+        return self._within(_nearest(point)) if whole else shortened(point, self)
+
+    def _fine(self, share: float) -> float | None:
+        """What floats make of a share; None where that lies so near to a neighbour that they may not tell."""
+        least, most = self._about(share, self._floats)
+        low, high = float(self.low), float(self.high)
+        text = f"{least:.5e}"
+        return value if text == f"{most:.5e}" and low <= (value := float(text)) <= high else None
+
+    def _whole(self, share: float) -> int | None:
+        least, most = (math.floor(each + 0.5) for each in self._about(share, self._floats_of_whole))
+        return self._within(least) if least == most else None
+
+    def _about(self, share: float, ends: tuple[float, float]) -> tuple[float, float]:
+        """Two numbers between which a point lies, many times further apart than floats are wrong."""
+        low, high = ends
+        point = low + share * (high - low)
+        error = 1e-12 * max(abs(low), abs(high))
+        if self.log:
+            point = math.exp(point)
+            error = (error + 1e-12) * point
+        return point - error, point + error
+
+    def _ends(self, whole: bool) -> tuple[Fraction, Fraction]:
+        return (self.low - Fraction(1, 2), self.high + Fraction(1, 2)) if whole else (self.low, self.high)
+
+    def _within(self, number: int) -> int:
+        return min(max(number, int(self.low)), int(self.high))
+
+    @cached_property
+    def _floats(self) -> tuple[float, float]:
+        return self._as_floats(whole=False)
+
+    @cached_property
+    def _floats_of_whole(self) -> tuple[float, float]:
+        return self._as_floats(whole=True)
+
+    def _as_floats(self, whole: bool) -> tuple[float, float]:
+        low, high = self._ends(whole)
+        return (float(_ln(low)), float(_ln(high))) if self.log else (float(low), float(high))
 
 
 def shortened(point: Fraction, spread: Spread) -> float:
@@ -98,6 +141,8 @@ def parse_spread(text: str) -> Spread | None:
     low, high = (parse_number(match[1]), parse_number(match[2])) if match else (None, None)
     if not match or low is None or high is None:
         return None
+    if wrong := next((end for end, number in zip(match.groups(), (low, high), strict=False) if _is_far(number)), None):
+        raise ConfigError(f"{text} ends at {wrong}, which no trial can have", "take ends between 1e-300 and 1e300")
     if low >= high:
         raise ConfigError(
             f"{text} spans nothing, because {match[1]} is not below {match[2]}", "put the smaller end first"
@@ -105,6 +150,11 @@ def parse_spread(text: str) -> Spread | None:
     if match[3] == "log" and low <= 0:
         raise ConfigError(f"{text} is even in the logarithm, but starts at {match[1]}", "start above 0, or write :lin")
     return Spread(low, high, match[3] == "log")
+
+
+def _is_far(number: Fraction) -> bool:
+    """Whether a number is too large or too small for floats to be exact to six digits."""
+    return number != 0 and not Fraction(1, 10**300) <= abs(number) <= 10**300
 
 
 def shares(sample: Sample, keys: Sequence[str]) -> dict[str, list[Fraction]]:

@@ -68,6 +68,8 @@ def test_drawn_points_may_be_excluded_and_derived_from():
         ((f"{LR}=0.1,0.2", "study.sample.n=3"), "no axis gives a range to draw from"),
         (("study.sample.n=3",), "no axis gives a range to draw from"),
         ((f"{LR}=0..1:log", "study.sample.n=3"), "start above 0, or write :lin"),
+        ((f"{LR}=1..1e400:log", "study.sample.n=3"), "ends at 1e400, which no trial can have"),
+        ((f"{BATCH}=0.4..8:log", "study.sample.n=3"), "draws whole numbers evenly in the logarithm"),
         ((f"{LR}=1e-4..1:log", "study.sample.n=0"), "study.sample.n is 0"),
         ((f"{LR}=1e-4..1:log", "study.sample.n=2000000"), "study.sample.n is 2000000"),
         ((f"{LR}=1e-4..1:log", "study.sample.n=1,2"), "study.sample.n is [1, 2]"),

@@ -224,6 +224,16 @@ def test_a_float_survives_the_canonical_text(value):
     assert json.loads(canonical_json(value)) == value
 
 
+FLOATS = st.floats(allow_nan=False, allow_infinity=False).map(lambda value: value + 0.0)
+LEAVES = st.none() | st.booleans() | st.integers() | FLOATS | st.text()
+
+
+@given(st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12))
+def test_the_canonical_text_is_jsons_with_its_keys_sorted(value):
+    assert canonical_json(value) == json.dumps(value, sort_keys=True, separators=(",", ":"))
+    assert canonical_json((-0.0, [0.0])) == "[0.0,[0.0]]"
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_has_no_canonical_text(value):
     with pytest.raises(ValueError):

@@ -1,5 +1,6 @@
 """Sampled points: the same ones everywhere, kept when there are more, and spread as asked."""
 
+import math
 from fractions import Fraction
 
 import pytest
@@ -76,6 +77,30 @@ def test_points_are_within_the_range_and_short(share, text):
     assert len(repr(value).replace("-", "").replace(".", "").split("e")[0].lstrip("0")) <= 6 or "123456789" in text
 
 
+SPREADS = ["1e-4..1:log", "1..1e6:log", "-1..1:lin", "-1e-7..1e-9:lin", "1..1.0001:log", "1e-300..1e300:log"]
+
+
+@given(st.integers(0, 2**53 - 1), st.sampled_from([*SPREADS, "0..0.5:lin", "123456..123458:lin", "1/3..1/2:log"]))
+def test_floats_give_the_points_that_decimals_give(place, text):
+    """They are asked first, being quicker, and have no say where their last digits might matter."""
+    spread, share = parse_spread(text), Fraction(2 * place + 1, 2**54)
+    for whole in (False, True) if spread.low >= 1 or not spread.log else (False,):
+        value, exact = spread.at(share, whole), spread._exactly(share, whole)
+        assert (repr(value), type(value)) == (repr(exact), type(exact))
+
+
+@given(st.integers(100_000, 999_999), st.sampled_from(["1e-4..1:log", "0..10:lin"]), st.integers(-2, 2))
+def test_a_point_between_two_of_six_digits_is_left_to_decimals(digits, text, ulps):
+    spread = parse_spread(text)
+    middle = (digits + 0.5) * 1e-6  # half way between two
+    share = (middle - float(spread.low)) / float(spread.high - spread.low)
+    if spread.log:
+        share = math.log(middle / float(spread.low)) / math.log(float(spread.high / spread.low))
+    for _ in range(abs(ulps)):
+        share = math.nextafter(share, math.copysign(2, ulps))
+    assert spread._fine(share) is None
+
+
 @pytest.mark.parametrize("kind", ["log", "lin"])
 def test_each_whole_number_is_met_as_often_as_it_lies_in_the_range(kind):
     spread = parse_spread(f"1..4:{kind}")
@@ -94,7 +119,9 @@ def test_what_gives_no_range_to_draw_from_is_none(text):
     assert parse_spread(text) is None
 
 
-@pytest.mark.parametrize("text", ["2..1:log", "1..1:lin", "0..1:log", "-1..1:log"])
+@pytest.mark.parametrize(
+    "text", ["2..1:log", "1..1:lin", "0..1:log", "-1..1:log", "1e-301..1:log", "1..1e301:log", "-1e400..1:lin"]
+)
 def test_a_range_that_spans_nothing_is_refused(text):
     with pytest.raises(ConfigError):
         parse_spread(text)
