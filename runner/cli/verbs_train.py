@@ -416,7 +416,8 @@ def train_missing(
     from thalweg.runner.terminal.progress import SweepProgress
 
     job = None if wanted.words is None else mirror.job_of(opened, made.study.name, settings.tracker, wanted.words)
-    with mirror.beside(job), SweepProgress(err(), made.to_train, made.study.metric) as progress:
+    panels = {member.trial.id: member.block for member in made.members}
+    with mirror.beside(job), SweepProgress(err(), made.to_train, made.study.metric, panels) as progress:
         return page.train(made, opened, settings, progress, backend, max_failures=wanted.failures)
 
 

@@ -1,9 +1,12 @@
 """The report of a study: one self-contained HTML file, from rows, answers and series. Knows no torch and no SQL.
 
-html        the page, from its source; page.css, page.js, picture.css, curves.js and table.js go into it
+html        the page, from its source; page.css, picture.css, page.js, curves.js, table.js and link.js go into it
 source      what a report is made of
 answer      the top: question, verdicts, slopes, caveats
 sections    a panel
+space       all axes of a grid of three and more: what each costs
+parallel    its cells as lines
+alone       one of its axes
 provenance  the foot: the table of trials, and what to check it by
 maps        a panel as a map
 slices      cuts through a panel
@@ -13,6 +16,7 @@ pictures    the same pictures as PNG files
 raster      an SVG picture as PNG
 styles      what the stylesheet says of a picture's elements
 ruler       one axis of a picture
+axes        one axis of many, numbers or names
 curves      series made small
 payload     what the page's script is given
 markup      HTML and SVG that escape by construction

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from thalweg.runner.analysis import Answer, Coupling
 from thalweg.runner.analysis.sentences import MEANING
+from thalweg.runner.cells.cells import Cell
+from thalweg.runner.cells.health import Health
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.facts.row import Row
 from thalweg.runner.report.markup import Markup, join, name, tag
@@ -80,10 +82,33 @@ def _verdicts(answers: Sequence[Coupling]) -> list[Markup]:
         everywhere = f" in all {len(answers)} panels."
         return [_sentence(tag("strong", _meaning(label)), everywhere, _expectations(answers))]
     held = [
-        tag("li", tag("strong", _meaning(label)), tag("br"), _list([name(answer.panel) for answer in members]))
+        tag(
+            "li",
+            tag("strong", _meaning(label), _way(label, members)),
+            tag("br"),
+            Markup(", ".join(map(_named, members))),
+        )
         for label, members in together.items()
     ]
     return [_sentence("It depends.", _expectations(answers)), tag("ul", *held, class_="lede")]
+
+
+def _named(answer: Coupling) -> Markup:
+    """A panel, with its slope where no picture says it."""
+    slope = answer.slope.estimate
+    known = answer.label in MEANING or slope is None
+    return name(answer.panel) if known else join(name(answer.panel), f" (slope {signed(slope or 0.0)})")
+
+
+def _way(label: str, answers: Sequence[Coupling]) -> str:
+    """Which way the best weight decay goes where no picture says it, if the intervals agree."""
+    if label in MEANING or any(answer.slope.low is None or answer.slope.high is None for answer in answers):
+        return ""
+    if all((answer.slope.low or 0.0) > 0 for answer in answers):
+        return "; the best weight decay rises with the learning rate"
+    if all((answer.slope.high or 0.0) < 0 for answer in answers):
+        return "; the best weight decay falls as the learning rate rises"
+    return ""
 
 
 def _list(names: Sequence[Markup]) -> Markup:
@@ -112,24 +137,46 @@ def _best(view: StudyView) -> Markup:
         return Markup("Results on different data are not compared: each panel below names its best.")
     found = view.best
     if found is None or found.best.mean is None:
-        return Markup("No cell has a usable result: every one diverged, failed, was stopped early or is not trained.")
+        return Markup(_nothing(view))
     best, panel = found.best, view.owners[id(found.best)]
+    if len(view.owners) == 1:
+        return join(
+            f"The {metric_title(view.study.metric)} is {figure(found.best.mean)}{_spread(best)}.", _tests(best, view)
+        )
     end = "lowest" if view.study.direction == "min" else "highest"
-    where = join(place(best, panel, view.study), *([", in ", name(panel.name)] if len(view.panels) > 1 else []))
-    spread = f" (95% {figure(best.interval[0])} to {figure(best.interval[1])})" if best.interval else ""
+    blocks = len({each.block for each in view.panels})
+    inside = [", in ", name(panel.block)] if blocks > 1 else []
+    where = join(place(best, panel, view.study, beyond=True), *inside)
     said = join(
-        f"The {end} {metric_title(view.study.metric)}, {figure(found.best.mean)}{spread}, is at ",
+        f"The {end} {metric_title(view.study.metric)}, {figure(found.best.mean)}{_spread(best)}, is at ",
         tag("strong", where),
         ". ",
     )
     if found.margin is not None:
         said = join(said, f"{_capital(as_good(len(found.cells) - 1, found.of - 1))}.")
+    return join(said, _tests(best, view))
+
+
+def _spread(cell: Cell) -> str:
+    return f" (95% {figure(cell.interval[0])} to {figure(cell.interval[1])})" if cell.interval else ""
+
+
+def _tests(best: Cell, view: StudyView) -> Markup:
+    """The one test figure, and the test accuracy."""
     leaf = view.study.metric.rpartition("/")[2]
-    for metric in (f"test/{each}" for each in dict.fromkeys((leaf, "accuracy"))):
-        measured = best.measuring(metric)
-        if measured.mean is not None:
-            said = join(said, f" Its {metric_title(metric)}: {figure(measured.mean)}.")
-    return said
+    names = (f"test/{each}" for each in dict.fromkeys((leaf, "accuracy")))
+    found = ((metric, best.measuring(metric).mean) for metric in names)
+    return Markup("".join(f" Its {metric_title(name)}: {figure(mean)}." for name, mean in found if mean is not None))
+
+
+def _nothing(view: StudyView) -> str:
+    """Why there is no best cell, and what helps."""
+    cells = [cell for panel in view.panels for cell in panel.cells]
+    ways = Counter(cell.health for cell in cells)
+    if ways[Health.DIVERGED] == len(cells):
+        return "Every cell diverged: the learning rates are too large. thalweg recommend names smaller ones to try."
+    listed = ", ".join(f"{number:,} {health.value}" for health, number in ways.most_common())
+    return f"No cell can be chosen: of {count(len(cells), 'cell')} {listed}. thalweg recommend says what to try."
 
 
 def _slopes(answers: Sequence[Coupling], anchors: Mapping[str, str]) -> Markup:
@@ -262,9 +309,10 @@ def _widen(answers: Sequence[Answer]) -> list[Markup]:
     for answer in answers:
         if isinstance(answer, Coupling):
             for edge in answer.edge:
-                panels.setdefault(f"{edge.along} {edge.side} {short(edge.at, 2)}", []).append(answer.panel)
+                along = "the weight decay" if edge.along == "wd" else edge.along
+                panels.setdefault(f"{along} {edge.side} {short(edge.at, 2)}", []).append(answer.panel)
     return [
-        join(f"To learn more, widen {where}: ", _list([name(p) for p in dict.fromkeys(found)]))
+        join(f"To learn more, widen {where} in ", _list([name(p) for p in dict.fromkeys(found)]), ".")
         for where, found in panels.items()
     ]
 
@@ -279,7 +327,7 @@ def _said(answers: Sequence[Answer]) -> list[Markup]:
                 panels.setdefault(caveat, []).append(answer.panel)
     several = len(answers) > 1
     return [
-        join(_capital(caveat), *([" (", _list([name(p) for p in where]), ")"] if several else []), ".")
+        join(_capital(caveat), *([" (in ", Markup("; ".join(name(p) for p in where)), ")"] if several else []), ".")
         for caveat, where in panels.items()
     ]
 

@@ -1,10 +1,9 @@
-// Loss curves: point at a cell to see its trials, click (or press Enter) to keep them. Arrow keys move between cells.
+// Loss curves of some cells, and their key. link.js says of which.
 
-{
+const Curves = (() => {
   const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
   const LEVELS = 64 * 64 - 2;
   const WIDTH = 400, HEIGHT = 350, LEFT = 52, RIGHT = 384, TOP = 16, BOTTOM = HEIGHT - 36;
-  const KEPT = 4;
 
   // The points [step, value] of one trial, as runner/report/curves.py packed them.
   function points(series, trial) {
@@ -40,7 +39,7 @@
     const svg = make("svg", {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "picture", role: "img", "aria-label": "Loss curves of the chosen cells"});
     plot.replaceChildren(svg);
     if (!lines.length) {
-      svg.append(make("text", {x: WIDTH / 2, y: HEIGHT / 2, class: "tick mid"}, "no curve was recorded"));
+      svg.append(make("text", {x: WIDTH / 2, y: HEIGHT / 2, class: "tick mid"}, shown.length ? "these trials ended before their first measurement" : "no cell is chosen: point at one"));
       return;
     }
     const values = lines.flatMap(line => line.found.map(([, value]) => value));
@@ -74,66 +73,5 @@
     if (what.length) key.append(make("li", {class: "note"}, what.join("; ")));
   }
 
-  function nearest(cells, from, dx, dy) {
-    const middle = cell => { const box = cell.getBBox(); return [box.x + box.width / 2, box.y + box.height / 2]; };
-    const [x, y] = middle(from);
-    let best = null, least = Infinity;
-    for (const cell of cells) {
-      const [cx, cy] = middle(cell), along = (cx - x) * dx + (cy - y) * dy, aside = Math.abs((cx - x) * dy) + Math.abs((cy - y) * dx);
-      if (along > 0.5 && aside <= along && along + aside < least) { least = along + aside; best = cell; }
-    }
-    return best;
-  }
-
-  function attach(section) {
-    const map = section.querySelector(".map"), figureBox = section.querySelector(".curves");
-    if (!map || !figureBox || !DATA.curves.length) return;
-    const cells = [...map.querySelectorAll("[data-c]")];
-    const names = new Map(cells.map(cell => [+cell.dataset.c, cell.getAttribute("aria-label")]));
-    const plot = figureBox.querySelector(".plot"), key = figureBox.querySelector(".key");
-    let kept = figureBox.dataset.best ? [+figureBox.dataset.best] : [], slots = kept.map(() => 0);
-    const show = hovered => {
-      const shown = kept.map((cell, i) => [cell, `k${slots[i]}`]);
-      if (hovered !== undefined && !kept.includes(hovered)) shown.push([hovered, "kh"]);
-      draw(plot, shown);
-      caption(key, shown, names);
-    };
-    const keep = cell => {
-      const at = kept.indexOf(cell);
-      if (at >= 0) { kept.splice(at, 1); slots.splice(at, 1); }
-      else {
-        if (kept.length === KEPT) { kept.shift(); slots.shift(); }
-        kept.push(cell);
-        slots.push([0, 1, 2, 3].find(slot => !slots.includes(slot)));
-      }
-      for (const each of cells) {
-        const chosen = kept.includes(+each.dataset.c);
-        each.classList.toggle("chosen", chosen);
-        each.setAttribute("aria-pressed", chosen);
-      }
-      show();
-    };
-    const of = event => event.target.closest("[data-c]");
-    map.addEventListener("pointerover", event => { const cell = of(event); if (cell) show(+cell.dataset.c); });
-    map.addEventListener("pointerleave", () => show());
-    map.addEventListener("focusin", event => { const cell = of(event); if (cell) show(+cell.dataset.c); });
-    map.addEventListener("click", event => { const cell = of(event); if (cell) keep(+cell.dataset.c); });
-    map.addEventListener("keydown", event => {
-      const way = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[event.key], cell = of(event);
-      if (cell && (event.key === "Enter" || event.key === " ")) { event.preventDefault(); keep(+cell.dataset.c); }
-      if (!way || !cell) return;
-      event.preventDefault();
-      const next = nearest(cells, cell, ...way);
-      if (!next) return;
-      cell.tabIndex = -1;
-      next.tabIndex = 0;
-      next.focus();
-    });
-    const first = cells.find(cell => +cell.dataset.c === kept[0]) || cells[0];
-    if (first) first.tabIndex = 0;
-    figureBox.hidden = false;
-    show();
-  }
-
-  document.querySelectorAll(".panel").forEach(attach);
-}
+  return {draw, caption};
+})();

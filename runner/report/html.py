@@ -13,17 +13,19 @@ from importlib.resources import files
 from thalweg.runner.analysis import Answer
 from thalweg.runner.base.version import __version__
 from thalweg.runner.cells.cells import Panel
+from thalweg.runner.cells.costs import spaces
 from thalweg.runner.report.answer import draw_answer
 from thalweg.runner.report.markup import Markup, data, join, name, tag
 from thalweg.runner.report.payload import number_cells, payload
 from thalweg.runner.report.provenance import draw_facts, draw_trials
-from thalweg.runner.report.sections import draw_panel, draw_wide
+from thalweg.runner.report.sections import draw_curves, draw_panel, draw_wide
 from thalweg.runner.report.source import Source
+from thalweg.runner.report.space import draw_space
 from thalweg.runner.show.inert import clean
 from thalweg.runner.show.ramp import code, colour
 
 STYLE = ("page.css", "picture.css")
-SCRIPT = ("page.js", "curves.js", "table.js")
+SCRIPT = ("page.js", "curves.js", "table.js", "link.js")
 
 
 def html_of(source: Source, now: datetime) -> str:
@@ -32,7 +34,13 @@ def html_of(source: Source, now: datetime) -> str:
     numbered = number_cells(cut)
     anchors = {panel.name: f"panel-{i}" for i, panel in enumerate(cut)}
     wide = [answer for answer in source.view.answers if answer.panel not in anchors]
-    drawn = [draw_wide(answer, f"together-{i}") for i, answer in enumerate(wide)] + [
+    drawn = [draw_wide(answer, f"together-{i}") for i, answer in enumerate(wide)]
+    drawn += [
+        draw_space(space, source.view.study, numbered, f"axes-{i}", draw_curves(space.best, numbered))
+        for i, space in enumerate(spaces(cut))
+        if any(cell.usable for cell in space.cells)
+    ]
+    drawn += [
         draw_panel(panel, _of(panel, source), source.view.study, numbered, anchors[panel.name])
         for panel in cut
         if panel.trained
@@ -49,6 +57,8 @@ def html_of(source: Source, now: datetime) -> str:
             draw_trials(source),
             draw_facts(source),
         ),
+        _kept(),
+        tag("div", "", id="tip", hidden=True, aria_hidden="true"),
         tag("script", data(payload(source)), type="application/json", id="data"),
         tag("script", script),
     )
@@ -95,6 +105,12 @@ def _top(source: Source, now: datetime) -> Markup:
             hidden=True,
         ),
     )
+
+
+def _kept() -> Markup:
+    """The cells that a reader keeps in view, which the script fills in."""
+    release = tag("button", "Let all go", type="button", class_="all")
+    return tag("aside", tag("ul"), release, id="kept", aria_label="Cells kept in view", hidden=True)
 
 
 def _definitions() -> Markup:

@@ -1,6 +1,7 @@
 "use strict";
-// The page's script in three parts: this one reads the data and keeps the switches; curves.js draws the loss curves of
-// chosen cells; table.js fills the table of trials. Nothing is fetched; text of users is only ever set as text.
+// The page's script in four parts: this one reads the data and keeps the switches; curves.js draws the loss curves of
+// cells; table.js fills the table of trials; link.js ties all pictures and the table together. Nothing is fetched; text
+// of users is only ever set as text.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const SVG = "http://www.w3.org/2000/svg";

@@ -32,8 +32,23 @@ def payload(source: Source) -> dict[str, Any]:
         "table": _table(source, rows),
         "first": {"title": metric_title(source.view.study.metric), "down": source.view.study.direction == "max"},
         "cells": [[index[id(row)] for row in cell.rows] for panel in source.view.panels for cell in panel.cells],
+        "panels": [clean(panel.name) for panel in source.view.panels],
+        "owners": [i for i, panel in enumerate(source.view.panels) for _ in panel.cells],
+        "places": _places(source.view.panels),
         "curves": _curves(source, rows),
     }
+
+
+def _places(cut: Sequence[Panel]) -> list[int]:
+    """The place of each cell; cells of different panels at the same values of the same two axes have the same."""
+    known: dict[object, int] = {}
+    cells = ((panel, cell, i) for panel in cut for i, cell in enumerate(panel.cells))
+    return [
+        known.setdefault((panel.y, repr(cell.axes[panel.y]), panel.x, repr(cell.axes[panel.x])), len(known))
+        if panel.x and panel.y
+        else known.setdefault((panel.name, i), len(known))
+        for panel, cell, i in cells
+    ]
 
 
 def _curves(source: Source, rows: Sequence[Row]) -> list[Mapping[str, object]]:

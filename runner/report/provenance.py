@@ -14,6 +14,8 @@ from thalweg.runner.report.source import Source
 from thalweg.runner.show.inert import clean_lines
 from thalweg.runner.show.numbers import count, duration
 
+BATCHES = {"shared": "shared by all trials of a seed", "per_lane": "drawn for each trial by itself"}
+
 
 def draw_trials(source: Source) -> Markup:
     """Return the frame of the table of trials, which the script fills."""
@@ -103,7 +105,7 @@ def environment(source: Source) -> list[tuple[str, str]]:
         *facts,
         ("device", _tally(Counter(one.device for one in cohorts), len(trained))),
         ("executor", _tally(Counter(one.executor for one in cohorts), len(trained))),
-        ("batches", _tally(Counter(one.layout.replace("_", " ") for one in cohorts), len(trained))),
+        ("batches", _tally(Counter(BATCHES[one.layout] for one in cohorts), len(trained))),
         ("trained", f"{count(len(trained), 'trial')}, {when}"),
         ("time in training", f"{duration(sum(one.seconds or 0.0 for one in trained))}, over all trials"),
         ("declared", f"{_minute(source.view.study.declared)} UTC"),

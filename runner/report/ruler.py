@@ -23,18 +23,27 @@ class Ruler:
 
     A logarithmic ruler keeps 0 in a strip of its own at the start: it is no limit of small values. So it keeps a
     control, the least value where it lies far below the others. Ticks are the axis' own values, or with `round_ticks`
-    round ones.
+    round ones. Shares that come ever closer to 1, as 0.9, 0.99 and 0.999 do, lie by the logarithm of what is left.
 
-    aside: what stands in that strip; None where nothing does.
+    aside: what stands in that strip; None where nothing does. names: of 0, 1, 2 and so on, in place of numbers.
     """
 
     def __init__(
-        self, values: Iterable[float], start: float, end: float, *, pad: float = 0.5, round_ticks: bool = False
+        self,
+        values: Iterable[float],
+        start: float,
+        end: float,
+        *,
+        pad: float = 0.5,
+        round_ticks: bool = False,
+        names: Sequence[str] = (),
     ) -> None:
         numbers = sorted(set(values))
         positive = [value for value in numbers if value > 0]
         self._own = [] if round_ticks else numbers
-        self.log = len(positive) > 1 and numbers[0] >= 0 and positive[-1] / positive[0] >= WIDE_RANGE
+        self._names = names
+        self.log = not names and len(positive) > 1 and numbers[0] >= 0 and positive[-1] / positive[0] >= WIDE_RANGE
+        self.near_one = not self.log and not round_ticks and _near_one(numbers)
         self.aside = _aside(numbers) if self.log and (numbers[0] == 0 or not round_ticks) else None
         self._way = math.copysign(1.0, end - start)
         self.base = start
@@ -70,6 +79,8 @@ class Ruler:
 
     def ticks(self, most: int = 7, *, fractions: bool = True) -> list[tuple[float, str]]:
         """Return (pixel, label) of at most about `most` ticks: the axis' own values, or round ones where many."""
+        if self._names:
+            return [(self.at(float(i)), name) for i, name in enumerate(self._names)]
         ticks = self._ticks(most, fractions)
         if self.aside is None:
             return ticks
@@ -85,10 +96,17 @@ class Ruler:
         return [(self.at(value), short(value)) for value in self._round(most)]
 
     def _scaled(self, value: float) -> float:
+        if self.near_one:
+            return -math.log10(1 - value)
         return math.log10(max(value, 1e-300)) if self.log else value
 
     def _round(self, most: int) -> list[float]:
         return decades(10**self.low, 10**self.high, most) if self.log else even(self.low, self.high, most)
+
+
+def _near_one(values: Sequence[float]) -> bool:
+    """Whether what sorted values leave of 1 spans a wide range."""
+    return len(values) > 2 and values[0] > 0 and values[-1] < 1 and (1 - values[0]) / (1 - values[-1]) >= WIDE_RANGE
 
 
 def _aside(values: Sequence[float]) -> float | None:

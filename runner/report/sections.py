@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from thalweg.runner.analysis import Answer, Coupling, Sensitivity, Warmup
-from thalweg.runner.cells.cells import Panel
+from thalweg.runner.cells.cells import Cell, Panel
 from thalweg.runner.cells.health import Health
 from thalweg.runner.report.findings import draw_sensitivity, draw_warmup
 from thalweg.runner.report.maps import draw_map
@@ -43,22 +43,22 @@ def draw_panel(
         tag("h3", name(panel.name), " ", up, id=anchor),
         *(tag("p", answer.verdict, class_="said") for answer in answers),
         tag("p", _best(panel, study), class_="said"),
-        tag("div", *drawn[:1], _curves(panel, numbered), *drawn[1:], class_="figures"),
+        tag("div", *drawn[:1], draw_curves(panel.best, numbered), *drawn[1:], class_="figures"),
         *([_collapse(panel, study)] if coupling and panel.x and panel.best else []),
         class_="panel",
         aria_labelledby=anchor,
     )
 
 
-def _curves(panel: Panel, numbered: Mapping[int, int]) -> Markup:
-    """The frame of the loss curves, which the script draws; those of the best cell at first."""
-    hint = tag("span", "Point at a cell to see its trials, click to keep it.", class_="hint")
+def draw_curves(best: Cell | None, numbered: Mapping[int, int]) -> Markup:
+    """Return the frame of the loss curves, which the script draws; those of the best cell at first."""
+    hint = tag("span", "Point at a cell anywhere to see its trials, click to keep it.", class_="hint")
     return tag(
         "figure",
         tag("div", class_="plot"),
         tag("figcaption", "Loss curves. ", hint, tag("ul", class_="key")),
         class_="curves",
-        data_best=str(numbered[id(panel.best)] if panel.best else ""),
+        data_best=str(numbered[id(best)] if best else ""),
         hidden=True,
     )
 
@@ -66,12 +66,14 @@ def _curves(panel: Panel, numbered: Mapping[int, int]) -> Markup:
 def _best(panel: Panel, study: Study) -> str:
     found = panel.near
     if found is None or found.best.mean is None:
-        return "No cell has a usable result yet."
+        return "No cell here can be chosen." if panel.trained else "Nothing is trained here yet."
     spread = found.best.interval
     interval = f" (95% {figure(spread[0])} to {figure(spread[1])})" if spread else ""
     end = "Lowest" if study.direction == "min" else "Highest"
     best = f"{end} {metric_title(study.metric)}: {figure(found.best.mean)}{interval}"
-    where = f", at {place(found.best, panel, study)}" if len(panel.cells) > 1 else ""
+    if len(panel.cells) == 1:
+        return f"{metric_title(study.metric).capitalize()}: {figure(found.best.mean)}{interval}."
+    where = f", at {place(found.best, panel, study)}"
     others = f"; {as_good(len(found.cells) - 1, found.of - 1)}" if found.margin else ""
     return f"{best}{where}{others}."
 
@@ -91,7 +93,9 @@ def draw_grid(
     numeric = [key for key in panel.axes if all(is_number(cell.axes.get(key)) for cell in panel.cells)]
     if numeric:
         return [(draw_lines(panel, study, numeric[0], numbered), "Means with 95% intervals; ×: diverged.")]
-    return [(draw_dots(panel, study, numbered), "Means with 95% intervals, best first.")]
+    intervals = " with 95% intervals" if any(cell.interval for cell in panel.cells) else ""
+    order = ", the best first" if len(panel.cells) > 1 else ""
+    return [(draw_dots(panel, study, numbered), f"Mean{'s' if order else ''}{intervals}{order}.")]
 
 
 def draw_findings(answer: Answer) -> list[tuple[Markup, str]]:

@@ -58,15 +58,22 @@
     return tests;
   }
 
+  // Its id keeps the cell of a trial in view (link.js).
+  function pin(id) {
+    const button = make("button", {type: "button", "aria-pressed": "false", title: "keep its cell in view"});
+    button.append(make("code", {}, id));
+    return button;
+  }
+
   function draw() {
     const tests = asked();
     const rows = [...Array(count).keys()].filter(row => tests.every(holds => holds(row)));
     if (sorted.column >= 0) rows.sort(compare(columns[sorted.column], sorted.down));
     body.replaceChildren(...rows.slice(0, limit).map(row => {
-      const line = make("tr", {class: outcome >= 0 ? texts[row][outcome] : ""});
+      const line = make("tr", {class: outcome >= 0 ? texts[row][outcome] : "", "data-t": row});
       columns.forEach((column, i) => {
         const cell = make("td", numeric(column) ? {class: "number"} : {});
-        cell.append(column.code ? make("code", {}, texts[row][i]) : numeric(column) ? texts[row][i] : make("bdi", {}, texts[row][i]));
+        cell.append(column.code ? pin(texts[row][i]) : numeric(column) ? texts[row][i] : make("bdi", {}, texts[row][i]));
         line.append(cell);
       });
       return line;
@@ -78,6 +85,7 @@
       head.setAttribute("aria-sort", i !== sorted.column ? "none" : sorted.down ? "descending" : "ascending");
       head.firstChild.lastChild.textContent = i !== sorted.column ? "" : sorted.down ? " ▼" : " ▲";
     });
+    document.dispatchEvent(new Event("drawn"));
   }
 
   if (count) {

@@ -56,8 +56,10 @@ def decay_key(panel: Panel, study: Study) -> str | None:
 class Positions:
     """Says where each cell of one panel lies; the names of axis values are made once."""
 
-    def __init__(self, panel: Panel, study: Study) -> None:
+    def __init__(self, panel: Panel, study: Study, *, beyond: bool = False) -> None:
+        """beyond: the axes are said too in which the panel differs from others."""
         wanted = [panel.y, decay_key(panel, study)] if panel.x else list(panel.axes)
+        wanted += [key for key in panel.axes if beyond and key not in (*wanted, panel.x)]
         self._keys = [key for key in wanted if key is not None]
         self._named = {key: named_values(key, _coordinates(panel, key)) for key in self._keys if key in panel.axes}
 
@@ -78,9 +80,9 @@ def named_values(key: str, values: Iterable[Scalar]) -> dict[Scalar, str]:
     return labels(values, fractions=not key.endswith("weight_decay"))
 
 
-def place(cell: Cell, panel: Panel, study: Study) -> str:
-    """Return where one cell lies."""
-    return Positions(panel, study).of(cell)
+def place(cell: Cell, panel: Panel, study: Study, *, beyond: bool = False) -> str:
+    """Return where one cell lies; beyond: in the axes too in which its panel differs from others."""
+    return Positions(panel, study, beyond=beyond).of(cell)
 
 
 def _coordinates(panel: Panel, key: str) -> list[Scalar]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -19,10 +19,23 @@ NARROW = 100
 
 
 class SweepProgress:
-    """Shows notes and progress of a sweep of `total` trials. Use as a context."""
+    """Shows notes and progress of a sweep of `total` trials. Use as a context.
 
-    def __init__(self, out: Console, total: int, metric: str, clock: Callable[[], float] = time.monotonic) -> None:
+    panels: the panel of each trial by its id; the one that began to train last is named, where there are several.
+    """
+
+    def __init__(
+        self,
+        out: Console,
+        total: int,
+        metric: str,
+        panels: Mapping[str, str] | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._out, self._total, self._metric, self._clock = out, total, metric, clock
+        self._panels = panels if panels and len(set(panels.values())) > 1 else {}
+        self._panel = ""
         self._started = self._said = clock()
         self._bar: Progress | None = None
         if out.is_terminal:
@@ -46,6 +59,10 @@ class SweepProgress:
         """One line worth reading."""
         self._out.print(Text(clean(text)), soft_wrap=self._bar is None)
 
+    def training(self, trial_id: str) -> None:
+        """Trials begin to train, this one among them."""
+        self._panel = self._panels.get(trial_id, "")
+
     def progress(self, done: int, diverged: int, failed: int, fraction: float, best: float | None) -> None:
         """Show how far the sweep is; `fraction` in [0, 1] is of the work, trials in training included."""
         now = self._clock()
@@ -57,7 +74,7 @@ class SweepProgress:
             self._out.print(Text(line), soft_wrap=True)
 
     def _line(self, done: int, diverged: int, failed: int, fraction: float, best: float | None, elapsed: float) -> str:
-        parts = [f"{done:,}/{self._total:,} trials", f"{diverged:,} diverged"]
+        parts = [f"{done:,}/{self._total:,} trials", *filter(None, [self._named()]), f"{diverged:,} diverged"]
         if failed:
             parts.append(f"{failed:,} failed")
         if best is not None:
@@ -71,3 +88,8 @@ class SweepProgress:
         if 0.02 < fraction < 1 and elapsed > 1:
             parts.append(f"{duration(elapsed * (1 - fraction) / fraction)} left")
         return clean(", ".join(parts))
+
+    def _named(self) -> str:
+        """The panel in training, cut where the line is narrow."""
+        most = 20 if self._out.width < NARROW else 60
+        return self._panel if len(self._panel) <= most else f"{self._panel[: most - 1]}…"

@@ -49,6 +49,10 @@ class Listener(Protocol):
         """Trials ended so far (diverged and failed among them), share of the work done, best metric so far."""
         return
 
+    def training(self, trial_id: str) -> None:
+        """Trials begin to train, this one among them."""
+        return
+
 
 class Silent(Listener):
     """Hears it all and shows nothing."""
@@ -271,6 +275,7 @@ class _Driver:
                     if isinstance(opened, Refused):
                         return self.schedule.refused(order, opened)
                     self.cohorts[slot] = opened
+                    self.listener.training(work.trials[0].id)
                 self.backend.give(slot, work)
             case Commit():
                 seen: list[Observations | Reached] = [*order.observations, *order.reached]

@@ -27,6 +27,9 @@ class Clock(Listener):
         self.began = self.began or time.perf_counter()
         self.notes.append(text)
 
+    def training(self, trial_id: str) -> None:
+        """Trials begin to train."""
+
     def progress(self, done: int, diverged: int, failed: int, fraction: float, best: float | None) -> None:
         """How far it is."""
         self.began = self.began or time.perf_counter()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import os
+import random
 from dataclasses import replace
 
 import pytest
 from chromium import Chromium, Tab, found
 from sources import EVIL, NOW, seen, source
+from three_axes import bowl
+from three_report import source_of
 
 from thalweg.runner.report import write
 
@@ -43,6 +46,14 @@ def plain(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    """A report of a grid of three axes."""
+    path = tmp_path_factory.mktemp("report") / "three.html"
+    write(source_of(bowl(0.01, random.Random(5), beta=0.3)), path, NOW)
+    return path
+
+
 @pytest.fixture
 def tab(browser):
     opened = Tab(browser)
@@ -67,14 +78,14 @@ def test_pointing_at_a_cell_shows_its_curves_and_a_click_keeps_them(tab, plain):
     alone = tab.ask(lines)
     assert alone == 2 * 2 * 3, "two panels show two series of three seeds of their best cells"
     tab.point(".cells [data-c='13']")
-    assert tab.ask(lines) == alone + 6
+    assert tab.ask(lines) == alone + 12, "its own, and those of its twin in the other panel"
     assert "learning rate 1/128" in tab.ask(caption)
     tab.point("h1")
     assert tab.ask(lines) == alone
     tab.point(".cells [data-c='13']", click=True)
     tab.point("h1")
-    assert tab.ask(lines) == alone + 6
-    assert tab.ask("document.querySelectorAll('[data-c].chosen').length") == 2
+    assert tab.ask(lines) == alone + 12, "beside the best one of each panel"
+    assert tab.ask("document.querySelectorAll('[data-c].chosen').length") == 1
     assert tab.ask("document.querySelector('[data-c=\"13\"]').getAttribute('aria-pressed')") == "true"
 
 
@@ -88,6 +99,44 @@ def test_the_keyboard_reaches_the_cells(tab, plain):
     assert after == before + 9, "the next rate of the same product"
     tab.press("Enter")
     assert tab.ask("document.activeElement.getAttribute('aria-pressed')") == "true"
+
+
+def test_what_is_pointed_at_or_kept_is_marked_in_every_picture_and_in_the_table(tab, three):
+    tab.open(three)
+    tab.point(".map .cells [data-c='4']")
+    marked = "[...document.querySelectorAll('[data-c].here')].map(shape => +shape.dataset.c)"
+    assert set(tab.ask(marked)) == {4}
+    assert len(tab.ask(marked)) == 1 + 1 + 3, "in its map, as a line, and as a dot of each axis"
+    twins = "new Set([...document.querySelectorAll('.twin')].map(shape => shape.dataset.c)).size"
+    assert tab.ask(twins) == 2, "the same learning rate and weight decay at each other beta1"
+    assert not tab.ask("document.getElementById('tip').hidden")
+    assert "learning rate" in tab.ask("document.getElementById('tip').textContent")
+    tab.point(".map .cells [data-c='4']", click=True)
+    kept = "document.getElementById('kept')"
+    assert not tab.ask(f"{kept}.hidden")
+    assert tab.ask("document.querySelectorAll('#table tr.chosen').length") == 3
+    tab.ask("document.querySelector('#table tr.chosen button').click()")
+    assert tab.ask(f"{kept}.hidden"), "the table lets go of what a map kept"
+    tab.ask("document.querySelector('#table tbody button').click()")
+    assert tab.ask(f"{kept}.querySelectorAll('li').length") == 1
+    tab.press("Escape")
+    assert tab.ask(f"{kept}.hidden")
+
+
+def test_a_value_of_an_axis_leaves_only_its_cells_by_mouse_and_keyboard(tab, three):
+    tab.open(three)
+    out = "[...document.querySelectorAll('.lines path')].filter(line => line.classList.contains('out')).length"
+    assert tab.ask(out) == 0
+    tab.point("[data-f='1,0']", click=True)
+    assert tab.ask(out) == 36
+    assert tab.ask("document.querySelector('.chosen-cells').textContent") == "18 of 54 cells."
+    assert tab.ask("document.querySelectorAll('.map .cells .out').length") == 36, "in the maps too"
+    tab.ask("document.querySelector(\"[data-f='2,0']\").focus()")
+    tab.press("Enter")
+    assert tab.ask(out) == 48
+    tab.press("Enter")
+    tab.point("[data-f='1,0']", click=True)
+    assert tab.ask(out) == 0
 
 
 def test_the_table_sorts_by_every_heading_both_ways(tab, plain):

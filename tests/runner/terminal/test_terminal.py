@@ -193,14 +193,15 @@ def test_progress_on_a_pipe_is_a_plain_line_every_ten_seconds():
     now = [0.0]
     out = console(io.StringIO())
     out.width = 120
-    with SweepProgress(out, 100, "val/loss", clock=lambda: now[0]) as progress:
+    with SweepProgress(out, 100, "val/loss", {"a": "plain", "b": "wide"}, clock=lambda: now[0]) as progress:
         for second in range(31):
+            progress.training("a" if second < 20 else "b")
             now[0] = float(second)
             progress.progress(done=second, diverged=2, failed=second // 30, fraction=second / 100, best=0.6444)
         progress.note("[b]vmap[/b]")
     lines = written(out).splitlines()
-    assert lines[0] == "10/100 trials, 2 diverged, best trial's val/loss 0.644, 60 a minute, 1 min 30 s left"
-    assert lines[2].startswith("30/100 trials, 2 diverged, 1 failed")
+    assert lines[0] == "10/100 trials, plain, 2 diverged, best trial's val/loss 0.644, 60 a minute, 1 min 30 s left"
+    assert lines[2].startswith("30/100 trials, wide, 2 diverged, 1 failed")
     assert lines[3:] == ["[b]vmap[/b]"]
 
 

@@ -75,6 +75,10 @@ class Heard:
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.fractions: list[float] = []
+        self.training_of: list[str] = []
+
+    def training(self, trial_id: str) -> None:
+        self.training_of.append(trial_id)
 
     def note(self, text: str) -> None:
         self.notes.append(text)
