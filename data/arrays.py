@@ -1,4 +1,4 @@
-"""Arrays of the user's own, x and y, as three splits. Knows neither where they come from nor torch.
+"""Arrays of the user's own, x and y, as three splits; x may be several. Knows neither whence they are nor torch.
 
 N examples.
 """
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thalweg.data.arrange import ORDER, order, with_noise
+from thalweg.data.fields import Inputs, fields, mapped
 from thalweg.data.schema import Kind
 from thalweg.data.splits import Split, Splits
 from thalweg.runner.base.errors import ConfigError
@@ -24,7 +25,7 @@ HINTS = {
 
 
 def split_arrays(
-    x: Array,
+    x: Inputs[Array],
     y: Array,
     *,
     kind: Kind,
@@ -33,15 +34,17 @@ def split_arrays(
     label_noise: float,
     split_seed: int,
 ) -> Splits:
-    """Return x [N, *features] and y [N, …] as splits; shares are those of validation and test.
+    """Return x [N, *features], or several such, and y [N, …] as splits; shares are those of validation and test.
 
     Who goes where depends on split_seed alone; the training split is the first `train_size` of what is left, of
     which `label_noise` is made wrong as in `arrange`. uint8 images are divided by 255; other features are taken
     as they are. Raises ConfigError for what no task can be trained on, naming the row.
     """
-    x, y = features_of(x, kind), _targets(y, kind)
-    if len(x) != len(y):
-        raise ConfigError(f"the dataset has {len(x):,} examples x, but {len(y):,} targets y")
+    x, y = inputs_of(x, kind), _targets(y, kind)
+    for name, array in fields(x).items():
+        if len(array) != len(y):
+            called = f"{name_of(x, name)} for {len(array):,} examples" if several(x) else f"{len(array):,} examples x"
+            raise ConfigError(f"the dataset has {called}, but {len(y):,} targets y")
     held_out = [max(1, round(share * len(y))) for share in shares]
     trainable = len(y) - sum(held_out)
     if trainable < (train_size or 1):
@@ -50,7 +53,7 @@ def split_arrays(
             "give it less, or lower dataset.validation and dataset.test",
         )
     ordered = order(split_seed, ORDER, len(y))
-    x, y = x[ordered], y[ordered]
+    x, y = mapped(lambda array: array[ordered], x), y[ordered]
     outputs = _outputs(x, y, kind)
     y_train = y[:trainable]
     if label_noise and kind != "classes":
@@ -60,12 +63,49 @@ def split_arrays(
     validation = slice(trainable, trainable + held_out[0])
     test = slice(validation.stop, len(y))
     return Splits(
-        train=Split(x[:trainable][:train_size], y_train[:train_size]),
-        validation=Split(x[validation], y[validation]),
-        test=Split(x[test], y[test]),
+        train=Split(mapped(lambda array: array[:trainable][:train_size], x), y_train[:train_size]),
+        validation=Split(mapped(lambda array: array[validation], x), y[validation]),
+        test=Split(mapped(lambda array: array[test], x), y[test]),
         kind=kind,
         outputs=outputs,
     )
+
+
+def several(x: Inputs[Array]) -> bool:
+    """Whether an example is more than one array, or one by name."""
+    return isinstance(x, dict | tuple)
+
+
+def name_of(x: Inputs[Array], name: str | int) -> str:
+    """What an array of several is called in messages."""
+    return f"x[{name!r}]" if several(x) else "x"
+
+
+def inputs_of(x: Inputs[Array], kind: Kind) -> Inputs[Array]:
+    """One array or several as models read them. Raises ConfigError for what are none."""
+    if not isinstance(x, dict | tuple):
+        return features_of(x, kind)
+    if not x:
+        raise ConfigError("the dataset's x is empty; expected an array for each input of the model")
+    held: dict[str | int, Array] = fields(x)
+    for name, array in held.items():
+        _refuse_no_field(name_of(x, name), array)
+    return mapped(_field, x)
+
+
+def _refuse_no_field(name: str, array: Array) -> None:
+    if array.dtype.kind not in "biuf" or array.ndim < 1:
+        seen = f"the dataset's {name} is an array of {array.dtype} of shape {list(array.shape)}"
+        raise ConfigError(f"{seen}; expected numbers, one row an example", "let x be arrays by name, none nested")
+    bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
+    if len(bad):
+        raise ConfigError(f"the dataset's {name} holds NaN or infinity in {len(bad):,} rows, row {bad[0]} first")
+
+
+def _field(array: Array) -> Array:
+    """One of several inputs: true and false, whole numbers and fractions stay what they are."""
+    held: Array = array.astype({"b": np.bool_, "f": np.float32}.get(array.dtype.kind, np.int64))
+    return held
 
 
 def features_of(x: Array, kind: Kind) -> Array:
@@ -110,12 +150,20 @@ def _whole(values: Array, name: str, kind: Kind) -> Array:
     return whole
 
 
-def _outputs(x: Array, y: Array, kind: Kind) -> int:
+def _outputs(x: Inputs[Array], y: Array, kind: Kind) -> int:
     if kind == "values":
         return int(y.shape[1])
-    count = int(max(y.max(), x.max() if kind == "tokens" else 0)) + 1
+    count = int(max(y.max(), _tokens(x).max() if kind == "tokens" else 0)) + 1
     if kind == "classes" and y.min() > 0:
         raise ConfigError(f"the dataset's y holds the classes {y.min()} to {count - 1}; expected them from 0")
     if kind == "classes" and count < 2:
         raise ConfigError("the dataset's y holds one class only; expected at least two")
     return count
+
+
+def _tokens(x: Inputs[Array]) -> Array:
+    """The tokens that are read: of several inputs, what is called input_ids, or else the first of whole numbers."""
+    whole = {name: array for name, array in fields(x).items() if array.dtype.kind in "iu"}
+    if not whole:
+        raise ConfigError("the dataset's x holds no tokens", HINTS["tokens"])
+    return whole.get("input_ids", next(iter(whole.values())))

@@ -272,12 +272,19 @@ class PlantedConfig:
     split_seed: Seed
 
 
+MODELS_LOSS = "model"
+"""The task.loss that is what the model itself returns as its loss."""
+UNNAMED_LOSSES = ("auto", MODELS_LOSS)
+"""Those that are no path of a function."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig:
     """What a trial is asked to do with its data: the loss it minimises.
 
-    loss: "auto" takes the one of the dataset's targets (classes, values or tokens); else a dotted path to a
-    function of the user's. label_smoothing: for targets that are classes or tokens.
+    loss: "auto" takes the one of the dataset's targets (classes, values or tokens), "model" the one that the model
+    returns when it is given the targets; else a dotted path to a function of the user's. label_smoothing: for targets
+    that are classes or tokens.
     """
 
     loss: Annotated[str, Field(min_length=1)]

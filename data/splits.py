@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from thalweg.data.fields import fields
 from thalweg.data.schema import Kind
 
 Features = NDArray[np.float32]
@@ -23,15 +24,17 @@ Labels = NDArray[np.int64]
 class Split:
     """Examples and their targets. Both arrays are made read-only: a loaded dataset is shared by all who ask.
 
-    x: [N, *features], float32, or uint8 where they are pixels, or integers where they are tokens. y: classes int64
-    [N], values float32 [N, O], or the tokens after those of x, integers [N, context].
+    x: [N, *features], float32, or uint8 where they are pixels, or integers where they are tokens; or several such by
+    name or place, [N, …], which may hold true and false too. y: classes int64 [N], values float32 [N, O], or the tokens
+    after those of x, integers [N, context].
     """
 
-    x: NDArray[Any]
+    x: Any  # Inputs[NDArray]: who has one array knows it
     y: NDArray[Any]
 
     def __post_init__(self) -> None:
-        self.x.setflags(write=False)
+        for array in fields(self.x).values():
+            array.setflags(write=False)
         self.y.setflags(write=False)
 
 
@@ -60,5 +63,6 @@ class Splits:
 
     @property
     def features(self) -> tuple[int, ...]:
-        """The shape of one example's x."""
-        return self.train.x.shape[1:]
+        """The shape of one example's x, which must be one array."""
+        shape: tuple[int, ...] = self.train.x.shape[1:]
+        return shape

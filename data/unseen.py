@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from thalweg.data.archive import arrays_of
 from thalweg.data.arrange import ORDER, Sizes, order
-from thalweg.data.arrays import features_of
+from thalweg.data.arrays import features_of, inputs_of
 from thalweg.data.columns import delimited, parquet
+from thalweg.data.fields import Inputs, fields, remade
 from thalweg.data.scale import scaled, scaled_each
 from thalweg.data.schema import TableConfig
 from thalweg.data.splits import Splits
@@ -27,6 +28,8 @@ from thalweg.data.target import numbers
 from thalweg.runner.base.errors import ConfigError
 
 AS_GIVEN = "x is taken as your dataset returns it: what that does to its numbers before is not done to these"
+READS = {"b": "b", "i": "iub", "f": "fiub"}
+"""The kinds of array that an input may be given as, by the kind that trained."""
 COLUMNS = {".csv": delimited, ".tsv": delimited, ".parquet": parquet}
 
 
@@ -37,7 +40,7 @@ class Unseen:
     labels: the words of the classes, in their order, where they have some. note: what its user should know, a sentence.
     """
 
-    x: NDArray[Any]
+    x: Any  # Inputs[NDArray], as a split's
     mean: float | NDArray[np.float64] = 0.0
     deviation: float | NDArray[np.float64] = 1.0
     labels: tuple[str, ...] = ()
@@ -52,7 +55,7 @@ def unseen_rows(config: TableConfig, file: Path) -> Unseen:
     seen = raw.x[placed][: sizes.train]
     x = np.concatenate([seen, _named(config, raw, file) if raw.names else _unnamed(config, raw, file)])
     ready = (scaled_each if x.ndim == 2 else scaled)(x, sizes.train).x
-    trained, new = ready[: len(splits.train.x)], ready[sizes.train :]
+    trained, new = ready[: len(splits.train.y)], ready[sizes.train :]
     if not np.array_equal(trained, splits.train.x):
         raise ConfigError(f"{file} cannot be scaled together with {config.path}", "has it numbers beyond all measure?")
     _refuse_rows(file, np.isfinite(new.reshape(len(new), -1)).all(1), "lies 1e38 deviations from what trained")
@@ -73,6 +76,8 @@ def unseen_arrays(file: Path, splits: Splits) -> Unseen:
 
     Raises ConfigError for those that are none.
     """
+    if isinstance(splits.train.x, dict | tuple):
+        return Unseen(_fields_of(file, splits.train.x), note=AS_GIVEN)
     x, shape = _array(file, None), splits.features
     if x.shape[1:] != shape:
         raise ConfigError(f"{file} has examples of shape {list(x.shape[1:])}; the model reads {list(shape)}")
@@ -84,6 +89,26 @@ def unseen_arrays(file: Path, splits: Splits) -> Unseen:
     if splits.kind == "tokens":
         _refuse_rows(file, (made < splits.outputs).all(1), f"has a token that is not below {splits.outputs}")
     return Unseen(made, note=AS_GIVEN)
+
+
+def _fields_of(file: Path, like: Inputs[NDArray[Any]]) -> Inputs[NDArray[Any]]:
+    """The arrays of a .npz file that are inputs: by name, or by place as `arr_0`, `arr_1`, …"""
+    found = _arrays(file)
+    wanted = {name if isinstance(name, str) else f"arr_{name}": each for name, each in fields(like).items()}
+    if lacking := [name for name in wanted if name not in found]:
+        held = ", ".join(found) or "nothing"
+        raise ConfigError(f"{file} lacks the array {lacking[0]}, which the model reads; it holds {held}")
+    for name, trained in wanted.items():
+        given = found[name]
+        if given.shape[1:] != trained.shape[1:] or given.ndim < 1:
+            seen, expected = list(given.shape[1:]), list(trained.shape[1:])
+            raise ConfigError(f"{file} has {name} of shape {seen} for an example; the model reads {expected}")
+        if given.dtype.kind not in READS[trained.dtype.kind]:
+            raise ConfigError(f"{file} has {name} of {given.dtype}; the model reads {trained.dtype}")
+        if len(given) != len(found[next(iter(wanted))]):
+            raise ConfigError(f"{file} has {name} for {len(given):,} examples, and {next(iter(wanted))} for others")
+    made = {name: found[key].astype(wanted[key].dtype) for name, key in zip(fields(like), wanted, strict=True)}
+    return inputs_of(remade(like, made), "classes")
 
 
 def _named(config: TableConfig, raw: Raw, file: Path) -> NDArray[np.float64]:
@@ -111,15 +136,19 @@ def _unnamed(config: TableConfig, raw: Raw, file: Path) -> NDArray[np.float64]:
 
 def _array(file: Path, target: str | None, ignored: tuple[str, ...] = ()) -> NDArray[Any]:
     """The array x of a .npz file, or the only one beside the target."""
-    if file.suffix.lower() != ".npz":
-        raise ConfigError(f"{file} holds no arrays; expected .npz, as numpy.savez writes it")
-    arrays = {name: array for name, array in arrays_of(file, ignored).items() if name != target}
+    arrays = {name: array for name, array in _arrays(file, ignored).items() if name != target}
     if "x" not in arrays and len(arrays) != 1:
         raise ConfigError(f"{file} holds {', '.join(arrays) or 'nothing'}; expected an array x")
     x = arrays["x"] if "x" in arrays else next(iter(arrays.values()))
     if x.dtype.kind not in "biuf" or x.ndim < 2 or not x.size:
         raise ConfigError(f"{file} has x of {x.dtype} {list(x.shape)}; expected numbers, one row an example")
     return x
+
+
+def _arrays(file: Path, ignored: tuple[str, ...] = ()) -> dict[str, NDArray[Any]]:
+    if file.suffix.lower() != ".npz":
+        raise ConfigError(f"{file} holds no arrays; expected .npz, as numpy.savez writes it")
+    return arrays_of(file, ignored)
 
 
 def _refuse_rows(file: Path, good: Any, what: str) -> None:

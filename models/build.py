@@ -27,6 +27,7 @@ from thalweg.models.schema import (
     ViTConfig,
 )
 from thalweg.models.vit import ViT
+from thalweg.runner.base.errors import ConfigError
 
 BUILDERS: dict[type, Callable[[Any, Extent], torch.nn.Module]] = {
     LinearConfig: Linear,
@@ -46,4 +47,7 @@ def build_model(config: ModelConfig, extent: Extent) -> torch.nn.Module:
     Initial weights come from torch's global CPU generator: seed it before, restore it after. `init_gain` scales
     them without changing what is drawn.
     """
+    if extent.fields:
+        seen = f"model={config.name} reads one array, but an example of the dataset is {extent.shown}"
+        raise ConfigError(seen, "take a model of your own: model=target model._target_=package.Class")
     return BUILDERS[type(config)](config, extent)

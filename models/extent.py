@@ -8,10 +8,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from thalweg.runner.base.errors import ConfigError
 
 Size = int | tuple[int, ...]
+Holds = Literal["fractions", "integers", "booleans"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One of several inputs of an example: its name or place, its shape, and what it holds."""
+
+    name: str | int
+    shape: tuple[int, ...]
+    holds: Holds
 
 
 @dataclass(frozen=True)
@@ -20,17 +31,31 @@ class Extent:
 
     outputs: classes, dimensions of the values, or tokens known. A model returns [B, outputs], or
     [B, context, outputs] where `tokens` are to be foretold. integers: whether examples hold them, as tokens do.
+    fields: where an example is several arrays; then inputs are (), or the (context,) of the tokens to be foretold.
     """
 
     inputs: tuple[int, ...]
     outputs: int
     tokens: bool = False
     integers: bool = False
+    fields: tuple[Field, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """An example, as words that follow "examples of"."""
+        if not self.fields:
+            return f"shape {list(self.inputs)}"
+        return ", ".join(f"{field.name} {list(field.shape)}" for field in self.fields)
 
     @property
     def features(self) -> int:
         """How many numbers an example is once flattened."""
         return math.prod(self.inputs)
+
+    @property
+    def is_row(self) -> bool:
+        """Whether an example is numbers in a row."""
+        return len(self.inputs) == 1
 
     @property
     def is_image(self) -> bool:
@@ -76,14 +101,19 @@ class Meaning:
         return self.sure + self.usual
 
 
+def _of_one(size: Callable[[Extent], Size | None]) -> Callable[[Extent], Size | None]:
+    """A size of an example that is one array; of several it is not known which is meant."""
+    return lambda extent: None if extent.fields else size(extent)
+
+
 MEANINGS: tuple[Meaning, ...] = (
     Meaning(
         ("inputs", "in_features"),
         ("d_in", "in_dim", "input_dim", "dim_in", "n_inputs", "num_inputs", "n_features", "num_features", "in_feats"),
         (),
-        lambda extent: extent.features,
+        _of_one(lambda extent: extent.features),
     ),
-    Meaning((), ("input_size", "in_size"), (), lambda extent: extent.features if len(extent.inputs) == 1 else None),
+    Meaning((), ("input_size", "in_size"), (), _of_one(lambda extent: extent.features if extent.is_row else None)),
     Meaning(
         ("in_channels",),
         (
@@ -96,10 +126,10 @@ MEANINGS: tuple[Meaning, ...] = (
             "n_input_channels",
         ),
         ("in_chans", "in_channels", "n_input_channels"),
-        lambda extent: extent.inputs[0],
+        _of_one(lambda extent: extent.inputs[0]),
         rare=("channels",),
     ),
-    Meaning(("image_size",), (), (), lambda extent: extent.inputs[-1]),
+    Meaning(("image_size",), (), (), _of_one(lambda extent: extent.inputs[-1])),
     Meaning((), ("img_size", "im_size"), ("img_size",), lambda extent: extent.side if extent.is_image else None),
     Meaning((), ("spatial_dims",), ("spatial_dims",), lambda extent: 2 if extent.is_image else None),
     Meaning(

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from typing import Any
 
-from thalweg.data.schema import MEASURES
+from thalweg.data.schema import MEASURES, UNNAMED_LOSSES
 from thalweg.models.extent import FILLED
 from thalweg.runner.base.canonical import as_dict, canonical_json, tagged_hash
 from thalweg.runner.base.errors import ConfigError
@@ -185,7 +185,7 @@ def _check_names(study: Study, settings: Settings, project: Project | None) -> N
         composed = [dict(flatten(base.at({}))) for base in block.bases]
         for key, role in ROLES.items():
             for path in swept.get(key) or dict.fromkeys(config[key] for config in composed if key in config):
-                if path != "auto":
+                if key != "task.loss" or path not in UNNAMED_LOSSES:
                     check_name(key, role, str(path), project)
         for base in block.bases:
             for key, path, _ in _parts(base.at({})["model"]):

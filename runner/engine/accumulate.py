@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from thalweg.data.fields import fields, remade
 from thalweg.runner.engine.inputs import Feed
 from thalweg.runner.engine.state import State
 from thalweg.runner.engine.step import Gradient
@@ -45,6 +46,8 @@ def _idle(state: State) -> list[frozenset[str]]:
 def parts_of(feed: Feed, parts: int, shared: bool) -> Iterator[Feed]:
     """What each part of a step is fed; the first draws the random numbers that the whole would."""
     (x, y), dim = feed.batch, 0 if shared else 1
-    for number, pair in enumerate(zip(x.chunk(parts, dim), y.chunk(parts, dim), strict=True)):
+    chunks = {name: each.chunk(parts, dim) for name, each in fields(x).items()}
+    for number, targets in enumerate(y.chunk(parts, dim)):
         key = feed.key if feed.key is None or number == 0 else stream_key(feed.key, "part", number)
-        yield replace(feed, batch=pair, key=key)
+        inputs = remade(x, {name: each[number] for name, each in chunks.items()})
+        yield replace(feed, batch=(inputs, targets), key=key)

@@ -5,19 +5,20 @@ What it is given from the data is decided in `fitting`.
 
 from __future__ import annotations
 
-import inspect
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from thalweg.data.fields import Inputs
 from thalweg.models.extent import Extent, Size
 from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.engine.calling import called_with
 from thalweg.runner.engine.outputs import Pick
 from thalweg.runner.engine.user import called, resolved, takes, users_error
 from thalweg.runner.project.outline import refuse_call
@@ -66,29 +67,26 @@ def thawed(value: Any, key: str = "", fills: Fills | None = None) -> Any:
     return {name: thawed(inner, f"{key}.{name}", fills) for name, inner in arguments.items()}
 
 
-def refuse_more_inputs(name: str, forward: Callable[..., Any]) -> None:
-    """Raise ConfigError for a forward that must be given more than the examples, such as the edges of a graph."""
-    try:
-        parameters = inspect.signature(forward).parameters.values()
-    except ValueError:  # written in C: whoever calls it finds out
-        return
-    places = [each for each in parameters if each.kind not in (each.KEYWORD_ONLY, each.VAR_KEYWORD)]
-    if not places:
-        raise ConfigError(f"{name} takes no examples", "give it a forward(x)")
-    anything = (places[0].VAR_POSITIONAL, places[0].VAR_KEYWORD)
-    needed = [each.name for each in parameters if each.default is each.empty and each.kind not in anything]
-    if more := [each for each in needed if each != places[0].name]:
-        raise ConfigError(
-            f"{name} is called with {', '.join(needed)}, but an example of a dataset is one tensor, {places[0].name}",
-            f"give {', '.join(more)} a default in its forward, or keep it in a buffer, as edges of a graph",
-        )
-
-
 def tried(module: nn.Module, extent: Extent, training: bool = False) -> Any:
     """What a module returns for two examples of such data, all zeros. Raises ConfigError for what it raises."""
-    dtype = torch.int64 if extent.integers else torch.get_default_dtype()
-    with torch.no_grad(), users_error(f"the model fails on examples of shape {list(extent.inputs)}"):
-        return module.train(training)(torch.zeros(2, *extent.inputs, dtype=dtype))
+    with torch.no_grad(), users_error(f"the model fails on examples of {extent.shown}"):
+        return called_with(module.train(training), _blank(extent))
+
+
+def _blank(extent: Extent) -> Inputs[Tensor]:
+    """Two examples of zeros, and of what is true or false: true, as masks have what counts."""
+    dtypes = {"fractions": torch.get_default_dtype(), "integers": torch.int64, "booleans": torch.bool}
+    if not extent.fields:
+        return torch.zeros(2, *extent.inputs, dtype=dtypes["integers" if extent.integers else "fractions"])
+    made = {
+        field.name: torch.full((2, *field.shape), field.holds == "booleans", dtype=dtypes[field.holds])
+        for field in extent.fields
+    }
+    return (
+        {str(name): each for name, each in made.items()}
+        if isinstance(extent.fields[0].name, str)
+        else (*made.values(),)
+    )
 
 
 def expected_shape(examples: int, extent: Extent) -> tuple[int, ...]:

@@ -11,12 +11,13 @@ from operator import add
 import torch
 from torch import Tensor
 
-from thalweg.runner.engine.examples import Examples
+from thalweg.runner.engine.examples import Batch, Examples
 from thalweg.runner.engine.generators import seed_all
 from thalweg.runner.engine.stacked import over_trials
 from thalweg.runner.engine.state import State
 from thalweg.runner.engine.streams import stream_key
-from thalweg.runner.engine.workload import Workload
+from thalweg.runner.engine.task import Own, Task
+from thalweg.runner.engine.workload import Answers, Workload
 
 CHUNK, NUMBERS = 512, 2**18
 """Outputs of a trial evaluated at once, a text's row having one at each place; and numbers that go in for them, which
@@ -42,7 +43,7 @@ def evaluate(
     if seeds and workload.seeded:
         torch.manual_seed(stream_key(seeds[0], STREAM))
     with evaluating(workload):
-        totals = _sums(workload, split, state.lanes, lambda x: forward_all(workload, state, x, executor))
+        totals = _sums(workload, split, state.lanes, lambda batch: forward_all(workload, state, batch, executor))
     return workload.task.finish(totals)
 
 
@@ -62,37 +63,49 @@ def _sums_of_own(workload: Workload, state: State, k: int, split: str, seed: int
     lone.sit(workload.layout, lane.theta, lane.buffers)
     seed_all(stream_key(seed, STREAM))
     with lone.measured(workload.habits.apart) as module:
-        return _sums(workload, split, 1, lambda x: workload.outputs(module, x)[None])
+        return _sums(workload, split, 1, lambda batch: stacked([workload.answers(module, batch)]))
 
 
-def _sums(workload: Workload, split: str, lanes: int, outputs: Callable[[Tensor], Tensor]) -> Tensor:
+def _sums(workload: Workload, split: str, lanes: int, answers: Callable[[Batch], Answers]) -> Tensor:
     """The task's sums over a split, on the host: on a GPU nobody waits before the last chunk is under way."""
     examples = workload.splits[split]
     rows = rows_at_once(examples)
     if workload.device.type == "cuda":
         rows = max(rows, min(TOGETHER // lanes * rows, BATCHES * workload.batch_size))
-    parts = (workload.task.sums(outputs(x), y) for x, y in examples.chunks(rows))
+    parts = (_summands(workload.task, answers(batch), batch[1]) for batch in examples.chunks(rows))
     return reduce(add, parts).cpu()
+
+
+def _summands(task: Task, answers: Answers, y: Tensor) -> Tensor:
+    outputs, of_all = answers
+    return task.sums(outputs, y, of_all) if isinstance(task, Own) else task.sums(outputs, y)
 
 
 def rows_at_once(examples: Examples) -> int:
     """How many rows of these examples are evaluated at once, at least."""
-    places, numbers = math.prod(examples.y.shape[1:]), math.prod(examples.x.shape[1:])
-    return max(1, min(CHUNK // places, NUMBERS // numbers))
+    places = math.prod(examples.y.shape[1:])
+    return max(1, min(CHUNK // places, NUMBERS // examples.numbers))
 
 
-def forward_all(workload: Workload, state: State, x: Tensor, executor: str) -> Tensor:
-    """Return every lane's outputs for the same rows, `[K, B, …]`."""
+def forward_all(workload: Workload, state: State, batch: Batch, executor: str) -> Answers:
+    """Return every lane's answers for the same rows: outputs `[K, B, …]`, and `[K]` of each of their own functions."""
 
-    def forward(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
-        return workload.forward(parameters, buffers, x)[0]
+    def forward(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Answers:
+        return workload.forward(parameters, buffers, batch)
 
     views = workload.layout.views(state.theta)
     if executor != "loop":
-        outputs: Tensor = over_trials(forward, writes=workload.habits.writes)(views, state.buffers)
-        return outputs
-    lanes = [
-        forward({n: v[k] for n, v in views.items()}, {n: b[k] for n, b in state.buffers.items()})
-        for k in range(state.lanes)
-    ]
-    return torch.stack(lanes)
+        answers: Answers = over_trials(forward, writes=workload.habits.writes)(views, state.buffers)
+        return answers
+    return stacked(
+        [
+            forward({n: v[k] for n, v in views.items()}, {n: b[k] for n, b in state.buffers.items()})
+            for k in range(state.lanes)
+        ]
+    )
+
+
+def stacked(answers: Sequence[Answers]) -> Answers:
+    """Trials' answers side by side."""
+    of_all = zip(*(each for _, each in answers), strict=True)
+    return torch.stack([outputs for outputs, _ in answers]), tuple(torch.stack(each) for each in of_all)

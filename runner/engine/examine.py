@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from thalweg.data.fields import Inputs, mapped
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.digest import HOOKS, tensor_digest
 from thalweg.runner.engine.generators import forked, seed_all, torch_state
@@ -44,7 +45,7 @@ def habits_of(workload: Workload) -> Habits:
     module = workload.module
     with forked(workload.device), torch.no_grad():
         numbers, kept = torch_state(workload.device), kept_by(module)
-        workload.forward(dict(module.named_parameters()), dict(module.named_buffers()), _feed(workload, 0).batch[0])
+        workload.forward(dict(module.named_parameters()), dict(module.named_buffers()), _feed(workload, 0).batch)
         draws = numbers != torch_state(workload.device)
     return Habits(draws=draws, steady=kept == kept_by(module))
 
@@ -206,10 +207,10 @@ class _Examination:
 
         Both halves: what is read one way, as a sequence by an LSTM, does not know of later examples.
         """
-        x, _ = _feed(self.workload, 0).batch
-        half = len(x) // 2
-        later = torch.cat([x[:half], x[half : half + 1].expand_as(x[half:])])
-        earlier = torch.cat([x[:1].expand_as(x[:half]), x[half:]])
+        x, y = _feed(self.workload, 0).batch
+        half = len(y) // 2
+        later = mapped(lambda each: torch.cat([each[:half], each[half : half + 1].expand_as(each[half:])]), x)
+        earlier = mapped(lambda each: torch.cat([each[:1].expand_as(each[:half]), each[half:]]), x)
         try:
             out, out_later, out_earlier = (
                 _outputs(self.workload, self.plain, apart, of=each) for each in (x, later, earlier)
@@ -280,7 +281,7 @@ def _plain_pass(workload: Workload, lone: Lone, feed: Feed) -> tuple[Tensor, dic
     for parameter in lone.parameters.values():
         parameter.grad = None
     with lone.at_home(), torch.enable_grad():
-        loss = workload.task.loss(workload.outputs(lone.module, feed.batch[0]), feed.batch[1])
+        loss = workload.loss_of(lone.module, feed.batch)
         loss.backward()  # type: ignore[no-untyped-call]
     grads = {name: parameter.grad for name, parameter in lone.parameters.items()}
     return loss.detach(), {
@@ -290,13 +291,13 @@ def _plain_pass(workload: Workload, lone: Lone, feed: Feed) -> tuple[Tensor, dic
 
 @torch.no_grad()
 def _outputs(
-    workload: Workload, lone: Lone, apart: bool, watch: Watch | None = None, of: Tensor | None = None
+    workload: Workload, lone: Lone, apart: bool, watch: Watch | None = None, of: Inputs[Tensor] | None = None
 ) -> Tensor:
     """What the module makes of the first examples in evaluation, or of others."""
-    x = _feed(workload, 0).batch[0] if of is None else of
+    x, y = _feed(workload, 0).batch
     with lone.measured(apart) as module, watch.watching(EVALUATED) if watch else nullcontext():
         seed_all(EVALUATED)
-        return workload.outputs(module, x)
+        return workload.answers(module, (x if of is None else of, y))[0]
 
 
 def _whole(lone: Lone) -> object:

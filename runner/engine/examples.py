@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,21 +11,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from thalweg.data.fields import Inputs, fields, mapped, remade
 from thalweg.data.splits import Split, Splits
 
 RESIDENT_SHARE = 0.5
 """The part of a GPU's free memory that data may take; what is larger stays on the host, a batch at a time."""
 
 
+Batch = tuple[Any, Tensor]
+"""Examples and their targets, x and y; x is Inputs[Tensor]."""
+
+
 @dataclass(frozen=True)
 class Examples:
     """One split. x `[N, *features]` and y are held as they were loaded: pixels and tokens in their small integers.
+
+    x may be several such, by name or place; what they hold of true and false stays that.
 
     device is where batches are made ready; the data may lie elsewhere, and row numbers are wanted where it lies.
     scale and shift: what turns uint8 pixels into features.
     """
 
-    x: Tensor
+    x: Any  # Inputs[Tensor]: who has one array knows it
     y: Tensor
     device: torch.device
     dtype: torch.dtype
@@ -39,26 +47,38 @@ class Examples:
     @property
     def home(self) -> torch.device:
         """Where the data lies, and where `take` wants its row numbers."""
-        return self.x.device
+        return self.y.device
 
-    def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def numbers(self) -> int:
+        """How many numbers go into an example."""
+        return sum(math.prod(each.shape[1:]) for each in fields(self.x).values())
+
+    def take(self, rows: Tensor) -> Batch:
         """Return the examples of int64 row numbers of any leading shape, such as `[B]` or `[K, B]`."""
-        return self._ready(self.x[rows], self.y[rows])
+        return self._ready(mapped(lambda each: each[rows], self.x), self.y[rows])
 
-    def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def chunks(self, size: int) -> Iterator[Batch]:
         """Yield all examples in order, `size` at a time."""
-        for x, y in zip(torch.split(self.x, size), torch.split(self.y, size), strict=True):
-            yield self._ready(x, y)
+        parts = {name: torch.split(each, size) for name, each in fields(self.x).items()}
+        for place, y in enumerate(torch.split(self.y, size)):
+            yield self._ready(remade(self.x, {name: each[place] for name, each in parts.items()}), y)
 
-    def _ready(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _ready(self, x: Inputs[Tensor], y: Tensor) -> Batch:
         if self.home != self.device:  # pinned, so that the copy does not hold up the steps before it
-            x = x.pin_memory().to(self.device, non_blocking=True)
+            x = mapped(lambda each: each.pin_memory().to(self.device, non_blocking=True), x)
             y = y.pin_memory().to(self.device, non_blocking=True)
-        if self.scale is not None and self.shift is not None:
+        if isinstance(x, dict | tuple):
+            x = mapped(_as_read, x)
+        elif self.scale is not None and self.shift is not None:
             x = x.to(self.dtype) * self.scale + self.shift
         elif not x.is_floating_point():
             x = x.long()
         return x, (y if y.is_floating_point() else y.long())
+
+
+def _as_read(x: Tensor) -> Tensor:
+    return x if x.is_floating_point() or x.dtype == torch.bool else x.long()
 
 
 def settled(device: torch.device) -> torch.device:
@@ -75,13 +95,17 @@ def on_device(splits: Splits, device: torch.device, dtype: torch.dtype) -> dict[
     if splits.pixels is not None:
         scale = torch.tensor(1 / splits.pixels.deviation, device=device, dtype=dtype)
         shift = torch.tensor(-splits.pixels.mean / splits.pixels.deviation, device=device, dtype=dtype)
+
+    def held(array: NDArray[Any]) -> Tensor:
+        return as_held(array, home, dtype)
+
     return {
-        name: Examples(_held(part.x, home, dtype), _held(part.y, home, dtype), device, dtype, scale, shift)
-        for name, part in parts.items()
+        name: Examples(mapped(held, part.x), held(part.y), device, dtype, scale, shift) for name, part in parts.items()
     }
 
 
-def _held(array: NDArray[Any], home: torch.device, dtype: torch.dtype) -> Tensor:
+def as_held(array: NDArray[Any], home: torch.device, dtype: torch.dtype) -> Tensor:
+    """An array on a device, its fractions in this precision."""
     tensor = torch.tensor(array, device=home)
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
@@ -89,6 +113,6 @@ def _held(array: NDArray[Any], home: torch.device, dtype: torch.dtype) -> Tensor
 def _fits(parts: Iterable[Split], device: torch.device, dtype: torch.dtype) -> bool:
     if device.type != "cuda":
         return True
-    arrays = [array for part in parts for array in (part.x, part.y)]
+    arrays: list[NDArray[Any]] = [array for part in parts for array in (*fields(part.x).values(), part.y)]
     needed = sum(a.size * (dtype.itemsize if a.dtype.kind == "f" else a.dtype.itemsize) for a in arrays)
     return needed <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]

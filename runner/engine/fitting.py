@@ -26,9 +26,9 @@ from thalweg.runner.engine.assembly import (
     assembled,
     expected_shape,
     other_generators,
-    refuse_more_inputs,
     tried,
 )
+from thalweg.runner.engine.calling import refuse_inputs
 from thalweg.runner.engine.user import REFUSED, named, resolved, takes
 from thalweg.runner.project.outline import refuse_call
 from thalweg.runner.project.project import Role
@@ -139,7 +139,7 @@ def _refuse_names(call: _Call, extent: Extent) -> None:
 def _refuse_forward(call: _Call, extent: Extent) -> None:
     forward = inspect.getattr_static(call.build, "forward", None) if call.key == "model" else None
     if isinstance(forward, FunctionType):
-        refuse_more_inputs(named(call.build), partial(forward, None))
+        refuse_inputs(named(call.build), partial(forward, None), extent)
 
 
 def _sizes(call: _Call, extent: Extent, usual: bool) -> dict[str, Size]:

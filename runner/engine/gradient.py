@@ -79,9 +79,8 @@ def own_gradient(workload: Workload) -> Gradient:
         lone.forget_gradients()
         if feed.key is not None:
             seed_all(feed.key)
-        x, y = feed.batch
         with torch.enable_grad():
-            loss = workload.task.loss(workload.outputs(lone.module, x), y, smoothing)
+            loss = workload.loss_of(lone.module, feed.batch, smoothing)
             loss.backward()  # type: ignore[no-untyped-call]
         lone.moved()
         now = {name: buffer.detach() for name, buffer in lone.buffers_now().items()}

@@ -24,13 +24,14 @@ def guess(task: Task, train: Examples, held_out: Examples, extent: Extent) -> di
     Of classes the second are the labels' frequencies, of a text's tokens too, of values their mean. A loss of the
     user's stands in the usual one's place, where it takes answers that are all alike.
     """
-    own = task.functions if isinstance(task, Own) else {}
+    own = task.names if isinstance(task, Own) else ()
     usual = task.usual if isinstance(task, Own) else task
     found = _measured(usual, usual, train, held_out, extent)
     if "loss" not in own:
         return {name: value for name, value in found.items() if name not in own}
     try:
-        by_loss = _measured(Own(usual, {"loss": own["loss"]}), usual, train, held_out, extent)
+        assert isinstance(task, Own)
+        by_loss = _measured(Own(usual, {"loss": task.functions["loss"]}), usual, train, held_out, extent)
     except Exception:  # such as a correlation's, of what does not vary; then it is not known, and none is recorded
         by_loss = {}
     return {name: value for name, value in (found | by_loss).items() if name not in own or name in by_loss}
@@ -39,8 +40,8 @@ def guess(task: Task, train: Examples, held_out: Examples, extent: Extent) -> di
 def _measured(task: Task, usual: Task, train: Examples, held_out: Examples, extent: Extent) -> dict[str, float]:
     constants = usual.constants(train.y, extent.outputs).to(held_out.dtype).to(held_out.device)
     totals = None
-    for x, y in held_out.chunks(rows_at_once(held_out)):
-        shape = usual.expected(len(x), extent.outputs, extent.inputs)
+    for _, y in held_out.chunks(rows_at_once(held_out)):
+        shape = usual.expected(len(y), extent.outputs, extent.inputs)
         outputs = constants.reshape(2, *[1] * (len(shape) - 1), -1).expand(2, *shape).contiguous()
         sums = task.sums(outputs, y)
         totals = sums if totals is None else totals + sums

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from thalweg.optim.build import multipliers
+from thalweg.runner.engine.examples import Batch
 from thalweg.runner.engine.streams import batch_indices, stream_key, uniforms
 from thalweg.runner.facts.choice import Layout
 from thalweg.runner.study.trial import Trial
@@ -35,7 +36,7 @@ class Feed:
     late: the coefficients of a parameter that took only so many steps before, at this step's rate.
     """
 
-    batch: tuple[Tensor, Tensor]
+    batch: Batch
     coefficients: dict[str, Tensor]
     label_smoothing: Tensor | None
     step: Tensor

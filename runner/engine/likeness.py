@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg.data.fields import mapped
 from thalweg.runner.engine.accumulate import accumulated
 from thalweg.runner.engine.evaluate import evaluate, rows_at_once
 from thalweg.runner.engine.examine import SHIFT, TOLERANCE
@@ -49,7 +50,8 @@ def objection(workload: Workload, sample: Sequence[Trial], layout: Layout) -> st
 def few(workload: Workload, rows: int) -> Workload:
     """The same, with so many rows to validate on."""
     val = workload.splits["val"]
-    return replace(workload, splits=workload.splits | {"val": replace(val, x=val.x[:rows], y=val.y[:rows])})
+    fewer = replace(val, x=mapped(lambda each: each[:rows], val.x), y=val.y[:rows])
+    return replace(workload, splits=workload.splits | {"val": fewer})
 
 
 def distance(expected_KP: Tensor, found_KP: Tensor) -> float:

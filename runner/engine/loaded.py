@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from thalweg.data.fields import Inputs, fields, mapped
 from thalweg.data.load import load_splits
 from thalweg.data.schema import ImageFolderConfig, TableConfig
 from thalweg.data.splits import Splits
 from thalweg.data.unseen import Unseen, unseen_arrays, unseen_rows
 from thalweg.runner.base.errors import MismatchError, UsageError
 from thalweg.runner.engine.evaluate import STREAM, evaluate, rows_at_once
+from thalweg.runner.engine.examples import as_held
 from thalweg.runner.engine.generators import forked, seed_all
 from thalweg.runner.engine.own import own_splits
 from thalweg.runner.engine.prepare import prepared
@@ -45,12 +47,12 @@ class Loaded:
         return own_splits(data) if isinstance(data, DatasetTarget) else load_splits(data)
 
     @torch.no_grad()
-    def outputs(self, x: np.ndarray) -> np.ndarray:
+    def outputs(self, x: Inputs[np.ndarray]) -> np.ndarray:
         """What the module makes of examples as a split holds them: logits, or values as they are trained."""
         like, seed = self.workload.splits["val"], self.workload.config.seed
-        held = torch.tensor(x)
-        held = held.to(like.dtype) if held.is_floating_point() else held
-        examples = replace(like, x=held, y=like.y[:1].expand(len(held), *like.y.shape[1:]))
+        held = mapped(lambda each: as_held(each, CPU, like.dtype), x)
+        rows = len(next(iter(fields(held).values())))
+        examples = replace(like, x=held, y=like.y[:1].expand(rows, *like.y.shape[1:]))
         with self.workload.numerics(), forked(CPU):
             seed_all(stream_key(seed, STREAM))
             parts = [self.workload.outputs(self.module, x) for x, _ in examples.chunks(rows_at_once(examples))]
@@ -84,6 +86,8 @@ def loaded(config: TrialConfig, state_dict: Mapping[str, np.ndarray], loss: floa
         raise MismatchError(f"{what}: its state_dict does not hold all that it is")
     module = workload.lone(config).module  # another, whose weights are its own: those of the first lie in one row
     _load(module, state_dict)
+    if workload.pick:  # as one that picked from the beginning
+        module.register_forward_hook(workload.pick)
     return Loaded(workload, module.eval())
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from thalweg.runner.engine.evaluate import evaluating, forward_all, rows_at_once
 from thalweg.runner.engine.gradient import vmap_gradient
@@ -59,9 +58,10 @@ def _of_evaluation(workload: Workload) -> float:
 def _evaluated(workload: Workload, rows: int) -> list[int]:
     """The bytes that each operation makes in an evaluation of so many rows."""
     train, (state, _) = workload.splits["train"], example(workload, NARROWEST)
-    x, _ = train.take(torch.arange(rows, device=train.home) % train.rows)
+    batch = train.take(torch.arange(rows, device=train.home) % train.rows)
     with workload.apart(), evaluating(workload), torch.no_grad():
-        forward = Recording(lambda theta: forward_all(workload, replace(state, theta=theta), x, "vmap"), [state.theta])
+        run = lambda theta: forward_all(workload, replace(state, theta=theta), batch, "vmap")  # noqa: E731
+        forward = Recording(run, [state.theta])
     return [each.bytes for each in forward.operations()]
 
 
@@ -93,11 +93,11 @@ def _run_gradient(workload: Workload, lanes: int) -> object:
     return vmap_gradient(workload, shared=True)(*example(workload, lanes))
 
 
-def _run_evaluation(workload: Workload, lanes: int) -> Tensor:
+def _run_evaluation(workload: Workload, lanes: int) -> object:
     train, (state, _) = workload.splits["train"], example(workload, lanes)
-    x, _ = train.take(torch.arange(min(rows_at_once(train), train.rows), device=train.home))
+    batch = train.take(torch.arange(min(rows_at_once(train), train.rows), device=train.home))
     with workload.apart(), evaluating(workload), torch.no_grad():
-        return forward_all(workload, state, x, "vmap")
+        return forward_all(workload, state, batch, "vmap")
 
 
 def _peak(workload: Workload, lanes: int, run: Callable[[Workload, int], object]) -> int:

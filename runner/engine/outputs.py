@@ -36,6 +36,14 @@ class Pick:
         raise ConfigError(f"{KEY} is {self.part}, but the model returns {_described(outputs)}", hint)
 
 
+def without_picks(module: nn.Module) -> nn.Module:
+    """The module, made to return all that it does."""
+    for key, hook in [*module._forward_hooks.items()]:
+        if isinstance(hook, Pick):
+            del module._forward_hooks[key]
+    return module
+
+
 def parts_of(outputs: Any) -> dict[str | int, Any]:
     """The parts of what a model returns, in order, by the words that pick them: names where they have such."""
     if isinstance(outputs, Mapping):

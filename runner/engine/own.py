@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -12,16 +13,20 @@ from torch.nn.parameter import is_lazy
 from torch.utils.data import Dataset
 
 from thalweg.data.arrays import split_arrays
-from thalweg.data.schema import Kind, TaskConfig
+from thalweg.data.fields import Inputs, fields, mapped, remade
+from thalweg.data.schema import MODELS_LOSS, UNNAMED_LOSSES, Kind, TaskConfig
 from thalweg.data.splits import Splits
 from thalweg.models.extent import Extent
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.engine.assembly import assembled, other_generators, refuse_more_inputs, thawed
+from thalweg.runner.engine.assembly import assembled, other_generators, thawed
+from thalweg.runner.engine.calling import loss_in, refuse_inputs
 from thalweg.runner.engine.fitting import fills_of
-from thalweg.runner.engine.task import TASKS, Measure, Own, Task
-from thalweg.runner.engine.user import called, resolved, users_error
-from thalweg.runner.project.project import Role
+from thalweg.runner.engine.task import TASKS, Measure, OfAll, Own, Task
+from thalweg.runner.engine.user import called, resolved, takes, users_error
 from thalweg.runner.study.target import DatasetTarget, ModelTarget, refuse_changed
+
+INPUTS = "inputs"
+"""The third argument of a loss or metric of the user's that is given the inputs, and all that the model returns."""
 
 
 def own_model(target: ModelTarget, extent: Extent) -> nn.Module:
@@ -33,7 +38,7 @@ def own_model(target: ModelTarget, extent: Extent) -> nn.Module:
     fills = fills_of(target, extent)
     with other_generators(torch.initial_seed() % 2**31):
         module = assembled(target, fills)
-    return _trainable(target.name, module)
+    return _trainable(target.name, module, extent)
 
 
 @lru_cache(maxsize=4)
@@ -59,19 +64,25 @@ def own_splits(target: DatasetTarget) -> Splits:
 
 def own_task(config: TaskConfig, kind: Kind, metrics: tuple[str, ...]) -> Task:
     """Return the task on targets of this kind, with the user's loss and metrics if there are any."""
-    usual = TASKS[kind]()
-    named = {} if config.loss == "auto" else {"loss": _measure("task.loss", "loss", config.loss)}
-    for path in metrics:
-        named[path.rpartition(".")[2]] = _measure("evaluation.metrics", "metric", path)
-    return Own(usual, named) if named else usual
+    usual, functions, of_all = TASKS[kind](), dict[str, Measure](), dict[str, OfAll]()
+    if config.loss == MODELS_LOSS:
+        of_all["loss"] = lambda answer, y, inputs: loss_in(answer)
+    named = [("task.loss", "loss", config.loss)] if config.loss not in UNNAMED_LOSSES else []
+    named += [("evaluation.metrics", path.rpartition(".")[2], path) for path in metrics]
+    for key, name, path in named:
+        function = resolved(key, "loss" if key == "task.loss" else "metric", path)
+        if takes(function).names[2:3] == (INPUTS,):
+            of_all[name] = _measure(key, path, function)
+        else:
+            functions[name] = _measure(key, path, function)
+    return Own(usual, functions, of_all) if functions or of_all else usual
 
 
-def _measure(key: str, role: Role, path: str) -> Measure:
+def _measure(key: str, path: str, function: Callable[..., Any]) -> Callable[..., Tensor]:
     """The function that a path names, made to say what is wrong with what it returns."""
-    function = resolved(key, role, path)
 
-    def measure(outputs: Tensor, y: Tensor) -> Tensor:
-        value = function(outputs, y)
+    def measure(*given: Any) -> Tensor:
+        value = function(*given)
         if not isinstance(value, Tensor) or value.dim():
             got = f"shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             hint = "return the mean over the examples"
@@ -81,9 +92,9 @@ def _measure(key: str, role: Role, path: str) -> Measure:
     return measure
 
 
-def _trainable(name: str, module: nn.Module) -> nn.Module:
+def _trainable(name: str, module: nn.Module, extent: Extent) -> nn.Module:
     if not module._forward_pre_hooks:  # one may bring what is missing
-        refuse_more_inputs(name, module.forward)
+        refuse_inputs(name, module.forward, extent)
     parameters = dict(module.named_parameters())
     if not parameters:
         raise ConfigError(f"{name} has no parameters, so there is nothing to train")
@@ -98,17 +109,57 @@ def _trainable(name: str, module: nn.Module) -> nn.Module:
     return module
 
 
-def _arrays(name: str, given: Any) -> tuple[np.ndarray, np.ndarray]:
+def _arrays(name: str, given: Any) -> tuple[Inputs[np.ndarray], np.ndarray]:
     if isinstance(given, Dataset):
         if not hasattr(given, "__len__"):
             raise ConfigError(f"{name} has no __len__; expected a dataset with a known number of examples")
-        pairs = [given[index] for index in range(len(given))]
+        pairs = [_pair(given[index]) for index in range(len(given))]
         if not pairs or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
-            raise ConfigError(f"{name} gives {'no examples' if not pairs else 'no pairs'}; expected pairs (x, y)")
-        return np.stack([_features(x) for x, _ in pairs]), np.stack([_array(y) for _, y in pairs])
+            seen = "no examples" if not pairs else "no pairs"
+            hint = "several inputs are a dict or a tuple: ((a, b), y)"
+            raise ConfigError(f"{name} gives {seen}; expected pairs (x, y)", hint if pairs else None)
+        return _stacked(name, [_several(x, whole=False) for x, _ in pairs]), np.stack([_array(y) for _, y in pairs])
+    given = _pair(given)
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise ConfigError(f"{name} returns {type(given).__name__}; expected a pair (x, y) of arrays")
-    return _array(given[0]), _array(given[1])
+    x, y = given
+    return mapped(_array, _several(x, whole=len(x) != len(y) if hasattr(x, "__len__") else False)), _array(y)
+
+
+def _pair(given: Any) -> Any:
+    """What a dataset gives, a dict with `labels` among its inputs taken apart."""
+    if not isinstance(given, Mapping) or "labels" not in given:
+        return given
+    return {name: each for name, each in given.items() if name != "labels"}, given["labels"]
+
+
+def _several(x: Any, whole: bool) -> Any:
+    """x as it was given, or as a dict or tuple of inputs.
+
+    whole: of all examples at once, of which a list may be of several arrays too. One of examples' rows is as long as y.
+    """
+    if isinstance(x, Mapping):
+        return {**x}
+    kinds = (tuple, list) if whole else (tuple,)
+    arrays = isinstance(x, kinds) and all(isinstance(each, Tensor | np.ndarray) and each.ndim for each in x)
+    return tuple(x) if arrays and len(x) else x
+
+
+def _stacked(name: str, examples: list[Any]) -> Inputs[np.ndarray]:
+    """All examples' inputs, each beside its like."""
+    first = examples[0]
+    if not isinstance(first, dict | tuple):
+        return np.stack([_features(each) for each in examples])
+    names = fields(first).keys()
+    for place, each in enumerate(examples):
+        if type(each) is not type(first) or fields(each).keys() != names:
+            raise ConfigError(f"{name} gives other inputs in example {place} than in the first", "give each the same")
+    columns = {field: [_features(fields(each)[field]) for each in examples] for field in names}
+    for field, column in columns.items():
+        if len({array.shape for array in column}) > 1:
+            seen = f"{name} gives {field!r} of shape {list(column[0].shape)}, and of others in later examples"
+            raise ConfigError(seen, "pad each to one length, and give a mask beside it")
+    return remade(first, {field: np.stack(column) for field, column in columns.items()})
 
 
 def _array(value: Any) -> np.ndarray:

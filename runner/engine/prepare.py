@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from thalweg.data.augment import Augment
+from thalweg.data.fields import fields
 from thalweg.data.load import load_splits
+from thalweg.data.schema import MODELS_LOSS
 from thalweg.data.splits import Splits
-from thalweg.models.extent import Extent
+from thalweg.models.extent import Extent, Field, Holds
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.beginning import Arrays, beginning
+from thalweg.runner.engine.calling import called_with, label_of
 from thalweg.runner.engine.copying import converted
 from thalweg.runner.engine.examine import examined, habits_of
 from thalweg.runner.engine.examples import Examples, on_device, settled
 from thalweg.runner.engine.generators import forked
-from thalweg.runner.engine.outputs import refuse_unlike
+from thalweg.runner.engine.outputs import refuse_unlike, without_picks
 from thalweg.runner.engine.own import own_splits, own_task
 from thalweg.runner.engine.parameters import ParameterLayout
 from thalweg.runner.engine.recipe import Recipe
@@ -28,6 +33,9 @@ from thalweg.runner.engine.world import Look, World
 from thalweg.runner.project.project import here
 from thalweg.runner.study.target import DatasetTarget, ModelTarget
 from thalweg.runner.study.trial import TrialConfig
+
+HOLDS: dict[str, Holds] = {"b": "booleans", "f": "fractions", "i": "integers", "u": "integers"}
+"""What a field holds, by the kind of its numpy dtype."""
 
 
 def prepared(
@@ -44,8 +52,12 @@ def prepared(
     extent = extent_of(arrays)
     look = Look.at(packages := _packages(config))
     module, scratch = (converted(initialised(config, extent), device, dtype) for _ in range(2))
-    with users_error(f"model={config.model.name} fails on examples of shape {list(extent.inputs)}"), forked(device):
-        refuse_misfit(scratch, task, splits["train"], extent)
+    if config.dataset.augment and extent.fields:
+        seen = f"dataset.augment changes one array, but an example of the dataset is {extent.shown}"
+        raise ConfigError(seen, "write dataset.augment=[]")
+    label = label_of(config.model.name, module.forward) if config.task.loss == MODELS_LOSS else None
+    with users_error(f"model={config.model.name} fails on examples of {extent.shown}"), forked(device):
+        refuse_misfit(scratch, task, splits["train"], extent, label)
         if config.budget.at_once == 1:
             _refuse_lone_row(scratch, splits["train"], config.budget.accumulate)
     layout, like = ParameterLayout.of(module), torch.empty(0, device=device, dtype=dtype)
@@ -63,7 +75,10 @@ def prepared(
         batch_size=config.budget.at_once,
         config=config,
         beginning=beginning(config.init, of_trial, module),
+        label=label,
     )
+    if workload.pick:
+        without_picks(module)
     habits, world = examined(workload, look, packages) if workload.foreign else (habits_of(workload), World())
     return replace(workload, habits=habits, world=world, recipe=workload.recipe.sparing(habits.unused, like))
 
@@ -78,19 +93,27 @@ def _packages(config: TrialConfig) -> tuple[str, ...]:
 
 def extent_of(arrays: Splits) -> Extent:
     """What a model is to be built for on these data."""
-    integers = arrays.pixels is None and arrays.train.x.dtype.kind in "iub"
-    return Extent(arrays.features, arrays.outputs, tokens=arrays.kind == "tokens", integers=integers)
+    x, tokens = arrays.train.x, arrays.kind == "tokens"
+    if isinstance(x, dict | tuple):
+        held: dict[str | int, NDArray[Any]] = fields(x)
+        each = tuple(Field(name, array.shape[1:], HOLDS[array.dtype.kind]) for name, array in held.items())
+        return Extent(arrays.train.y.shape[1:] if tokens else (), arrays.outputs, tokens=tokens, fields=each)
+    integers = arrays.pixels is None and x.dtype.kind in "iub"
+    return Extent(arrays.features, arrays.outputs, tokens=tokens, integers=integers)
 
 
 @torch.no_grad()
-def refuse_misfit(module: nn.Module, task: Task, train: Examples, extent: Extent) -> None:
-    """Raise ConfigError where a model's outputs for two examples are not what the task reads."""
-    x, _ = train.take(torch.arange(min(2, train.rows), device=train.home))
+def refuse_misfit(module: nn.Module, task: Task, train: Examples, extent: Extent, label: str | None = None) -> None:
+    """Raise ConfigError where a model's outputs for two examples are not what the task reads.
+
+    label: what the model calls the targets, where it is given them.
+    """
+    x, y = train.take(torch.arange(min(2, train.rows), device=train.home))
     was_training = module.training
-    outputs = module.eval()(x)
+    outputs = called_with(module.eval(), x, {label: y} if label else {})
     module.train(was_training)
-    expected = task.expected(len(x), extent.outputs, extent.inputs)
-    refuse_unlike(outputs, expected, f"{len(x)} examples of shape {list(extent.inputs)}")
+    expected = task.expected(len(y), extent.outputs, extent.inputs)
+    refuse_unlike(outputs, expected, f"{len(y)} examples of {extent.shown}")
 
 
 @torch.no_grad()
@@ -99,7 +122,7 @@ def _refuse_lone_row(module: nn.Module, train: Examples, parts: int) -> None:
     x, _ = train.take(torch.zeros(1, dtype=torch.int64, device=train.home))
     with torch.random.fork_rng(devices=[]):
         try:
-            module.train()(x)
+            called_with(module.train(), x)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from thalweg.runner.engine.accumulate import accumulated
 from thalweg.runner.engine.compiling import CompiledUpdate, compiled
+from thalweg.runner.engine.examples import Batch
 from thalweg.runner.engine.gradient import seed, vmap_gradient
 from thalweg.runner.engine.inputs import Block, Feed
 from thalweg.runner.engine.recording import Recording
@@ -76,7 +77,7 @@ class RecordedGradient:
     def _of_tensors(self, state: State, feed: Feed) -> Callable[..., Any]:
         gradient = self.make()  # one that has not seen these weights yet, and must come by them inside the recording
 
-        def pure(theta: Tensor, buffers: dict[str, Tensor], batch: tuple[Tensor, Tensor], smoothing: Any) -> Any:
+        def pure(theta: Tensor, buffers: dict[str, Tensor], batch: Batch, smoothing: Any) -> Any:
             own = replace(feed, batch=batch, label_smoothing=smoothing)
             return gradient(replace(state, theta=theta, buffers=buffers), own)
 
@@ -158,7 +159,7 @@ def _pure_step(workload: Workload, shared: bool, state: State) -> Callable[..., 
 
     def pure(
         tensors: dict[str, Tensor],
-        batch: tuple[Tensor, Tensor],
+        batch: Batch,
         coefficients: dict[str, Tensor],
         smoothing: Tensor | None,
         step: Tensor,

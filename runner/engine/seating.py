@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from thalweg.runner.engine.examples import Batch
 from thalweg.runner.engine.gradient import vmap_gradient
 from thalweg.runner.engine.inputs import Feed
 from thalweg.runner.engine.recording import Recording
@@ -67,7 +68,7 @@ def recorded_pair(workload: Workload) -> Recording:
         state, feed = example(workload, NARROWEST)
         gradient = vmap_gradient(workload, shared=True)
 
-        def of(theta: Tensor, buffers: dict[str, Tensor], batch: tuple[Tensor, Tensor]) -> Any:
+        def of(theta: Tensor, buffers: dict[str, Tensor], batch: Batch) -> Any:
             return gradient(replace(state, theta=theta, buffers=buffers), replace(feed, batch=batch))
 
         with workload.apart():
@@ -76,7 +77,7 @@ def recorded_pair(workload: Workload) -> Recording:
     return recording
 
 
-def pair_inputs(workload: Workload) -> tuple[Tensor, dict[str, Tensor], tuple[Tensor, Tensor]]:
+def pair_inputs(workload: Workload) -> tuple[Tensor, dict[str, Tensor], Batch]:
     """What the recorded gradient of two lanes is called with."""
     state, feed = example(workload, NARROWEST)
     return state.theta, state.buffers, feed.batch

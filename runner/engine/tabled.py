@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from thalweg.runner.engine.accumulate import accumulated
 from thalweg.runner.engine.gradient import vmap_gradient
@@ -74,8 +75,9 @@ class TabledSteps:
     def place(self, t: int) -> None:
         """Put the examples of the step at place t where it finds them, if they lie on the host."""
         if self.batch is not None:
-            for held, given in zip(self.batch, self.workload.splits["train"].take(self.rows[t]), strict=True):
-                held.copy_(given, non_blocking=True)
+            given = self.workload.splits["train"].take(self.rows[t])
+            for held, each in zip(tree_leaves(self.batch), tree_leaves(given), strict=True):
+                held.copy_(each, non_blocking=True)
 
     def advance(self, state: State, block: Block, take: Callable[[], None]) -> Tensor:
         """Advance a state by a block, each step taken by `take`, which does what `self.take` does; its losses."""

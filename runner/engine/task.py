@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ BINS = 15
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 """(outputs of one trial `[B, …]`, y) -> a 0-d tensor."""
+OfAll = Callable[[Any, Tensor, Any], Tensor]
+"""(all that a model returns for one trial, y, the inputs) -> a 0-d tensor."""
 
 
 class Task(ABC):
@@ -145,29 +148,40 @@ class Own(Task):
 
     The one called "loss" is minimised in place of the usual loss, and measured in its place; the others are
     measured beside what the task measures. A split's value is the mean of its batches' by their numbers of examples.
+
+    of_all: those that are given all that the model returns, and the inputs. Who has these calls them.
     """
 
     usual: Task
     functions: dict[str, Measure]
+    of_all: dict[str, OfAll] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all that is the user's."""
+        return (*self.functions, *self.of_all)
 
     def loss(self, outputs: Tensor, y: Tensor, label_smoothing: Tensor | None = None) -> Tensor:
         """Return the user's loss if there is one."""
         own = self.functions.get("loss")
         return self.usual.loss(outputs, y, label_smoothing) if own is None else own(outputs, y)
 
-    def sums(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """What the usual task sums, the number of examples, and each function times that."""
+    def sums(self, outputs: Tensor, y: Tensor, of_all: Sequence[Tensor] = ()) -> Tensor:
+        """What the usual task sums, the number of examples, and each function times that.
+
+        of_all: what those gave for the batch, `[K]` each.
+        """
         usual_KM = self.usual.sums(outputs, y)
         rows_K = usual_KM.new_full((len(outputs),), len(y))
         own = [torch.stack([of(each, y) for each in outputs]) for of in self.functions.values()]
-        sums = [_double(each).to(usual_KM.device) * len(y) for each in own]
+        sums = [_double(each).to(usual_KM.device) * len(y) for each in (*own, *of_all)]
         return torch.cat([usual_KM, torch.stack([rows_K, *sums], dim=1)], dim=1)
 
     def finish(self, totals_KM: Tensor) -> dict[str, Tensor]:
         """Return the usual metrics and the user's."""
-        count = 1 + len(self.functions)
+        count = 1 + len(self.names)
         rows_K, *sums = totals_KM[:, -count:].unbind(1)
-        own = {name: sum_K / rows_K for name, sum_K in zip(self.functions, sums, strict=True)}
+        own = {name: sum_K / rows_K for name, sum_K in zip(self.names, sums, strict=True)}
         return self.usual.finish(totals_KM[:, :-count]) | own
 
     def expected(self, examples: int, outputs: int, inputs: tuple[int, ...]) -> tuple[int, ...]:

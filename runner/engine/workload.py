@@ -15,34 +15,41 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from thalweg.data.augment import Augment
+from thalweg.data.fields import Inputs
 from thalweg.models.build import build_model
 from thalweg.models.extent import Extent
 from thalweg.runner.engine.beginning import Beginning
+from thalweg.runner.engine.calling import called_with
 from thalweg.runner.engine.copying import converted
-from thalweg.runner.engine.examples import Examples
+from thalweg.runner.engine.examples import Batch, Examples
 from thalweg.runner.engine.generators import forked
 from thalweg.runner.engine.habits import Habits
 from thalweg.runner.engine.lone import Lone, dense_buffers
-from thalweg.runner.engine.outputs import refuse_parts
+from thalweg.runner.engine.outputs import Pick, refuse_parts, without_picks
 from thalweg.runner.engine.own import own_model
 from thalweg.runner.engine.parameters import ParameterLayout
 from thalweg.runner.engine.recipe import Recipe
 from thalweg.runner.engine.state import State
 from thalweg.runner.engine.streams import stream_key
-from thalweg.runner.engine.task import Task
+from thalweg.runner.engine.task import OfAll, Own, Task
 from thalweg.runner.engine.world import World
 from thalweg.runner.study.target import ModelTarget
 from thalweg.runner.study.trial import Trial, TrialConfig
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "tf32": torch.float32, "bf16": torch.float32}
 """What weights and data are held in. bf16 is autocast: the forward pass rounds, the weights do not."""
+Answers = tuple[Tensor, tuple[Tensor, ...]]
+"""A trial's outputs `[B, …]` and what its own functions of all that a model returns give, 0-d; or K trials' of each."""
 WHOLE = ("compiled", "graphed", "graphed_compiled")
 """Executors that make a program of the whole step, for one width."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A structure, ready to train: `module` is a template whose own weights are never used."""
+    """A structure, ready to train: `module` is a template whose own weights are never used.
+
+    label: what the model calls the targets, where it is given them to return its loss.
+    """
 
     module: nn.Module
     layout: ParameterLayout
@@ -59,6 +66,7 @@ class Workload:
     habits: Habits = field(default_factory=Habits)
     world: World = field(default_factory=World)
     beginning: Beginning | None = None
+    label: str | None = None
     programs: dict[object, Any] = field(default_factory=dict)  # recorded and compiled steps, by what they are for
 
     def template_state(self, lanes: int) -> State:
@@ -91,6 +99,17 @@ class Workload:
     def seeded(self) -> bool:
         """Whether each pass is given random numbers of its own, in case that it draws some."""
         return self.foreign or self.habits.draws
+
+    @property
+    def of_all(self) -> dict[str, OfAll]:
+        """The functions that are given all that the model returns."""
+        return self.task.of_all if isinstance(self.task, Own) else {}
+
+    @property
+    def pick(self) -> Pick | None:
+        """What picks the part that is measured, where the module itself returns all."""
+        part = self.config.model.output if isinstance(self.config.model, ModelTarget) else None
+        return Pick(part) if self.of_all and part is not None else None
 
     def apart(self) -> AbstractContextManager[None]:
         """Where generators may be seeded at will: they are put back as they were."""
@@ -144,35 +163,68 @@ class Workload:
         for name, parameter in module.named_parameters():
             if name in self.recipe.frozen:
                 parameter.requires_grad_(False)
-        return Lone(module, self.world, own)
+        return Lone(without_picks(module) if self.pick else module, self.world, own)
 
     def loss(
         self,
         parameters: dict[str, Tensor],
         buffers: dict[str, Tensor],
-        batch: tuple[Tensor, Tensor],
+        batch: Batch,
         label_smoothing: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """One trial's mean loss on a batch (x, y), and its buffers after the forward pass."""
-        x, y = batch
-        outputs, after = self.forward(parameters, buffers, x)
-        return self.task.loss(outputs, y, label_smoothing), after
+        """One trial's mean loss on a batch (x, y), and its buffers after the forward pass. Those given stay."""
+        module, tensors = self._bound(parameters, buffers)
+        return self.loss_of(module, batch, label_smoothing), {name: tensors[name] for name in buffers}
 
-    def forward(
-        self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """One trial's outputs `[B, …]`, and its buffers after the pass. Those given stay as they are."""
-        tensors = parameters | {name: buffer.clone() for name, buffer in buffers.items()}
-        # functional_call puts buffers that the module replaced back into `tensors`
-        outputs = self.outputs(lambda x: functional_call(self.module, tensors, (x,)), x)
-        return outputs, {name: tensors[name] for name in buffers}
+    def loss_of(self, module: Callable[..., Any], batch: Batch, label_smoothing: Tensor | None = None) -> Tensor:
+        """The mean loss on a batch of a module, or of what stands for one."""
+        (x, y), of_all = batch, self.of_all.get("loss")
+        if of_all is None:
+            return self.task.loss(self.outputs(module, x), y, label_smoothing)
+        return of_all(self._answer(module, batch), y, x).to(self.dtype)
 
-    def outputs(self, module: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    def forward(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch) -> Answers:
+        """One trial's answers. Its buffers stay as they are."""
+        return self.answers(self._bound(parameters, buffers)[0], batch)
+
+    def answers(self, module: Callable[..., Any], batch: Batch) -> Answers:
+        """The outputs that are measured, `[B, …]`, and what the functions give that are given all of them."""
+        if not self.of_all:
+            return self.outputs(module, batch[0]), ()
+        answer, (x, y) = self._answer(module, batch), batch
+        return self._picked(answer), tuple(function(answer, y, x) for function in self.of_all.values())
+
+    def outputs(self, module: Callable[..., Any], x: Inputs[Tensor]) -> Tensor:
         """What a module, or what stands for one, makes of examples, in this structure's precision."""
         with self._autocast():
-            outputs = module(x)
+            outputs = called_with(module, x)
+        return self._picked(outputs)
+
+    def labels(self, y: Tensor) -> dict[str, Tensor]:
+        """The targets, where the model is given them."""
+        return {} if self.label is None else {self.label: y}
+
+    def _bound(
+        self, parameters: dict[str, Tensor], buffers: dict[str, Tensor]
+    ) -> tuple[Callable[..., Any], dict[str, Tensor]]:
+        """The template with such tensors, and these: functional_call puts buffers back that the module replaced."""
+        tensors = parameters | {name: buffer.clone() for name, buffer in buffers.items()}
+
+        def module(*places: Any, **names: Any) -> Any:
+            return functional_call(self.module, tensors, places, names)
+
+        return module, tensors
+
+    def _answer(self, module: Callable[..., Any], batch: Batch) -> Any:
+        with self._autocast():
+            return called_with(module, batch[0], self.labels(batch[1]))
+
+    def _picked(self, outputs: Any) -> Tensor:
+        if self.pick is not None:
+            outputs = self.pick(self.module, (), outputs)
         refuse_parts(outputs)
-        return outputs.to(self.dtype) if self.precision == "bf16" else outputs
+        picked: Tensor = outputs.to(self.dtype) if self.precision == "bf16" else outputs
+        return picked
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.precision != "bf16":

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from thalweg.data.schema import UNNAMED_LOSSES
 from thalweg.runner.base.canonical import as_dict, tagged_hash
 from thalweg.runner.project.project import Project, here
 from thalweg.runner.study.target import DatasetTarget, ModelTarget, targets_in
@@ -34,7 +35,7 @@ def code_of(config: TrialConfig) -> Code:
     """Return the files that the targets of a trial are made of: their own, and those of the project they import."""
     targets = [part for part in (config.model, config.dataset) if isinstance(part, ModelTarget | DatasetTarget)]
     paths = [path for target in targets for _, path, _ in targets_in("", as_dict(target))]
-    paths += [config.task.loss] if config.task.loss != "auto" else []
+    paths += [config.task.loss] if config.task.loss not in UNNAMED_LOSSES else []
     project = here() if paths else None
     return _read(project, paths) if project else {}
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 
 from pydantic import TypeAdapter, ValidationError
 
-from thalweg.data.schema import FORMS
+from thalweg.data.schema import FORMS, MODELS_LOSS
 from thalweg.models.schema import MODELS
 from thalweg.optim.schema import Groups, ParameterGroup
 from thalweg.runner.base.canonical import canonical_json
@@ -26,7 +26,7 @@ from thalweg.runner.study.groups import FIELDS, SECTION, field_of, in_groups, wi
 from thalweg.runner.study.settings import Settings
 from thalweg.runner.study.start import EXPECTED as START
 from thalweg.runner.study.start import declared as declared_init
-from thalweg.runner.study.target import KEY, SECTIONS, TARGETS, gathered, is_target, may_be_argument
+from thalweg.runner.study.target import KEY, SECTIONS, TARGETS, ModelTarget, gathered, is_target, may_be_argument
 from thalweg.runner.study.trial import NOT_CONFIGURED, OPTION, TrialConfig
 
 TRIAL_SECTIONS = tuple(f.name for f in fields(TrialConfig))
@@ -229,6 +229,9 @@ def trial_config(plain: dict[str, Any]) -> TrialConfig:
     """Return the typed configuration of one trial. Durations in `plain` become steps, in place."""
     config = check_types(plain)
     _refuse_unlike(config)
+    if config.task.loss == MODELS_LOSS and not isinstance(config.model, ModelTarget):
+        said = f"task.loss is {MODELS_LOSS}, but model={config.model.name} returns no loss"
+        raise ConfigError(said, "write task.loss=auto, or take a model of your own: model=target")
     if config.task.loss != "auto" and config.task.label_smoothing:
         hint = "smooth them in the loss itself, or write task.label_smoothing=0"
         raise ConfigError(
