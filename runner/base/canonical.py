@@ -115,7 +115,7 @@ _HASHES: dict[Hashable, tuple[Any, str]] = {}
 
 def _shared(part: Any) -> Hashable:
     """What the structure of a part follows from: the object, but where it holds values of a trial's own, all others."""
-    kind = type(part)
+    kind: Any = type(part)
     if kind in _LEAVES:
         return kind, part
     if not _owns(kind):
@@ -128,7 +128,7 @@ def _shared(part: Any) -> Hashable:
 @cache
 def _owns(schema: Any) -> bool:
     """Whether it has values of a trial's own."""
-    return is_dataclass(schema) and any(each.per_trial for each in _fields(schema))
+    return any(each.per_trial for each in _fields(schema))
 
 
 @cache
@@ -226,7 +226,7 @@ def _fields(schema: Any) -> tuple[_Field, ...]:
             f.metadata.get("introduced_as", _NEVER),
             f.metadata.get("spread", False),
         )
-        for f in fields(schema)
+        for f in (fields(schema) if is_dataclass(schema) else ())
     )
 
 
