@@ -14,6 +14,7 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any, Literal
 
+from thalweg.optim.duration import unit_of
 from thalweg.runner.base.canonical import Scalar, canonical_json
 from thalweg.runner.cells.apart import alone, besides
 from thalweg.runner.cells.health import Health, ceiling, guess_of, health, is_guess, is_loss, measured
@@ -344,6 +345,8 @@ def _point(row: Row, keys: Sequence[str]) -> dict[str, Any]:
 
 
 def _order(value: Scalar) -> tuple[int, float, str]:
+    if isinstance(value, str) and unit_of(value):
+        return 1, float(value.rstrip("ep%")), value
     return (0, float(value), "") if is_number(value) else (1, 0.0, str(value))
 
 

@@ -17,6 +17,7 @@ from rich.text import Text
 from thalweg.runner.base.errors import StoreError, last_line, sentence_of
 from thalweg.runner.cli import options as given
 from thalweg.runner.cli.output import err, out, say
+from thalweg.runner.facts.epochs import known_by
 from thalweg.runner.show.numbers import count, duration
 from thalweg.runner.study.trial import SHOWN
 
@@ -192,7 +193,8 @@ def _say_failed(made: Plan, result: SweepResult) -> None:
 
 def _named(made: Plan, trial_id: str) -> str:
     """A trial by its id and its place in the study."""
-    axes = next((member.axes for member in made.members if member.trial.id == trial_id), {})
+    found = next((member for member in made.members if member.trial.id == trial_id), None)
+    axes = known_by(found, made.study.blocks) if found else {}
     place = ", ".join(f"{key}={value}" for key, value in axes.items())
     return f"trial {trial_id[:SHOWN]} ({place})" if place else f"trial {trial_id[:SHOWN]}"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thalweg.runner.cells.cells import Cell, NearOptimal, Panel
+from thalweg.runner.facts.epochs import said
 from thalweg.runner.facts.observation import Series
 from thalweg.runner.facts.record import StudySummary, TrialRecord
 from thalweg.runner.facts.remark import Remark
@@ -70,7 +71,7 @@ def row(member: Row) -> dict[str, Any]:
         "outcome": member.outcome,
         "diverged_step": member.diverged_step,
         "pruned": asdict(member.pruned) if member.pruned else None,
-        "axes": dict(member.axes),
+        "axes": said(member.axes),
         "metrics": dict(member.metrics),
         "outside": member.outside,
         "error": member.error,
@@ -83,7 +84,7 @@ def trial(record: TrialRecord) -> dict[str, Any]:
         {
             "study": place.study,
             "block": place.block,
-            "axes": dict(place.axes),
+            "axes": said(place.axes),
             "outside": place.outside,
             "pruned": asdict(place.pruned) if place.pruned else None,
         }
@@ -253,7 +254,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
     return {
         "block": cell.rows[0].block,
         "health": cell.health,
-        "axes": dict(cell.axes),
+        "axes": said(cell.axes),
         "n": cell.n,
         "mean": cell.mean,
         "low": low,
@@ -315,4 +316,4 @@ def proposal(view: StudyView, moves: Sequence[Move], seconds_a_trial: float | No
 
 
 def _points(each: Move) -> list[dict[str, Any]]:
-    return [{"id": m.trial.id, "block": m.block, "axes": dict(m.axes)} for m in each.members]
+    return [{"id": m.trial.id, "block": m.block, "axes": said(m.axes)} for m in each.members]

@@ -4,6 +4,7 @@ choice          how the trials of a group are trained
 chosen          trials chosen by a condition in the user's words
 coordinates     where a trial lies along the axes of its study
 differing       what differs between two trials, or two studies
+epochs          axes that were given in epochs, as they are read
 observation     what training a trial yields
 parting         where series of two trials part
 record          what the store holds of a trial, a cohort, a study's progress

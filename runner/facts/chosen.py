@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from thalweg.optim.duration import unit_of
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.base.errors import ConfigError, UsageError
 from thalweg.runner.facts.coordinates import coordinate
@@ -73,6 +74,11 @@ def _add_keys(config: Mapping[str, Any], above: str, names: dict[str, None]) -> 
             _add_keys(value, f"{above}{key}.", names)
 
 
+def _is_duration(value: Scalar) -> bool:
+    """Whether a coordinate is a text such as 8ep, which counts in steps, as the configuration has it."""
+    return isinstance(value, str) and unit_of(value) is not None
+
+
 def _parsed(text: str, known: Mapping[str, None]) -> Condition:
     if TEST.search(text):
         raise ConfigError(f"{text!r} asks for a test metric; test metrics never choose", "choose by val/…")
@@ -81,7 +87,7 @@ def _parsed(text: str, known: Mapping[str, None]) -> Condition:
 
 def _holds(condition: Condition, study: str, row: Row) -> bool:
     def lookup(name: str) -> Scalar:
-        if name in row.axes:
+        if name in row.axes and not _is_duration(row.axes[name]):
             return row.axes[name]
         if name.startswith("vars."):
             return row.axes.get(name.removeprefix("vars."))

@@ -5,10 +5,12 @@ Names of columns never hide what a DataFrame has of its own: a study's own varia
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from thalweg.optim.duration import unit_of
 from thalweg.runner.base.errors import UsageError
 from thalweg.runner.facts.observation import Series
 from thalweg.runner.facts.row import Row
@@ -66,8 +68,10 @@ def arranged(columns: Columns, sort: str | None = None, n: int | None = None) ->
     return lines if n is None else lines[:n]
 
 
-def _rank(value: Any) -> tuple[bool, Any]:
-    return isinstance(value, str), value
+def _rank(value: Any) -> tuple[bool, float, Any]:
+    if not isinstance(value, str):
+        return False, 0.0, value
+    return True, float(value.rstrip("ep%")) if unit_of(value) else math.inf, value
 
 
 def known(columns: Columns, name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from thalweg.runner.base.canonical import Scalar
-from thalweg.runner.show.numbers import is_number, labels, short
+from thalweg.runner.show.numbers import Epochs, is_number, labels, short
 
 STRIP = 16.0
 """Pixels that the value 0 takes on a logarithmic axis, beside the others."""
@@ -138,5 +138,5 @@ def even(low: float, high: float, most: int) -> list[float]:
 
 
 def numbers(values: Iterable[Scalar]) -> Sequence[float]:
-    """Return the values that are numbers, as floats."""
-    return [float(value) for value in values if is_number(value)]
+    """Return the values that are numbers, as floats; epochs as they are, to be named so."""
+    return [value if isinstance(value, Epochs) else float(value) for value in values if is_number(value)]

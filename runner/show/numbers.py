@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TypeGuard
+from typing import Self, TypeGuard
 
 from thalweg.runner.base.canonical import Scalar
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+class Epochs(int):
+    """A number of steps that is shown as the epochs it was given in."""
+
+    text: str
+
+    def __new__(cls, steps: int, text: str) -> Self:
+        """Make one of both."""
+        made = super().__new__(cls, steps)
+        made.text = text
+        return made
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __getnewargs__(self) -> tuple[int, str]:  # type: ignore[override]  # int's own has one
+        return int(self), self.text
 
 
 def figure(value: float, digits: int = 3, width: int = 99) -> str:
@@ -61,9 +79,11 @@ def labels(values: Iterable[Scalar], *, fractions: bool = True, width: int = 99)
     digits = _digits({float(v) for v in values if is_number(v) and not isinstance(v, int)}, width)
     numbers = [float(v) for v in values if is_number(v) and v != 0]
     binary = fractions and len(numbers) > 1 and all(v > 0 and math.frexp(v)[0] == 0.5 for v in numbers)
-    named = {}
+    named: dict[Scalar, str] = {}
     for value in values:
-        if not is_number(value):
+        if isinstance(value, Epochs):
+            named[value] = str(value)
+        elif not is_number(value):
             written = "null" if value is None else str(value)
             named[value] = written.lower() if isinstance(value, bool) else written
         elif binary:

@@ -8,11 +8,13 @@ import re
 import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from thalweg.runner.base.errors import UsageError
 from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.coordinates import placed
+from thalweg.runner.facts.epochs import Given, given_in, in_epochs, seen
 from thalweg.runner.facts.observation import Outcome, Series
 from thalweg.runner.facts.record import LEFT, CohortRecord, Command, History, Membership, StudySummary, TrialRecord
 from thalweg.runner.facts.row import Row, TrialStatus
@@ -26,6 +28,7 @@ from thalweg.runner.study.trial import SHOWN
 OUTSIDE = "NOT (m.declared OR m.overridden)"
 OF_STUDY = "SELECT m.trial FROM members m JOIN studies s ON s.id = m.study WHERE s.name = :study"
 Values = Mapping[str, Any]
+IN_EPOCHS = re.compile(r"\dep\b")
 
 
 def statuses(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, TrialStatus]:
@@ -308,7 +311,13 @@ def study_rows(db: sqlite3.Connection, name: str) -> list[Row]:
             pruned=pruned,
         )
         rows.append(row)
-    return placed(rows)
+    return in_epochs(placed(rows), _blocks_in_epochs(db, name))
+
+
+def _blocks_in_epochs(db: sqlite3.Connection, name: str) -> list[Block]:
+    """The blocks of a study, where any value of an axis was given in epochs."""
+    found = db.execute("SELECT outline FROM studies WHERE name = ?", (name,)).fetchone()
+    return [_block(block) for block in json.loads(found[0])["blocks"]] if found and IN_EPOCHS.search(found[0]) else []
 
 
 def series(db: sqlite3.Connection, trial_id: str) -> dict[str, Series]:
@@ -413,6 +422,7 @@ def trial_records(db: sqlite3.Connection, chosen: str, values: Values) -> list[T
     )
     names = [column[0] for column in found.description]
     records, configs = [], Configs()
+    given: dict[str, dict[str, Given]] = {}
     for row in found:
         one = dict(zip(names, row, strict=True))
         seq = one.pop("seq")
@@ -421,10 +431,21 @@ def trial_records(db: sqlite3.Connection, chosen: str, values: Values) -> list[T
         one["tags"] = tuple(json.loads(one["tags"]))
         one["outcome"] = _outcome(one["outcome"])
         one["metrics"] = metrics.get(seq, {})
-        one["memberships"] = tuple(memberships.get(seq, ()))
+        one["memberships"] = tuple(_seen(db, each, one["config"], given) for each in memberships.get(seq, ()))
         one["cohort"] = cohorts.get(one["cohort"])
         records.append(TrialRecord(**one))
     return records
+
+
+def _seen(
+    db: sqlite3.Connection, place: Membership, config: Mapping[str, Any], known: dict[str, dict[str, Given]]
+) -> Membership:
+    """A trial's place in a study with the epochs that its axes were given in. known: by study and block, so far."""
+    if place.study not in known:
+        blocks = _blocks_in_epochs(db, place.study)
+        known[place.study] = {block.name: each for block in blocks if (each := given_in(block))}
+    given = known[place.study].get(place.block)
+    return replace(place, axes=seen(place.axes, config, given)) if given else place
 
 
 def _metrics(db: sqlite3.Connection, chosen: str, values: Values) -> dict[int, dict[str, float]]:

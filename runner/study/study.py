@@ -13,6 +13,7 @@ from math import prod
 from typing import Any, Literal
 
 from thalweg.data import files
+from thalweg.optim.duration import unit_of
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.study import fingerprint
@@ -264,8 +265,8 @@ def _members(block: Block) -> Iterator[Member]:
         for coordinates in cells:
             updates, derived = updates_at(block, base, coordinates)
             config = configs.at(updates)
-            for key in DURATIONS:  # a duration is a coordinate in steps
-                if isinstance(coordinates.get(key), str):
+            for key in DURATIONS:  # a share of a run is a coordinate in steps; epochs are what a reader knows them by
+                if isinstance(value := coordinates.get(key), str) and unit_of(value) != "ep":
                     section, _, name = key.partition(".")
                     coordinates[key] = getattr(getattr(config, section), name)
             yield Member(Trial(stamped(config)), block.name, {**coordinates, **derived})

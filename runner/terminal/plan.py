@@ -12,11 +12,14 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from thalweg.runner.base.canonical import Scalar
+from thalweg.runner.facts.epochs import known_by
 from thalweg.runner.planning.plan import Cost, Plan
 from thalweg.runner.show.numbers import count, duration
 from thalweg.runner.terminal.text import clean, row, table
 
-SHOWN_OF_GROUPS = ("model.name", "optimizer.name", "optimizer.decay", "dataset.name", "budget.steps")
+LENGTH = "budget.steps"
+SHOWN_OF_GROUPS = ("model.name", "optimizer.name", "optimizer.decay", "dataset.name", LENGTH)
 
 
 def plan_line(plan: Plan) -> str:
@@ -112,16 +115,29 @@ def show_groups(out: Console, plan: Plan) -> None:
     """Print what the groups to train share, a line each."""
     apart = {key: values for key, values in plan.apart_by.items() if key not in SHOWN_OF_GROUPS}
     made = table("to train", "model", "optimizer", "dataset", "steps", *apart, right={"to train", "steps"})
+    lengths = _lengths(plan)
     for number, group in enumerate(plan.groups):
         shared = group.trials[0].config
         decay = getattr(shared.optimizer, "decay", None)
         optimizer = f"{shared.optimizer.name} ({decay})" if decay else shared.optimizer.name
-        names = [shared.model.name, optimizer, shared.dataset.name, shared.budget.steps]
+        names = [
+            shared.model.name,
+            optimizer,
+            shared.dataset.name,
+            lengths.get(group.trials[0].id, shared.budget.steps),
+        ]
         names += [_told(values[number]) for values in apart.values()]
         row(made, f"{len(group.trials):,} of {group.wanted:,}", *names)
     out.print(made)
     if plan.apart_by:
         out.print(Text(clean(f"Trials of different {', '.join(plan.apart_by)} cannot train as one program.")))
+
+
+def _lengths(plan: Plan) -> dict[str, Scalar]:
+    """How long the first trial of each group trains, where that is an axis."""
+    firsts = {group.trials[0].id for group in plan.groups}
+    some = [member for member in plan.members if LENGTH in member.axes and member.trial.id in firsts]
+    return {member.trial.id: known_by(member, plan.study.blocks)[LENGTH] for member in some}
 
 
 def _told(value: Any) -> str:

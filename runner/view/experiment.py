@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from thalweg.optim.duration import unit_of
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.facts.row import Row, lookup
 from thalweg.runner.show.inert import clean
@@ -33,7 +34,7 @@ def experiment(all_rows: Iterable[Row], replicate: str | None) -> str:
     parts = [
         _together(configs, _data, "dataset"),
         _together(configs, _model, "model"),
-        _numbers(configs, "budget.steps", "steps"),
+        _epochs(rows) or _numbers(configs, "budget.steps", "steps"),
         _numbers(configs, "budget.batch_size", "in a batch"),
         count(seeds, replicate or "replicate"),
         _trials(rows),
@@ -53,6 +54,16 @@ def _numbers(configs: Sequence[Config], key: str, unit: str) -> str:
         return ""
     listed = ", ".join(f"{value:,}" for value in values) if len(values) <= MOST else f"{values[0]:,} to {values[-1]:,}"
     return f"{listed} {unit}"
+
+
+def _epochs(rows: Sequence[Row]) -> str:
+    """How long training is where its axis was given in epochs."""
+    lengths = {value for row in rows if unit_of(value := str(row.axes.get("budget.steps"))) == "ep"}
+    if not lengths or any(unit_of(str(row.axes.get("budget.steps"))) != "ep" for row in rows):
+        return ""
+    numbers = sorted((length.removesuffix("ep") for length in lengths), key=float)
+    listed = ", ".join(numbers) if len(numbers) <= MOST else f"{numbers[0]} to {numbers[-1]}"
+    return f"{listed} {'epoch' if numbers == ['1'] else 'epochs'}"
 
 
 def _data(config: Config) -> str:
