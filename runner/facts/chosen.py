@@ -59,16 +59,23 @@ def _time(text: str) -> datetime:
 def names_of(rows: Iterable[Row]) -> dict[str, None]:
     """All names that a condition may use of some rows."""
     names = dict.fromkeys(OWN)
+    axes: dict[tuple[str, ...], None] = {}
+    seen: dict[int, Any] = {}  # sections, which the trials of a study share as they are read
     for row in rows:
-        for axis in row.axes:
-            names[axis] = names[column_of(axis)] = None
+        axes[tuple(row.axes)] = None
         names |= dict.fromkeys(name for name in row.metrics if not name.startswith("test/"))
-        _add_keys(row.config, "", names)
+        for key, value in row.config.items():
+            names[key] = None
+            if isinstance(value, Mapping) and id(value) not in seen:
+                seen[id(value)] = value
+                _add_keys(value, f"{key}.", names)
+    for axis in dict.fromkeys(axis for each in axes for axis in each):
+        names[axis] = names[column_of(axis)] = None
     return names
 
 
-def _add_keys(config: Mapping[str, Any], above: str, names: dict[str, None]) -> None:
-    for key, value in config.items():
+def _add_keys(section: Mapping[str, Any], above: str, names: dict[str, None]) -> None:
+    for key, value in section.items():
         names[f"{above}{key}"] = None
         if isinstance(value, Mapping):
             _add_keys(value, f"{above}{key}.", names)
