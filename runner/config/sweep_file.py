@@ -19,7 +19,7 @@ from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.config.declare import Request, declare
 from thalweg.runner.project.yaml import parse, text_of
 from thalweg.runner.show.numbers import is_number
-from thalweg.runner.study.keys import ALIASES, EPOCHS, is_setting, leaf_of, leaves, sections
+from thalweg.runner.study.keys import ALIASES, EPOCHS, is_setting, leaves, sections
 from thalweg.runner.study.study import expand
 
 SEED = 0
@@ -177,9 +177,6 @@ def _ours(name: str, key: str, value: Any) -> Scalar:
         return f"{value:g}ep" if isinstance(value, float) else f"{value}ep"
     if isinstance(value, list | dict):
         return json.dumps(value)
-    leaf = leaf_of(key)
-    if isinstance(value, float) and leaf is not None and leaf.kind == "int" and value.is_integer():
-        return int(value)
     if key not in GROUPS or not isinstance(value, str):
         return value if isinstance(value, bool | int | float | str | None) else str(value)
     known = sorted(filter(None, sections().get(key, {})))

@@ -126,9 +126,12 @@ def has_account(environ: Mapping[str, str]) -> bool:
     """Whether W&B would find credentials: a variable, netrc or its settings file. Nobody is asked."""
     if environ.get("WANDB_API_KEY") or environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
-    configured = _settings_file(environ)
-    url = environ.get("WANDB_BASE_URL") or configured.get("base_url") or "https://api.wandb.ai"
-    return bool(configured.get("api_key")) or _netrc_knows(environ, urlsplit(url).netloc)
+    return bool(_settings_file(environ).get("api_key")) or _netrc_knows(environ, urlsplit(server_of(environ)).netloc)
+
+
+def server_of(environ: Mapping[str, str]) -> str:
+    """Return the address of W&B's server."""
+    return environ.get("WANDB_BASE_URL") or _settings_file(environ).get("base_url") or "https://api.wandb.ai"
 
 
 def is_wanted(settings: TrackerSettings, environ: Mapping[str, str]) -> bool:

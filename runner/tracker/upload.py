@@ -10,14 +10,16 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import IO
 
-from thalweg.runner.tracker.environment import upload_environment
+from thalweg.runner.tracker.environment import server_of, upload_environment
 from thalweg.runner.tracker.processes import end
 
 PARALLEL = 8
 BATCH = 500  # folders a process: bounds the command line
 POLL_SECONDS = 0.1
+ANSWER_SECONDS = 4.0  # of a server that is asked whether it is there
 STALL_SECONDS = 60  # without a single run arriving; W&B itself would retry an absent server for days
 
 
@@ -29,8 +31,12 @@ def is_uploaded(folder: Path) -> bool:
 def upload(folders: Sequence[Path], until: float | None, report: Callable[[int], None]) -> str | None:
     """Upload run folders, until a `time.monotonic()` if given. Returns what went wrong, in W&B's words.
 
+    Without an end it is asked beforehand whether the server answers: W&B itself would try again for a minute.
+
     Which runs arrived is read from W&B's marks afterwards. A run uploaded twice is one run: its id is fixed.
     """
+    if until is None and (silence := _silence(server_of(os.environ))):
+        return silence
     done = 0
     for start in range(0, len(folders), BATCH):
         batch = folders[start : start + BATCH]
@@ -42,6 +48,32 @@ def upload(folders: Sequence[Path], until: float | None, report: Callable[[int],
                 said.seek(0)
                 return _last_words(said.read())
         done += len(batch)
+    return None
+
+
+def _silence(server: str) -> str | None:
+    """Why there is nobody to upload to; None where a server answers, be it with a refusal, which W&B words better."""
+    found: list[str | None] = []
+    asking = Thread(target=lambda: found.append(_asked(server)), daemon=True)
+    asking.start()
+    asking.join(ANSWER_SECONDS)
+    return found[0] if found else f"{server} did not answer within {ANSWER_SECONDS:g} s"
+
+
+def _asked(server: str) -> str | None:
+    from http.client import HTTPException
+    from ssl import SSLError
+    from urllib.error import HTTPError, URLError
+    from urllib.request import urlopen
+
+    try:
+        urlopen(server, timeout=ANSWER_SECONDS).close()
+    except HTTPError as error:
+        return f"{server} answers {error.code}" if error.code == 429 or error.code >= 500 else None
+    except URLError as error:
+        return None if isinstance(error.reason, SSLError) else f"{server}: {error.reason}"
+    except (OSError, HTTPException, ValueError) as error:
+        return f"{server}: {error}"
     return None
 
 

@@ -17,6 +17,7 @@ from threading import Thread
 import pytest
 
 from thalweg.runner.cli.mirror import PROMISED_SECONDS
+from thalweg.runner.tracker import upload
 from thalweg.runner.tracker.environment import upload_environment
 
 pytestmark = pytest.mark.skipif(find_spec("wandb") is None, reason="NOT RUN: wandb is not installed")
@@ -156,6 +157,32 @@ def test_an_address_where_nobody_listens_does_not_hold_the_command(tmp_path):
     written, uploaded, seconds = exported(tmp_path, port, WANDB_API_KEY=KEY, WANDB_MODE="online")
     assert (written, uploaded) == (2, 0)
     assert seconds < PROMISED_SECONDS
+
+
+@pytest.mark.parametrize("name", ["hole", "slow", "500", "reset", "429", "503"])
+def test_who_asks_for_an_upload_hears_soon_that_nobody_answers(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(upload, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(upload, "_sync", None)
+    for proxy in PROXIES:
+        monkeypatch.delenv(proxy, raising=False)
+    with listener(ANSWERS[name]) as (port, _):
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
+        begun = time.monotonic()
+        said = upload.upload([tmp_path], None, lambda count: None)
+    assert said
+    assert f"127.0.0.1:{port}" in said
+    assert "\n" not in said
+    assert time.monotonic() - begun < 4
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")  # where nobody listens by now
+    assert "refused" in str(upload.upload([tmp_path], None, lambda count: None))
+
+
+@pytest.mark.parametrize("name", ["401", "403", "404"])
+def test_a_server_that_refuses_is_asked_by_wandb_itself(tmp_path, monkeypatch, name):
+    for proxy in PROXIES:
+        monkeypatch.delenv(proxy, raising=False)
+    with listener(ANSWERS[name]) as (port, _):
+        assert upload._silence(f"http://127.0.0.1:{port}") is None
 
 
 def test_what_the_user_said_about_reports_counts():
