@@ -52,7 +52,7 @@ def grown(folder: Path) -> list[tuple[int, dict[str, float]]]:
 def test_a_file_grows_by_the_steps_that_are_known_in_full(tmp_path, monkeypatch):
     monkeypatch.setattr(live, "_followed", lambda files: None)
     monkeypatch.setattr(Growing, "_follow", lambda self, ids: None)
-    trial = make_trial(1)
+    trial = make_trial(1, command="x" * 62_000)  # so that the file's second block ends among the steps
     growing = Growing(surroundings({}, EVERY_STEP, (), tmp_path))
     for steps in (0, 7, 15, 15, 31, 60):
         growing.tend([until(trial, steps)])

@@ -679,10 +679,12 @@ def test_a_refused_upload_is_one_line_then_each_run_goes_up_once(tmp_path, serve
 
 
 @effort(max_examples=60, deadline=None)
-@forall(some.lists(some.integers(0, 3 * 32768), max_size=12), some.integers(0, 40))
-def test_records_of_any_length_come_back_from_their_blocks(lengths, near):
+@forall(some.lists(some.integers(0, 3 * 32768), max_size=12), some.integers(0, 40), some.integers(0, 15))
+def test_records_of_any_length_come_back_from_their_blocks(lengths, near, cut):
     data = [bytes([index + 1]) * length for index, length in enumerate([*lengths, 32768 - near, 0, 5])]
-    assert list(records_in(framed(data))) == data
+    whole, begun = framed(data), framed(data[:cut])
+    assert list(records_in(whole)) == data
+    assert begun + framed(data[cut:], len(begun)) == whole  # as a file that grows has them
 
 
 def records_in(log: bytes) -> Iterator[bytes]:
