@@ -11,6 +11,7 @@
     own          the user's model, data, loss and metrics, built
     assembly     a model from its target: the parts among its arguments first
     fitting      which arguments of a model are filled in from the data, and what is wrong with their names
+    calling      how a model is called with one input or several, and its own loss
     outputs      what a model returns that is no tensor, and the part of it that is trained
     rehearsal    a model built once before anything trains, to say what is wrong with it
     copying      a module copied, or converted to a precision
@@ -19,6 +20,7 @@
     world        what a user's classes and modules hold, for each trial apart
     lone         a trial's own module
     watch        sees what of torch a piece of code calls
+    told         numbers that a user's model tells of a step
     habits       what a model was seen to do besides computing
     examine      a user's model's first steps, beside plain torch
     recipe       what a step does with a gradient: SAM, clipping, the decay's mask, the rule

@@ -25,16 +25,16 @@ def accumulated(gradient: Gradient, parts: int, shared: bool) -> Gradient:
 
     def mean(state: State, feed: Feed) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         first, *others = parts_of(feed, parts, shared)
-        loss_K, grad_KP, buffers = gradient(state, first)
-        loss_K, idle = loss_K.clone(), _idle(state)
+        losses, grad_KP, buffers = gradient(state, first)
+        losses, idle = losses.clone(), _idle(state)
         for part in others:
-            more_K, more_KP, buffers = gradient(replace(state, buffers=buffers), part)
-            loss_K += more_K
+            more, more_KP, buffers = gradient(replace(state, buffers=buffers), part)
+            losses += more
             grad_KP += more_KP
             idle = [one & other for one, other in zip(idle, _idle(state), strict=True)]
         for lone, names in zip(state.modules, idle, strict=True):
             lone.idle = names  # what no part gave a gradient
-        return loss_K.div_(parts), grad_KP.div_(parts), buffers
+        return losses.div_(parts), grad_KP.div_(parts), buffers
 
     return mean
 

@@ -200,7 +200,7 @@ class _Course:
             self.state = workload.start(cohort.trials, cohort.executor)
             self._sit(np.arange(self.state.lanes), present=0)
             self._measure()
-        self.record.take_scalars(workload.recipe.scalars)
+        self.record.take_scalars(workload.recipe.told)
 
     def run(self, keeping: Keeping | None, until: int | None = None) -> None:
         """Train to the end, or until so many steps are taken."""

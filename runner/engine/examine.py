@@ -24,6 +24,7 @@ from thalweg.runner.engine.inputs import Feed
 from thalweg.runner.engine.lone import Lone, kept_by
 from thalweg.runner.engine.outputs import Pick
 from thalweg.runner.engine.streams import stream_key
+from thalweg.runner.engine.told import hearing
 from thalweg.runner.engine.watch import Watch
 from thalweg.runner.engine.world import Look, World
 
@@ -73,6 +74,7 @@ class _Examination:
         self.ours, self.plain, self.untouched = self._built(), self._built(), self._built()
         self.idle: list[frozenset[str]] = []
         self.moves = False
+        self.tells: dict[str, None] = {}
 
     def habits(self) -> Habits:
         """Take the steps, measure the module, and say what was seen."""
@@ -91,6 +93,7 @@ class _Examination:
             alone=self._alone(steady, changed),
             writes=self.watch.writes,
             mixes=self._mixes(apart),
+            tells=tuple(self.tells),
         )
 
     def _alone(self, steady: bool, changed: bool) -> str | None:
@@ -142,8 +145,9 @@ class _Examination:
         """A pass of both, compared."""
         workload, feed, before = self.workload, _feed(self.workload, step), self.state.theta.clone()
         assert feed.key is not None
-        with self.ours.at_home(), self.watch.watching(feed.key):
+        with self.ours.at_home(), self.watch.watching(feed.key), hearing(None) as heard:
             loss, grad, buffers = own_gradient(workload)(self.state, feed)
+        self.tells |= dict.fromkeys(heard.said)
         self.idle.append(self.ours.idle)
         self.moves |= not _equal(before, self.state.theta)
         for name, buffer in buffers.items():

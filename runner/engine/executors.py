@@ -28,7 +28,7 @@ from thalweg.runner.engine.step import Gradient, train_step
 from thalweg.runner.engine.workload import Workload
 
 Executor = Callable[[Workload, State, Block], Tensor]
-"""(workload, state, block) -> batch losses `[T, K]`, or with S scalars `[T, K·(1+S)]`, a lane's side by side.
+"""(workload, state, block) -> batch losses `[T, K]`, or where S numbers are told `[T, K·(1+S)]`, a lane's side by side.
 
 The state is advanced by T steps in place."""
 
@@ -49,7 +49,7 @@ def _run_own(workload: Workload, state: State, block: Block) -> Tensor:
     """The losses of a lane that has a module. Where it has died it goes no further: NaN, which nobody reads."""
     gradient = accumulated(own_gradient(workload), workload.parts, shared=True)
     asking = state.theta.device.type == "cpu"
-    told = 1 + len(workload.recipe.scalars)
+    told = 1 + len(workload.recipe.told)
     losses = torch.full((block.steps, told), math.nan, dtype=state.theta.dtype, device=state.theta.device)
     with state.modules[0].at_home():
         for t, feed in enumerate(block.feeds(workload)):

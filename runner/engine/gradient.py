@@ -18,6 +18,7 @@ from thalweg.runner.engine.inputs import Feed
 from thalweg.runner.engine.stacked import over_trials
 from thalweg.runner.engine.state import State
 from thalweg.runner.engine.step import Gradient
+from thalweg.runner.engine.told import beside
 
 if TYPE_CHECKING:
     from thalweg.runner.engine.workload import Workload
@@ -36,13 +37,14 @@ def vmap_gradient(workload: Workload, shared: bool) -> Gradient:
     leaves_of = _Leaves(workload.layout.views, workload.recipe.frozen)
 
     def gradient(state: State, feed: Feed) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        losses = plain if feed.label_smoothing is None else smoothed
+        of_trials = plain if feed.label_smoothing is None else smoothed
         seed(feed)
         with torch.enable_grad():
             leaves = leaves_of(state.theta)
-            loss_K, buffers = losses(leaves, state.buffers, feed.batch, feed.label_smoothing)
+            loss_K, buffers, told = of_trials(leaves, state.buffers, feed.batch, feed.label_smoothing)
             grads = _gradients(loss_K, leaves)
-        return loss_K.detach(), workload.layout.flatten(grads), {n: b.detach() for n, b in buffers.items()}
+        losses = beside(loss_K.detach(), told)
+        return losses, workload.layout.flatten(grads), {n: b.detach() for n, b in buffers.items()}
 
     return gradient
 
@@ -57,9 +59,11 @@ def solo_gradient(workload: Workload) -> Gradient:
         seed(feed)
         with torch.enable_grad():
             leaves = leaves_of(state.theta)
-            loss, buffers = workload.loss(leaves, {n: b[0] for n, b in state.buffers.items()}, feed.batch, smoothing)
+            held = {name: buffer[0] for name, buffer in state.buffers.items()}
+            loss, buffers, told = workload.loss(leaves, held, feed.batch, smoothing)
             grads = {name: grad[None] for name, grad in _gradients(loss, leaves).items()}
-        return loss.detach()[None], workload.layout.flatten(grads), {n: b.detach()[None] for n, b in buffers.items()}
+        after = {name: buffer.detach()[None] for name, buffer in buffers.items()}
+        return beside(loss.detach(), told)[None], workload.layout.flatten(grads), after
 
     return gradient
 
@@ -79,13 +83,14 @@ def own_gradient(workload: Workload) -> Gradient:
         lone.forget_gradients()
         if feed.key is not None:
             seed_all(feed.key)
-        with torch.enable_grad():
+        with torch.enable_grad(), workload.hearing() as heard:
             loss = workload.loss_of(lone.module, feed.batch, smoothing)
             loss.backward()  # type: ignore[no-untyped-call]
         lone.moved()
         now = {name: buffer.detach() for name, buffer in lone.buffers_now().items()}
         buffers = {name: (buffer.clone() if copies else buffer)[None] for name, buffer in now.items()}
-        return loss.detach()[None], workload.layout.flatten(lone.gradients()), buffers
+        told = beside(loss.detach(), heard.numbers(loss.detach()))
+        return told[None], workload.layout.flatten(lone.gradients()), buffers
 
     return gradient
 

@@ -13,7 +13,7 @@ class Habits:
     unused: parameters that get no gradient. apart: a copy of it is measured, since evaluation changes it. alone: why
     each trial needs a module of its own, in words that follow "the model"; None where they may share one. writes: it
     writes what depends on its weights into tensors that it makes. mixes: in evaluation too, its answer for an example
-    depends on the others beside it.
+    depends on the others beside it. tells: the names under which it logs numbers of a step, None before it was seen.
     """
 
     draws: bool = False
@@ -23,3 +23,4 @@ class Habits:
     alone: str | None = None
     writes: bool = False
     mixes: bool = False
+    tells: tuple[str, ...] | None = None

@@ -26,7 +26,8 @@ from thalweg.runner.engine.outputs import refuse_unlike, without_picks
 from thalweg.runner.engine.own import own_splits, own_task
 from thalweg.runner.engine.parameters import ParameterLayout
 from thalweg.runner.engine.recipe import Recipe
-from thalweg.runner.engine.task import Task
+from thalweg.runner.engine.task import Own, Task
+from thalweg.runner.engine.told import refuse_measured
 from thalweg.runner.engine.user import resolved, users_error
 from thalweg.runner.engine.workload import DTYPES, Workload, initialised
 from thalweg.runner.engine.world import Look, World
@@ -80,7 +81,10 @@ def prepared(
     if workload.pick:
         without_picks(module)
     habits, world = examined(workload, look, packages) if workload.foreign else (habits_of(workload), World())
-    return replace(workload, habits=habits, world=world, recipe=workload.recipe.sparing(habits.unused, like))
+    if isinstance(task, Own):
+        refuse_measured(habits.tells or (), task.names)
+    recipe = replace(workload.recipe.sparing(habits.unused, like), logged=habits.tells or ())
+    return replace(workload, habits=habits, world=world, recipe=recipe)
 
 
 def _packages(config: TrialConfig) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ class Recipe:
     group_of: Mapping[str, str] = field(default_factory=dict)  # parameter -> its group, of those that train in one
     group_P: Tensor | None = None  # the place of a number's group among `groups`, 0 for none; None without groups
     scalars: tuple[str, ...] = ()  # what a step tells of itself beside its loss, such as "gradient_norm"
+    logged: tuple[str, ...] = ()  # what the model tells of a step, behind these
     flat: frozenset[str] = frozenset()  # parameters that a rule of matrices is given as vectors
     scaled: tuple[str, ...] = ()  # the coefficients that a group's multipliers change
 
@@ -75,6 +76,11 @@ class Recipe:
             return self
         places = self.layout.spread(lambda name: name in unused).nonzero()[:, 0]
         return replace(self, unused=unused, unused_U=places.to(like.device))
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What a step tells beside its loss, in order."""
+        return (*self.scalars, *self.logged)
 
     @property
     def groups(self) -> list[str]:

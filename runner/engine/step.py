@@ -17,7 +17,9 @@ from thalweg.runner.engine.recipe import Recipe, norm_of
 from thalweg.runner.engine.state import State
 
 Gradient = Callable[[State, Feed], tuple[Tensor, Tensor, dict[str, Tensor]]]
-"""(state, feed) -> loss `[K]`, gradient `[K, P]` (the caller's to overwrite), buffers after the forward pass."""
+"""(state, feed) -> loss `[K]`, gradient `[K, P]` (the caller's to overwrite), buffers after the forward pass.
+
+Where the model tells L numbers of a step, these stand beside its loss, `[K, 1 + L]`."""
 Update = Callable[[Recipe, State, Feed, Tensor], None]
 """(recipe, state, feed, gradient) -> weights and slots of the lanes that live are updated, in place."""
 
@@ -28,7 +30,7 @@ def train_step(
 ) -> Tensor:
     """Advance every living lane by one step, in place. Returns the batch losses before the update, `[K]`.
 
-    Where the recipe has S scalars, what is returned is `[K·(1+S)]`: of each lane its loss, and then these.
+    Where the recipe tells S numbers, what is returned is `[K·(1+S)]`: of each lane its loss, and then these.
 
     update: what stands in for `update_living`, where nobody asks.
     asking: whether the host may look at the tensors. On the CPU that costs nothing, and the copies that keep the
@@ -36,7 +38,8 @@ def train_step(
     asking would wait for the device, and inside a trace or a graph nobody can be asked.
     """
     before_KP = state.theta.clone() if "update_norm" in recipe.scalars else None
-    loss_K, grad_KP, buffers = gradient(state, feed)
+    losses, grad_KP, buffers = gradient(state, feed)
+    loss_K, *logged = losses.unbind(1) if losses.dim() == 2 else (losses,)
     if recipe.sam != "none":
         grad_KP = _uphill(recipe, gradient, state, feed, grad_KP)
     norm_K = norm_of(grad_KP)
@@ -50,21 +53,22 @@ def train_step(
         (update or update_living)(recipe, state, feed, grad_KP)
         _keep_buffers(state, buffers)
     state.step += 1
-    return _told(recipe.scalars, loss_K, norm_K, state.theta, before_KP) if recipe.scalars else loss_K
+    if not recipe.told:
+        return loss_K
+    told = [loss_K, *_scalars(recipe.scalars, norm_K, state.theta, before_KP), *logged]
+    return torch.stack(told, dim=1).flatten()
 
 
-def _told(
-    scalars: tuple[str, ...], loss_K: Tensor, norm_K: Tensor, theta_KP: Tensor, before_KP: Tensor | None
-) -> Tensor:
-    """Each lane's loss and scalars, one lane after another. A lane whose update was refused did not move."""
-    told = [loss_K]
+def _scalars(scalars: tuple[str, ...], norm_K: Tensor, theta_KP: Tensor, before_KP: Tensor | None) -> list[Tensor]:
+    """Each lane's scalars, `[K]`. A lane whose update was refused did not move."""
+    told = []
     for name in scalars:
         if name == "update_norm":
             assert before_KP is not None
             told.append(norm_of(theta_KP - before_KP))
         else:
             told.append(norm_K if name == "gradient_norm" else norm_of(theta_KP))
-    return torch.stack(told, dim=1).flatten()
+    return told
 
 
 def _uphill(recipe: Recipe, gradient: Gradient, state: State, feed: Feed, grad_KP: Tensor) -> Tensor:

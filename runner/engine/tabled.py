@@ -47,7 +47,7 @@ class TabledSteps:
         room = state.lanes + -state.lanes % ALIGNED
         self.numbers = torch.empty(LONGEST, len(self.names), room, 1, dtype=workload.dtype, device=device)
         self.smoothing = None if block.label_smoothing is None else block.label_smoothing.clone()
-        told = state.lanes * (1 + len(workload.recipe.scalars))
+        told = state.lanes * (1 + len(workload.recipe.told))
         self.losses_TK = torch.zeros(LONGEST, told, dtype=workload.dtype, device=device)
         self.places_T1 = torch.arange(LONGEST, device=device)[:, None]
         self.at = torch.zeros(2, dtype=torch.int64, device=device)

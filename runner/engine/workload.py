@@ -32,6 +32,7 @@ from thalweg.runner.engine.recipe import Recipe
 from thalweg.runner.engine.state import State
 from thalweg.runner.engine.streams import stream_key
 from thalweg.runner.engine.task import OfAll, Own, Task
+from thalweg.runner.engine.told import Heard, hearing
 from thalweg.runner.engine.world import World
 from thalweg.runner.study.target import ModelTarget
 from thalweg.runner.study.trial import Trial, TrialConfig
@@ -77,8 +78,9 @@ class Workload:
         return State.start(theta_KP, self.recipe.slots, buffers)
 
     def telling(self, scalars: tuple[str, ...]) -> Workload:
-        """The same, whose steps tell these of themselves beside their losses."""
-        return replace(self, recipe=replace(self.recipe, scalars=scalars), programs={})
+        """The same, whose steps tell these of themselves beside their losses, and what the model tells."""
+        recipe = replace(self.recipe, scalars=scalars, logged=self.habits.tells or ())
+        return replace(self, recipe=recipe, programs={})
 
     @property
     def parts(self) -> int:
@@ -99,6 +101,10 @@ class Workload:
     def seeded(self) -> bool:
         """Whether each pass is given random numbers of its own, in case that it draws some."""
         return self.foreign or self.habits.draws
+
+    def hearing(self) -> AbstractContextManager[Heard]:
+        """Where numbers are heard that a pass tells."""
+        return nullcontext(Heard(None)) if self.habits.tells is None else hearing(self.habits.tells)
 
     @property
     def of_all(self) -> dict[str, OfAll]:
@@ -171,10 +177,12 @@ class Workload:
         buffers: dict[str, Tensor],
         batch: Batch,
         label_smoothing: Tensor | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """One trial's mean loss on a batch (x, y), and its buffers after the forward pass. Those given stay."""
+    ) -> tuple[Tensor, dict[str, Tensor], tuple[Tensor, ...]]:
+        """One trial's mean loss on a batch (x, y), its buffers after the pass, and what was told. Those given stay."""
         module, tensors = self._bound(parameters, buffers)
-        return self.loss_of(module, batch, label_smoothing), {name: tensors[name] for name in buffers}
+        with self.hearing() as heard:
+            loss = self.loss_of(module, batch, label_smoothing)
+        return loss, {name: tensors[name] for name in buffers}, heard.numbers(loss)
 
     def loss_of(self, module: Callable[..., Any], batch: Batch, label_smoothing: Tensor | None = None) -> Tensor:
         """The mean loss on a batch of a module, or of what stands for one."""

@@ -55,7 +55,8 @@ class Curves:
 def chosen_series(names: Iterable[str], metric: str) -> list[str]:
     """Return which series a reader wants to see: the training loss and the study's metric, or what there is."""
     names = sorted(set(names))
-    training = [name for name in names if name.startswith("train/") and name.endswith("loss")]
+    losses = [name for name in names if name.startswith("train/") and name.endswith("loss")]
+    training = sorted(losses, key=lambda name: name != "train/batch_loss")  # others are a model's own
     wanted = training[:1] + [name for name in names if name == metric and name not in training[:1]]
     if len(wanted) < 2:
         wanted += [name for name in names if name.endswith("loss") and name not in wanted]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from thalweg.runner.base.errors import ThalwegError as ThalwegError
     from thalweg.runner.base.version import __version__ as __version__
+    from thalweg.runner.engine.told import log as log
     from thalweg.runner.page import audit as audit
     from thalweg.runner.page import curves as curves
     from thalweg.runner.page import declare as declare
@@ -42,6 +43,7 @@ _HOME = {
     "Listener": "runner.train.driver",
     "Store": "runner.store",
     "ThalwegError": "runner.base.errors",
+    "log": "runner.engine.told",
     **dict.fromkeys(("declare", "plan", "sweep", "trials", "curves", "findings", "report"), "runner.page"),
     **dict.fromkeys(("diff", "replay", "audit", "weights", "predict", "trial"), "runner.page"),
 }

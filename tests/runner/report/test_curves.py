@@ -65,6 +65,8 @@ def test_the_training_loss_and_the_metric_are_chosen():
     names = ["train/batch_loss", "val/accuracy", "val/loss"]
     assert chosen_series(names, "val/loss") == ["train/batch_loss", "val/loss"]
     assert chosen_series(names, "val/accuracy") == ["train/batch_loss", "val/accuracy"]
+    told = ["train/a_loss", "train/gradient_norm", *names, "train/z"]  # what a model logs
+    assert chosen_series(told, "val/loss") == ["train/batch_loss", "val/loss"]
     assert chosen_series(["other"], "val/loss") == ["other"]
     assert chosen_series([], "val/loss") == []
 
