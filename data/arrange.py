@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from thalweg.data.rows import Rows
 from thalweg.data.scale import scaled
 from thalweg.data.schema import DigitsConfig, Kind, MNIST1DConfig
 from thalweg.data.splits import Labels, Pixels, Split, Splits
@@ -62,7 +63,7 @@ def shuffled(examples: Labelled, config: DigitsConfig | MNIST1DConfig, sizes: Si
 
 
 def dealt(
-    pool: tuple[NDArray[Any], NDArray[Any]],
+    pool: tuple[NDArray[Any] | Rows, NDArray[Any]],
     config: Any,
     sizes: Sizes,
     *,
@@ -102,9 +103,14 @@ def with_noise(y: Labels, classes: int, label_noise: float, split_seed: int) -> 
     return y
 
 
-def pixels_of(x: NDArray[np.uint8]) -> Pixels:
-    """Mean and deviation of each channel of images [N, C, H, W]. Sums of integers, so exact."""
+def levels_of(x: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How often each channel of images [N, C, H, W] has each level, [C, 256]; of several parts the sum."""
     counts = [np.bincount(x[:, channel].ravel(), minlength=256) for channel in range(x.shape[1])]
+    return np.stack(counts).astype(np.int64)
+
+
+def pixels_of(counts: NDArray[np.int64]) -> Pixels:
+    """Mean and deviation of each channel, from how often it has each level. Sums of integers, so exact."""
     levels = np.arange(256)
     mean = [np.dot(count, levels) / count.sum() for count in counts]
     square = [np.dot(count, levels**2) / count.sum() for count in counts]

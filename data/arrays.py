@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from thalweg.data.arrange import ORDER, order, with_noise
 from thalweg.data.fields import Inputs, fields, mapped
+from thalweg.data.rows import Features, Rows, Source
 from thalweg.data.schema import Kind
 from thalweg.data.splits import Split, Splits
 from thalweg.runner.base.errors import ConfigError
@@ -25,7 +26,7 @@ HINTS = {
 
 
 def split_arrays(
-    x: Inputs[Array],
+    x: Any,  # Inputs[Array | Rows]
     y: Array,
     *,
     kind: Kind,
@@ -38,9 +39,12 @@ def split_arrays(
 
     Who goes where depends on split_seed alone; the training split is the first `train_size` of what is left, of
     which `label_noise` is made wrong as in `arrange`. uint8 images are divided by 255; other features are taken
-    as they are. Raises ConfigError for what no task can be trained on, naming the row.
+    as they are. Raises ConfigError for what no task can be trained on, naming the row; of `Rows`, which stay in
+    files, when they are read.
     """
-    x, y = inputs_of(x, kind), _targets(y, kind)
+    if not isinstance(x, Rows):
+        x = inputs_of(x, kind)
+    y = _targets(y, kind)
     for name, array in fields(x).items():
         if len(array) != len(y):
             called = f"{name_of(x, name)} for {len(array):,} examples" if several(x) else f"{len(array):,} examples x"
@@ -110,16 +114,33 @@ def _field(array: Array) -> Array:
 
 def features_of(x: Array, kind: Kind) -> Array:
     """Examples as models read them. Raises ConfigError for what are none."""
-    if x.dtype.kind not in "biuf" or x.ndim < 2:
-        raise ConfigError(
-            f"the dataset's x is an array of {x.dtype} of shape {list(x.shape)}; expected numbers, one row an example"
-        )
+    _refuse_no_examples(x)
     if kind == "tokens":
         return _whole(x, "x", kind)
-    made: Array = x.astype(np.float32) / np.float32(255 if x.dtype == np.uint8 else 1)
+    made = _scaled(x)
     bad = np.flatnonzero(~np.isfinite(made.reshape(len(made), -1)).all(axis=1))
     if len(bad):
         raise ConfigError(f"the dataset's x holds NaN or infinity in {len(bad):,} rows, row {bad[0]} first")
+    return made
+
+
+def rows_of(source: Source) -> Rows:
+    """Examples that stay in files, to be read as `features_of` makes them. Raises ConfigError for what are none."""
+    _refuse_no_examples(source)
+    return Rows.of(Features(source, _scaled))
+
+
+def _refuse_no_examples(x: Array | Source) -> None:
+    if x.dtype.kind not in "biuf" or len(x.shape) < 2:
+        raise ConfigError(
+            f"the dataset's x is an array of {x.dtype} of shape {list(x.shape)}; expected numbers, one row an example"
+        )
+
+
+def _scaled(x: Array) -> NDArray[np.float32]:
+    made: NDArray[np.float32] = x.astype(np.float32)
+    if x.dtype == np.uint8:
+        made /= np.float32(255)
     return made
 
 

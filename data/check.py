@@ -7,8 +7,9 @@ from functools import lru_cache
 from typing import Any
 
 from thalweg.data.files import fingerprint_of, marked
-from thalweg.data.image_folder import looked_at
-from thalweg.data.schema import ImageFolderConfig, TableConfig, TextConfig
+from thalweg.data.image_folder import marks_at
+from thalweg.data.schema import ArraysConfig, ImageFolderConfig, TableConfig, TextConfig
+from thalweg.data.stored import stored
 from thalweg.data.table import read_table
 from thalweg.data.text import text
 
@@ -32,11 +33,8 @@ def _read(config: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if isinstance(config, TableConfig):
         read = read_table(config)
         return read.marks, read.notes
+    if isinstance(config, ArraysConfig):
+        stored(config)
     if isinstance(config, TextConfig):
         text(config)
-    return (_looked(config.path, config.fingerprint) if isinstance(config, ImageFolderConfig) else ()), ()
-
-
-@lru_cache(maxsize=64)
-def _looked(path: str, fingerprint: str) -> tuple[str, ...]:
-    return looked_at(path)
+    return (marks_at(config.path, config.fingerprint) if isinstance(config, ImageFolderConfig) else ()), ()

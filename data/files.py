@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from time import time_ns
 from typing import Any
 
-from thalweg.data.schema import ImageFolderConfig
+from thalweg.data.remembered import key_of, remembered
+from thalweg.data.schema import ArraysConfig, ImageFolderConfig
 from thalweg.data.walk import File, data_of, files_under, is_data, walked
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.base.regular import open_regular
@@ -24,6 +26,11 @@ SKIPPED = {"__pycache__", "site-packages", "dist-packages", "test", "tests"}
 
 IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """The endings of image files that torchvision's ImageFolder takes."""
+
+LARGE = 64 * 2**20
+"""Bytes whose hash is remembered beyond the process; of fewer it takes a tenth of a second."""
+SETTLED = 2 * 10**9
+"""Nanoseconds after which a file that is written again has another time of change on any file system."""
 
 MENDED = {
     "hidden": "hidden files of an image folder were trained on",
@@ -35,16 +42,16 @@ MENDED = {
 """Mark in a fingerprint -> what was read wrong of such files, in words that follow "before this was mended:"."""
 
 
-def found(path: str) -> Path:
-    """Return the file or folder that `dataset.path` names. Raises ConfigError if it is not there, or neither."""
+def found(path: str, key: str = "path") -> Path:
+    """Return the file or folder that a key of the dataset names. Raises ConfigError if it is not there, or neither."""
     try:
         place = Path(path).expanduser()
         there = place.exists()
     except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, a home that is not known
-        raise ConfigError(f"dataset.path is {path!r}, which is no path: {error}", "name a file or folder") from error
+        raise ConfigError(f"dataset.{key} is {path!r}, which is no path: {error}", "name a file or folder") from error
     if not there:
         start = "" if place.is_absolute() else f" from {Path.cwd()}"
-        raise ConfigError(f"dataset.path is {path!r}; nothing is there{start}", "name a file or folder that exists")
+        raise ConfigError(f"dataset.{key} is {path!r}; nothing is there{start}", "name a file or folder that exists")
     if not place.is_dir() and not place.is_file():
         walked(place)  # says what it is
     return place
@@ -90,10 +97,16 @@ def fingerprint_of(config: Any) -> str:
 
     A dataset without a path reads the standard library. The mark `hidden` is put behind where it belongs.
     """
-    path = getattr(config, "path", None)
-    seen = seen_at(path)
+    if isinstance(config, ArraysConfig):
+        each = [digest("thalweg.files.v1", root, data_of(walked(root))) for root in _places(config)]
+        return hashlib.sha256("\n".join(["thalweg.arrays.v1", *each]).encode()).hexdigest()[:16]
+    seen = seen_at(getattr(config, "path", None))
     marks = ["hidden"] if isinstance(config, ImageFolderConfig) and seen.hidden_images else []
     return marked(seen.fingerprint, marks)
+
+
+def _places(config: ArraysConfig) -> tuple[Path, Path]:
+    return found(config.x, "x"), found(config.y, "y")
 
 
 def fingerprint_before(config: Any) -> str | None:
@@ -135,8 +148,21 @@ def forget() -> None:
     seen_at.cache_clear()
 
 
-def digest(tag: str, root: Path, files: Iterable[File]) -> str:
-    """Return 16 hex digits of files: names relative to `root`, and contents."""
+def digest(tag: str, root: Path, files: Sequence[File]) -> str:
+    """Return 16 hex digits of files: names relative to `root`, and contents.
+
+    Large ones are read once, by the first process that asks: what was found then is taken as long as each name, size,
+    inode and time of change, which no program can set, is the same. Not of files so new that they may be changed again
+    and keep their times.
+    """
+    newest = max((changed for file in files for changed in file.version[1:3]), default=0)
+    if sum(file.version[0] for file in files) < LARGE or time_ns() - newest < SETTLED:
+        return _digest(tag, root, files)
+    names = [(file.path.relative_to(root).as_posix(), file.version) for file in files]
+    return remembered(key_of("digest", tag, str(root.resolve()), names), lambda: _digest(tag, root, files))
+
+
+def _digest(tag: str, root: Path, files: Sequence[File]) -> str:
     made = hashlib.sha256(tag.encode())
     for file in files:
         name = file.path.relative_to(root).as_posix()

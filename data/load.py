@@ -13,6 +13,7 @@ from thalweg.data.mnist1d import mnist1d
 from thalweg.data.planted import planted
 from thalweg.data.schema import DatasetConfig
 from thalweg.data.splits import Splits
+from thalweg.data.stored import stored
 from thalweg.data.synthetic import noisy_regression, teacher
 from thalweg.data.table import table
 from thalweg.data.text import stdlib, text
@@ -33,6 +34,7 @@ SOURCES: dict[str, Callable[[Any], Splits]] = {
     "cifar100": vision,
     "image_folder": image_folder,
     "table": table,
+    "arrays": stored,
     "stdlib": stdlib,
     "text": text,
     "teacher": teacher,

@@ -181,6 +181,27 @@ class TableConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ArraysConfig:
+    """The user's arrays in .npy files, which may be larger than memory: examples stay in them until they are wanted.
+
+    x, y: a file each, or a folder of shards. train_size: None takes all that neither validates nor tests.
+    """
+
+    form: ClassVar[Form | None] = None  # seen when it is read
+    name: Literal["arrays"]
+    x: Path
+    y: Path
+    kind: Literal["classes", "values"]
+    train_size: Count | None
+    validation: Share
+    test: Share
+    label_noise: Noise
+    split_seed: Seed
+    augment: tuple[Augmentation, ...]
+    fingerprint: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class StdlibConfig:
     """The source files of the running Python's standard library, as characters; another Python is another text.
 
@@ -300,6 +321,7 @@ DATASETS: dict[str, type[Any]] = {
     "cifar100": CIFAR100Config,
     "image_folder": ImageFolderConfig,
     "table": TableConfig,
+    "arrays": ArraysConfig,
     "stdlib": StdlibConfig,
     "text": TextConfig,
     "teacher": TeacherConfig,
@@ -315,6 +337,7 @@ DatasetConfig = Annotated[
     | CIFAR100Config
     | ImageFolderConfig
     | TableConfig
+    | ArraysConfig
     | StdlibConfig
     | TextConfig
     | TeacherConfig

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thalweg.data.fields import fields
+from thalweg.data.rows import Rows
 from thalweg.data.schema import Kind
 
 Features = NDArray[np.float32]
@@ -25,16 +26,17 @@ class Split:
     """Examples and their targets. Both arrays are made read-only: a loaded dataset is shared by all who ask.
 
     x: [N, *features], float32, or uint8 where they are pixels, or integers where they are tokens; or several such by
-    name or place, [N, …], which may hold true and false too. y: classes int64 [N], values float32 [N, O], or the tokens
-    after those of x, integers [N, context].
+    name or place, [N, …], which may hold true and false too; `Rows` where they stay in files. y: classes int64 [N],
+    values float32 [N, O], or the tokens after those of x, integers [N, context].
     """
 
-    x: Any  # Inputs[NDArray]: who has one array knows it
+    x: Any  # Inputs[NDArray | Rows]: who has one array knows it
     y: NDArray[Any]
 
     def __post_init__(self) -> None:
         for array in fields(self.x).values():
-            array.setflags(write=False)
+            if not isinstance(array, Rows):
+                array.setflags(write=False)
         self.y.setflags(write=False)
 
 

@@ -5,20 +5,16 @@ They are downloaded once, into THALWEG_DATA or ~/.cache/thalweg; torchvision com
 
 from __future__ import annotations
 
-import fcntl
-import os
 import socket
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import redirect_stdout, suppress
 from io import StringIO
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from thalweg.data.arrange import ORDER, Sizes, dealt, order, pixels_of
+from thalweg.data.arrange import ORDER, Sizes, dealt, levels_of, order, pixels_of
+from thalweg.data.remembered import alone, cache
 from thalweg.data.schema import CIFAR10Config, CIFAR100Config, FashionMNISTConfig, MNISTConfig
 from thalweg.data.splits import Split, Splits
 from thalweg.runner.base.errors import ConfigError, SetupError, first_line
@@ -35,14 +31,6 @@ SETS: dict[str, tuple[str, int, str]] = {
 
 SECONDS = 20.0
 """How long a silent server is waited for."""
-LOCKED_SECONDS = 3600.0
-"""How long another process may take to fetch the data, over a slow line."""
-
-
-def cache() -> Path:
-    """Where downloaded data lies: THALWEG_DATA, else ~/.cache/thalweg."""
-    chosen = os.environ.get("THALWEG_DATA")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "thalweg"
 
 
 def vision(config: VisionConfig) -> Splits:
@@ -54,7 +42,7 @@ def vision(config: VisionConfig) -> Splits:
         raise ConfigError(f"dataset.train_size is {config.train_size}, but {name} has {sizes.train:,} for training")
     placed = order(config.split_seed, ORDER, len(y))
     pool = x[placed], y[placed]
-    pixels = pixels_of(pool[0][: sizes.train])
+    pixels = pixels_of(levels_of(pool[0][: sizes.train]))
     return dealt(pool, config, sizes, kind="classes", outputs=config.classes, test=Split(*test), pixels=pixels)
 
 
@@ -69,7 +57,7 @@ def _images(config: VisionConfig, train: bool) -> tuple[NDArray[np.uint8], NDArr
 def _held(config: VisionConfig, train: bool) -> Any:
     made = getattr(datasets(), SETS[config.name][0])
     folder = cache()
-    with _alone(folder), redirect_stdout(StringIO()):
+    with alone(folder), redirect_stdout(StringIO()):
         with suppress(RuntimeError):  # torchvision's word for "not there, or not as its checksum says"
             return made(str(folder), train=train, download=False)
         before = socket.getdefaulttimeout()
@@ -97,32 +85,3 @@ def datasets() -> Any:
             "install the torchvision that belongs to it; both must be CPU builds or both CUDA builds",
         ) from error
     return found
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time, since workers that start together would write the same files."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError:  # a read-only cache: whoever filled it is done
-        yield
-        return
-    with lock:
-        end = time.monotonic() + LOCKED_SECONDS
-        while not _locked(lock):
-            if time.monotonic() >= end:
-                raise SetupError(
-                    f"another process has been fetching data into {folder} for {LOCKED_SECONDS / 60:.0f} minutes",
-                    "end it, and try again",
-                )
-            time.sleep(0.2)
-        yield
-
-
-def _locked(lock: IO[str]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -97,8 +97,7 @@ class Block:
         train, stop = workload.splits["train"], self.start + self.steps
         columns = [(name, values.unbind(0)) for name, values in self.coefficients.items()]
         numbers = torch.arange(self.start, stop, device=workload.device).unbind(0)
-        for t, rows in enumerate(self.rows.unbind(0)):
-            batch = train.take(rows)
+        for t, batch in enumerate(train.batches(self.rows.unbind(0))):
             if workload.augment is not None and self.draws is not None:
                 batch = workload.augment(*batch, self.draws[t])
             yield Feed(

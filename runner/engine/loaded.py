@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from thalweg.data.fields import Inputs, fields, mapped
 from thalweg.data.load import load_splits
-from thalweg.data.schema import ImageFolderConfig, TableConfig
+from thalweg.data.schema import ArraysConfig, ImageFolderConfig, TableConfig
 from thalweg.data.splits import Splits
 from thalweg.data.unseen import Unseen, unseen_arrays, unseen_rows
 from thalweg.runner.base.errors import MismatchError, UsageError
@@ -63,7 +63,7 @@ class Loaded:
         data = self.workload.config.dataset
         if isinstance(data, TableConfig):
             return unseen_rows(data, file)
-        if isinstance(data, DatasetTarget | ImageFolderConfig) or self.splits.pixels is not None:
+        if isinstance(data, DatasetTarget | ArraysConfig | ImageFolderConfig) or self.splits.pixels is not None:
             return unseen_arrays(file, self.splits)
         expected = "expected a trial on a table, on pictures or on data of yours"
         hint = "from Python: thalweg.trial(ID).model()"

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils.data import Dataset
 
-from thalweg.data.arrays import split_arrays
+from thalweg.data.arrays import rows_of, split_arrays
 from thalweg.data.fields import Inputs, fields, mapped, remade
+from thalweg.data.rows import Held
 from thalweg.data.schema import MODELS_LOSS, UNNAMED_LOSSES, Kind, TaskConfig
 from thalweg.data.splits import Splits
 from thalweg.models.extent import Extent
@@ -51,8 +52,9 @@ def own_splits(target: DatasetTarget) -> Splits:
         given = called("dataset._target_", build, {name: thawed(value) for name, value in target.arguments})
         with users_error(f"{target.name} failed"):
             x, y = _arrays(target.name, given)
+    in_a_file = isinstance(given, tuple | list) and isinstance(given[0], np.memmap) and target.kind != "tokens"
     return split_arrays(
-        x,
+        rows_of(Held(x, f"the array that {target.name} maps")) if in_a_file and isinstance(x, np.ndarray) else x,
         y,
         kind=target.kind,
         shares=(target.validation, target.test),

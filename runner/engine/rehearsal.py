@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 import torch
 
+from thalweg.data.files import class_folders
 from thalweg.data.load import load_splits
+from thalweg.data.schema import ImageFolderConfig
 from thalweg.data.vision import VisionConfig
 from thalweg.models.extent import Extent
 from thalweg.optim.groups import assigned
@@ -49,6 +51,8 @@ def _extent(config: TrialConfig) -> Extent:
     data = config.dataset
     if isinstance(data, VisionConfig):
         return Extent(SHAPES.get(type(data).__name__, (3, 32, 32)), data.classes)
+    if isinstance(data, ImageFolderConfig):  # decoding all may take hours
+        return Extent((3, data.side, data.side), len(class_folders(data.path)))
     return extent_of(own_splits(data) if isinstance(data, DatasetTarget) else load_splits(data))
 
 

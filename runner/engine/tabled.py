@@ -39,7 +39,7 @@ class TabledSteps:
         device, train = workload.device, workload.splits["train"]
         self.workload, self.shared, self.names = workload, block.shared, list(block.coefficients)
         self.state = state.keep(torch.arange(state.lanes, device=device))
-        self.resident = train.home == device
+        self.resident = train.home == device and not train.in_files
         self.rows = _table(block.rows)
         self.draws = None if block.draws is None else _table(block.draws)
         self.batch = None if self.resident else train.take(block.rows[0])
@@ -71,12 +71,12 @@ class TabledSteps:
             torch.stack(columns, dim=1, out=self.numbers[: block.steps, :, : self.state.lanes])
         self.at[:1].zero_()
         self.at[1:].fill_(block.start)
+        self.coming = self.workload.splits["train"].batches(block.rows.unbind(0))
 
-    def place(self, t: int) -> None:
-        """Put the examples of the step at place t where it finds them, if they lie on the host."""
+    def place(self) -> None:
+        """Put the examples of the next step where it finds them, if they lie on the host."""
         if self.batch is not None:
-            given = self.workload.splits["train"].take(self.rows[t])
-            for held, each in zip(tree_leaves(self.batch), tree_leaves(given), strict=True):
+            for held, each in zip(tree_leaves(self.batch), tree_leaves(next(self.coming)), strict=True):
                 held.copy_(each, non_blocking=True)
 
     def advance(self, state: State, block: Block, take: Callable[[], None]) -> Tensor:
@@ -86,7 +86,7 @@ class TabledSteps:
         for part in _parts(block):
             self.load(part)
             for t in range(part.steps):
-                self.place(t)
+                self.place()
                 if part.start + t == 0:
                     self.take(first=True)
                 else:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,8 +14,9 @@ from PIL import Image
 
 from thalweg.data.image_folder import image_folder, looked_at
 from thalweg.data.pictures import look, picture
+from thalweg.data.rows import Rows
 from thalweg.data.schema import ImageFolderConfig
-from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.base.errors import ConfigError, SetupError
 
 GREY = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
 
@@ -167,3 +171,71 @@ def test_of_a_plain_picture_only_the_head_is_read_before_anything_trains(tmp_pat
         assert not look(file).mended
         with pytest.raises(ConfigError, match="cannot be read as an image"):
             picture(file, 8)
+
+
+@pytest.fixture
+def in_a_file(tmp_path, monkeypatch):
+    """To be called: from then on pictures are decoded into a file, whatever they take."""
+    monkeypatch.setenv("THALWEG_DATA", str(tmp_path / "cache"))
+    module = sys.modules["thalweg.data.image_folder"]
+
+    def change() -> None:
+        for name, value in (("IN_MEMORY", 0), ("MANY", 0), ("AT_ONCE", 3)):
+            monkeypatch.setattr(module, name, value)
+        module.marks_at.cache_clear()
+
+    return change
+
+
+@pytest.fixture
+def asked(tmp_path) -> ImageFolderConfig:
+    path = folder(tmp_path, GREY)
+    for n, file in enumerate(sorted(path.rglob("*.png"))):
+        Image.fromarray(GREY // (n + 1)).save(file)
+    options: dict[str, Any] = {"side": 8, "train_size": None, "validation": 0.2, "test": 0.2, "label_noise": 0.0}
+    said: dict[str, Any] = {
+        "name": "image_folder",
+        "path": str(path),
+        "augment": (),
+        "fingerprint": None,
+        "split_seed": 0,
+    }
+    return ImageFolderConfig(**said, **options)
+
+
+def read_as(asked: ImageFolderConfig) -> list[np.ndarray]:
+    splits = image_folder(asked)
+    parts = [splits.train, splits.validation, splits.test]
+    x = [part.x.read(np.arange(len(part.x))) if isinstance(part.x, Rows) else part.x for part in parts]
+    return [*x, *(part.y for part in parts), splits.pixels.mean, splits.pixels.deviation]
+
+
+def test_pictures_decoded_into_a_file_are_those_in_memory_and_are_decoded_once(asked, in_a_file, monkeypatch) -> None:
+    memory = read_as(asked)
+    in_a_file()
+    assert isinstance(image_folder(asked).train.x, Rows)
+    assert all(np.array_equal(one, other) for one, other in zip(memory, read_as(asked), strict=True))
+    monkeypatch.setattr("thalweg.data.decoded.picture", None)
+    monkeypatch.setattr("thalweg.data.image_folder.look", None)
+    in_a_file()
+    assert all(np.array_equal(one, other) for one, other in zip(memory, read_as(asked), strict=True))
+
+
+def test_a_picture_that_cannot_be_decoded_leaves_nothing_half_made(tmp_path, asked, in_a_file) -> None:
+    spoilt = sorted(Path(asked.path).rglob("*.png"))[4]
+    spoilt.write_bytes(spoilt.read_bytes()[:-30])
+    in_a_file()
+    with pytest.raises(ConfigError, match=f"{spoilt.name} cannot be read as an image"):
+        image_folder(asked)
+    assert [each.name for each in (tmp_path / "cache" / "pictures").iterdir()] == [".lock"]
+
+
+def test_a_cache_that_takes_nothing_is_one_sentence(asked, in_a_file, monkeypatch) -> None:
+    in_a_file()
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=10))
+    with pytest.raises(SetupError, match=r"12 decoded pictures take 0.0 GB; .*pictures has 0.0"):
+        image_folder(asked)
+    monkeypatch.setattr("shutil.disk_usage", lambda place: os.stat(place) and SimpleNamespace(free=10**9))
+    monkeypatch.setenv("THALWEG_DATA", "/dev/null")
+    with pytest.raises(SetupError, match=r"decoded pictures cannot be put into /dev/null/pictures: Not a directory"):
+        image_folder(asked)

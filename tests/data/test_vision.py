@@ -11,6 +11,7 @@ import pytest
 import thalweg.data.vision as module
 from thalweg.data.files import IMAGES
 from thalweg.data.load import load_splits
+from thalweg.data.remembered import alone
 from thalweg.data.schema import DATASETS, ImageFolderConfig
 from thalweg.runner.base.errors import ConfigError, SetupError
 
@@ -179,7 +180,7 @@ def test_a_folder_without_classes_and_a_damaged_image_are_refused(pictures):
 
 
 def test_who_waits_for_data_that_another_fetches_stops_waiting_in_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "LOCKED_SECONDS", 0.3)
-    with module._alone(tmp_path), pytest.raises(SetupError, match="another process has been fetching data"):  # noqa: SIM117
-        with module._alone(tmp_path):
+    monkeypatch.setattr("thalweg.data.remembered.LOCKED_SECONDS", 0.3)
+    with alone(tmp_path), pytest.raises(SetupError, match="another process has been putting data"):  # noqa: SIM117
+        with alone(tmp_path):
             pytest.fail("two at once")

@@ -650,6 +650,7 @@ PARTNERS = {
     "dataset=stdlib": ("model=gpt", "dataset.fingerprint=0a"),
     "dataset=text": ("model=gpt", *OWN),
     "dataset=table": OWN,
+    "dataset=arrays": ("dataset.x=here", "dataset.y=there", "dataset.fingerprint=0a"),
     "dataset=image_folder": OWN,
     "dataset=target": ("dataset._target_=torchvision.datasets.Any",),
 }

@@ -43,6 +43,8 @@ IMAGES = {"name": "mnist", "train_size": 9, "label_noise": 0.0, "split_seed": 0,
 OWN = {"path": "here", "fingerprint": "0a", "validation": 0.2, "test": 0.2}
 IMAGE_FOLDER = IMAGES | OWN | {"name": "image_folder", "side": 32}
 TABLE = IMAGES | OWN | {"name": "table", "target": "y", "kind": "classes", "labels": ["a"], "ignore": []}
+ARRAYS = IMAGES | OWN | {"name": "arrays", "x": "here", "y": "y", "kind": "classes"}
+del ARRAYS["path"]
 SIZES = {"train_size": 9, "validation_size": 9, "test_size": 9, "context": 9, "characters": 9}
 STDLIB = {"name": "stdlib", "label_noise": 0.0, "split_seed": 0, "fingerprint": "0a", **SIZES}
 TEXT = STDLIB | {"name": "text", "path": "here"}
@@ -190,7 +192,7 @@ ALL = [
     plain(model={"name": "planted"}, dataset=PLANTED),
     *(plain(model=model) for model in (LINEAR, CNN, RESNET18, VIT)),
     *(plain(model=GPT, dataset=dataset) for dataset in (STDLIB, TEXT)),
-    *(plain(dataset=dataset) for dataset in (TABLE, TEACHER, REGRESSION, IMAGE_FOLDER)),
+    *(plain(dataset=dataset) for dataset in (TABLE, ARRAYS, TEACHER, REGRESSION, IMAGE_FOLDER)),
     *(plain(dataset=IMAGES | {"name": name}) for name in ("mnist", "fashion_mnist", "cifar10", "cifar100")),
 ]
 
