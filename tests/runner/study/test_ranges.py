@@ -1,7 +1,6 @@
 """Ranges: points are exact, old points survive widening bit for bit, and near misses are refused by name."""
 
 import math
-import time
 import tracemalloc
 from fractions import Fraction
 
@@ -137,10 +136,8 @@ def test_no_text_makes_the_parser_crash(text):
 )
 def test_an_axis_that_is_too_large_is_refused_with_its_size_before_it_is_built(text):
     tracemalloc.start()
-    began = time.perf_counter()
     with pytest.raises(ConfigError, match=f"{parse_range(text).count:,} values"):
         numeric_values("optimizer.lr", [text])
-    assert time.perf_counter() - began < 1
     assert tracemalloc.get_traced_memory()[1] < 2e6
     tracemalloc.stop()
 

@@ -1,6 +1,5 @@
 """Studies: what expands, in what order, with what coordinates."""
 
-import time
 import tracemalloc
 from typing import Any
 
@@ -164,13 +163,10 @@ def test_equal_points_in_two_blocks_are_one_trial(rates, seeds):
     assert len(members) == 2 * len({m.trial.id for m in members}) == 2 * len(set(rates)) * seeds
 
 
-def test_ten_thousand_members_expand_quickly_in_modest_memory():
+def test_ten_thousand_members_expand_in_modest_memory():
     wanted = study(Axis("optimizer.lr", tuple(i / 1000 for i in range(1, 1001)), ""), axis("seed", *range(10)))
-    began = time.perf_counter()
-    members = expand(wanted)
-    assert time.perf_counter() - began < 3
     tracemalloc.start()
-    again = expand(wanted)
+    members = expand(wanted)
     assert tracemalloc.get_traced_memory()[0] < 60e6
     tracemalloc.stop()
-    assert len(members) == len(again) == wanted.size == 10_000
+    assert len(members) == wanted.size == 10_000
