@@ -78,7 +78,7 @@ class Shelf:
         write_whole(path, content)
         _sync(self.folder)
         for older in self.files()[KEPT:]:
-            older.unlink(missing_ok=True)
+            remove(older)
         return path
 
     def newest(self, complain: Callable[[str], None]) -> tuple[Arrays, Facts] | None:
@@ -94,7 +94,7 @@ class Shelf:
             return self._read(path)
         except (OSError, ValueError) as error:
             complain(f"checkpoint {path.name[:24]}… is not used: {error}")
-            path.unlink(missing_ok=True)
+            remove(path)
             return None
 
     def _read(self, path: Path) -> tuple[Arrays, Facts]:
@@ -103,7 +103,7 @@ class Shelf:
     def clear(self) -> None:
         """Remove the cohort's checkpoints."""
         for path in self.files():
-            path.unlink(missing_ok=True)
+            remove(path)
 
 
 def sealed(arrays: Arrays, facts: Facts, made_by: Mapping[str, str]) -> bytes:
@@ -124,8 +124,7 @@ def opened(path: Path, digest: str, of: Facts, by: Mapping[str, str]) -> tuple[A
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != digest:
         raise ValueError(f"its {len(content):,} bytes do not have the hash in its name")
-    header = _header(content)
-    facts, made_by = (json.loads(header[part]) for part in ("facts", "made_by"))
+    facts, made_by = _header(content)
     for name, expected in of.items():
         if facts.get(name) != expected:
             raise ValueError(f"its {name} are another cohort's")
@@ -147,9 +146,9 @@ def tidy(folder: Path, unfinished: Callable[[Iterable[str]], bool]) -> None:
         with suppress(OSError, ValueError):
             if unfinished(_facts(path)["trials"]):
                 continue
-        path.unlink(missing_ok=True)
+        remove(path)
     for partial in folder.glob("*.partial"):
-        partial.unlink(missing_ok=True)
+        remove(partial)
     with suppress(OSError):
         folder.rmdir()
 
@@ -161,24 +160,41 @@ def held(folder: Path) -> Iterator[tuple[Path, Facts]]:
             yield path, _facts(path)
 
 
+def remove(path: Path) -> None:
+    """Remove a file that is of no use. Where that cannot be, it stays, of no use: a sweep does not end for it."""
+    with suppress(OSError):
+        path.unlink()
+
+
 def _facts(path: Path) -> Facts:
     with path.open("rb") as file:
         start = file.read(8)
-        header = _header(start + file.read(min(int.from_bytes(start, "little"), LONGEST_HEADER)))
-    return dict(json.loads(header["facts"]))
+        return _header(start + file.read(min(int.from_bytes(start, "little"), LONGEST_HEADER)))[0]
 
 
-def _header(content: bytes) -> dict[str, str]:
-    """The part that is ours of a safetensors header: JSON, its length in the first eight bytes. Raises ValueError."""
+def _header(content: bytes) -> tuple[Facts, Mapping[str, Any]]:
+    """What a safetensors header, JSON with its length in the first eight bytes, says of a cohort and of who made it.
+
+    Raises ValueError where it says nothing of the kind.
+    """
     length = int.from_bytes(content[:8], "little")
     try:
-        return dict(json.loads(content[8 : 8 + length])["__metadata__"])
-    except (KeyError, TypeError) as error:
+        header = json.loads(content[8 : 8 + length])["__metadata__"]
+        facts, made_by = (dict(json.loads(header[part])) for part in ("facts", "made_by"))
+        facts |= {"trials": [*map(_id, facts["trials"])], "step": int(facts["step"])}
+    except (KeyError, TypeError, RecursionError) as error:
         raise ValueError("its header says nothing of a cohort") from error
+    return facts, made_by
+
+
+def _id(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def _named(folder: Path) -> Iterator[tuple[Path, re.Match[str]]]:
-    with suppress(FileNotFoundError, NotADirectoryError):
+    with suppress(OSError):
         for path in sorted(folder.iterdir()):
             if match := NAME.fullmatch(path.name):
                 yield path, match

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from thalweg.runner.study.trial import Trial
-from thalweg.runner.train.checkpoints import facts_of, folder_of, held
+from thalweg.runner.train.checkpoints import facts_of, folder_of, held, remove
 from thalweg.runner.train.messages import Stage, Train
 
 RUNG = "rung"
@@ -80,6 +80,6 @@ def clear(store: Path, needed: Callable[[Iterable[str]], bool]) -> None:
         newest.setdefault(name, []).append(trial)
     for path, facts in list(held(folder)):
         if RUNG in facts and not needed(newest.get(path.name, ())):
-            path.unlink(missing_ok=True)
+            remove(path)
     with suppress(OSError):
         folder.rmdir()

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save as save_file
 
-from thalweg.runner.train.checkpoints import Shelf, tidy
+from thalweg.runner.train.checkpoints import Shelf, held, tidy
+from thalweg.runner.train.rungs import waiting
 
 FACTS = {"trials": ["a" * 64, "b" * 64], "executor": "vmap", "layout": "shared", "evaluations": 3}
 MADE_BY = {"thalweg": "0.1.0", "torch": "2.15.0", "device": "cpu x86_64"}
@@ -76,6 +83,60 @@ def test_a_damaged_one_is_said_aloud_and_the_one_before_it_used(shelf: Shelf, sp
     assert len(said) == 1
     assert "do not have the hash in its name" in said[0]
     assert read(shelf) == (50, [])
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    """A cohort's checkpoints at steps 50 and 100."""
+    shelf = Shelf(tmp_path_factory.mktemp("two") / "s.checkpoints", FACTS, MADE_BY)
+    saved(shelf, 50)
+    saved(shelf, 100)
+    return shelf
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_whatever_becomes_of_a_file_nobody_stumbles_over_it(two: Shelf, data: st.DataObject) -> None:
+    """Bytes flipped, cut off, written over or put in, the header among them."""
+    with tempfile.TemporaryDirectory() as folder:
+        shelf = Shelf(Path(folder) / "s.checkpoints", FACTS, MADE_BY)
+        shutil.copytree(two.folder, shelf.folder)
+        path = shelf.files()[0]
+        whole = path.read_bytes()
+        at = data.draw(st.integers(0, len(whole)) | st.integers(8, 400))
+        put = data.draw(st.binary(max_size=4) | st.sampled_from([b"\xff" * 9, b'"', b"}", b"null", b"[" * 9]))
+        spoilt = whole[:at] + put + whole[at + data.draw(st.sampled_from([0, 1, 4, len(whole)])) :]
+        path.write_bytes(spoilt)
+        for _, facts in held(shelf.folder):
+            assert (type(facts["trials"]), type(facts["step"])) == (list, int)
+        waiting(shelf.folder)
+        assert read(shelf)[0] == (100 if spoilt == whole else 50)
+        path.write_bytes(spoilt)
+        tidy(shelf.folder, lambda trials: True)
+        tidy(shelf.folder, lambda trials: False)
+        assert not shelf.folder.exists()
+
+
+@pytest.mark.parametrize("said", ["{}", "[]", "null", '{"trials": null, "step": 1}', '{"trials": [7], "step": 1}', "7"])
+def test_a_foreign_file_under_a_checkpoints_name_is_none(shelf: Shelf, said: str) -> None:
+    content = save_file(dict(ARRAYS), metadata={"facts": said, "made_by": "{}"})
+    saved(shelf, 50)
+    path = shelf.folder / f"{shelf.cohort}-100-{hashlib.sha256(content).hexdigest()}.safetensors"
+    path.write_bytes(content)
+    assert [facts["step"] for _, facts in held(shelf.folder)] == [50]
+    assert read(shelf)[0] == 50
+
+
+def test_a_folder_under_a_checkpoints_name_is_in_nobodys_way(shelf: Shelf) -> None:
+    path = saved(shelf, 100)
+    path.unlink()
+    path.mkdir()
+    saved(shelf, 50)
+    assert read(shelf)[0] == 50
+    assert [*held(shelf.folder)] != []
+    shelf.clear()
+    tidy(shelf.folder, lambda trials: False)
+    assert [*shelf.folder.iterdir()] == [path]
 
 
 @pytest.mark.parametrize("spoil", [truncated, flipped, emptied])
