@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
 from sources import EVIL, sensitivity_source, source, warmup_source
 
-from thalweg.runner.report import pictures, raster
-from thalweg.runner.report.pictures import _drawn
+from thalweg.runner.analysis import Warmup
+from thalweg.runner.report import pictures, raster, styles
+from thalweg.runner.report.pictures import _drawn, _findings
 from thalweg.runner.report.raster import DRAWN, SCALE, png
 from thalweg.runner.report.styles import Element, style
 
@@ -91,6 +93,22 @@ def test_a_cell_has_its_colour_where_the_report_has_it():
 def test_the_stylesheet_is_read_as_a_browser_reads_it(chain, name, value):
     elements = [Element(tag, frozenset(classes.split())) for tag, classes in chain]
     assert style(elements, {})[name] == value
+
+
+def test_a_narrower_rule_holds_wherever_it_stands(monkeypatch):
+    texts = {"page.css": ":root { --ink: #111; }", "picture.css": ".a .b { fill: var(--ink); }\n.b { fill: red; }"}
+    monkeypatch.setattr(styles, "_asset", texts.__getitem__)
+    styles._rules.cache_clear()
+    chain = [Element("g", frozenset("a")), Element("path", frozenset("b"))]
+    assert [style(chain, {}), style(chain[1:], {})] == [{"fill": "#111"}, {"fill": "red"}]
+    styles._rules.cache_clear()
+
+
+def test_what_is_said_in_words_is_no_picture():
+    (answer,) = warmup_source().view.answers
+    assert isinstance(answer, Warmup)
+    whole, lacking = (dict(_findings(each)) for each in (answer, replace(answer, needs=())))
+    assert len(lacking) == len(whole) - 1
 
 
 def test_without_a_font_of_the_machine_texts_are_still_written(monkeypatch):
