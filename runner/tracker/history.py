@@ -128,9 +128,11 @@ def run_content(trial: ExportTrial) -> RunContent:
 def loaded(trial: ExportTrial) -> dict[str, Series]:
     """Load what was observed of a trial, where it is finite, and the rate of each step that was trained.
 
-    The rate is that of the schedule's closed form, in float64. W&B's aggregates never recover from one NaN.
+    The rate is that of the schedule's closed form, in float64. W&B's aggregates never recover from one NaN. A dot in a
+    name, which a model's own number may have, is a slash: W&B reads it as a step into a section.
     """
-    series = {name: _finite_part(one) for name, one in sorted(trial.series().items())}
+    stored = trial.series()
+    series = {_shown_as(name, stored): _finite_part(one) for name, one in sorted(stored.items())}
     rates = _rates(trial.config, series.get(BATCH_LOSS))
     return series if rates is None else {**series, RATE: rates}
 
@@ -206,6 +208,12 @@ def _rates(config: Mapping[str, Any], trained: Series | None) -> Series | None:
         return None
     shape = {key: value for key, value in schedule.items() if key != "name"}
     return Series(trained.steps, float(peak) * FORMS[schedule["name"]](trained.steps, total, **shape))
+
+
+def _shown_as(name: str, beside: Iterable[str]) -> str:
+    """A name without dots, and not that of another."""
+    plain = name.replace(".", "/")
+    return plain if plain == name or plain not in beside else name.replace(".", "_")
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -204,6 +204,14 @@ def expected_rows(trial: ExportTrial) -> list[tuple[int, dict[str, float]]]:
     return rows
 
 
+def test_numbers_that_a_model_tells_have_no_dot_in_their_names(tmp_path):
+    names = ("train/layer.0.norm", "train/a.b", "train/a/b")
+    series = {name: Series(np.arange(3), np.full(3, float(place))) for place, name in enumerate(names)}
+    export([make_trial(1, series=lambda: series)], tmp_path / "a.sqlite", EVERY_STEP)
+    (run,) = map(read_run, run_files(tmp_path))
+    assert run["history"][0][1] == {"train/layer/0/norm": 0, "train/a_b": 1, "train/a/b": 2}
+
+
 def test_test_metrics_are_in_the_runs_of_the_chosen_cell_alone(tmp_path):
     store = tmp_path / "a.sqlite"
     export([make_trial(0, chosen=True), make_trial(1)], store, SETTINGS)
