@@ -56,8 +56,13 @@ class Growth:
         if seen == self._seen:
             return
         self._seen = seen
-        series = so_far(self._folder, growing.wanted(unfinished))
+        own = [trial for trial in unfinished if self._is_own(opened, trial)]
+        series = so_far(self._folder, growing.wanted(own))
         growing.tend(growing_trials(opened, self._study, self._settings, series))
+
+    def _is_own(self, opened: Store, trial: str) -> bool:
+        """Whether the study trains a trial: in the same folder are those of other sweeps, and those that it stopped."""
+        return any(place.study == self._study and not place.pruned for place in opened.membership(trial))
 
 
 def clear(store: Path, settings: TrackerSettings, given: Sequence[str]) -> None:
