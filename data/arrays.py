@@ -91,6 +91,8 @@ def inputs_of(x: Inputs[Array], kind: Kind) -> Inputs[Array]:
         return features_of(x, kind)
     if not x:
         raise ConfigError("the dataset's x is empty; expected an array for each input of the model")
+    if isinstance(x, dict) and (odd := [name for name in x if not isinstance(name, str)]):
+        raise ConfigError(f"the dataset's x has the key {odd[0]!r}; expected names, by which the model is called")
     held: dict[str | int, Array] = fields(x)
     for name, array in held.items():
         _refuse_no_field(name_of(x, name), array)

@@ -55,7 +55,7 @@ class Examples:
     @property
     def numbers(self) -> int:
         """How many numbers go into an example."""
-        return sum(math.prod(each.shape[1:]) for each in fields(self.x).values())
+        return max(1, sum(math.prod(each.shape[1:]) for each in fields(self.x).values()))
 
     @property
     def in_files(self) -> bool:

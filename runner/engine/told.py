@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ def log(name: str, value: Tensor | float) -> None:
         raise ConfigError(f"log is given the name {name}, which thalweg has for a number of its own", "choose another")
     if isinstance(value, Tensor) and value.numel() != 1:
         raise ConfigError(f"log({name!r}, …) is given a tensor of shape {list(value.shape)}; expected one number")
-    if not isinstance(value, Tensor | float | int):
+    if not isinstance(value, Tensor | Real):
         raise ConfigError(f"log({name!r}, …) is given a {type(value).__name__}; expected one number")
     _heard[-1].said[name] = value.detach().reshape(()) if isinstance(value, Tensor) else float(value)
 

@@ -37,7 +37,9 @@ def steps_from_durations(plain: dict[str, Any]) -> None:
         if isinstance(value, str) and is_duration(key, value):
             steps = _steps(value.strip(), plain)
             if value.strip().endswith("ep") and plain.get("dataset", {}).get("train_size", 0) is None:
-                hint = "give dataset.train_size a number, or count in steps"
+                hint = (
+                    "write how many train, as dataset.train_size=1000: too many are refused, with the number there is"
+                )
                 raise ConfigError(
                     f"{key} is {value}, but an epoch of dataset.train_size=null has no known length", hint
                 )

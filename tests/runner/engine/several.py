@@ -45,6 +45,8 @@ def spoiled(how):
         x["weight"][7] = np.nan
     if how == "nested":
         x["weight"] = {"a": x["weight"]}
+    if how == "keys":
+        x = {0: x["ids"]}
     if how == "empty":
         x = {}
     if how == "number":
@@ -90,6 +92,7 @@ class Net(nn.Module):
         self.embedding, self.out = nn.Embedding(TOKENS, width), nn.Linear(width, num_classes)
 
     def forward(self, ids, mask, weight):
+        assert (ids.dtype, mask.dtype) == (torch.int64, torch.bool)
         hidden = (self.embedding(ids) * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
         return self.out(torch.tanh(hidden)) * (1 + 0.1 * weight.reshape(-1, 1))
 

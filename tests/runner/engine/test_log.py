@@ -31,6 +31,7 @@ CPU = torch.device("cpu")
 STEPS = 20
 EXECUTORS = ("loop", "vmap", "traced")
 SOURCE = """\
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -46,7 +47,7 @@ class Net(nn.Module):
         if self.tells:
             log("activation", h.mean())
             log("first/weights", self.a.weight.norm())
-            log("constant", 3)
+            log("constant", np.float32(3))
         return self.b(h)
 
 class Gradients(Net):

@@ -242,6 +242,7 @@ def test_a_tabled_step_takes_several_inputs(trials) -> None:
         ("spoiled", "Net", {"given": (("how", "nan"),)}, "x['weight'] holds NaN or infinity in 1 rows, row 7 first"),
         ("spoiled", "Net", {"given": (("how", "nested"),)}, "x['weight'] is an array of object of shape []"),
         ("spoiled", "Net", {"given": (("how", "number"),)}, "x['weight'] is an array of float64 of shape []"),
+        ("spoiled", "Net", {"given": (("how", "keys"),)}, "x has the key 0; expected names"),
         ("spoiled", "Net", {"given": (("how", "empty"),)}, "x is empty; expected an array for each input"),
         ("Items", "Net", {"given": (("how", "ragged"),)}, "gives 'ids' of shape [3], and of others in later examples"),
         ("Items", "Net", {"given": (("how", "unlike"),)}, "gives other inputs in example 5 than in the first"),
