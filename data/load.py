@@ -6,12 +6,15 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from thalweg.data.arrange import Labelled, Sizes, shuffled
+import numpy as np
+from numpy.typing import NDArray
+
+from thalweg.data.arrange import ORDER, Labelled, Sizes, order, shuffled
 from thalweg.data.digits import digits
 from thalweg.data.image_folder import image_folder
 from thalweg.data.mnist1d import mnist1d
 from thalweg.data.planted import planted
-from thalweg.data.schema import DatasetConfig
+from thalweg.data.schema import DatasetConfig, DigitsConfig, MNIST1DConfig
 from thalweg.data.splits import Splits
 from thalweg.data.stored import stored
 from thalweg.data.synthetic import noisy_regression, teacher
@@ -25,9 +28,14 @@ def _once(read: Callable[[], Labelled]) -> Labelled:
     return read()
 
 
+def _through(read: Callable[[], Labelled], sizes: Sizes) -> Callable[[Any], Splits]:
+    return lambda config: shuffled(_once(read), config, sizes)
+
+
+READ = {"digits": (digits, Sizes(1000, 400, 397)), "mnist1d": (mnist1d, Sizes(1000, 2000, 2000))}
+"""Datasets that are read whole, scaled by those that may train, and dealt out."""
 SOURCES: dict[str, Callable[[Any], Splits]] = {
-    "digits": lambda config: shuffled(_once(digits), config, Sizes(1000, 400, 397)),
-    "mnist1d": lambda config: shuffled(_once(mnist1d), config, Sizes(1000, 2000, 2000)),
+    **{name: _through(read, sizes) for name, (read, sizes) in READ.items()},
     "mnist": vision,
     "fashion_mnist": vision,
     "cifar10": vision,
@@ -41,6 +49,13 @@ SOURCES: dict[str, Callable[[Any], Splits]] = {
     "noisy_regression": noisy_regression,
     "planted": planted,
 }
+
+
+def trained_on(config: DigitsConfig | MNIST1DConfig) -> NDArray[np.float64]:
+    """The examples that may train, in their order and as they were read: by these the others are scaled."""
+    read, sizes = READ[config.name]
+    x, y = _once(read)
+    return x[order(config.split_seed, ORDER, len(y))][: sizes.train]
 
 
 @lru_cache(maxsize=8)

@@ -91,6 +91,19 @@ def unseen_arrays(file: Path, splits: Splits) -> Unseen:
     return Unseen(made, note=AS_GIVEN)
 
 
+def unseen_scaled(file: Path, trained: NDArray[np.float64]) -> Unseen:
+    """Return the examples of a .npz file, scaled as those that trained, in whose units they are.
+
+    Raises ConfigError for those that are none.
+    """
+    x, shape = _array(file, None), trained.shape[1:]
+    if x.shape[1:] not in (shape, shape[1:]):  # a picture's one channel may be left out
+        raise ConfigError(f"{file} has examples of shape {list(x.shape[1:])}; the model reads {list(shape)}")
+    made = x.astype(np.float64).reshape(len(x), *shape)
+    _refuse_rows(file, np.isfinite(made.reshape(len(made), -1)).all(1), "has NaN or infinity")
+    return Unseen(scaled(np.concatenate([trained, made]), len(trained)).x[len(trained) :])
+
+
 def _fields_of(file: Path, like: Inputs[NDArray[Any]]) -> Inputs[NDArray[Any]]:
     """The arrays of a .npz file that are inputs: by name, or by place as `arr_0`, `arr_1`, …"""
     found = _arrays(file)

@@ -11,10 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.data.fields import Inputs, fields, mapped
-from thalweg.data.load import load_splits
-from thalweg.data.schema import ArraysConfig, ImageFolderConfig, TableConfig
+from thalweg.data.load import load_splits, trained_on
+from thalweg.data.schema import (
+    ArraysConfig,
+    DigitsConfig,
+    ImageFolderConfig,
+    MNIST1DConfig,
+    NoisyRegressionConfig,
+    TableConfig,
+    TeacherConfig,
+)
 from thalweg.data.splits import Splits
-from thalweg.data.unseen import Unseen, unseen_arrays, unseen_rows
+from thalweg.data.unseen import Unseen, unseen_arrays, unseen_rows, unseen_scaled
 from thalweg.runner.base.errors import MismatchError, UsageError
 from thalweg.runner.engine.evaluate import STREAM, evaluate, rows_at_once
 from thalweg.runner.engine.examples import as_held
@@ -65,7 +73,11 @@ class Loaded:
             return unseen_rows(data, file)
         if isinstance(data, DatasetTarget | ArraysConfig | ImageFolderConfig) or self.splits.pixels is not None:
             return unseen_arrays(file, self.splits)
-        expected = "expected a trial on a table, on pictures or on data of yours"
+        if isinstance(data, DigitsConfig | MNIST1DConfig):
+            return unseen_scaled(file, trained_on(data))
+        if isinstance(data, TeacherConfig | NoisyRegressionConfig):  # their features are drawn as models read them
+            return replace(unseen_arrays(file, self.splits), note="")
+        expected = "expected a trial on a table, pictures, digits, drawn features or data of yours"
         hint = "from Python: thalweg.trial(ID).model()"
         raise UsageError(f"no file is read as dataset={data.name} is; {expected}", hint)
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from thalweg.data.arrange import ORDER, order
 from thalweg.data.arrays import split_arrays
-from thalweg.data.load import load_splits
-from thalweg.data.schema import TableConfig
+from thalweg.data.load import READ, load_splits, trained_on
+from thalweg.data.schema import DatasetConfig, TableConfig
 from thalweg.data.splits import Pixels, Split, Splits
-from thalweg.data.unseen import unseen_arrays, unseen_rows
+from thalweg.data.unseen import unseen_arrays, unseen_rows, unseen_scaled
 from thalweg.runner.base.errors import ConfigError
 
 N = 60
@@ -180,3 +181,22 @@ def test_pictures_stay_pixels_and_tokens_are_known_ones(tmp_path: Path) -> None:
     np.savez(tmp_path / "t.npz", x=np.array([[0, 1], [1, 7]]))
     with pytest.raises(ConfigError, match="has a token that is not below 7 in row 1"):
         unseen_arrays(tmp_path / "t.npz", Splits(part, part, part, "tokens", 7))
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist1d"])
+def test_examples_that_are_scaled_by_those_that_trained_are_as_they_were(tmp_path: Path, name: str) -> None:
+    data: Any = TypeAdapter(DatasetConfig).validate_python(
+        {"name": name, "train_size": 50, "label_noise": 0.1, "split_seed": 3}
+    )
+    read, sizes = READ[name]
+    x, y = read()
+    rows = order(3, ORDER, len(y))[sizes.train : sizes.train + sizes.validation]
+    np.savez(tmp_path / "new.npz", x=x[rows])
+    assert np.array_equal(unseen_scaled(tmp_path / "new.npz", trained_on(data)).x, load_splits(data).validation.x)
+    np.savez(tmp_path / "new.npz", x=x[rows][:, ..., :-1])
+    with pytest.raises(ConfigError, match="has examples of shape"):
+        unseen_scaled(tmp_path / "new.npz", trained_on(data))
+    x[rows[5]] = np.nan
+    np.savez(tmp_path / "new.npz", x=x[rows])
+    with pytest.raises(ConfigError, match="has NaN or infinity in row 5"):
+        unseen_scaled(tmp_path / "new.npz", trained_on(data))

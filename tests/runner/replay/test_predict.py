@@ -6,6 +6,7 @@ import csv
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,13 @@ from backends import InProcess
 from torch.nn import functional
 
 from thalweg.data.arrange import ORDER, order
+from thalweg.data.digits import digits
 from thalweg.data.load import load_splits
+from thalweg.data.schema import PlantedConfig
 from thalweg.runner import page
 from thalweg.runner.base.errors import MismatchError, UsageError
 from thalweg.runner.engine.determinism import prepare
+from thalweg.runner.engine.loaded import Loaded
 from thalweg.runner.facts.weights import Weights
 from thalweg.runner.replay import again, model, predict
 from thalweg.runner.replay.recorded import trial_of
@@ -127,8 +131,23 @@ def test_a_module_that_does_not_give_the_stored_loss_is_refused(desk: Path) -> N
 
 
 def test_what_no_file_is_read_as_is_said(desk: Path) -> None:
-    with pytest.raises(UsageError, match=r"no file is read as dataset=digits is; .*thalweg\.trial"):
-        predict.predict(model_from(desk, "digits"), desk / "words.csv")
+    data = PlantedConfig(name="planted", train_size=9, curvature=1.0, noise=1.0, target=0.3, split_seed=0)
+    workload: Any = SimpleNamespace(config=SimpleNamespace(dataset=data))
+    with pytest.raises(UsageError, match=r"no file is read as dataset=planted is; .*data of yours") as refused:
+        Loaded(workload, torch.nn.Identity()).unseen(desk / "words.csv")
+    assert "thalweg.trial" in refused.value.hint
+
+
+def test_digits_are_predicted_as_they_were_validated(desk: Path) -> None:
+    made = model_from(desk, "digits")
+    data = trial_of(made.record).config.dataset
+    x, _ = digits()
+    held_out = x[order(data.split_seed, ORDER, len(x))][1000:1400]
+    np.savez(desk / "pictures.npz", x=held_out[:, 0])
+    found = predict.predict(made, desk / "pictures.npz")
+    accuracy = (found.predicted == load_splits(data).validation.y).mean()
+    assert accuracy == pytest.approx(made.record.metrics["val/accuracy"], abs=1e-9)
+    assert found.note == ""
 
 
 def test_a_prediction_at_each_place_is_no_line_of_a_table() -> None:
