@@ -57,7 +57,7 @@ def unseen_rows(config: TableConfig, file: Path) -> Unseen:
     ready = (scaled_each if x.ndim == 2 else scaled)(x, sizes.train).x
     trained, new = ready[: len(splits.train.y)], ready[sizes.train :]
     if not np.array_equal(trained, splits.train.x):
-        raise ConfigError(f"{file} cannot be scaled together with {config.path}", "has it numbers beyond all measure?")
+        raise ConfigError(f"{file} cannot be scaled together with {config.path}", "does it hold huge numbers?")
     _refuse_rows(file, np.isfinite(new.reshape(len(new), -1)).all(1), "lies 1e38 deviations from what trained")
     if config.kind == "classes":
         return Unseen(new, labels=config.labels)

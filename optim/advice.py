@@ -69,7 +69,8 @@ def decay_warning(configs: Iterable[OptimizerConfig]) -> str | None:
     if not strengths:
         return None
     many, runaway = len(strengths), sum(strength > 2 for strength in strengths)
+    grow = f", and in {runaway:,}, beyond 2, makes them grow" if runaway else ""
     return (
         f"{many:,} {'trials have' if many > 1 else 'trial has'} lr·wd ≥ 1 (independent decay: wd ≥ 1): decay alone "
-        f"flips the signs of the weights{f', and in {runaway:,}, beyond 2, makes them grow' if runaway else ''}"
+        f"brings weights to 0 or flips their signs{grow}"
     )

@@ -195,7 +195,7 @@ def _spikes(results: Results, trials: Sequence[Row], batch: Sequence[Series | No
             spikes[member] = _ratio(batch[int(member)], control)
     if not rates:
         return spikes, ""
-    return spikes, wrong[0] if wrong else f"Spikes are measured against {rates[0]}"
+    return spikes, wrong[0] if wrong else f"Spikes are measured against the control, {rates[0]}"
 
 
 def _dead(results: Results, at: int) -> bool:

@@ -60,7 +60,7 @@ def say(
     slope: Finding, rows: Sequence[RowFit], edge: Sequence[Edge], expect: Expected | None, fewest: int, flips: int
 ) -> Said:
     """Word what is known of a slope. fewest: rows needed to know anything. flips: cells where decay turns signs."""
-    turned = f"In {count(flips, 'cell')} decay alone turns a weight's sign in a step" if flips else ""
+    turned = f"In {count(flips, 'cell')} lr·wd is so large that decay alone changes signs of weights" if flips else ""
     if slope.estimate is None:
         why = _why(rows, fewest)
         tally = f"{_tally(rows)}; {fewest} are needed"
@@ -90,7 +90,9 @@ def say(
 
 
 def _meaning(label: str, slope: float) -> str:
-    return MEANING.get(label, f"when the learning rate doubles, the best weight decay is times {short(2**slope, 2)}")
+    return MEANING.get(
+        label, f"when the learning rate doubles, the best weight decay is multiplied by {short(2**slope, 2)}"
+    )
 
 
 def signed(value: float) -> str:
@@ -170,7 +172,11 @@ def _beside(estimate: float | None, expect: Expected | None) -> str:
     if expect is None:
         return ""
     said = f"Expected beforehand: {short(expect.slope)} ± {short(expect.tolerance)}"
-    return said if estimate is None else f"{said}, {'as found' if expect.met_by(estimate) else 'not found'}"
+    return (
+        said
+        if estimate is None
+        else f"{said}, {'and so it came out' if expect.met_by(estimate) else 'and it came out otherwise'}"
+    )
 
 
 def _sentences(*parts: str) -> str:

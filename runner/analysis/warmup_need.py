@@ -32,7 +32,7 @@ SUFFICIENT = (
 )
 SUM_LR, SUM_LR_WD = "Σlr", "Σlr·wd"
 SPENT = "sum over the steps, by the schedule, at the learning rate of the best loss"
-FEW_SEEDS = "noisy with so few seeds"
+FEW_SEEDS = "with so few seeds, one seed can decide a value"
 
 
 @dataclass(frozen=True)
@@ -261,9 +261,8 @@ def _said(levels: Sequence[WarmupLevel], table: _Table) -> tuple[str, str, bool]
     elif most.factor <= LITTLE:
         label = "nothing to see: the largest learning rate hardly moves"
     else:
-        label = (
-            f"largest learning rate ×{short(most.factor, 2)}{'' if most.least > 1 else ', which the seeds leave open'}"
-        )
+        unsure = "" if most.least > 1 else ", which the seeds leave open"
+        label = f"warmup allows a learning rate {short(most.factor, 2)} times as large{unsure}"
     open_ended = all(found.first.side or found.last.side for _, found in named)
     said = ", and ".join(_told(name, found) for name, found in named)
     looked = f"Of {count(len(table.lr_R), 'learning rate')} and {count(len(levels), 'warmup')} looked at."

@@ -98,7 +98,7 @@ for verbs in (
 @app.callback(invoke_without_command=True)
 def _greet(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     """Declare which trials should exist; thalweg trains the missing ones and says what the results mean."""
     if version:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thalweg.runner.cells.cells import Cell, NearOptimal, Panel
+from thalweg.runner.cells.costs import Cost
 from thalweg.runner.facts.epochs import said
 from thalweg.runner.facts.observation import Series
 from thalweg.runner.facts.record import StudySummary, TrialRecord
@@ -144,6 +145,20 @@ def study(view: StudyView, panels: Sequence[Panel] | None = None) -> dict[str, A
         "notes": view.notes,
         "panels": [_panel(panel, slopes.get(panel.name)) for panel in panels or view.panels],
         "findings": [answer(each) for each in view.answers],
+        "costs": [_cost(space.name, each) for space in view.spaces for each in space.costs],
+    }
+
+
+def _cost(grid: str, cost: Cost) -> dict[str, Any]:
+    """What one axis of a grid of three and more costs: a factor of a loss, a difference of anything else."""
+    ends = {"cost": cost.cost, "low": cost.low, "high": cost.high}
+    return {
+        "grid": grid,
+        "key": cost.key,
+        **{name: None if score is None else cost.shown(score) for name, score in ends.items()},
+        "factor": cost.by_factors,
+        "values": cost.values,
+        "without_result": cost.dead,
     }
 
 

@@ -45,16 +45,16 @@ ConfigName = Annotated[
     str | None, typer.Option("--config-name", "-cn", metavar="NAME", help="Another top-level config.")
 ]
 Cfg = Annotated[
-    str | None, typer.Option("--cfg", "-c", metavar="job", help="Print the composed configuration and leave.")
+    str | None, typer.Option("--cfg", "-c", metavar="job", help="Print the composed configuration and exit.")
 ]
 Resolve = Annotated[bool, typer.Option("--resolve", help="With --cfg: resolve interpolations.")]
 OnlyPanels = Annotated[
     list[str] | None, typer.Option("--panel", metavar="NAME", help="Only this panel; may be given again.")
 ]
 Info = Annotated[
-    str | None, typer.Option("--info", metavar="[KIND]", help="Print where the configuration comes from and leave.")
+    str | None, typer.Option("--info", metavar="[KIND]", help="Print where the configuration comes from and exit.")
 ]
-Multirun = Annotated[bool, typer.Option("--multirun", "-m", hidden=True, help="Accepted; every sweep is one.")]
+Multirun = Annotated[bool, typer.Option("--multirun", "-m", hidden=True, help="Accepted and ignored.")]
 RerunChanged = Annotated[
     bool,
     typer.Option("--rerun-changed", help="Train anew, beside the old ones, trials that earlier code of yours trained."),
@@ -70,7 +70,7 @@ RetryFailed = Annotated[
     bool,
     typer.Option(
         "--retry-failed/--no-retry-failed",
-        help="Whether trials that failed before are tried again [they are].",
+        help="Whether trials that failed before are tried again [yes].",
         show_default=False,
     ),
 ]
@@ -86,7 +86,7 @@ Probe = Annotated[
     bool | None,
     typer.Option(
         "--probe/--no-probe",
-        help="Build each model once, in a process of its own, and say what is wrong [of your own only]; time it, too.",
+        help="Build each model in a separate process, say what is wrong, and time it [your own, not timed].",
         show_default=False,
     ),
 ]

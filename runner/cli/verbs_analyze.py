@@ -56,7 +56,7 @@ def analyze(
         int | None,
         typer.Option("--classes", min=2, metavar="N", help="Classes: a loss of 4·ln N or more is unhealthy."),
     ] = None,
-    maximize: Annotated[bool, typer.Option("--maximize", help="The loss column is best large.")] = False,
+    maximize: Annotated[bool, typer.Option("--maximize", help="Larger values of the loss column are better.")] = False,
     store: given.StorePath = None,
     json: given.Json = False,
 ) -> None:

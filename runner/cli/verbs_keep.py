@@ -142,7 +142,7 @@ def _removed(opened: Store, wanted: Removal, yes: bool) -> int:
         say(line)
     if not yes:
         if not sys.stdin.isatty():
-            raise UsageError("nothing was removed: nobody can be asked here", "add --yes if that is meant")
+            raise UsageError("nothing was removed: there is no terminal to ask on", "add --yes if that is meant")
         if not typer.confirm("Remove them?", err=True):
             say("nothing was removed")
             return 1

@@ -26,7 +26,7 @@ Asked = Annotated[
     typer.Argument(metavar="TRIAL FILE [KEY=VALUE]", help="A trial's id, a file, settings such as launcher.workers=1."),
 ]
 Unverified = Annotated[
-    bool, typer.Option("--unverified", help="Even where nobody can know whether they are the stored trial's.")
+    bool, typer.Option("--unverified", help="Write them even if it cannot be checked that they are the stored trial's.")
 ]
 
 NAMES = "thalweg best STUDY names its best cells; thalweg ls --study STUDY its trials"

@@ -39,9 +39,10 @@ def register(app: typer.Typer) -> None:
 @given.listing
 def list_(
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[STUDY] [CONDITION]", help="A study; what is true of the trials.")
+        list[str] | None,
+        typer.Argument(metavar="[STUDY] [CONDITION]", help="A study; a condition on trials."),
     ] = None,
-    study: Annotated[str | None, typer.Option("--study", metavar="STUDY", help="The study, too.")] = None,
+    study: Annotated[str | None, typer.Option("--study", metavar="STUDY", help="The study to list.")] = None,
     since: Annotated[
         str | None, typer.Option("--since", metavar="TIME", help="Trials that ended since 30m, 12h, 7d, a date.")
     ] = None,
@@ -75,7 +76,7 @@ def list_(
 def show(
     what: Annotated[str | None, typer.Argument(metavar="STUDY|TRIAL", help="A study, or a trial's id.")] = None,
     maps: Annotated[bool, typer.Option("--maps", help="Draw the map of every panel.")] = False,
-    rows: Annotated[bool, typer.Option("--rows", help="List every row of a coupling: used, or why not.")] = False,
+    rows: Annotated[bool, typer.Option("--rows", help="List every learning rate: used, or why not.")] = False,
     panel: given.OnlyPanels = None,
     curve: Annotated[bool, typer.Option("--curve", help="Draw a trial's curves.")] = False,
     metric: given.Metric = None,

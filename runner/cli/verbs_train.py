@@ -48,7 +48,7 @@ def plan(
     words: given.Words = None,
     store: given.StorePath = None,
     json: given.Json = False,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Leave with 3 if there is work left.")] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with code 3 if there is work left.")] = False,
     config_dir: given.ConfigDir = None,
     config_name: given.ConfigName = None,
     cfg: given.Cfg = None,
@@ -108,7 +108,7 @@ def sweep(
     max_failures: given.MaxFailures = None,
     dry_run: given.DryRun = False,
     init_from: given.InitFrom = None,
-    submit: Annotated[bool, typer.Option("--submit", help="With launcher=slurm: in jobs, and leave.")] = False,
+    submit: Annotated[bool, typer.Option("--submit", help="With launcher=slurm: submit jobs, and exit.")] = False,
 ) -> int:
     """Train what is missing and show the answer.
 
@@ -397,7 +397,8 @@ def _train(
     if made.to_train:
         lines = [plan_line(made), *plan_details(made)]
     else:
-        lines = [f"nothing to train: {made.done:,} of {count(made.wanted, 'trial')} are done", *changed_lines(made)]
+        are = "is" if made.wanted == 1 else "are"
+        lines = [f"nothing to train: {made.done:,} of {count(made.wanted, 'trial')} {are} done", *changed_lines(made)]
         lines += [f"{count(made.failed, 'trial')} failed before, left alone"] if made.failed else []
     lines += _keeping(made, opened, declared.settings.keep)
     for line in lines:

@@ -29,7 +29,7 @@ from thalweg.runner.decide.ladder import (
 from thalweg.runner.decide.points import member_at, members_of
 from thalweg.runner.decide.rescue import rescue
 from thalweg.runner.facts.row import Row
-from thalweg.runner.show.numbers import count, is_number, labels, leaf, short
+from thalweg.runner.show.numbers import count, is_number, labels, short, spoken
 from thalweg.runner.study.study import Block, Member, Study
 
 Kind = Literal["finish", "widen", "halve", "seeds"]
@@ -43,8 +43,8 @@ MOST_CELLS = 16
 """Cells that get more seeds: the best ones, where more are as good within the noise."""
 FEWEST_SEEDS = 3
 WELL_KNOWN = "the best lies inside the grid, close to its neighbours, and no other is as good"
-INSIDE = "the best should come to lie inside the grid"
-FAR_APART = "the best is clear, but the values beside it are far away"
+INSIDE = "then the grid should hold the best one"
+FAR_APART = "which value is best is clear, but the next ones tried are far from it"
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,10 @@ def nothing_more(panels: Sequence[Panel], study: Study) -> str:
     """Why no trial is proposed for panels that have a best, in words that are true of all; "" where none has one."""
     blocks = {block.name: block for block in study.blocks}
     found = [_Panel(panel, study, blocks.get(panel.block), set()) for panel in panels if panel.best is not None]
-    ends = dict.fromkeys(leaf(key) for each in found for key in each.ends())
+    ends = dict.fromkeys(spoken(key) for each in found for key in each.ends())
     axes = [(key, values) for each in found for key, values in each.axes().items()]
-    two = dict.fromkeys(leaf(key) for key, values in axes if len(values) == 2)
-    said = [f"no trial can be further out: {', '.join(ends)}"] if ends else []
+    two = dict.fromkeys(spoken(key) for key, values in axes if len(values) == 2)
+    said = [f"no value lies beyond: {', '.join(ends)}"] if ends else []
     said += [f"an axis of two values is a comparison, and is not widened: {', '.join(sorted(two))}"] if two else []
     if not said and found:
         said = [WELL_KNOWN if axes else "there is no axis of numbers to widen or to halve"]
@@ -138,7 +138,7 @@ def _rescues(panel: Panel, study: Study, block: Block | None, seen: set[str]) ->
     tried = [(row, {key: point}) for point in found.points for cell in of_rate for row in cell.rows]
     made = [member for row, moved in tried if (member := _fresh(row, block, moved, seen))]
     if made:
-        effect = "a learning rate that trains is found, if there is one"
+        effect = "then a learning rate that trains should be found"
         yield Move("widen", panel.name, key, _points(key, made), found.why, effect, tuple(made))
 
 
@@ -156,7 +156,7 @@ def _points(key: str, made: Sequence[Member]) -> str:
     values = sorted({value for member in made if is_number(value := member.axes[key])})
     named = labels(values)
     listed = [named[value] for value in values]
-    return f"{leaf(key)} {', '.join(listed) if len(listed) <= 4 else f'{listed[0]} … {listed[-1]}'}"
+    return f"{spoken(key)} {', '.join(listed) if len(listed) <= 4 else f'{listed[0]} … {listed[-1]}'}"
 
 
 @dataclass
@@ -225,8 +225,9 @@ class _Panel:
             ]
             self._ends += [key] if of_side and not made else []
             if made:
-                rows = count(len(of_side), "row") if self.panel.y else "the row"
-                why = f"the best of {rows} is at the edge of the grid"
+                end = "smallest" if side == "below" else "largest"
+                where = f" at {count(len(of_side), _rows(self.panel))}" if self.panel.y else ""
+                why = f"the {end} value tried is the best one{where}"
                 yield self._move("widen", key, _points(key, made), why, INSIDE, made)
 
     def _halve(self, lines: Sequence[tuple[Ladder, Limits]], key: str) -> Iterator[Move]:
@@ -251,7 +252,7 @@ class _Panel:
             points = beyond(ridge, at.edge, STEPS_OUT)
             made = [m for point in points for cell in of_row for m in self._at(cell, {key: point})]
             self._ends += [] if made else [key]
-            why = f"the best row is the {'last' if at.edge == 'above' else 'first'} of the grid"
+            why = f"the best {spoken(key)} is the {'largest' if at.edge == 'above' else 'smallest'} one tried"
             yield self._move("widen", key, _points(key, made), why, INSIDE, made)
         beside = _beside(of_row, at.best, inner)
         points = [self._middle(ridge, at.best, rung) for rung in at.coarse]
@@ -308,6 +309,11 @@ def _counts(above: Sequence[float]) -> list[bool]:
     return [bool(weight > 0) for weight in near(far, reach(far, np.ones(len(far))))]
 
 
+def _rows(panel: Panel) -> str:
+    """What a row of a panel is: most often a learning rate."""
+    return spoken(panel.y) if panel.y and panel.y.endswith(".lr") else "row"
+
+
 def difference(score: float, of: Cell) -> str:
     """A difference in score of cells like `of` as it is read: of a loss a share, of others the difference itself."""
     return f"{short(100 * math.expm1(score), 2)}%" if of.by_factors else short(score, 2)
@@ -331,8 +337,8 @@ def _sharper(near: NearOptimal, n: int, then: int) -> str:
     margin = near.margin * math.sqrt(n / then) * t95(freedom + len(near.cells) * (then - n)) / t95(freedom)
     left = sum(cell.score <= near.best.score + margin for cell in near.cells)
     before, after = (difference(each, near.best) for each in (near.margin, margin))
-    return f"the noise should fall from {before} to {after}, and of {len(near.cells)} cells about {left} stay as good"
+    return f"the noise should fall from {before} to {after}, and about {left} of {len(near.cells)} cells stay as good"
 
 
 def _closer(key: str) -> str:
-    return f"the best {leaf(key)} is known twice as closely"
+    return f"the best {spoken(key)} is then known twice as closely"

@@ -181,10 +181,10 @@ def _smallest_warmup(chosen: Candidate, key: str) -> Bound | None:
     while at and line.cells[at - 1].usable and line.cells[at - 1].score <= limit:
         at -= 1
     if at == len(line.cells):
-        why = "the longest one tested is worse than the best at this learning rate by more than seeds differ"
+        why = "even the longest one tested is clearly worse than the best result at this learning rate"
         return Bound(key, "smallest warmup", None, None, best.n, None, why)
     enough, shorter = line.cells[at], line.cells[at - 1] if at else None
-    why = "no longer one is better or worse by more than seeds differ"
+    why = "longer ones are not clearly better or worse"
     if shorter is None and number(enough, key):
         why = f"{why}, and a shorter one was not tested"
     if shorter is not None and shorter.health is Health.PRUNED:

@@ -61,7 +61,7 @@ def rescue(cells: Sequence[Cell], key: str) -> Rescue | None:
     whole = {rate: at for rate, at in rates.items() if any(cell.n and not cell.diverged for cell in at)}
     smallest, largest, tried = min(rates), max(rates), tuple(rates)
     if any(_learned(cell) for cell in ended):
-        why = f"the training split is learned, but validation is {Health.GUESS}: the learning rate is not to blame"
+        why = f"the training split is learned, but validation is {Health.GUESS}: the learning rate is not the cause"
         return Rescue(None, smallest, (), why)
     if smallest not in whole:
         why = "the smallest learning rate diverged" if whole else "every learning rate diverged"
@@ -78,7 +78,7 @@ def rescue(cells: Sequence[Cell], key: str) -> Rescue | None:
         return Rescue("between", last, (between(last, lost, True),), why)
     alike = min(means) + ALIKE * abs(min(means))
     if max(means) <= alike and smallest <= SMALL and max(whole) >= VERY_FAR * smallest:
-        why = f"{Health.GUESS}, alike at learning rates far apart: the learning rate is not to blame"
+        why = f"{Health.GUESS}, alike at learning rates far apart: the learning rate is not the cause"
         return Rescue(None, smallest, (), why)
     if means[0] <= alike:
         why = f"{Health.GUESS}, and the loss does not fall towards larger learning rates"
@@ -86,7 +86,7 @@ def rescue(cells: Sequence[Cell], key: str) -> Rescue | None:
     if means[-1] <= alike and max(whole) == largest:
         why = f"{Health.GUESS}, and the loss is least at the largest learning rates"
         return Rescue("above", largest, _out(tried, "above"), why)
-    why = f"{Health.GUESS} at any learning rate, and worst at both ends: the learning rate is not to blame"
+    why = f"{Health.GUESS} at any learning rate, and worst at both ends: the learning rate is not the cause"
     return Rescue(None, smallest, (), why)
 
 

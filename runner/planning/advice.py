@@ -41,8 +41,8 @@ def _stopping(study: Study) -> list[str]:
     if all(base.at({})["schedule"]["name"] == LEVEL for block in study.blocks for base in block.bases):
         return []
     return [
-        "study.stop ranks by early losses: while the rate has not decayed yet they favour small rates and little decay,"
-        " so what would end best may be stopped, and a slope over what is left may be none of the study's"
+        "study.stop compares early losses, which favour small rates and little decay before the learning"
+        " rate has decayed: so trials that would end best may be stopped, and a slope over the rest may be wrong"
     ]
 
 

@@ -13,7 +13,6 @@ from importlib.resources import files
 from thalweg.runner.analysis import Answer
 from thalweg.runner.base.version import __version__
 from thalweg.runner.cells.cells import Panel
-from thalweg.runner.cells.costs import spaces
 from thalweg.runner.report.answer import draw_answer
 from thalweg.runner.report.markup import Markup, data, join, name, tag
 from thalweg.runner.report.payload import number_cells, payload
@@ -37,8 +36,7 @@ def html_of(source: Source, now: datetime) -> str:
     drawn = [draw_wide(answer, f"together-{i}") for i, answer in enumerate(wide)]
     drawn += [
         draw_space(space, source.view.study, numbered, f"axes-{i}", draw_curves(space.best, numbered))
-        for i, space in enumerate(spaces(cut))
-        if any(cell.usable for cell in space.cells)
+        for i, space in enumerate(source.view.spaces)
     ]
     drawn += [
         draw_panel(panel, _of(panel, source), source.view.study, numbered, anchors[panel.name])

@@ -12,9 +12,14 @@ from thalweg.runner.report.markup import Markup, join, px, tag
 from thalweg.runner.report.parallel import MOST, draw_parallel
 from thalweg.runner.report.ruler import Ruler
 from thalweg.runner.report.titles import metric_title, short_title
-from thalweg.runner.show.numbers import count
 from thalweg.runner.study.study import Study
+from thalweg.runner.view.costs import costs_said
 
+ALONE = (
+    "With 95% intervals. Solid: the best cell at each value. Dashed: all other axes as in the best cell of all. Dots:"
+    " every cell, at the edge where it is worse than shown. × with a number: cells that diverged or are no better than"
+    " guessing."
+)
 WIDTH = 400.0
 AXIS_NAME = 128.0
 """Pixels at the left for the names of the axes."""
@@ -24,26 +29,28 @@ def draw_space(space: Space, study: Study, numbered: Mapping[int, int], anchor: 
     """Return the section. `curves`: the frame of the loss curves."""
     near = near_optimal(space.cells)
     costs = space.costs
-    alone = [(draw_alone(space, each.key, study, numbered), _alone_caption()) for each in costs if near]
+    alone = [tag("figure", draw_alone(space, each.key, study, numbered)) for each in costs if near]
     up = tag("a", "↑", href="#question", class_="up", aria_label="to the answer")
     lines = {"class_": "roll", "tabindex": "0", "role": "region", "aria_label": "Parallel coordinates"}
     return tag(
         "section",
         tag("h3", f"{space.name}: all axes together", " ", up, id=anchor),
-        *(tag("p", sentence, class_="said") for sentence in said(costs, study)),
+        tag("p", costs_said(costs, metric_title(study.metric), short_title), class_="said"),
         tag(
             "div",
             _figure(_costs(costs, study), _costs_caption(costs)) if near else "",
-            curves,
             tag(
                 "figure",
                 tag("div", draw_parallel(space, study, numbered), **lines),
                 tag("figcaption", _parallel_caption(space)),
                 class_="whole",
             ),
+            curves,
             class_="figures",
         ),
-        tag("div", *(_figure(picture, caption) for picture, caption in alone), class_="figures small"),
+        tag("h4", "Each axis alone"),
+        tag("p", ALONE, class_="note"),
+        tag("div", *alone, class_="figures small"),
         class_="panel space",
         aria_labelledby=anchor,
     )
@@ -51,38 +58,6 @@ def draw_space(space: Space, study: Study, numbered: Mapping[int, int], anchor: 
 
 def _figure(picture: Markup, caption: str) -> Markup:
     return tag("figure", picture, tag("figcaption", caption))
-
-
-def said(costs: Sequence[Cost], study: Study) -> list[str]:
-    """Return what the costs say, in sentences."""
-    told = [each for each in costs if each.told]
-    unsure = [each for each in costs if each.cost is not None and not each.told and each.low is not None]
-    found = []
-    if told:
-        first, rest = told[0], told[1:]
-        becomes = f"multiplied by {first.worse.removeprefix('×')}" if first.by_factors else first.worse
-        found.append(
-            f"What matters most is the {short_title(first.key)}: where one of its {first.values} values is picked "
-            f"blindly, and all else is chosen for it, the {metric_title(study.metric)} is {becomes} on average."
-        )
-        found += [f"Then {_list([f'{short_title(e.key)} ({e.worse})' for e in rest])}."] if rest else []
-    if unsure:
-        verb = "is" if len(unsure) == 1 else "are"
-        listed = _list([f"{short_title(e.key)} ({e.worse})" for e in unsure])
-        found.append(f"Not told from no effect {verb} {listed}.")
-    if any(each.cost is not None and each.low is None for each in costs):
-        found.append("With one seed these costs have no interval, and noise alone makes them larger than 0.")
-    if max((each.seeds for each in costs), default=0) == 2:
-        found.append("Two seeds leave these intervals very wide; a third would narrow them most.")
-    dead = [each for each in costs if each.dead]
-    if dead:
-        listed = _list([f"{each.dead} of {count(each.values, 'value')} of {short_title(each.key)}" for each in dead])
-        found.append(f"No cell is usable at {listed}: these are not part of the average.")
-    return [" ".join(found)] if found else []
-
-
-def _list(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _costs(costs: Sequence[Cost], study: Study) -> Markup:
@@ -121,13 +96,6 @@ def _costs_caption(costs: Sequence[Cost]) -> str:
     return (
         "What a value of each axis costs that is picked blindly, all other axes being chosen anew for it; with 95% "
         f"intervals. {'×1' if costs[0].by_factors else '0'}: it does not matter which value is taken."
-    )
-
-
-def _alone_caption() -> str:
-    return (
-        "One axis alone, with 95% intervals. Solid: the best cell at each value. Dashed: all other axes as in the best "
-        "cell of all. Dots: every cell. × with a number: cells that diverged or are no better than guessing."
     )
 
 

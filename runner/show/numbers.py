@@ -77,7 +77,7 @@ def labels(values: Iterable[Scalar], *, fractions: bool = True, width: int = 99)
     """
     values = list(values)
     digits = _digits({float(v) for v in values if is_number(v) and not isinstance(v, int)}, width)
-    numbers = [float(v) for v in values if is_number(v) and v != 0]
+    numbers = {float(v) for v in values if is_number(v) and v != 0}
     binary = fractions and len(numbers) > 1 and all(v > 0 and math.frexp(v)[0] == 0.5 for v in numbers)
     named: dict[Scalar, str] = {}
     for value in values:
@@ -142,6 +142,15 @@ def leaf(key: str) -> str:
     """The last part of a key in the words of a sentence; of a parameter group, its name too: head.lr."""
     last = key.removeprefix("groups.") if key.startswith("groups.") else key.rpartition(".")[2]
     return last.replace("weight_decay", "weight decay")
+
+
+SPOKEN = {"lr": "learning rate", "lr_x_wd": "lr·wd", "lr2_x_wd": "lr²·wd", "wd_over_lr": "wd/lr"}
+
+
+def spoken(key: str) -> str:
+    """A key as it stands in a sentence: learning rate for optimizer.lr, lr·wd for lr_x_wd."""
+    last = leaf(key)
+    return SPOKEN.get(last, last)
 
 
 def brief(key: str) -> str:

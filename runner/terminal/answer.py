@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -12,12 +12,13 @@ from rich.text import Text
 
 from thalweg.runner.analysis import Answer, Coupling
 from thalweg.runner.cells.cells import Cell, Panel
-from thalweg.runner.show.numbers import brief, count, figure, is_number, labels, leaf, short
+from thalweg.runner.show.numbers import brief, count, figure, is_number, labels, leaf, short, spoken
 from thalweg.runner.study.study import Study
 from thalweg.runner.terminal.map import NOT_USED, draw
 from thalweg.runner.terminal.text import clean, listing, row, table
 from thalweg.runner.terminal.verdict import show_numbers, show_rows, show_verdicts
 from thalweg.runner.view import StudyView
+from thalweg.runner.view.costs import costs_said
 
 A_LINE_EACH = 4
 """From this many panels on, a study is shown as a line a panel."""
@@ -51,7 +52,16 @@ def show_answer(out: Console, view: StudyView, how: How = How()) -> None:
         show_numbers(out, answers) if answers else out.print(_lines(panels, view.study))
     else:
         _show_panels(out, panels, answers, view.study)
+    if not how.panels and not how.each_row:
+        _show_costs(out, view)
     show_notes(out, view.notes)
+
+
+def _show_costs(out: Console, view: StudyView) -> None:
+    """Print what the axes cost where there are three and more."""
+    for space in view.spaces:
+        lead = f"{space.name}: " if len(view.spaces) > 1 else ""
+        out.print(Text(clean(f"{lead}{costs_said(space.costs, view.study.metric, spoken)}")))
 
 
 def show_notes(out: Console, notes: Iterable[str]) -> None:
@@ -91,7 +101,7 @@ def _best(panel: Panel, study: Study) -> str:
     assert panel.best is not None
     assert panel.best.mean is not None
     end = LOW if study.direction == "min" else HIGH
-    return f"Best ({end} mean {study.metric}): {figure(panel.best.mean)} at {place(panel.best, panel, study)}."
+    return f"Best ({end} mean {study.metric}): {figure(panel.best.mean)} at {place(panel.best, panel, study, spoken)}."
 
 
 def _lines(cut: Sequence[Panel], study: Study) -> Table:
@@ -104,7 +114,7 @@ def _lines(cut: Sequence[Panel], study: Study) -> Table:
             made,
             panel.name,
             figure(best.mean or 0.0) if best and known else None,
-            place(best, panel, study) if best else None,
+            _inside(best, panel, study) if best else None,
         )
     return made
 
@@ -138,12 +148,18 @@ def cells_table(panel: Panel, study: Study, width: int) -> Table | Segments:
 
 def interval(cell: Cell) -> str | None:
     """The 95% t-interval of a cell's mean as text; None where there is none."""
-    return " … ".join(figure(bound, 4) for bound in cell.interval) if cell.interval else None
+    return " … ".join(figure(bound) for bound in cell.interval) if cell.interval else None
 
 
-def place(cell: Cell, panel: Panel, study: Study) -> str:
+def place(cell: Cell, panel: Panel, study: Study, called: Callable[[str], str] = brief) -> str:
     """Where a cell lies, in the analysis' words (lr 1/8, wd 0.04) or else by its axes."""
-    return ", ".join(f"{brief(key)} {text}" for key, text in _named(cell, panel, study)) or "its only cell"
+    return ", ".join(f"{called(key)} {text}" for key, text in _named(cell, panel, study)) or "its only cell"
+
+
+def _inside(cell: Cell, panel: Panel, study: Study) -> str:
+    """Where a cell lies in its panel, whose name says the rest."""
+    known = [key for key in panel.axes if panel.x and key not in (panel.y, panel.x)]
+    return ", ".join(f"{brief(key)} {text}" for key, text in _named(cell, panel, study) if key not in known)
 
 
 def _coordinates(cell: Cell, panel: Panel, study: Study) -> str:

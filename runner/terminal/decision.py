@@ -10,7 +10,7 @@ from rich.text import Text
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.cells.cells import Cell, Panel
 from thalweg.runner.decide import Bound, Candidate, Move, Recommendation, Stuck, difference, nothing_more
-from thalweg.runner.show.numbers import as_good, count, duration, figure, labels, leaf
+from thalweg.runner.show.numbers import as_good, count, duration, figure, labels, spoken
 from thalweg.runner.study.study import Study
 from thalweg.runner.terminal.answer import place, show_notes
 from thalweg.runner.terminal.text import clean, row, table
@@ -102,7 +102,7 @@ def _taken(chosen: Candidate, study: Study) -> str:
     best = chosen.near.best
     where = f"{chosen.panel.name}: " if len(study.blocks) > 1 else ""
     seeds = count(best.n, study.replicate or "trial")
-    return f"{where}{place(best, chosen.panel, study)}   {study.metric} {_mean(best)}, {seeds}"
+    return f"{where}{place(best, chosen.panel, study, spoken)}   {study.metric} {_mean(best)}, {seeds}"
 
 
 def _mean(cell: Cell) -> str:
@@ -123,12 +123,12 @@ def _as_good(chosen: Candidate, study: Study) -> str:
         return as_good(0, 0)
     if len(near.cells) == 1:
         return f"{as_good(0, near.of - 1)}: more than the noise of {within} apart"
-    return f"{len(near.cells):,} of {near.of:,} usable cells, within the noise of {within}: {spans}"
+    return f"{len(near.cells):,} of {near.of:,} usable cells, within the noise ({within}): {spans}"
 
 
 def _span(key: str, low: Scalar, high: Scalar, panel: Panel) -> str:
     named = labels(cell.axes[key] for cell in panel.cells if key in cell.axes)
-    return f"{leaf(key)} {named[low]}" + (f" … {named[high]}" if high != low else "")
+    return f"{spoken(key)} {named[low]}" + (f" … {named[high]}" if high != low else "")
 
 
 def _bound(bound: Bound, panel: Panel) -> str:
@@ -152,11 +152,13 @@ def _chance(bound: Bound) -> str:
 
 
 def _others(out: Console, candidates: Sequence[Candidate], study: Study) -> None:
-    made = table("panel", study.metric, "behind", "as good", "at", right={study.metric, "behind", "as good"})
+    made = table("panel", study.metric, "worse by", "as good", "at", right={study.metric, "worse by", "as good"})
     tied = candidates[0].near.margin
     for each in candidates[1:]:
         best = each.near.best
-        behind = f"{difference(each.behind, best)}{' (noise)' if tied is not None and each.behind <= tied else ''}"
+        behind = (
+            f"{difference(each.behind, best)}{' (within noise)' if tied is not None and each.behind <= tied else ''}"
+        )
         mean = None if best.mean is None else figure(best.mean)
         row(made, each.panel.name, mean, behind, len(each.near.cells), place(best, each.panel, study))
     out.print()

@@ -14,12 +14,14 @@ from thalweg.runner.cells.cells import Cell
 from thalweg.runner.decide import on_validation
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.facts.replayed import Replayed
-from thalweg.runner.show.numbers import as_good, count, figure
+from thalweg.runner.show.numbers import as_good, count, figure, spoken
 from thalweg.runner.terminal.answer import interval, place, show_notes
 from thalweg.runner.terminal.text import clean, row, table
 from thalweg.runner.view import Best, StudyView
 
 SHOWN_CELLS = 12
+ROOMY = 100
+"""Columns from which a date has its time."""
 BARS, CURVE = "▁▂▃▄▅▆▇█", 16
 """The bars of a curve, from low to high, and how many it has at most."""
 
@@ -54,14 +56,18 @@ def show_studies(out: Console, studies: Sequence[Summary]) -> None:
     tagged = ["tags"] if any(study.tags for study in studies) else []
     noted = ["note"] if any(study.note for study in studies) else []
     stopped = ["stopped"] if any(study.pruned for study in studies) else []
-    columns = ["study", "done", *stopped, "diverged", "failed", "declared", "question", *tagged, *noted]
+    ended = ["diverged"] * any(study.diverged for study in studies) + ["failed"] * any(
+        study.failed for study in studies
+    )
+    columns = ["study", "done", *stopped, *ended, "declared", "question", *tagged, *noted]
     made = table(*columns, right={"done", "stopped", "diverged", "failed"})
     for study in studies:
         words = [" ".join(study.tags)] * len(tagged) + [study.note] * len(noted)
         done = f"{study.done:,}/{study.wanted:,}"
         counts = [f"{study.pruned:,}" if study.pruned else ""] * len(stopped)
-        counts += [f"{study.diverged:,}" if study.diverged else "", f"{study.failed:,}" if study.failed else ""]
-        when = study.declared.replace("T", " ").removesuffix("Z")[:16]
+        there = {"diverged": study.diverged, "failed": study.failed}
+        counts += [f"{there[name]:,}" if there[name] else "" for name in ended]
+        when = study.declared.replace("T", " ").removesuffix("Z")[: 16 if out.width >= ROOMY else 10]
         row(made, study.name, done, *counts, when, study.question, *words)
     out.print(made)
 
@@ -110,7 +116,7 @@ def _show_overall(out: Console, of: Best, view: StudyView, n: int | None) -> Non
     best, several = found.best, len({panel.block for panel in view.panels}) > 1
     on = f", on {of.data}" if len(view.of_data) > 1 else ""
     name = f" in {view.owners[id(best)].name}" if several else ""
-    out.print(Text(clean(f"Best{on}: {_place(best, view)}{name}"), "bold"))
+    out.print(Text(clean(f"Best{on}: {place(best, view.owners[id(best)], view.study, spoken)}{name}"), "bold"))
     out.print(Text(f"{study.metric} {_estimate(best, study.metric)}"))
     for metric in best.test_metrics:
         out.print(Text(clean(f"{metric} {_estimate(best, metric)}  (this cell alone)")))

@@ -19,8 +19,8 @@ from thalweg.runner.show.ramp import shade
 from thalweg.runner.terminal.text import clean
 from thalweg.runner.terminal.verdict import decay
 
-ROOMY, WIDE, NARROW = 7, 6, 5
-"""Characters of a cell, the gap before it and the place for its mark included: 0.644, .644 or .64."""
+ROOMIEST, ROOMY, WIDE, NARROW = 8, 7, 6, 5
+"""Characters of a cell, the gap before it and the place for its mark included: 0.0644, 0.644, .644 or .64."""
 MARGIN = 2
 RIDGE = "best wd"
 BEST, ROW_BEST, MISSING, PRUNED = "*", "•", "·", "⊣"
@@ -91,7 +91,9 @@ def _layout(panel: Panel, found: Coupling | None, width: int) -> _Layout:
     label = max(len(text) for text in (*labels(panel.row_values).values(), clean(leaf(panel.y or ""))))
     best = max([len(RIDGE), *(len(decay(row)) for row in found.rows)]) if found else 0
     room = width - label - 1 - (best + MARGIN if found else 0)
-    cell = next((wide for wide in (ROOMY, WIDE) if room >= wide * len(columns)), NARROW)
+    small = any(cell.mean is not None and 1e-3 <= abs(cell.mean) < 0.1 for cell in panel.cells)
+    sizes = (ROOMIEST, ROOMY, WIDE) if small else (ROOMY, WIDE)
+    cell = next((wide for wide in sizes if room >= wide * len(columns)), NARROW)
     many = max(1, room // cell)
     bands = tuple(tuple(columns[i : i + many]) for i in range(0, len(columns), many))
     return _Layout(label, cell, best, bands)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from thalweg.runner import decide
 from thalweg.runner.base.errors import UsageError
 from thalweg.runner.cells.cells import Cell, NearOptimal, Panel, near_optimal, panels, ranked
+from thalweg.runner.cells.costs import Space, spaces
 from thalweg.runner.decide import Move, Recommendation, Stuck
 from thalweg.runner.facts.row import Row, lookup
 from thalweg.runner.study.study import Study
@@ -94,6 +95,11 @@ class StudyView:
     def best(self) -> NearOptimal | None:
         """The best of all; None where no cell is usable, or where results on different data are not compared."""
         return self.of_data[0].near if len(self.of_data) == 1 else None
+
+    @cached_property
+    def spaces(self) -> list[Space]:
+        """The grids of three axes and more that have a usable cell."""
+        return [each for each in spaces(self.panels) if each.best is not None]
 
     @cached_property
     def owners(self) -> Mapping[int, Panel]:

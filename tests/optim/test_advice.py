@@ -62,7 +62,7 @@ def test_decay_of_a_whole_weight_a_step_is_warned_of():
     )
     strong = [adamw(0.5, 4), adamw(1e-3, 1.5, "independent"), lion]
     assert decay_warning(strong + sane) == (
-        "3 trials have lr·wd ≥ 1 (independent decay: wd ≥ 1): decay alone flips the signs of the weights, "
+        "3 trials have lr·wd ≥ 1 (independent decay: wd ≥ 1): decay alone brings weights to 0 or flips their signs, "
         "and in 1, beyond 2, makes them grow"
     )
 

@@ -186,8 +186,8 @@ def test_the_verdict_names_what_is_excluded_and_stands_beside_what_was_expected(
     assert found.consistent == ("only lr·wd matters",)
     assert set(found.excluded) == {"only lr²·wd matters", "separable", "only wd/lr matters"}
     assert "12 of 12 learning rates used" in found.verdict
-    assert found.verdict.endswith("Expected beforehand: -1 ± 0.3, as found.")
-    assert "not found" in coupling(planted(), expect=Expected(0, 0.3)).verdict
+    assert found.verdict.endswith("Expected beforehand: -1 ± 0.3, and so it came out.")
+    assert "and it came out otherwise" in coupling(planted(), expect=Expected(0, 0.3)).verdict
 
 
 def test_no_picture_is_claimed_for_a_slope_between_two():
@@ -214,7 +214,7 @@ def test_regions_where_decay_alone_turns_a_weights_sign_are_counted():
     cells = {(lr, wd) for lr, wd in zip(one.lr, one.wd, strict=True) if lr * wd >= 1}
     assert len(cells) == 12
     assert coupling(one).flips == 12
-    assert "In 12 cells decay alone turns a weight's sign" in coupling(one).verdict
+    assert "In 12 cells lr·wd is so large that decay alone changes signs of weights" in coupling(one).verdict
     assert coupling(one, turns=np.zeros(len(one.lr), bool)).flips == 0
 
 

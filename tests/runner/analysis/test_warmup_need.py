@@ -36,7 +36,7 @@ def test_the_largest_spike_free_rate_doubles_with_the_warmup():
     found = warmup(table())
     assert [level.spike_free.estimate for level in found.levels] == [limit(W) for W in WARMUPS]
     assert [level.trainable.estimate for level in found.levels] == [min(2 * limit(W), 8) for W in WARMUPS]
-    assert found.label == "largest learning rate ×16"
+    assert found.label == "warmup allows a learning rate 16 times as large"
 
 
 def test_a_rate_that_nothing_spoils_is_a_bound():
@@ -116,7 +116,7 @@ def test_a_largest_rate_that_stays_is_no_growth():
 
 def test_a_largest_rate_within_the_brackets_is_left_open():
     found = warmup(lasting(0.5, 1.0, high=4.0))
-    assert found.label == "largest learning rate ×2, which the seeds leave open"
+    assert found.label == "warmup allows a learning rate 2 times as large, which the seeds leave open"
     assert found.undetermined
     assert "a factor of at least 0.25 and at most 16" in found.verdict
 
@@ -129,7 +129,7 @@ def test_up_and_down_is_no_growth_whatever_its_largest():
 
 def test_growth_is_from_the_shortest_warmup_to_the_longest():
     found = warmup(lasting(0.25, 2.0, 1.0, high=4.0))  # 2 and 1 are one rate within their brackets
-    assert found.label.startswith("largest learning rate ×5.7")  # from 0.25 to the mean of the two
+    assert "a learning rate 5.7 times as large" in found.label  # from 0.25 to the mean of the two
     assert "goes from 0.25 to 1.41" in found.verdict
 
 

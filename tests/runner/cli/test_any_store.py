@@ -153,8 +153,8 @@ WHY_NONE = {
     "nothing beats guessing": (("optimizer.lr=0.1..10:x10", "seed=0..2"), in_between, (), ""),
     "two values": (("optimizer.lr=0.1,0.3", "seed=0..2"), by_rate, (), "an axis of two values is a comparison"),
     "names alone": (("optimizer=sgd,adamw", "seed=0..2"), by_name, (), "there is no axis of numbers"),
-    "at an end": (("model.dropout=0.5,0.7,0.9", "seed=0..2"), by_dropout, (), "no trial can be further out: dropout"),
-    "at an end of its rows": ((*ROWS, "seed=0..2"), by_both, (), "no trial can be further out: dropout"),
+    "at an end": (("model.dropout=0.5,0.7,0.9", "seed=0..2"), by_dropout, (), "no value lies beyond: dropout"),
+    "at an end of its rows": ((*ROWS, "seed=0..2"), by_both, (), "no value lies beyond: dropout"),
     "left out": (("optimizer.lr=0.1..10:x10", "seed=0..2"), by_rate, ("--moves", "seeds"), "--moves leaves out widen"),
     "inside": (("optimizer.lr=0.88,1,1.136", "seed=0..2"), near_one, (), INSIDE),
 }

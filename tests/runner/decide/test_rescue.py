@@ -55,7 +55,7 @@ def test_rates_far_apart_that_end_alike_are_not_to_blame(rates, to_blame):
     study = declared("optimizer=sgd", f"optimizer.lr={rates}", "seed=0..2")
     found, why = tried(study, lambda axes: CHANCE + 0.004 * math.sin(50 * axes[LR] + 9 * axes["seed"]))
     assert bool(found) is to_blame
-    assert ("not to blame" in why) is not to_blame
+    assert ("not the cause" in why) is not to_blame
 
 
 def test_a_single_rate_moves_by_factors_of_ten():

@@ -1,13 +1,16 @@
 """What is drawn, as text: widths, marks, colours, and strings that must not do anything."""
 
 import io
+import random
 import re
 
 import planted_rows as planted
 import pytest
 from rich.console import Console
+from three_axes import bowl, rows_of, study_of
 
 from thalweg.runner.base.errors import UsageError
+from thalweg.runner.cli.as_json import study as study_json
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.show.ramp import shade
 from thalweg.runner.study.study import Expectation
@@ -48,6 +51,25 @@ def drawn(width=80, surface=hazardous, names=("one",), keep=lambda row: row, col
     return written(out)
 
 
+def test_of_three_axes_it_is_said_what_each_costs():
+    view = view_of(rows_of(bowl(0.01, random.Random(5), beta=0.3)), study_of())
+    out = Console(file=io.StringIO(), width=200, markup=False)
+    show_answer(out, view)
+    assert "What matters most is learning rate: where one of its 6 values is picked blindly" in written(out)
+    assert "Then beta1 (×1.1" in written(out)
+    (lr, beta, wd) = study_json(view)["costs"]
+    assert (lr["key"], beta["key"], wd["key"]) == ("optimizer.lr", "optimizer.beta1", "optimizer.weight_decay")
+    assert lr["factor"]
+    assert 1 < beta["low"] < beta["cost"] < beta["high"] < lr["low"]
+    assert wd["low"] < 1 < wd["high"]
+
+
+def test_small_losses_keep_the_zero_before_the_point_where_there_is_room():
+    text = drawn(120, surface=lambda lr, wd, seed: 0.0644 + seed / 1e5)
+    assert "0.0644" in text
+    assert " .06" not in text
+
+
 def test_a_panel_that_is_named_is_shown_alone():
     names = ("a", "b", "c", "d")
     assert drawn(120, names=names, panels=("c",)).count("best of its row") == 1
@@ -75,7 +97,7 @@ def test_the_map_shows_means_marks_and_each_rows_best():
     said = " ".join(text.split())
     assert "Only lr·wd matters: halve the weight decay when you double the learning rate (slope -1." in said
     assert "11 of 12 learning rates used; left out: 1 beside a diverged cell." in said
-    assert "Expected beforehand: -1 ± 0.3, as found." in said
+    assert "Expected beforehand: -1 ± 0.3, and so it came out." in said
 
 
 def test_every_column_has_its_heading_above_it():
@@ -179,7 +201,7 @@ def test_a_study_of_one_axis_is_a_plain_table():
 def test_best_reports_test_once_and_only_for_the_chosen_cell():
     text = listed(show_best)
     assert text.count("test/loss") == 1
-    assert "Best: lr 1/8, wd 0.04" in text
+    assert "Best: learning rate 1/8, weight decay 0.04" in text
     assert "as good, within the noise" in text
     alone = listed(show_best, planted.block("one", seeds=(0,)))
     assert "not known" in alone
