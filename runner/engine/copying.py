@@ -15,9 +15,14 @@ COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 
 def copied(module: nn.Module) -> nn.Module:
-    """A deep copy; tensors that are no leaves, which torch does not copy, lose their history."""
+    """A deep copy, with what its parameters carry; tensors that are no leaves, which torch does not copy, lose their
+    history."""
     with _Copying():
-        return copy.deepcopy(module)
+        twin = copy.deepcopy(module)
+        for of, to in zip(module.parameters(), twin.parameters(), strict=True):
+            if of.__dict__:
+                to.__dict__.update(copy.deepcopy(of.__dict__))
+        return twin
 
 
 def converted(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:

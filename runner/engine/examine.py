@@ -26,7 +26,7 @@ from thalweg.runner.engine.outputs import Pick
 from thalweg.runner.engine.streams import stream_key
 from thalweg.runner.engine.told import hearing
 from thalweg.runner.engine.watch import Watch
-from thalweg.runner.engine.world import Look, World
+from thalweg.runner.engine.world import Look, Shared, World
 
 if TYPE_CHECKING:
     from thalweg.runner.engine.workload import Workload
@@ -57,12 +57,39 @@ def examined(workload: Workload, look: Look, packages: Sequence[str]) -> tuple[H
     Raises ConfigError for one that would not train here as in a script, or not twice the same.
     """
     with forked(workload.device), workload.numerics():
-        lone = workload.lone(workload.config)
-        own_gradient(workload)(workload.start_own((lone,)), _feed(workload, 0))
-        _outputs(workload, lone, apart=False)
+        _first_pass(workload, 0)
         world = look.changed(packages)
+        if world.parts:
+            world = world.without(_set_once(workload, world, packages))
         world.restore()
-        return _Examination(replace(workload, world=world)).habits(), world
+        shared = Shared.at(packages, look)
+        habits = _Examination(replace(workload, world=world)).habits()
+        shared.refuse_changed()
+        return habits, world
+
+
+def _first_pass(workload: Workload, step: int) -> None:
+    """Build a module, and take that step of a seed of its own as its first one."""
+    seed = workload.config.seed + step
+    lone = workload.lone(replace(workload.config, seed=seed))
+    own_gradient(workload)(workload.start_own((lone,)), _feed(workload, step))
+    _outputs(workload, lone, apart=False)
+
+
+def _set_once(workload: Workload, world: World, packages: Sequence[str]) -> frozenset[str]:
+    """Places that the first module of a process sets, whatever its seed and its data, and no later one: no state.
+
+    As registers of classes, and what a package finds out when it is first used.
+    """
+    first, look = world.texts(), Look.at(packages)
+    try:
+        _first_pass(workload, 1)
+        again = {str(part.place) for part in look.changed(packages).parts}
+        world.restore()
+        _first_pass(workload, 1)
+    except Exception:  # what cannot be built or taken from there, a trial of it will say
+        return frozenset()
+    return frozenset(name for name, text in world.texts().items() if text == first[name] and name not in again)
 
 
 class _Examination:
@@ -230,8 +257,10 @@ class _Examination:
         return before == _whole(self.untouched)
 
     def _copies(self) -> bool:
-        """Whether a copy gives what the module would, and leaves it as it was."""
-        ours, plain = self._stepped_pair()
+        """Whether a copy gives what the module would, and leaves it as it was; before the first step as well."""
+        return all(self._copies_of(*self._pair(steps)) for steps in (0, 1))
+
+    def _copies_of(self, ours: Lone, plain: Lone) -> bool:
         before = _whole(ours)
         try:
             outputs = _outputs(self.workload, ours, apart=True)
@@ -240,8 +269,10 @@ class _Examination:
         return before == _whole(ours) and self._same(outputs, _outputs(self.workload, plain, apart=False))
 
     def _trains_on(self) -> bool:
-        """Whether a step is the same after evaluation as without."""
-        ours, plain = self._stepped_pair()
+        """Whether a step is the same after evaluation as without; the first one as well."""
+        return all(self._trains_alike(*self._pair(steps)) for steps in (0, 1))
+
+    def _trains_alike(self, ours: Lone, plain: Lone) -> bool:
         _outputs(self.workload, ours, apart=False)
         (loss, grads), (other, others) = (
             _plain_pass(self.workload, each, _feed(self.workload, 1)) for each in (ours, plain)
@@ -249,9 +280,10 @@ class _Examination:
         pairs = [(loss, other), *((given, others[name]) for name, given in grads.items())]
         return all(a is b if a is None or b is None else self._same(a, b) for a, b in pairs)
 
-    def _stepped_pair(self) -> tuple[Lone, Lone]:
+    def _pair(self, steps: int) -> tuple[Lone, Lone]:
+        """Two alike, after so many steps of equal weights: none or one."""
         pair = self._built(), self._built()
-        for each in pair:
+        for each in pair[: 2 * steps]:
             _plain_pass(self.workload, each, _feed(self.workload, 0))
         return pair
 
@@ -279,8 +311,9 @@ def _feed(workload: Workload, step: int) -> Feed:
 
 
 def _plain_pass(workload: Workload, lone: Lone, feed: Feed) -> tuple[Tensor, dict[str, Tensor | None]]:
-    """Loss and gradients as a script would take them."""
+    """Loss and gradients as a script would take them: which may set the mode for each pass, or once for all."""
     assert feed.key is not None
+    lone.module.train()
     seed_all(feed.key)
     for parameter in lone.parameters.values():
         parameter.grad = None

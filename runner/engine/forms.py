@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
 from torch.utils._pytree import tree_leaves
@@ -58,7 +58,10 @@ def _attention(
         own = own.reshape(lanes, *[1] * (len(whole) - mask.dim()), *mask.shape)
         mask = own.expand(lanes, *whole).flatten(0, 1)
     q, k, v = folded
-    out = functional.scaled_dot_product_attention(q, k, v, mask, 0.0, is_causal, scale=scale)
+    if mask is not None and mask.requires_grad:  # a bias that is learned, of which the fast kernels have no gradient
+        out, _ = torch.ops.aten._scaled_dot_product_attention_math(q, k, v, mask, 0.0, is_causal, scale=scale)
+    else:
+        out = functional.scaled_dot_product_attention(q, k, v, mask, 0.0, is_causal, scale=scale)
     return unstacked(out.view(lanes, -1, *out.shape[1:]), 0)
 
 
@@ -67,6 +70,21 @@ def _normalize(x: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out:
     if out is None or stack_of(out) is None:
         return NotImplemented
     return out.copy_(functional.normalize(x, p, dim, eps))
+
+
+def _cumulative(norm: nn.modules.batchnorm._BatchNorm, x: Tensor) -> Tensor:
+    """BatchNorm with `momentum=None`: running statistics are means of all batches so far. torch reads their number."""
+    mean, var, seen = (norm._buffers[name] for name in ("running_mean", "running_var", "num_batches_tracked"))
+    assert mean is not None
+    assert var is not None
+    assert seen is not None
+    of_batch = mean.clone(), var.clone()
+    norm._check_input_dim(x)  # type: ignore[no-untyped-call]
+    out = functional.batch_norm(x, *of_batch, norm.weight, norm.bias, True, 1.0, norm.eps)
+    seen.add_(1)
+    for running, new in zip((mean, var), of_batch, strict=True):
+        running.add_((new - running) / seen)
+    return out
 
 
 FORMS: dict[Any, Callable[..., Any]] = {
@@ -94,19 +112,29 @@ def made_for(lanes: int, made: Any) -> Any:
 
 @contextmanager
 def in_place() -> Iterator[None]:
-    """Where forms stand in for what torch calls by itself: attention in its own layers, and autograd's functions."""
+    """Where forms stand in for what torch calls by itself: attention in its own layers, and autograd's functions;
+    and where a layer of torch's reads numbers."""
     attention = functional.scaled_dot_product_attention
 
     def attend(*args: Any, **kwargs: Any) -> Any:
         result = _attention(*args, **kwargs)
         return attention(*args, **kwargs) if result is NotImplemented else result
 
-    functional.scaled_dot_product_attention = attend
+    norm, usual = nn.modules.batchnorm._BatchNorm, nn.modules.batchnorm._BatchNorm.forward
+
+    def normed(self: Any, x: Tensor) -> Tensor:
+        cumulative = self.momentum is None and self.training and self.track_running_stats
+        return _cumulative(self, x) if cumulative else usual(self, x)
+
+    functional.scaled_dot_product_attention, norm.forward = attend, normed  # type: ignore[method-assign, assignment]
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # nested tensors, which vmap has no rules for
     try:
         with _one_by_one():
             yield
     finally:
-        functional.scaled_dot_product_attention = attention
+        functional.scaled_dot_product_attention, norm.forward = attention, usual  # type: ignore[method-assign]
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 @contextmanager

@@ -19,11 +19,13 @@ FUSABLE = (
      "from the input, as by x.new_zeros(…), or torch.cat and torch.stack, would be fused"),
     (r"setup_context|generate_vmap_rule|vmap staticmethod", "an autograd.Function without a batching rule; with "
      "setup_context and generate_vmap_rule = True it would be fused"),
-    (r"torch\.func\.\{?grad|saved tensor hooks|checkpoint", "it recomputes in the backward pass; without "
-     "checkpointing it would be fused"),
+    (r"accessing `data`", "a tensor's .data is used; .detach(), or torch.no_grad() where weights are written, would be "
+     "fused"),
+    (r"torch\.func\.\{?grad|saved tensor hooks|checkpoint|may have escaped", "it recomputes in the backward pass; "
+     "without checkpointing it would be fused"),
     (r"random", "it draws random numbers in a way that cannot be batched; torch.rand and torch.randn of a fixed shape, "
      "or nn.Dropout, would be fused"),
-    (r"sparse", "it uses sparse tensors or gradients; dense ones would be fused"),
+    (r"[Ss]parse", "it uses sparse tensors or gradients; dense ones would be fused"),
     (r"numpy|storage|data_ptr|deepcopy", "it leaves torch for the numbers of a tensor (numpy(), data_ptr()); torch's "
      "own functions would be fused"),
     (r"Batching rule not implemented for (\S+?)[;,. ]", "torch has no batched form of {0}"),

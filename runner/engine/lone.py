@@ -114,10 +114,13 @@ class Lone:
         """The module in evaluation, its numbers in place: itself, or a copy where evaluation would change it."""
         with self._world.of(copy.deepcopy(self._own)):
             module = copied(self.module) if apart else self.module
+            modes = {part: part.training for part in module.modules()}
             try:
                 yield module.eval()
             finally:
                 module.train()
+                for part, training in modes.items():  # which a forward pass may have set
+                    part.training = training
 
 
 def dense_buffers(module: nn.Module) -> dict[str, Tensor]:
@@ -127,6 +130,25 @@ def dense_buffers(module: nn.Module) -> dict[str, Tensor]:
         for name, buffer in module.named_buffers()
         if buffer.layout is torch.strided and not buffer.is_quantized and not buffer.is_nested
     }
+
+
+def tied(module: nn.Module) -> dict[str, str]:
+    """Names of tensors beside their first ones, in modules of their own. (`functional_call` ties all names, and leaves
+    what it was given in a module that has two names itself.)"""
+    first = {id(tensor): name for name, tensor in [*module.named_parameters(), *module.named_buffers()]}
+    places = {_place(module, name) for name in first.values()}
+    names = {}
+    for walk in (module.named_parameters, module.named_buffers):
+        for name, tensor in walk(remove_duplicate=False):
+            if (place := _place(module, name)) not in places:
+                places.add(place)
+                names[name] = first[id(tensor)]
+    return names
+
+
+def _place(module: nn.Module, name: str) -> tuple[int, str]:
+    owner, key = _owner(module, name)
+    return id(owner), key
 
 
 def kept_by(module: nn.Module) -> str:

@@ -50,7 +50,10 @@ def _of_evaluation(workload: Workload) -> float:
     From two recordings of few rows, which tell what grows with rows from what does not, such as weights.
     """
     less, more = (_evaluated(workload, rows) for rows in RECORDED_ROWS)
-    steps = (rows_at_once(workload.splits["train"]) - RECORDED_ROWS[0]) / (RECORDED_ROWS[1] - RECORDED_ROWS[0])
+    rows = rows_at_once(workload.splits["train"])
+    if len(less) != len(more):  # a model that goes through the rows one by one, as an LSTM of a batch
+        return LIVE * max(more) * rows / RECORDED_ROWS[1] / NARROWEST
+    steps = (rows - RECORDED_ROWS[0]) / (RECORDED_ROWS[1] - RECORDED_ROWS[0])
     largest = max((one + (two - one) * steps for one, two in zip(less, more, strict=True)), default=0.0)
     return LIVE * largest / NARROWEST
 

@@ -98,6 +98,9 @@ def _trainable(name: str, module: nn.Module, extent: Extent) -> nn.Module:
     if not module._forward_pre_hooks:  # one may bring what is missing
         refuse_inputs(name, module.forward, extent)
     parameters = dict(module.named_parameters())
+    if {id(each) for each in module.parameters()} != {id(each) for each in parameters.values()}:
+        hint = "override neither of them, or both alike"
+        raise ConfigError(f"{name} has other parameters() than named_parameters(), so which to train is open", hint)
     if not parameters:
         raise ConfigError(f"{name} has no parameters, so there is nothing to train")
     if lazy := [each for each, tensor in [*parameters.items(), *module.named_buffers()] if is_lazy(tensor)]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -22,6 +23,11 @@ HOOKING = {
     Tensor.requires_grad_,
 }
 """Ways to interfere with a backward pass from within a forward pass."""
+SHOWING = {
+    *(Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__, Tensor.__repr__, Tensor.__format__),
+    *(Tensor.apply_, Tensor.map_),
+}
+"""Ways for Python to see a tensor's numbers without an operation of torch's."""
 
 
 class Watch:
@@ -40,12 +46,32 @@ class Watch:
     @contextmanager
     def watching(self, key: int) -> Iterator[None]:
         """Where code is watched that begins with seeding all generators by `key`. What it does is not changed."""
-        with _Functions(self), _Operations(self):
+        with _Functions(self), _Operations(self), self._seeing_seeds():
             yield
         drawn, elsewhere = torch_state(self.device), others_state()
         seed_all(key)
         self.draws |= drawn != torch_state(self.device)
         self.draws_elsewhere |= elsewhere != others_state()
+
+    def read(self) -> None:
+        """Note that Python saw numbers, and where."""
+        if not self.reads:
+            self.reads, self.place = True, place_now()
+
+    @contextmanager
+    def _seeing_seeds(self) -> Iterator[None]:
+        """Where a seed that Python asks for counts as a number that it saw: no recording would ask again."""
+        usual = torch.initial_seed
+
+        def initial_seed() -> int:
+            self.read()
+            return usual()
+
+        torch.initial_seed = initial_seed
+        try:
+            yield
+        finally:
+            torch.initial_seed = usual
 
 
 class _Functions(TorchFunctionMode):
@@ -56,6 +82,8 @@ class _Functions(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.watch.hooks |= func in HOOKING
         self.watch.writes |= _writes(func, args)
+        if func in SHOWING:
+            self.watch.read()
         return func(*args, **(kwargs or {}))
 
 
@@ -70,8 +98,8 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if not self.watch.reads and READS & {*func.tags} and not _by_numbers(func, args):
-            self.watch.reads, self.watch.place = True, place_now()
+        if READS & {*func.tags} and not _by_numbers(func, args) and not _by_batch_norm():
+            self.watch.read()
         return func(*args, **(kwargs or {}))
 
 
@@ -89,3 +117,9 @@ def _by_numbers(func: Any, args: Any) -> bool:
     if func is not torch.ops.aten.index.Tensor:
         return False
     return all(index is None or index.dtype not in (torch.bool, torch.uint8) for index in args[1])
+
+
+def _by_batch_norm() -> bool:
+    """Whether it is torch's BatchNorm with `momentum=None` that asks, which has a form over trials."""
+    frame, at = sys._getframe(2), nn.modules.batchnorm.__file__
+    return any(each is not None and each.f_code.co_filename == at for each in (frame, frame.f_back))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from thalweg.runner.engine.copying import converted
 from thalweg.runner.engine.examples import Batch, Examples
 from thalweg.runner.engine.generators import forked
 from thalweg.runner.engine.habits import Habits
-from thalweg.runner.engine.lone import Lone, dense_buffers
+from thalweg.runner.engine.lone import Lone, dense_buffers, tied
 from thalweg.runner.engine.outputs import Pick, refuse_parts, without_picks
 from thalweg.runner.engine.own import own_model
 from thalweg.runner.engine.parameters import ParameterLayout
@@ -81,6 +82,10 @@ class Workload:
         """The same, whose steps tell these of themselves beside their losses, and what the model tells."""
         recipe = replace(self.recipe, scalars=scalars, logged=self.habits.tells or ())
         return replace(self, recipe=recipe, programs={})
+
+    @cached_property
+    def _tied(self) -> dict[str, str]:
+        return tied(self.module)
 
     @property
     def parts(self) -> int:
@@ -217,9 +222,10 @@ class Workload:
     ) -> tuple[Callable[..., Any], dict[str, Tensor]]:
         """The template with such tensors, and these: functional_call puts buffers back that the module replaced."""
         tensors = parameters | {name: buffer.clone() for name, buffer in buffers.items()}
+        tensors |= {name: tensors[first] for name, first in self._tied.items() if first in tensors}
 
         def module(*places: Any, **names: Any) -> Any:
-            return functional_call(self.module, tensors, places, names)
+            return functional_call(self.module, tensors, places, names, tie_weights=False)
 
         return module, tensors
 
@@ -246,5 +252,5 @@ def initialised(config: TrialConfig, extent: Extent) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_key(config.seed, "init"))
         if isinstance(config.model, ModelTarget):
-            return own_model(config.model, extent)
+            return own_model(config.model, extent).train()  # which may be the model's own, and freeze a part
         return build_model(config.model, extent)

@@ -1,24 +1,34 @@
 """State that all models of a process share: attributes of classes and globals of modules, in the user's packages.
 
-A trial's model may change it and act on it. Each trial then has its own, put in place while its model is built, trained
-or measured. Knows neither models nor training.
+Of what those packages use of others (torch's classes, `math`, torch's own hooks for all modules) it is seen when a name
+is bound anew. A trial's model may change all of this and act on it. Each trial then has its own, put in place while its
+model is built, trained or measured. Knows neither models nor training.
 """
 
 from __future__ import annotations
 
 import copy
+import gc
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import _lru_cache_wrapper
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NamedTuple
+
+import torch
+from torch import nn
 
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.digest import walked
 
 LARGEST = 2**24
 """Bytes of a value above which it is taken for data, which nobody changes."""
+UNSEEN = frozenset({"builtins", "sys"})
+"""Modules of which Python itself binds names anew."""
+HINT = "keep it in the model, as an attribute or a buffer"
 
 
 class MISSING:
@@ -49,25 +59,53 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Setting:
+    """Something that torch holds for a whole process, and a model's constructor may set."""
+
+    said: str
+    get: Callable[[], Any]
+    put: Callable[[Any], None]
+
+    @property
+    def value(self) -> Any:
+        """What it is now."""
+        return self.get()
+
+    def __str__(self) -> str:
+        return self.said
+
+
+SETTINGS = (Setting("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),)
+
+
+@dataclass(frozen=True)
 class Look:
-    """The user's world at one moment: a copy of each value and what it holds."""
+    """The user's world at one moment: a copy of each value and what it holds; of others' names what they stand for."""
 
     held: dict[tuple[int, str], tuple[Place, Any, bytes]]
+    bound: list[tuple[type | ModuleType, dict[str, Any]]]
+    settings: tuple[Any, ...]
+    holders: list[type | ModuleType]
 
     @classmethod
     def at(cls, packages: Sequence[str]) -> Look:
         """The world of these packages as it is now."""
         held = {}
-        for place in _places(packages):
+        for place in [*_places(packages), *_hooks_of_all()]:
             text = walked(place.value)
             if len(text) <= LARGEST:
                 held[id(place.holder), place.name] = place, _copied(place.value), text
-        return cls(held)
+        bound = [(holder, dict(vars(holder))) for holder in _others(packages)]
+        return cls(held, bound, tuple(each.value for each in SETTINGS), _holders(packages))
 
     def changed(self, packages: Sequence[str]) -> World:
-        """What has changed since. Raises ConfigError where no trial can have its own of it (a function's default)."""
+        """What has changed since, but for what has been imported since.
+
+        Raises ConfigError where no trial can have its own of it (a function's default).
+        """
         before, now = self.held, {(id(place.holder), place.name): place for place in _places(packages)}
-        new = [World.Part(place, MISSING) for key, place in now.items() if key not in before]
+        known = {id(holder) for holder in self.holders}
+        new = [World.Part(each, MISSING) for key, each in now.items() if key not in before and id(each.holder) in known]
         old = [
             World.Part(place, value)
             for place, value, text in before.values()
@@ -75,12 +113,23 @@ class Look:
         ]
         for part in old:
             if part.value is part.place.value:
-                raise ConfigError(
-                    f"training changes what {part.place} holds, which all trials of a process share "
-                    "and which cannot be copied",
-                    "keep it in the model, as an attribute or a buffer",
-                )
-        return World((*old, *(part for part in new if not isinstance(part.place.value, FunctionType | type))))
+                said = f"training changes what {part.place} holds, which all trials of a process share"
+                raise ConfigError(f"{said} and which cannot be copied", HINT)
+        new = [part for part in new if not isinstance(part.place.value, FunctionType | type)]
+        return World((*old, *new, *self._rebound(packages), *self._set()))
+
+    def _rebound(self, packages: Sequence[str]) -> Iterator[World.Part]:
+        """What stands for something else now, in the classes and modules of others."""
+        for holder, before in self.bound:
+            for name, value in [*vars(holder).items()]:
+                first = before.get(name, MISSING)
+                if value is not first and _is_state(name, value, packages):
+                    yield World.Part(Place(holder, name), first)
+
+    def _set(self) -> Iterator[World.Part]:
+        for each, before in zip(SETTINGS, self.settings, strict=True):
+            if each.value != before:
+                yield World.Part(each, before)
 
 
 @dataclass(frozen=True)
@@ -90,7 +139,7 @@ class World:
     class Part(NamedTuple):
         """A place and its first value."""
 
-        place: Place
+        place: Place | Setting
         value: Any
 
     parts: tuple[Part, ...] = ()
@@ -98,6 +147,14 @@ class World:
     def fresh(self) -> list[Any]:
         """A trial's own values, as they are before it starts."""
         return [_copied(part.value) for part in self.parts]
+
+    def texts(self) -> dict[str, bytes]:
+        """What is held now by those of the user's packages and of torch's classes, by the name of the place."""
+        return {str(part.place): walked(part.place.value) for part in self.parts if isinstance(part.place, Place)}
+
+    def without(self, names: frozenset[str]) -> World:
+        """The world but for these places."""
+        return World(tuple(part for part in self.parts if str(part.place) not in names))
 
     def restore(self) -> None:
         """Put everything back as it was at first."""
@@ -121,21 +178,96 @@ class World:
                 part.place.put(value)
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What can be no trial's own, at one moment: what cached functions (`functools.lru_cache`) of the user's gave out,
+    what modules hold that a first pass imported, and the environment's variables. A value that is new in a cache is no
+    change of those that were there."""
+
+    held: list[tuple[str, Callable[[], Any], bytes]]
+
+    @classmethod
+    def at(cls, packages: Sequence[str], look: Look) -> Shared:
+        """That of these packages as it is now, the first look past."""
+        known = {id(holder) for holder in look.holders}
+        found: list[tuple[str, Callable[[], Any]]] = [("the environment's variables", lambda: os.environ)]
+        for place in _places(packages):
+            function = getattr(place.value, "__func__", place.value)
+            if isinstance(function, _lru_cache_wrapper):
+                values = _cached_by(function)
+                found += [(f"what {place} keeps in its cache", lambda value=value: value) for value in values]  # type: ignore[misc]
+            elif id(place.holder) not in known:
+                found.append((f"what {place} holds", lambda place=place: place.value))  # type: ignore[misc]
+        return cls([(name, get, walked(get())) for name, get in found])
+
+    def refuse_changed(self) -> None:
+        """Raise ConfigError where something of it holds other things now."""
+        for name, get, text in self.held:
+            if walked(get()) != text:
+                raise ConfigError(f"training changes {name}, which all trials of a process share", HINT)
+
+
+def _cached_by(function: Any) -> list[Any]:
+    """The values in a cache: a dict of them, or a list of keys and values. Those that nobody can change may be left."""
+    held = [each for each in gc.get_referents(function) if each is not vars(function)]
+    values = [value for each in held for value in (each.values() if isinstance(each, dict) else [each])]
+    return [value for value in values if not isinstance(value, type | FunctionType | _lru_cache_wrapper)]
+
+
+def _holders(packages: Sequence[str]) -> list[type | ModuleType]:
+    modules = [each for name, each in [*sys.modules.items()] if name.partition(".")[0] in packages]
+    return [*modules, *_classes(packages)]
+
+
 def _places(packages: Sequence[str]) -> Iterator[Place]:
-    for module in [each for name, each in [*sys.modules.items()] if name.partition(".")[0] in packages]:
-        holders: list[type | ModuleType] = [module]
-        holders += [
-            each for each in vars(module).values() if isinstance(each, type) and each.__module__ == module.__name__
-        ]
-        for holder in holders:
-            names = [name for name, value in vars(holder).items() if _is_state(name, value, packages)]
-            yield from (Place(holder, name) for name in names)
+    for holder in _holders(packages):
+        names = [name for name, value in vars(holder).items() if _is_state(name, value, packages)]
+        yield from (Place(holder, name) for name in names)
+
+
+def _classes(packages: Sequence[str]) -> list[type]:
+    """The classes of these packages: those within classes and functions too. (8 ms with torch's.)"""
+    return [each for each in _below(object, set()) if _within(each.__module__, packages)] if packages else []
+
+
+def _below(parent: type, seen: set[type]) -> set[type]:
+    children: list[type] = type.__subclasses__(parent)
+    for child in children:
+        if child not in seen:
+            seen.add(child)
+            _below(child, seen)
+    return seen
+
+
+def _others(packages: Sequence[str]) -> list[type | ModuleType]:
+    """Layers of torch's and others', and the modules that the user's modules name."""
+    named = [
+        value
+        for module in [*sys.modules.values()]
+        if _within(getattr(module, "__name__", ""), packages)
+        for value in vars(module).values()
+        if isinstance(value, ModuleType)
+    ]
+    modules = {id(each): each for each in named if not _within(each.__name__, (*packages, *UNSEEN))}
+    layers = [each for each in _below(nn.Module, {nn.Module}) if not _within(each.__module__, packages)]
+    return [*layers, *modules.values()]
+
+
+def _hooks_of_all() -> list[Place]:
+    """Where hooks for all modules of a process are kept."""
+    holder = nn.modules.module
+    return [Place(holder, name) for name in vars(holder) if name.startswith("_global_")]
+
+
+def _within(module: Any, packages: Sequence[str]) -> bool:
+    return isinstance(module, str) and module.partition(".")[0] in packages
 
 
 def _is_state(name: str, value: Any, packages: Sequence[str]) -> bool:
     if isinstance(value, FunctionType):
-        return value.__module__.partition(".")[0] in packages
-    return not (name.startswith("__") or isinstance(value, type | ModuleType | BuiltinFunctionType))
+        return _within(value.__module__, packages)
+    special = name.startswith("__") and name.endswith("__")
+    return not (special or isinstance(value, type | ModuleType | BuiltinFunctionType))
 
 
 def _copied(value: Any) -> Any:
@@ -143,7 +275,3 @@ def _copied(value: Any) -> Any:
         return value if value is MISSING else copy.deepcopy(value)
     except Exception:  # what cannot be copied is not changed, or is found to be
         return value
-
-
-def _inside(holder: type, module: ModuleType) -> bool:
-    return holder.__module__ == module.__name__

@@ -4,9 +4,14 @@ Each takes (inputs, outputs) and 8×8 pictures `[B, 1, 8, 8]`.
 """
 
 import collections
+import contextvars
 import functools
 import itertools
+import math
+import multiprocessing
+import os
 import random
+import threading
 import weakref
 
 import numpy as np
@@ -1017,6 +1022,23 @@ class Tied(Net):
         return self.z(self.c(torch.tanh(self.b(self.hidden(x)))))
 
 
+class TiedModules(Net):
+    """One module under two names, one weight in two modules, one buffer too."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        norm = nn.BatchNorm1d(8)
+        self.parts = nn.ModuleList([norm, nn.Linear(8, 8), norm, nn.Linear(8, 8)])
+        self.parts[3].weight = self.parts[1].weight
+        self.parts[3].register_buffer("mean", norm.running_mean)
+
+    def forward(self, x):
+        h = self.hidden(x)
+        for part in self.parts:
+            h = part(h)
+        return self.z(h + self.parts[3].mean)
+
+
 class Normed(Net):
     def __init__(self, inputs, outputs):
         super().__init__(inputs, outputs)
@@ -1343,6 +1365,8 @@ SEQUENCES = {
     "encoder": lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True), 2),
     "decoder layer": lambda: Decoder(),
     "scaled dot product": lambda: Dot(),
+    "scaled dot product, learned bias": lambda: Biased(),
+    "encoder, padded": lambda: Padded(),
 }
 CAUSAL = torch.full((8, 8), float("-inf")).triu(1)
 FUNCTIONS = {
@@ -1463,6 +1487,27 @@ class Dot(nn.Module):
         return F.scaled_dot_product_attention(q, q, q, None, self.dropout * self.training, is_causal=True)[:, 0]
 
 
+class Biased(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.bias = nn.Parameter(torch.randn(8, 8))
+
+    def forward(self, x):
+        return F.scaled_dot_product_attention(x[:, None], x[:, None], x[:, None], self.bias)[:, 0]
+
+
+class Padded(nn.Module):
+    """Places that are not there; in evaluation torch leaves them out by nested tensors."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True), 2)
+
+    def forward(self, x):
+        missing = torch.arange(8) >= torch.arange(len(x))[:, None] % 8 + 1
+        return self.layers(x, src_key_padding_mask=missing)[:, :1]
+
+
 class LateLayer(Net):
     """Refused: a layer that no optimizer knows of."""
 
@@ -1496,3 +1541,378 @@ class UnluckySeed(Net):
         super().__init__(inputs, outputs)
         if torch.initial_seed() % 3 == 0:
             raise ValueError("not with this seed")
+
+
+# State where few would look, acting from the seventh step on: nothing that the first steps compute tells of it.
+
+
+def late(n):
+    return 1.0 if n < 7 else 1.0 / (1 + n / 20)
+
+
+class Late(Net):
+    """Scales what it returns by what `count` says; it is told whether this is training."""
+
+    def count(self):
+        raise NotImplementedError
+
+    def forward(self, x):
+        return super().forward(x) * late(self.count())
+
+
+class Held(Late):
+    """Its count is in an object of a kind."""
+
+    def __init__(self, inputs, outputs, kind):
+        super().__init__(inputs, outputs)
+        self.held = HOLDERS[kind]()
+
+    def count(self):
+        return self.held(int(self.training))
+
+
+class Sums:
+    def __init__(self):
+        self.n = 0
+
+    def __call__(self, by):
+        self.n += by
+        return self.n
+
+
+class SaysNothing(Sums):
+    def __reduce_ex__(self, protocol):
+        raise TypeError("no")
+
+
+class LeavesOut(Sums):
+    def __getstate__(self):
+        return {}
+
+
+class Slotted:
+    __slots__ = ("n",)
+
+    def __init__(self):
+        self.n = 0
+
+    __call__ = Sums.__call__
+
+
+class InMemoryView:
+    def __init__(self):
+        self.view = memoryview(bytearray(1))
+
+    def __call__(self, by):
+        self.view[0] += by
+        return self.view[0]
+
+
+class InSharedMemory:
+    def __init__(self):
+        self.value = multiprocessing.Value("i", 0)
+
+    def __call__(self, by):
+        self.value.value += by
+        return self.value.value
+
+
+def sent():
+    def summed():
+        n = 0
+        while True:
+            n += yield n
+
+    numbers = summed()
+    next(numbers)
+    return numbers.send
+
+
+class ScriptedCount(nn.Module):
+    n: int
+
+    def __init__(self):
+        super().__init__()
+        self.n = 0
+
+    def forward(self, by: int) -> int:
+        self.n += by
+        return self.n
+
+
+HOLDERS = {
+    "object": Sums,
+    "says nothing": SaysNothing,
+    "leaves out": LeavesOut,
+    "slots": Slotted,
+    "view": InMemoryView,
+    "shared memory": InSharedMemory,
+    "coroutine": sent,
+    "partial": lambda: functools.partial(lambda log, by: log.extend([1] * by) or len(log), []),
+    "script": lambda: torch.jit.script(ScriptedCount()),
+}
+
+
+class OnParameter(Late):
+    def count(self):
+        self.a.weight.n = getattr(self.a.weight, "n", 0) + self.training
+        return self.a.weight.n
+
+
+class OnTensor(Late):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.ones = torch.ones(1)
+
+    def count(self):
+        self.ones.n = getattr(self.ones, "n", 0) + self.training
+        return self.ones.n
+
+
+class InNestedClass(Late):
+    class State:
+        n = 0
+
+    def count(self):
+        self.State.n += self.training
+        return self.State.n
+
+
+__calls = [0]
+
+
+class InPrivateGlobal(Late):
+    def count(self):
+        calls = globals()["__calls"]
+        calls[0] += self.training
+        return calls[0]
+
+
+class InBackward(Net):
+    """A function of autograd's that counts its backward passes."""
+
+    class Counted(torch.autograd.Function):
+        n = 0
+
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            InBackward.Counted.n += 1
+            return grad * late(InBackward.Counted.n)
+
+    def forward(self, x):
+        return self.z(self.Counted.apply(self.hidden(x)))
+
+
+class InOtherModule(Late):
+    def count(self):
+        math.calls = getattr(math, "calls", 0) + self.training
+        return math.calls
+
+
+class InLayerOfTorch(Late):
+    def count(self):
+        nn.Linear.calls = getattr(nn.Linear, "calls", 0) + self.training
+        return nn.Linear.calls
+
+
+class HooksAll(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        nn.modules.module.register_module_forward_hook(lambda layer, ins, out: out * 1.1)
+
+
+class PatchesTorch(Net):
+    """Puts a function of its own around torch's, at each build once more."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        usual = torch.tanh
+        torch.tanh = lambda x: usual(x) * 0.9
+
+
+class DefaultDtype(Net):
+    def __init__(self, inputs, outputs):
+        torch.set_default_dtype(torch.float64)
+        super().__init__(inputs, outputs)
+
+    def forward(self, x):
+        return self.z(self.hidden(x) + torch.rand(8) * self.training)
+
+
+class InStatic(Late):
+    """Refused: a default of a static method."""
+
+    @staticmethod
+    def counted(by, log=[]):  # noqa: B006
+        log.extend([1] * by)
+        return len(log)
+
+    def count(self):
+        return self.counted(int(self.training))
+
+
+@functools.lru_cache
+def box():
+    return [0]
+
+
+class InCache(Late):
+    """Refused: what a cached function gave out."""
+
+    def count(self):
+        box()[0] += self.training
+        return box()[0]
+
+
+class FillsCache(Net):
+    """Caches what nobody changes."""
+
+    @staticmethod
+    @functools.lru_cache
+    def scale(n):
+        return torch.arange(float(n)).double() / n
+
+    def forward(self, x):
+        return self.z(self.hidden(x) * self.scale(8))
+
+
+REGISTER = {}
+
+
+class FillsRegister(Net):
+    """Writes down its class, as packages do; no model acts on who was there before."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        REGISTER[type(self).__name__] = type(self)
+        nn.Module.registered = True
+
+
+FIRST = None
+
+
+class FirstBatchInGlobal(Net):
+    """Set once, but by the first trial's data."""
+
+    def forward(self, x):
+        global FIRST
+        h = self.hidden(x)
+        if FIRST is None:
+            FIRST = h.detach().mean(0)
+        return self.z(h - FIRST)
+
+
+CONTEXT = contextvars.ContextVar("CONTEXT", default=0)
+THREAD = threading.local()
+
+
+class InContext(Late):
+    """Refused."""
+
+    def count(self):
+        CONTEXT.set(CONTEXT.get() + self.training)
+        return CONTEXT.get()
+
+
+class InThread(Late):
+    """Refused."""
+
+    def count(self):
+        THREAD.n = getattr(THREAD, "n", 0) + self.training
+        return THREAD.n
+
+
+class InEnvironment(Late):
+    """Refused."""
+
+    def count(self):
+        os.environ["CALLS"] = str(int(os.environ.get("CALLS", 0)) + self.training)
+        return int(os.environ["CALLS"])
+
+
+# What Python sees without asking torch, and rarely acts on.
+
+
+class SeesNumbers(Net):
+    def __init__(self, inputs, outputs, kind):
+        super().__init__(inputs, outputs)
+        self.sees = SEEING[kind]
+
+    def forward(self, x):
+        return super().forward(x) * (1.3 if int(self.sees(x) * 1000) % 7 == 3 else 1.0)
+
+
+SEEING = {
+    "list": lambda x: sum(x.flatten(1).sum(1).tolist()),
+    "numpy": lambda x: float(np.asarray(x).sum()),
+    "method": lambda x: float(x.numpy().sum()),
+    "dlpack": lambda x: float(np.from_dlpack(x).sum()),
+    "text": lambda x: len(f"{x[0, 0, 3]}"),
+    "seed": lambda x: torch.initial_seed() % 1000,
+}
+
+
+# Modes, and who may say what is trained.
+
+
+class HookOnce(Net):
+    """A hook that takes itself away: an evaluation before the first step must not use it up."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+
+        def once(layer, ins, out):
+            handle.remove()
+            return out * 3
+
+        handle = self.a.register_forward_hook(once)
+
+
+class FrozenNorm(Net):
+    """The usual way to keep statistics."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.norm = nn.BatchNorm1d(8)
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.norm.eval()
+        return self
+
+    def forward(self, x):
+        return self.z(self.norm(self.hidden(x)))
+
+
+class EvaluatesInside(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.norm = nn.BatchNorm1d(8)
+
+    def forward(self, x):
+        self.norm.eval()
+        return self.z(self.norm(self.hidden(x)))
+
+
+class EvaluatesAfter(Net):
+    """Refused: a script that sets the mode for each step trains another model than one that does so once."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.drop = nn.Dropout(0.4)
+
+    def forward(self, x):
+        out = self.z(self.drop(self.hidden(x)))
+        self.drop.eval()
+        return out
+
+
+class HidesParameters(Net):
+    """Refused."""
+
+    def parameters(self, recurse=True):
+        return self.z.parameters(recurse)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import itertools
+import math
 import random
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,17 +44,21 @@ DRAWN = "keeps in attributes what it drew when built"
 VMAP = "vmap cannot take this model"
 DIFFERS = "the fused gradient differs from the loop's"
 OUTSIDE = "changes constructs."
+ELSEWHERE = "changes torch.nn"
+IN_MATH = "changes math.calls"
+IN_TORCH = "changes torch.tanh"
+DTYPE = "changes torch's default dtype"
 # fmt: off
 WHY = {
     VMAP: (
         "Checkpointed", "CheckpointedMiddle", "CheckpointedSequence", "CheckpointedDropout", "CheckpointedBatchNorm",
-        "SparseGradient", "Middle: RReLU", "Sequences: LSTM, projected", "Functions: numpy",
-        "Functions: inference of data",
+        "SparseGradient", "Middle: RReLU", "Sequences: LSTM, projected", "Functions: inference of data",
     ),
     FUSES: (
         "SavedTensorHooks", "ComplexBuffer", "ComplexInside", "RetainedGradient", "ReversesGradient", "MovingTarget",
         "TorchRandom", "Dropout", "AlwaysDropout", "SeedsItself", "Unused", "Detached", "NoGradPart", "ZeroGradient",
-        "Gate", "Empty", "SparseBuffer", "HalfBuffer", "Weakly", "Plain", "Tied", "Normed", "CountingBuffer",
+        "Gate", "Empty", "SparseBuffer", "HalfBuffer", "Weakly", "Plain", "Tied", "TiedModules", "Normed",
+        "CountingBuffer",
         "Parametrized", "Orthogonal", "OwnParametrization", "Convolutional", "Attention", "Positions", "by_function",
         "Middle: ReLU", "Middle: GELU", "Middle: SiLU", "Middle: ELU", "Middle: SELU", "Middle: CELU",
         "Middle: Mish", "Middle: Softplus", "Middle: Softsign", "Middle: Tanhshrink", "Middle: Hardtanh",
@@ -61,7 +67,8 @@ WHY = {
         "Middle: Dropout", "Middle: AlphaDropout", "Middle: FeatureAlphaDropout", "Middle: Softmax",
         "Middle: Softmin", "Middle: LogSoftmax", "Middle: GLU", "Middle: Bilinear", "Middle: LayerNorm",
         "Middle: RMSNorm", "Middle: GroupNorm", "Middle: BatchNorm1d", "Middle: BatchNorm1d, no statistics",
-        "Middle: BatchNorm1d, no weights", "Middle: Unflatten", "Middle: ModuleDict", "Middle: ParameterList",
+        "Middle: BatchNorm1d, no weights", "Middle: BatchNorm1d, cumulative",
+        "Middle: Unflatten", "Middle: ModuleDict", "Middle: ParameterList",
         "Middle: jit", "Middle: CosineSimilarity", "Pictures: Conv2d, groups", "Pictures: Conv2d, dilated",
         "Pictures: ConvTranspose2d", "Pictures: BatchNorm2d", "Pictures: InstanceNorm2d",
         "Pictures: InstanceNorm2d, statistics", "Pictures: SyncBatchNorm", "Pictures: LocalResponseNorm",
@@ -81,18 +88,34 @@ WHY = {
         "Sequences: LSTM, both ways", "Sequences: GRU", "Sequences: LSTM, dropout", "Sequences: LSTMCell",
         "Sequences: encoder layer", "Sequences: encoder layer, as it is", "Sequences: scaled dot product, dropout",
         "Functions: dropout turned round", "Functions: written into torch.zeros", "Functions: filled place by place",
-        "Functions: old function", "Functions: function of two results",
+        "Functions: old function", "Functions: function of two results", "FillsCache", "FillsRegister", "FrozenNorm",
+        "EvaluatesInside", "Sequences: scaled dot product, learned bias", "Sequences: encoder, padded",
     ),
     ATTRIBUTES: (
         "Counter", "CountsInEvaluation", "ListOfLosses", "RunningTensor", "RunningInPlace", "KeepsAndCounts",
         "KeepsActivations",
         "Queue", "InSubmodule", "InDataclass", "InClosure", "InIterator", "InGenerator", "ChangesForward", "ActNorm",
         "ActNormByData", "LazyBuffer", "GrowingBuffer", "OwnGenerator", "OwnNumpyGenerator", "OwnPythonGenerator",
-        "Alternates", "WakesLater",
+        "Alternates", "WakesLater", "Held: object", "Held: says nothing", "Held: leaves out", "Held: slots",
+        "Held: view", "Held: shared memory", "Held: coroutine", "Held: partial", "Held: script", "OnParameter",
+        "OnTensor",
     ),
     OUTSIDE: (
         "InClass", "InClassList", "InGlobal", "InGlobalDict", "NewGlobal", "CountsInstances", "GlobalGenerator",
-        "GlobalTorchGenerator",
+        "GlobalTorchGenerator", "InNestedClass", "InPrivateGlobal", "InBackward",
+        "FirstBatchInGlobal",
+    ),
+    ELSEWHERE: (
+        "InLayerOfTorch", "HooksAll",
+    ),
+    IN_MATH: (
+        "InOtherModule",
+    ),
+    IN_TORCH: (
+        "PatchesTorch",
+    ),
+    DTYPE: (
+        "DefaultDtype",
     ),
     EVALUATION: (
         "Grows", "MaxNorm", "EmbeddingMaxNorm",
@@ -119,8 +142,10 @@ WHY = {
         "PythonRandom", "NumpyRandom", "LayerDropByRandom",
     ),
     READS: (
-        "LayerDrop", "Experts", "Restless", "Middle: BatchNorm1d, cumulative", "Functions: one_hot",
+        "LayerDrop", "Experts", "Restless", "Functions: one_hot",
         "Functions: multinomial", "Functions: distribution", "Functions: item", "Functions: isfinite",
+        "Functions: numpy", "SeesNumbers: list", "SeesNumbers: numpy", "SeesNumbers: method", "SeesNumbers: dlpack",
+        "SeesNumbers: text", "SeesNumbers: seed",
     ),
 }
 # fmt: on
@@ -135,6 +160,14 @@ REFUSED = {
     "EntropyAtFirst": "starts from other weights each time it is built from one seed",
     "the_same": "returns what it returned before",
     "Middle: frozen": "has middle.weight with requires_grad=False",
+    "InStatic": "training changes what constructs.InStatic.counted holds",
+    "InCache": "training changes what constructs.box keeps in its cache",
+    "InContext": "training changes what constructs.CONTEXT holds",
+    "InThread": "training changes what constructs.THREAD holds",
+    "InEnvironment": "training changes the environment's variables",
+    "HookOnce": "is changed by being evaluated, and cannot be copied for it",
+    "EvaluatesAfter": "train apart: .* at step 1",
+    "HidesParameters": r"has other parameters\(\) than named_parameters\(\)",
 }
 # fmt: off
 QUICK = (
@@ -145,9 +178,11 @@ QUICK = (
     "TensorHook", "NodeHook", "BackwardHook", "AccumulateHook", "OptimizerInBackward", "FeaturesByHook", "ActNorm",
     "ActNormByData", "LazyBuffer", "GrowingBuffer", "MaxNorm", "PythonRandom", "NumpyRandom", "AlwaysDropout",
     "OwnGenerator", "GlobalTorchGenerator", "Unused", "LayerDrop", "WakesLater", "Experts", "SparseGradient", "Gate",
-    "Empty", "SparseBuffer", "Tied", "Normed", "Functions: written into zeros",
+    "Empty", "SparseBuffer", "Tied", "TiedModules", "Normed", "Functions: written into zeros",
     "Functions: written into torch.zeros", "Functions: old function", "Functions: dropout turned round",
     "Sequences: LSTM, dropout", "Sequences: encoder layer, as it is", "SpectralParametrized",
+    "Held: leaves out", "Held: coroutine", "Held: script", "OnParameter", "InNestedClass", "HooksAll", "PatchesTorch",
+    "DefaultDtype", "FillsRegister", "FirstBatchInGlobal", "SeesNumbers: list", "SeesNumbers: seed", "FrozenNorm",
 )
 # fmt: on
 
@@ -187,6 +222,22 @@ def built_anew(trial, extent):
     return build(**{name: size for name, size in sizes.items() if name in takes}).double()
 
 
+@contextmanager
+def as_a_new_process():
+    """Where nothing has yet been left with torch or `math`, and nothing is left."""
+    hooks, tanh, dtype = torch.nn.modules.module._global_forward_hooks, torch.tanh, torch.get_default_dtype()
+    try:
+        yield
+    finally:
+        hooks.clear()
+        torch.tanh = tanh
+        torch.set_default_dtype(dtype)
+        for holder in (math, torch.nn.Linear):
+            if "calls" in vars(holder):
+                del holder.calls
+
+
+@as_a_new_process()
 def plain(trial, splits, extent):
     """A training as a script has it: losses, and the validation loss at the end."""
     config, data = trial.config, splits["train"]
