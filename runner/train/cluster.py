@@ -19,7 +19,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import chdir, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -65,6 +65,7 @@ class Relay:
             os.chdir(folder)
         except OSError as error:
             return Hello(device, os.uname().nodename, {}, f"{error.strerror}: {folder}")
+        os.environ["PYTHONSAFEPATH"] = "1"  # as with `python -P`: a user's queue.py is not Python's
         self.worker = self.pool.start(device)
         while not isinstance(said := self.next(), Hello):
             if isinstance(said, Lost):
@@ -203,7 +204,8 @@ class Cluster:
         local = {} if address else {"num_cpus": usable_cores(), "include_dashboard": False}
         held = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            _ray().init(address=address or "local", log_to_driver=False, logging_level="ERROR", **local)
+            with chdir("/"):  # Ray puts the driver's folder on the workers' path, where a user's queue.py may be
+                _ray().init(address=address or "local", log_to_driver=False, logging_level="ERROR", **local)
         except ConnectionError as error:
             if address != "auto":
                 raise SetupError(f"launcher.address={address}: {last_line(str(error))}", NO_CLUSTER) from error
@@ -303,7 +305,8 @@ class Cluster:
                     place.hello = said
                     self._welcome.append(place)
                     return said
-                complaints[said.complaint if isinstance(said, Hello) and said.complaint else f"{said}"] += 1
+                why = said.complaint if isinstance(said, Hello) else "an actor ended before its worker was ready"
+                complaints[why or f"{said}"] += 1
                 self._drop(place)
             if self.signals:
                 self.signals.release()

@@ -51,7 +51,9 @@ def swept(store: Path, listener: Silent, *words: str) -> tuple[SweepResult, dict
 class TestRelay:
     """The actor's own work, without Ray."""
 
-    def test_it_passes_on_what_is_said_in_both_directions(self, tmp_path) -> None:
+    def test_it_passes_on_what_is_said_in_both_directions(self, tmp_path, monkeypatch) -> None:
+        monkeypatch.setenv("PYTHONSAFEPATH", "0")
+        (tmp_path / "queue.py").write_text("raise RuntimeError('a file of the user')")
         (group,) = page.plan(page.declare(*WORDS, *MODEL).study).groups
         relay, here = Relay(), os.getcwd()
         try:
@@ -111,22 +113,24 @@ class Pretended:
 
     def __init__(self) -> None:
         self.reports: str | None = None
+        self.begun_in = ""
 
     def is_initialized(self) -> bool:
         return False
 
     def init(self, **given: Any) -> None:
-        self.reports = os.environ.get("RAY_USAGE_STATS_ENABLED")
+        self.reports, self.begun_in = os.environ.get("RAY_USAGE_STATS_ENABLED"), os.getcwd()
         if given["address"] == "auto":
             raise ConnectionError("Could not find any running Ray instance. Please set the `--address` flag.")
 
 
 def test_a_ray_of_ours_reports_nothing_and_a_missing_cluster_is_one_sentence(monkeypatch) -> None:
     monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
-    pretended = Pretended()
+    pretended, here = Pretended(), Path.cwd()
     monkeypatch.setattr("thalweg.runner.train.cluster._ray", lambda: pretended)
     Cluster(page.declare(*WORDS, *MODEL, "launcher=ray").settings)._join()
     assert pretended.reports == "0"
+    assert (pretended.begun_in, Path.cwd()) == ("/", here)  # where it begins is on its workers' path
     with pytest.raises(SetupError, match=r"launcher\.address=auto: this machine is no node of a Ray cluster"):
         Cluster(page.declare(*WORDS, *MODEL, "launcher=ray", "launcher.address=auto").settings)._join()
 
