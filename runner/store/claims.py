@@ -85,12 +85,13 @@ def refused(db: sqlite3.Connection, ids: Iterable[str], owner: Owner, metric: st
     | claimed for a cohort of another driver                | held    |
     """
     asked = list(ids)
-    known = statuses(db, asked)
+    among = "SELECT t.id FROM json_each(:ids) j JOIN trials t ON t.id = j.value WHERE t.outcome IS NOT NULL"
+    ended = _trial_ids(db, among, {"ids": json.dumps(asked)})  # of most cohorts none: what follows costs them nothing
+    known = statuses(db, ended) if ended else {}
     tried = _trial_ids(
         db,
-        "SELECT t.id FROM json_each(:ids) j JOIN trials t ON t.id = j.value WHERE t.outcome IS NOT NULL"
-        " AND EXISTS (SELECT 1 FROM cohort_trials c WHERE c.trial = t.seq AND c.committed > :since)",
-        {"ids": json.dumps(asked), "since": owner.since},
+        f"{among} AND EXISTS (SELECT 1 FROM cohort_trials c WHERE c.trial = t.seq AND c.committed > :since)",
+        {"ids": json.dumps(list(ended)), "since": owner.since},
     )
     settled = {
         trial_id: status.outcome
