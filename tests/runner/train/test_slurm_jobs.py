@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -97,6 +98,40 @@ def test_a_task_is_stopped_at_its_time_limit_and_can_be_run_again(tmp_path, monk
     assert killed == []
     (delayed,) = again
     assert (delayed.function.command, delayed.function.folder) == (task.command, task.folder)
+
+
+class Refusing:
+    """An executor whose array sbatch refuses; the job before it was taken."""
+
+    job_id = "7"
+
+    def __init__(self, after: str | None) -> None:
+        self.after, self.cancelled = after, False
+
+    def batch(self) -> Any:
+        return nullcontext()
+
+    def submit(self, task: slurm.Task) -> Refusing:
+        if self.after:
+            said = b"sbatch: error: Batch job submission failed: Invalid job array specification"
+            raise subprocess.CalledProcessError(1, "sbatch", said)
+        return self
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+def test_where_the_array_is_refused_the_first_job_is_cancelled(tmp_path, monkeypatch) -> None:
+    made: list[Refusing] = []
+
+    def executor(launcher: SlurmLauncher, logs: Any, name: str, after: str | None) -> Refusing:
+        made.append(Refusing(after))
+        return made[-1]
+
+    monkeypatch.setattr(slurm, "_executor", executor)
+    with pytest.raises(SetupError, match="sbatch refused the jobs: Batch job submission failed: Invalid job array"):
+        slurm.submit(LAUNCHER, 2, "s", ("smoke",), (), tmp_path / "thalweg.sqlite")
+    assert [each.cancelled for each in made] == [True, False]
 
 
 def test_without_submitit_or_slurm_it_says_what_is_missing(monkeypatch) -> None:
