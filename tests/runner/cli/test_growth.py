@@ -68,7 +68,7 @@ def test_only_its_own_trials_that_are_not_done_grow_with_each_checkpoint(tmp_pat
     growing.look()
     assert set(shown(tmp_path)) == {trial[:16] for trial in mine}
     with sqlite3.connect(path) as db:  # done, and its checkpoint is not yet removed
-        db.execute("UPDATE trials SET outcome = 'failed', error = 'no' WHERE id = ?", (mine[1],))
+        db.execute("UPDATE trials SET outcome = 'failed', ended = declared WHERE id = ?", (mine[1],))
     growing.look()
     assert set(shown(tmp_path)) == {mine[0][:16]}
     growth.clear(path, SETTINGS, ())
