@@ -55,7 +55,8 @@ class Examples:
     @property
     def numbers(self) -> int:
         """How many numbers go into an example."""
-        return max(1, sum(math.prod(each.shape[1:]) for each in fields(self.x).values()))
+        shapes: list[tuple[int, ...]] = [each.shape[1:] for each in fields(self.x).values()]
+        return max(1, sum(math.prod(shape) for shape in shapes))
 
     @property
     def in_files(self) -> bool:
