@@ -35,6 +35,7 @@ def test_the_estimate_is_not_biased_by_choosing_and_the_interval_covers(beta):
     estimates = [each.cost for each in found]
     assert abs(fmean(estimates) - true) < 3 * stdev(estimates) / math.sqrt(80) + 0.004
     assert sum(each.low <= true <= each.high for each in found) >= 72
+    assert beta or sum(each.told for each in found) <= 6
 
 
 def test_one_seed_has_no_interval_and_says_nothing():
