@@ -10,8 +10,12 @@ from multiprocessing.connection import wait
 
 
 def belong_to_parent(*, silent: bool = False) -> None:
-    """Leave Ctrl-C to the parent, and end when that ends, however it does. silent: whatever is printed goes nowhere."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave Ctrl-C and a closed terminal to the parent, and end when that ends, however it does.
+
+    silent: whatever is printed goes nowhere.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if silent:
         nowhere = os.open(os.devnull, os.O_WRONLY)

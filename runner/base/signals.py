@@ -1,4 +1,4 @@
-"""Holds Ctrl-C and SIGTERM back until it is safe to leave. Knows nothing of sweeps.
+"""Holds back until it is safe to leave what asks to: Ctrl-C, SIGTERM, a closed terminal. Knows nothing of sweeps.
 
 Python raises KeyboardInterrupt between any two instructions. Raised inside an import it leaves half a module behind,
 raised inside a callback it is swallowed; either way a sweep goes on, or ends with an error that nobody made.
@@ -14,7 +14,8 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-HELD = (signal.SIGINT, signal.SIGTERM)
+ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The signals that ask a process to end. A closed terminal sends the last, and often more than once."""
 
 
 class Signals:
@@ -33,7 +34,7 @@ class Signals:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-            for number in HELD:
+            for number in ASKING:
                 handler = signal.getsignal(number)
                 if callable(handler):
                     self._handlers[number] = handler

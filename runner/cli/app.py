@@ -11,6 +11,7 @@
 | anything else                    | 1 |
 | Ctrl-C                           | 130 |
 | SIGTERM                          | 143 |
+| its terminal is closed (SIGHUP)  | 129 |
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import errno
 import os
 import signal
 import sys
+import termios
 import threading
 from collections.abc import Sequence
 from types import FrameType
@@ -28,6 +30,7 @@ import typer
 from typer.core import TyperGroup
 
 from thalweg.runner.base.errors import ThalwegError, sentence_of
+from thalweg.runner.base.signals import ASKING
 from thalweg.runner.base.version import __version__
 from thalweg.runner.cli import (
     verbs_about,
@@ -46,7 +49,7 @@ from thalweg.runner.cli import (
 from thalweg.runner.cli.options import take_info
 from thalweg.runner.cli.output import say
 
-INTERNAL, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
 PLANS = "thalweg plan says what would be trained, and trains nothing; refine asks before it trains"
 UNWRITABLE = (errno.ENOSPC, errno.EBADF, errno.EIO, errno.EFBIG)
 
@@ -111,15 +114,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit code. Nothing is raised, nothing is printed twice.
 
     What a signal interrupts may swallow it or stumble over it: whatever the command then ends with, it was
-    interrupted. A second signal ends the process there and then.
+    interrupted. A second signal ends the process there and then, but for a closed terminal's, which come in numbers.
     """
     signals: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         signals.append(number)
-        if len(signals) > 1:
+        if number == signal.SIGHUP:
+            _drop_closed_streams()
+        if len(signals) == 1:
+            raise KeyboardInterrupt
+        if number != signal.SIGHUP:
             _end_now(number)
-        raise KeyboardInterrupt
 
     _prepare_streams()
     before = {number: signal.signal(number, interrupt) for number in _wanted_signals()}
@@ -128,21 +134,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return TERMINATED if signal.SIGTERM in signals and code == INTERRUPTED else code
+    return 128 + signals[0] if signals and code == INTERRUPTED else code
 
 
 def _wanted_signals() -> list[int]:
     """Those to handle: only the main thread may, and what `nohup` or a shell's `&` ignores stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         return []
-    return [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    return [number for number in ASKING if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def _drop_closed_streams() -> None:
+    """Let what is said go nowhere where the terminal is gone: writing to it would end what is tidied up."""
+    for standard in (1, 2):
+        try:
+            termios.tcgetattr(standard)
+        except termios.error as error:
+            if error.args[0] == errno.EIO:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), standard)
 
 
 def _end_now(number: int) -> None:
     """Leave without tidying up: the store is whole at any moment, and workers end with their driver."""
     if sys.stderr.isatty():
         os.write(2, b"\x1b[?25h")  # the cursor, which a progress bar hides
-    os._exit(TERMINATED if number == signal.SIGTERM else INTERRUPTED)
+    os._exit(128 + number)
 
 
 def _guarded(arguments: list[str], signals: Sequence[int] = ()) -> int:

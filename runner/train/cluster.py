@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from thalweg.runner.base.errors import SetupError, last_line
-from thalweg.runner.base.signals import Signals
+from thalweg.runner.base.signals import ASKING, Signals
 from thalweg.runner.base.version import __version__
 from thalweg.runner.machine.device import usable_cores
 from thalweg.runner.study.settings import RayLauncher, Settings
@@ -202,7 +202,7 @@ class Cluster:
             return
         address = self.launcher.address
         local = {} if address else {"num_cpus": usable_cores(), "include_dashboard": False}
-        held = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        held = {number: signal.getsignal(number) for number in ASKING}
         try:
             with chdir("/"):  # Ray puts the driver's folder on the workers' path, where a user's queue.py may be
                 _ray().init(address=address or "local", log_to_driver=False, logging_level="ERROR", **local)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import pty
 import random
 import shutil
 import signal
+import subprocess
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from desk import SMALL, Desk
+from desk import SMALL, THALWEG, Desk, environment
 
 LONG = ("optimizer.lr=0.01,0.02,0.04", "budget.steps=1500", "tracker=none", "study.name=long", "engine=vmap")
 """One cohort that takes a second or two."""
@@ -124,6 +127,35 @@ def test_an_interrupted_sweep_keeps_what_it_has_and_says_how_to_go_on(desk: Desk
     assert sweep.returncode == code, err
     assert "Traceback" not in err
     assert "thalweg sweep smoke" in out + err
+
+
+def test_a_sweep_whose_terminal_is_closed_keeps_what_it_has(desk: Desk, undisturbed) -> None:
+    words = (*LONG, "launcher.checkpoint_seconds=0.05")
+    ours, its = pty.openpty()
+    sweep = subprocess.Popen(
+        ["setsid", "--ctty", "--wait", *THALWEG, "sweep", *words],
+        cwd=desk.folder,
+        env=environment(),
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        start_new_session=True,
+    )
+    os.close(its)
+    os.set_blocking(ours, False)
+    wait_for(lambda: drained(ours) and list(desk.checkpoints.glob("*.safetensors")))
+    os.close(ours)
+    assert sweep.wait(30) == 129
+    assert desk.query("SELECT count(*) FROM claims") == [(0,)]  # given back, which a dead driver does not do
+    assert "go on from a checkpoint" in desk.thalweg("sweep", *words).stderr
+    assert desk.hashes() == undisturbed
+
+
+def drained(terminal: int) -> bool:
+    """Reads what a terminal shows, so that who writes there does not wait."""
+    with suppress(BlockingIOError):
+        os.read(terminal, 65536)
+    return True
 
 
 def test_a_sweep_that_waits_for_another_can_be_interrupted(desk: Desk) -> None:
