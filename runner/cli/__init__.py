@@ -6,6 +6,7 @@ output          data to stdout, all else to stderr
 as_json         what --json prints
 list_trials     the trials that ls lists, chosen by conditions
 mirror          the processes that write W&B runs beside training and after it
+growth          runs of trials that still train, which grow
 tables          tables as CSV, JSON, Parquet or text, for all verbs alike
 verbs_train     plan, sweep, run
 afterwards      what follows training, and may fail alone

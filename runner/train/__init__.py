@@ -19,6 +19,7 @@ pausing         what a worker does at a rung
 rehearsal       a child process that builds a plan's models once and says what is wrong with them
 cutting         a group of trials cut into cohorts
 checkpoints     cohorts in the middle of training, as files
+so_far          what they say of trials that still train: losses
 weights         final weights of trials, as files
 kept            whose files of weights stay in the folder beside the store
 keeper          a sweep's side of it: where they go, how large, which did not arrive

@@ -231,7 +231,7 @@ def test_the_n_best_cells_are_ranked_and_the_stopped_are_not_among_them(asked, s
         tuple(each["axes"].values()) in near for each in ranked["cells"]
     ]
     text = asked("best", "mine", "-n", "3")[1]
-    assert text.count("lr 0") == 3 + 1  # and the best by itself
+    assert (text.count("lr 0"), text.count("learning rate 0")) == (3, 1)  # and the best by itself
     everything = json.loads(asked("best", "mine", "-n", "999", "--json")[1])["ranked"][0]["cells"]
     assert len(everything) == len(usable)
     assert "ranked" not in json.loads(asked("best", "mine", "--json")[1])
