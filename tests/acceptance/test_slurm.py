@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -63,12 +64,22 @@ def test_submit_leave_collect_gives_what_a_sweep_here_gives(desk, tmp_path) -> N
     assert "nothing to submit: 24 of 24 trials are done" in again.stderr
 
 
-def test_a_cancelled_task_loses_nothing_that_was_stored_and_the_rest_is_submitted_again(desk) -> None:
+def cancelled(share: Desk) -> None:
+    subprocess.run(["scancel", next(each for each in queued() if each.endswith("_0"))], check=True)
+
+
+def killed(share: Desk) -> None:
+    ((pid,),) = share.query("SELECT pid FROM drivers")
+    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("end", [cancelled, killed])
+def test_a_task_that_ends_early_loses_nothing_that_was_stored_and_the_rest_is_submitted_again(desk, end) -> None:
     words = (*WORDS[:3], "budget.steps=2000", *WORDS[4:], "engine.width=2")
     desk.thalweg("sweep", *words, *SLURM, "--submit")
     share = Desk(desk.folder, store_name="results/thalweg.1-of-2.sqlite")
     waited(lambda: share.is_training() and share.hashes())
-    subprocess.run(["scancel", next(each for each in queued() if each.endswith("_0"))], check=True)
+    end(share)
     waited(lambda: not queued())
     found = desk.thalweg("collect", "s", code=3).stderr
     assert "missing; its job has ended: results/slurm/s/" in found
