@@ -108,6 +108,7 @@ NOT_STORES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", NOT_STORES)
 @pytest.mark.parametrize("command", ["sweep smoke", "plan smoke", "ls", "best"])
 def test_what_is_no_store_is_refused_and_untouched(here, capsys, kind, command) -> None:

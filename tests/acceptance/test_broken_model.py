@@ -59,6 +59,7 @@ def project(desk: Desk) -> Desk:
     return desk
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "words"), [("Raises", "my layer is broken"), ("Leaves", "my own check failed")])
 def test_a_model_broken_for_all_stops_early_with_its_reason(project: Desk, name: str, words: str) -> None:
     grid = ("optimizer.lr=0.001..0.1:40log", "launcher.workers=1", "engine=loop")
@@ -78,6 +79,7 @@ def test_a_model_broken_for_all_stops_early_with_its_reason(project: Desk, name:
         assert words in error
 
 
+@pytest.mark.long
 def test_a_broken_model_beside_a_sound_one_costs_the_sound_one_nothing(project: Desk) -> None:
     # A recorded step (traced, which auto would choose) does not run the model's Python again, so it could not raise.
     grid = ("model._target_=nets.Raises,nets.Sound", "optimizer.lr=0.001..0.1:4log", "engine=vmap")
@@ -88,6 +90,7 @@ def test_a_broken_model_beside_a_sound_one_costs_the_sound_one_nothing(project: 
     ]
 
 
+@pytest.mark.long
 def test_a_plan_says_what_would_fail(project: Desk) -> None:
     Path(project.folder, "nets.py").write_text(f"print('loud')\n{NETS}{PLANNED}")
     words = ("model=target", "+model.width=3,0,5", "budget.steps=20", "tracker=none")
@@ -115,6 +118,7 @@ def test_of_a_sweep_where_something_trained_the_next_steps_are_shown(project: De
     assert re.search(r"1 trial failed, the first, trial [0-9a-f]{8} \(model.width=0\), with: nets.Fussy failed: ", said)
 
 
+@pytest.mark.long
 def test_a_sweep_ends_at_the_first_failure_if_asked_to_and_leaves_it_alone_if_asked_to(project: Desk) -> None:
     Path(project.folder, "nets.py").write_text(NETS + PLANNED)
     words = (*WORDS, "model._target_=nets.Fussy", "+model.width=0,3,5", "launcher.workers=1", "engine=loop")

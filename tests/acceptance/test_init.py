@@ -18,6 +18,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     return desk
 
 
+@pytest.mark.long
 def test_a_new_project_sweeps_at_once_and_answers(project: Desk) -> None:
     swept = project.thalweg("sweep", "tracker=none")
     assert "42 trials wanted, 0 done, 42 to train" in swept.stderr
@@ -29,6 +30,7 @@ def test_a_new_project_sweeps_at_once_and_answers(project: Desk) -> None:
     assert "42 done, 42 to train" in project.thalweg("plan", "model.width=16,32").stdout
 
 
+@pytest.mark.long
 def test_its_own_test_passes(project: Desk) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=project.folder, env=environment(), capture_output=True, text=True, check=False)
@@ -60,6 +62,7 @@ def test_a_folder_with_something_in_it_is_refused_and_untouched(desk: Desk) -> N
 SMALL = ("study.name=small", "model=small", "dataset=spirals", "budget.steps=10", "optimizer.lr=0.1,0.01")
 
 
+@pytest.mark.long
 def test_trials_of_earlier_code_are_said_and_trained_anew_beside_the_old(project: Desk) -> None:
     small = (*SMALL, "tracker=none", "launcher.workers=1")
     project.thalweg("sweep", *small)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from desk import Desk
 
 NETS = """\
@@ -38,6 +39,7 @@ def swept(desk: Desk, **extra: str) -> str:
     return " ".join(desk.thalweg("sweep", *WORDS).stderr.split())
 
 
+@pytest.mark.long
 def test_a_cohort_that_does_not_fit_the_memory_is_halved_and_ends_with_the_same_bits(desks) -> None:
     free, limited = desks("free"), desks("limited")
     assert "memory" not in swept(free)

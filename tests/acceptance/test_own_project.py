@@ -150,6 +150,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     return desk
 
 
+@pytest.mark.long
 @pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="NOT RUN: wandb is not installed")
 def test_it_sweeps_fused_and_every_verb_reads_it(project: Desk) -> None:
     assert project.query("SELECT outcome, count(*) FROM trials GROUP BY outcome") == [("finished", 12)]
@@ -175,6 +176,7 @@ def test_it_ends_where_plain_torch_ends(project: Desk) -> None:
         assert trial["metrics"]["test/accuracy"] == pytest.approx(accuracy, abs=1e-6)
 
 
+@pytest.mark.long
 def test_a_loss_and_a_metric_of_its_own_are_minimised_and_measured(project: Desk) -> None:
     words = ("model=tied", "dataset=iris-ish", "budget.steps=60", "optimizer.lr=0.1", "task.loss=autoenc.judge.margin")
     more = ("evaluation.metrics=[autoenc.judge.top2]", "tracker=none", "launcher.workers=1", "study.metric=val/top2")
@@ -188,6 +190,7 @@ def test_a_loss_and_a_metric_of_its_own_are_minimised_and_measured(project: Desk
     assert said in " ".join((shown.stdout + shown.stderr).split())
 
 
+@pytest.mark.long
 def test_what_goes_wrong_is_recorded_with_file_and_line_and_the_others_go_on(project: Desk) -> None:
     modes = "model.mode=fine,init,empty,shape,raise,exit"
     words = ("model=target", "model._target_=autoenc.fragile.Fragile", f"+{modes}", "dataset=iris-ish")

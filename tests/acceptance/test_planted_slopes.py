@@ -45,6 +45,7 @@ def rows_of(path) -> dict:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("panel", "exact"),
     [

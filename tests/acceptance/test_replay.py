@@ -27,6 +27,7 @@ def changed(desk: Desk, sql: str) -> None:
     db.close()
 
 
+@pytest.mark.long
 def test_an_audit_says_what_it_bounds_and_the_report_shows_it(copied: Desk) -> None:
     said = copied.thalweg("audit", "smoke", "-n", "20").stdout
     assert "smoke: 20 of 20 came out again: fewer than 14% of trials would not, 95% confidence" in " ".join(
@@ -54,6 +55,7 @@ def test_replay_names_what_differs_and_writes_nothing(copied: Desk) -> None:
     assert copied.store.read_bytes() == before
 
 
+@pytest.mark.long
 def test_weights_come_out_and_a_trial_that_does_not_leaves_nothing(copied: Desk) -> None:
     found = copied.query("SELECT t.id, t.weight_hash FROM trials t WHERE outcome = 'finished' ORDER BY id DESC LIMIT 2")
     (good, stored), (bad, _) = found
@@ -67,6 +69,7 @@ def test_weights_come_out_and_a_trial_that_does_not_leaves_nothing(copied: Desk)
     assert not list(copied.folder.glob("bad*"))
 
 
+@pytest.mark.long
 def test_a_trial_on_a_table_predicts_a_file_from_python_and_from_the_command_line(desk: Desk) -> None:
     rows = "".join(f"{n % 7},{n % 5},{'ab'[n % 7 > 3]}\n" for n in range(70))
     (desk.folder / "t.csv").write_text(f"p,q,y\n{rows}")

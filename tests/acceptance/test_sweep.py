@@ -48,6 +48,7 @@ def test_a_second_sweep_trains_nothing_and_says_so(swept: Desk) -> None:
     assert swept.query("SELECT count(*) FROM cohorts") == cohorts
 
 
+@pytest.mark.long
 def test_one_more_value_on_an_axis_trains_only_the_new_cells(swept: Desk, desk: Desk) -> None:
     copy_of(swept, desk)
     before = desk.hashes()
@@ -59,6 +60,7 @@ def test_one_more_value_on_an_axis_trains_only_the_new_cells(swept: Desk, desk: 
     assert before.items() <= after.items()
 
 
+@pytest.mark.long
 def test_stderr_says_only_what_is_ours(desk: Desk) -> None:
     """A probe that is worth timing uses torch's profiler, which has a log of its own."""
     done = desk.thalweg("sweep", "optimizer.lr=0.001..0.1:48log", "budget.steps=800", "study.name=mine", "tracker=none")
@@ -69,6 +71,7 @@ def test_stderr_says_only_what_is_ours(desk: Desk) -> None:
 HOW = [("engine.width=5",), ("launcher.workers=2", "engine.width=17")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", HOW)
 def test_weights_do_not_depend_on_workers_or_width(swept: Desk, desk: Desk, how: tuple[str, ...]) -> None:
     """Of groups whose choice was the same one: timed on a busy machine, two may differ."""
@@ -108,6 +111,7 @@ def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(swept: Desk, 
     assert desk.query("SELECT count(*) FROM trials WHERE outcome IS NULL OR outcome = 'failed'") == [(0,)]
 
 
+@pytest.mark.long
 def test_two_sweeps_at_once_train_each_trial_once_to_the_bits_of_one_alone(swept: Desk, desk: Desk) -> None:
     both = [desk.start("sweep", *SMALL, "launcher.workers=1") for _ in range(2)]
     said = [sweep.communicate(timeout=240) for sweep in both]
@@ -118,6 +122,7 @@ def test_two_sweeps_at_once_train_each_trial_once_to_the_bits_of_one_alone(swept
     assert [out for out, _ in said] == [said[0][0]] * 2  # both have the whole answer
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_sweep_keeps_what_it_has_and_says_how_to_go_on(desk: Desk, number: int, code: int) -> None:
     sweep = desk.start("sweep", "smoke", "tracker=none", "budget.steps=3000")
@@ -129,6 +134,7 @@ def test_an_interrupted_sweep_keeps_what_it_has_and_says_how_to_go_on(desk: Desk
     assert "thalweg sweep smoke" in out + err
 
 
+@pytest.mark.long
 def test_a_sweep_whose_terminal_is_closed_keeps_what_it_has(desk: Desk, undisturbed) -> None:
     words = (*LONG, "launcher.checkpoint_seconds=0.05")
     ours, its = pty.openpty()
@@ -158,6 +164,7 @@ def drained(terminal: int) -> bool:
     return True
 
 
+@pytest.mark.long
 def test_a_sweep_that_waits_for_another_can_be_interrupted(desk: Desk) -> None:
     words = (*LONG, "budget.steps=200000", "launcher.checkpoint_seconds=null")
     first = desk.start("sweep", *words)
@@ -178,6 +185,7 @@ def test_a_sweep_that_waits_for_another_can_be_interrupted(desk: Desk) -> None:
         first.communicate()
 
 
+@pytest.mark.long
 def test_a_second_ctrl_c_leaves_without_waiting_for_workers_that_hang(desk: Desk, undisturbed) -> None:
     words = (*LONG, "launcher.checkpoint_seconds=0.05")
     sweep = desk.start("sweep", *words, "launcher.workers=2")
@@ -206,6 +214,7 @@ def test_a_second_ctrl_c_leaves_without_waiting_for_workers_that_hang(desk: Desk
     assert desk.hashes() == undisturbed
 
 
+@pytest.mark.long
 def test_workers_do_not_outlive_a_killed_driver(desk: Desk) -> None:
     sweep = desk.start("sweep", "smoke", "tracker=none", "budget.steps=3000", "launcher.workers=2")
     wait_for(desk.is_training)
@@ -216,6 +225,7 @@ def test_workers_do_not_outlive_a_killed_driver(desk: Desk) -> None:
     wait_for(lambda: not group_members(sweep.pid), seconds=5)
 
 
+@pytest.mark.long
 def test_a_long_cohort_goes_on_from_its_checkpoint_to_the_bits_of_an_undisturbed_one(desk: Desk, undisturbed) -> None:
     folder = desk.checkpoints
     words = (*LONG, "launcher.checkpoint_seconds=0.05")
@@ -233,6 +243,7 @@ def test_a_long_cohort_goes_on_from_its_checkpoint_to_the_bits_of_an_undisturbed
     assert not folder.exists()
 
 
+@pytest.mark.long
 def test_a_dead_worker_costs_no_trial(desk: Desk) -> None:
     sweep = desk.start("sweep", *SMALL, "launcher.workers=2", "budget.steps=400")
     wait_for(desk.is_training)
@@ -243,6 +254,7 @@ def test_a_dead_worker_costs_no_trial(desk: Desk) -> None:
     assert desk.query("SELECT count(*) FROM trials WHERE outcome IS NULL OR outcome = 'failed'") == [(0,)]
 
 
+@pytest.mark.long
 def test_a_cohort_whose_workers_are_killed_one_after_another_is_halved(desk: Desk, undisturbed) -> None:
     """As the system kills what takes too much memory."""
     sweep = desk.start("sweep", *LONG, "launcher.workers=1", "launcher.checkpoint_seconds=null")

@@ -27,11 +27,13 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     return Desk(mine)
 
 
+@pytest.mark.long
 def test_the_studies_are_as_large_as_the_tutorial_says(desk: Desk) -> None:
     assert "135 trials wanted" in desk.thalweg("plan", "tissue").stdout
     assert "96 trials wanted" in desk.thalweg("plan", "warm").stdout
 
 
+@pytest.mark.long
 def test_its_commands_lead_from_a_table_to_a_decision(desk: Desk) -> None:
     assert "weight decay" in desk.thalweg("sweep", "tissue", *FEW).stdout
     assert "What would make this surer" in desk.thalweg("recommend", "tissue").stdout

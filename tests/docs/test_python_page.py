@@ -20,6 +20,7 @@ def shown(block, names):
     return None if last is None else repr(eval(compile(ast.Expression(last.value), "docs/python.md", "eval"), names))
 
 
+@pytest.mark.long
 def test_the_session_runs_and_shows_what_the_page_says(tmp_path, monkeypatch, capsys):
     pytest.importorskip("pandas")
     monkeypatch.chdir(tmp_path)

@@ -41,6 +41,7 @@ def test_a_log_that_cannot_be_written_is_said_before_anything_starts(tmp_path) -
         pass
 
 
+@pytest.mark.long
 def test_a_sweep_shows_where_its_processes_are_and_goes_on(tmp_path) -> None:
     """On one signal to the driver: its own stacks, and those of each worker under its number."""
     command = [sys.executable, "-P", "-m", "thalweg", "sweep", *WORDS, "--log", "x.jsonl"]

@@ -90,6 +90,7 @@ def worked(desk: Desk, *words: str) -> str:
     return out
 
 
+@pytest.mark.long
 @settings(max_examples=4)
 @given(st.lists(LINES, min_size=1, max_size=4))
 def test_whatever_is_declared_one_after_another_all_that_reads_works(desk: Desk, lines) -> None:
@@ -112,6 +113,7 @@ def axes(desk: Desk) -> list[dict[str, object]]:
     return [trial["axes"] for trial in json.loads(worked(desk, "ls", "mine", "--json"))["trials"]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("before", "then", "key", "expected"),
     [

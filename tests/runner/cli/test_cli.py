@@ -414,6 +414,7 @@ def test_a_second_sweep_trains_nothing_says_so_and_still_answers(thalweg, traine
     assert "nothing to train: 336 of 336 trials are done" in err
 
 
+@pytest.mark.long
 def test_a_worker_starts_early_where_something_will_train_and_is_gone_in_the_end(thalweg, trainer, spawned):
     for words, started in [(("-1",), 1), ((), 2), ((), 2), (("1/256..16:x2",), 3)]:
         thalweg("sweep", *WORDS, *(f"optimizer.lr={values}" for values in words))

@@ -18,6 +18,7 @@ print([name for name in {heavy!r} if name in sys.modules])
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", ["--help", "sweep --help", "ls", "plan smoke", "plan optimizer.lr=0.1,0.2 seed=0..2"])
 def test_nothing_heavy_is_imported_to_help_to_list_or_to_plan(words: str, tmp_path) -> None:
     command = [sys.executable, "-P", "-c", CODE.format(heavy=HEAVY + TRAINING), *words.split()]

@@ -71,6 +71,7 @@ DISTRIBUTIONS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("parameter", DISTRIBUTIONS)
 def test_each_distribution_is_drawn_within_its_ends_and_the_same_every_time(tmp_path, parameter):
     text = f"method: random\nrun_cap: 40\nparameters:\n  lr: {parameter}\n  beta1: {{min: 0.0, max: 0.9}}\n"

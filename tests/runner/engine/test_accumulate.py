@@ -91,6 +91,7 @@ def _project(constructs, monkeypatch):
     monkeypatch.chdir(constructs)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_project")
 @pytest.mark.parametrize("name", OWN)
 def test_a_users_own_model_accumulates_as_a_script_does(trial_of, name) -> None:
@@ -128,6 +129,7 @@ def own_script(trial, workload) -> tuple[list[float], nn.Module]:
     return losses, model
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_a_trials_bits_do_not_depend_on_its_neighbours(trial_of, train_all, executor) -> None:
     trials = [in_parts(trial_of(lr, 0.1, steps=STEPS, hidden=(7, 5)), 4) for lr in (0.02, 0.05, 0.1)]
@@ -137,6 +139,7 @@ def test_a_trials_bits_do_not_depend_on_its_neighbours(trial_of, train_all, exec
     assert hashes_of(train_all([trials[2], dying, trials[0]], executor))[::2] == [together[2], together[0]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_it_goes_on_from_a_checkpoint_to_the_same_bits(trial_of, executor) -> None:
     trials = tuple(in_parts(trial_of(lr, 0.1, optimizer="adamw", steps=150), 2) for lr in (0.02, 0.05))

@@ -182,6 +182,7 @@ def _project(constructs, monkeypatch):
     monkeypatch.chdir(constructs)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_project")
 @pytest.mark.parametrize("name", ["Normed", "Counter", "ForwardHook", "Tied"])
 def test_a_users_own_model_is_averaged_as_in_a_script_with_the_last_steps_buffers(trial_of, name) -> None:

@@ -62,6 +62,7 @@ def holds(trial_of, name, folder) -> None:
                 assert loss == (stored if executor == "loop" else pytest.approx(stored, rel=1e-14, abs=0))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SOME)
 def test_a_fresh_module_with_the_weights_has_the_stored_loss_or_it_is_said(trial_of, name, tmp_path) -> None:
     holds(trial_of, name, tmp_path)

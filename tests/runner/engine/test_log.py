@@ -142,6 +142,7 @@ def by_hand(trial) -> dict[str, list[float]]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("layout", ["shared", "per_lane"])
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_what_a_model_logs_is_what_a_script_would_see(trial_of, executor, layout) -> None:

@@ -60,6 +60,7 @@ KEEPERS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", KEEPERS)
 def test_what_keeps_more_than_tensors_has_no_checkpoint_and_starts_again(trial_of, name) -> None:
     kept, ended = saved(trials_of(trial_of, name))

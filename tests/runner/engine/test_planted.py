@@ -53,6 +53,7 @@ CASES: dict[str, tuple[str, dict[str, Any], Callable[[float], float]]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("executor", ["vmap", "loop"])
 @pytest.mark.parametrize("lr", [0.001, 0.03, 0.3])
 @pytest.mark.parametrize("case", CASES)

@@ -134,6 +134,7 @@ CASES: dict[str, Any] = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 def test_several_inputs_train_as_in_a_plain_loop(trials, case) -> None:
     data, model, options, loss_of = CASES[case]

@@ -47,6 +47,7 @@ def in_memory(monkeypatch):
     return held
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("executor", "layout"), [("loop", "shared"), ("vmap", "each"), ("traced", "shared")])
 @pytest.mark.parametrize("augment", [(), ("mixup",)])
 def test_weights_and_metrics_are_those_of_examples_in_memory(
@@ -132,6 +133,7 @@ except MemoryError as error:
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of this kind are Linux's")
 def test_examples_ten_times_the_memory_allowed_are_trained_on(tmp_path) -> None:
     """And the limit holds: the same examples in memory break it."""

@@ -71,16 +71,19 @@ def from_the_folder(tmp_path_factory):
     return sweep(folder, sys.executable, ROOT / "src")
 
 
+@pytest.mark.long
 def test_packages_of_our_folders_names_are_the_users(from_the_folder):
     assert from_the_folder
 
 
+@pytest.mark.long
 def test_and_from_pythonpath_before_ours(from_the_folder, tmp_path):
     write(tmp_path / "elsewhere", CODE)
     write(tmp_path / "project", PROJECT)
     assert sweep(tmp_path / "project", sys.executable, tmp_path / "elsewhere", ROOT / "src") == from_the_folder
 
 
+@pytest.mark.long
 def test_and_installed_beside_ours(from_the_folder, tmp_path):
     """An environment of its own, with the folders as a wheel lays them out, theirs beside; the rest from this one."""
     venv.create(tmp_path / "env", symlinks=True)

@@ -102,6 +102,7 @@ def test_an_unsafe_target_is_refused_by_its_name(folder, path, role):
         check_name("model._target_", role, path, here())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", UNSAFE)
 @pytest.mark.parametrize("key", ["model=target model._target_", "dataset=target dataset._target_", "task.loss"])
 def test_an_unsafe_target_is_refused_before_anything_starts(folder, key, path):

@@ -229,6 +229,7 @@ def test_no_page_is_wider_than_its_screen_and_the_answer_is_on_the_first(tab, fi
     assert tab.ask("document.querySelector('.lede').getBoundingClientRect().bottom") < 844
 
 
+@pytest.mark.long
 def test_it_prints_with_what_is_folded_open_and_without_controls(tab, plain):
     tab.open(plain)
     printed = base64.b64decode(tab.call("Page.printToPDF", printBackground=True)["data"])

@@ -42,6 +42,7 @@ def seconds(work):
     return time.process_time() - start, result
 
 
+@pytest.mark.long
 def test_ten_thousand_trials_are_looked_up_planned_and_listed_quickly(ten_thousand):
     path, members = ten_thousand
     with Store.open(path) as store:

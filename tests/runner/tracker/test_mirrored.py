@@ -44,6 +44,7 @@ def trained(folder: Path) -> list[str]:
         return [found for (found,) in db.execute("SELECT id FROM trials WHERE outcome IS NOT NULL")]
 
 
+@pytest.mark.long
 def test_online_each_trial_is_one_run_there_after_the_sweep_and_two_syncs(tmp_path, server):  # noqa: F811
     said(thalweg(tmp_path, "sweep", *WORDS, WANDB_MODE="online"))
     assert "9 uploaded" in said(thalweg(tmp_path, "sync", WANDB_MODE="online"))
@@ -56,6 +57,7 @@ def test_online_each_trial_is_one_run_there_after_the_sweep_and_two_syncs(tmp_pa
     assert {len(server.streams[each]) for each in ids} == {61}
 
 
+@pytest.mark.long
 def test_a_sweep_killed_in_training_leaves_what_sync_makes_whole(tmp_path):
     process = thalweg(tmp_path, "sweep", *WORDS, "budget.steps=2000", "engine=loop", "engine.width=1", "tracker=wandb")
     store = tmp_path / "results" / "thalweg.sqlite"

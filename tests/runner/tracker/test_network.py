@@ -112,6 +112,7 @@ def exported(folder: Path, port: int, **variables: str) -> tuple[int, int, float
     return int(written), int(uploaded), float(seconds)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "variables", [{}, {"WANDB_API_KEY": KEY}, {"WANDB_API_KEY": KEY, "WANDB_MODE": "offline"}, {"WANDB_MODE": "online"}]
 )
@@ -141,6 +142,7 @@ ANSWERS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 def test_online_only_the_api_is_asked_and_no_server_holds_the_command(tmp_path, answer):
     with listener(answer) as (port, asked):

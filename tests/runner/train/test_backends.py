@@ -184,6 +184,7 @@ def trained(said: list[tuple[Slot, Event]]) -> list[tuple[Slot, Trained]]:
     return [(slot, event) for slot, event in said if isinstance(event, Trained)]
 
 
+@pytest.mark.long
 def test_a_lost_slot_says_so_last_and_another_takes_its_place(opened, group) -> None:
     backend, kill = opened
     backend.fill(2, lambda text: None)

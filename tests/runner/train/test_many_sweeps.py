@@ -218,6 +218,7 @@ def test_a_slow_one_that_lives_is_not_robbed(tmp_path: Path) -> None:
     assert_once(tmp_path)
 
 
+@pytest.mark.long
 def test_one_that_was_stopped_for_long_overwrites_nothing_when_it_wakes(tmp_path: Path) -> None:
     stopped = start(tmp_path, seconds=0.5, hashed="b")
     begun(tmp_path, stopped)

@@ -73,6 +73,7 @@ def metrics() -> list[tuple[str, str | None, dict[str, float]]]:
         return sorted((each.trial_id, each.weight_hash, dict(each.metrics)) for each in store.export_rows())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", [("model.norm=batch",), ("average=ema",), ()], ids=str)
 @pytest.mark.parametrize("executor", ["loop", "vmap", "traced"])
 def test_it_is_what_training_would_have_measured(executor: str, words: tuple[str, ...]) -> None:
