@@ -33,16 +33,19 @@ SMALL = 0.1
 """A control's loss counts as at least this share of its first ones: of losses near 0, ratios are noise."""
 
 
-def findings(rows: Iterable[Row], study: Study, series: GetSeries | None = None) -> list[Answer]:
+def findings(
+    rows: Iterable[Row], study: Study, series: GetSeries | None = None, known: Sequence[Panel] | None = None
+) -> list[Answer]:
     """Return an answer for each question of the study and each panel that it can be asked of, in the study's order.
 
     `series` is asked for the losses of training where a question is about spikes or the loss at initialisation.
+    known: the study's panels, where they are known already.
     """
     rows = list(rows)
     found: list[Answer] = []
     for asked in study.analyses:
         judged = study if asked.kind == "coupling" else _by_loss(study)
-        cut = panels(rows, judged)
+        cut = panels(rows, judged) if known is None or judged is not study else known
         if asked.kind == "sensitivity":
             data = _by_data(cut)
             for of in data:

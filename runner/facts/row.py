@@ -47,10 +47,11 @@ class Row:
 def lookup(config: Mapping[str, Any], key: str) -> Any:
     """Return the value of a dotted key, None if there is none."""
     value: Any = config
-    for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return None
-        value = value[part]
+    try:
+        for part in key.split("."):
+            value = value[part]
+    except (KeyError, TypeError):  # nothing there, or a value that has no keys
+        return None
     return value
 
 

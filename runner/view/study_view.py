@@ -131,12 +131,13 @@ def view_of(
     rows: Iterable[Row], study: Study, series: GetSeries | None = None, own: str | None = None, *, ask: bool = True
 ) -> StudyView:
     """Return the view of a study. ask: its questions are answered, which reads series."""
-    rows, answers = list(rows), []
+    answers: list[Answer] = []
+    view = StudyView(study=study, rows=list(rows), answers=answers, series=series, own=own)
     if ask:
         from thalweg.runner.analysis.findings import findings  # numpy, which verbs that ask nothing go without
 
-        answers = findings(rows, study, series)
-    return StudyView(study=study, rows=rows, answers=answers, series=series, own=own)
+        answers += findings(view.rows, study, series, view.panels)
+    return view
 
 
 def _grouped(cut: Iterable[Panel], by: Callable[[Panel], object]) -> list[list[Panel]]:

@@ -110,6 +110,7 @@ def test_a_plan_says_what_would_fail(project: Desk) -> None:
     assert not project.store.exists()
 
 
+@pytest.mark.long
 def test_of_a_sweep_where_something_trained_the_next_steps_are_shown(project: Desk) -> None:
     Path(project.folder, "nets.py").write_text(NETS + PLANNED)
     words = ("model._target_=nets.Fussy", "+model.width=3,0", "launcher.workers=1")

@@ -67,6 +67,7 @@ def test_the_next_look_says_how_often_and_the_answer_is_marked_adaptive(decided:
     assert json.loads(look("recommend", "tiny", "--json"))["refinements"] == 1
 
 
+@pytest.mark.long
 def test_a_killed_refinement_is_finished_before_anything_new_and_counts_once(decided: Desk, look) -> None:
     with Store.open(decided.store, "write") as store:
         record = store.study("tiny")

@@ -45,6 +45,28 @@ def test_killed_at_random_moments_every_trial_finishes_once(desks, desk: Desk, k
     assert_once(desk)
 
 
+@pytest.mark.slow
+def test_of_eight_sweeps_on_one_store_two_are_killed_and_every_trial_is_trained_once(desks, desk: Desk) -> None:
+    """Half of them declare a part of what the others do, under a name of their own."""
+    whole = (*SMALL, "seed=0..5", "launcher.workers=1")
+    part = (*SMALL, "seed=3..5", "launcher.workers=1", "study.name=part")
+    undisturbed = desks("undisturbed-eight")
+    undisturbed.thalweg("sweep", *whole, timeout=1000)
+    sweeps = [desk.start("sweep", *words) for words in (whole, part) * 4]
+    deadline = time.monotonic() + 300
+    while not (desk.is_training() and desk.hashes()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    for each in sweeps[:2]:
+        assert kill(each, 0)
+    for each in sweeps[2:]:
+        _, told = each.communicate(timeout=600)
+        assert each.returncode == 0, told
+    assert desk.hashes() == undisturbed.hashes()
+    assert_once(desk)
+    assert desk.query("PRAGMA integrity_check") == [("ok",)]
+
+
 def kill(sweep: subprocess.Popen[str], after: float) -> bool:
     """SIGKILL a sweep's process group after some seconds; False if it had ended by then."""
     try:

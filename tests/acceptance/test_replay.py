@@ -38,6 +38,7 @@ def test_an_audit_says_what_it_bounds_and_the_report_shows_it(copied: Desk) -> N
     assert "20 of 20 came out again: fewer than 14% of trials would not" in page
 
 
+@pytest.mark.long
 def test_replay_names_what_differs_and_writes_nothing(copied: Desk) -> None:
     ids = [trial_id for (trial_id,) in copied.query("SELECT id FROM trials ORDER BY id LIMIT 3")]
     changed(

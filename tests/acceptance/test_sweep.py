@@ -34,6 +34,7 @@ def copy_of(swept: Desk, desk: Desk) -> Desk:
     return desk
 
 
+@pytest.mark.long
 def test_every_declared_trial_is_trained_once(swept: Desk) -> None:
     plan = swept.json("plan", *SMALL)
     assert (plan["wanted"], plan["to_train"]) == (plan["done"], 0)

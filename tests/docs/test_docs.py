@@ -52,6 +52,7 @@ def words_of(command: str) -> list[str]:
     return words
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("page", "command"), commands())
 def test_every_command_in_the_documents_can_be_typed(page: str, command: str, tmp_path: Path) -> None:
     verb = shlex.split(command)[1]

@@ -33,6 +33,7 @@ def test_the_session_runs_and_shows_what_the_page_says(tmp_path, monkeypatch, ca
             assert [*printed, *([value] if value is not None else [])] == said, block
 
 
+@pytest.mark.long
 def test_it_works_without_pandas_and_in_a_script_that_guards_nothing(tmp_path):
     """Worker processes are spawned: they must not run the script once more."""
     script = tmp_path / "script.py"

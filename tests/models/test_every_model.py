@@ -70,6 +70,7 @@ def test_every_model_is_here_and_has_a_builder():
     assert set(BUILDERS) == set(MODELS.values())
 
 
+@pytest.mark.long
 def test_building_models_imports_no_compiler():
     code = """
 from test_every_model import CASES, built, sys

@@ -294,6 +294,7 @@ def test_adam_l2_moves_a_silent_weight_alike_whatever_the_decay():
     assert ends[0] == pytest.approx(0.9, rel=0.02)
 
 
+@pytest.mark.long
 def test_declaring_optimizers_loads_no_torch():
     program = (
         "import sys; from thalweg.optim import schema, rule, build, schedule;"

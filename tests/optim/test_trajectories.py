@@ -63,6 +63,7 @@ def descend(optimizer, params, scheduler=None):
         yield [p.detach().clone() for p in params]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", list(TOLERANCE), ids=str)
 @pytest.mark.parametrize(("ours", "theirs", "kwargs", "their_kwargs"), TORCH_ROWS)
 def test_fifty_steps_equal_torch(ours, theirs, kwargs, their_kwargs, dtype):

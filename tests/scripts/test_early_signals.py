@@ -30,6 +30,7 @@ def signalled(number: int, seconds: float, **variables: str) -> tuple[int, str]:
     return process.returncode, said
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not HOLDS, reason="env cannot hold signals back here, so Python may answer them with a traceback")
 @pytest.mark.parametrize("milliseconds", [15, 30, 45, 60, 80, 100, 130, 160, 200, 250])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -128,6 +128,7 @@ def test_a_script_parses(path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.long
 def test_the_words_of_every_structure_declare_trials() -> None:
     from gpu import first, second
 
@@ -138,6 +139,7 @@ def test_the_words_of_every_structure_declare_trials() -> None:
         assert {*case.executors} <= {*second.EXECUTORS}
 
 
+@pytest.mark.long
 def test_checks_pass_where_the_cpu_stands_in_and_each_verdict_is_said(tmp_path: Path, monkeypatch, capsys) -> None:
     from gpu import first
 

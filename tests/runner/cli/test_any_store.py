@@ -215,6 +215,7 @@ def test_what_follows_training_may_fail_alone(desk: Desk, monkeypatch, part, fat
     assert (part == "answer") or out
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", ["thalweg.runner.page.plan", "thalweg.runner.page.record"])
 @pytest.mark.parametrize("gone", ["rm mine --yes", "rename mine other", "rm FIRST --yes"])
 def test_what_is_removed_while_a_sweep_begins_is_said(desk: Desk, monkeypatch, moment: str, gone: str) -> None:

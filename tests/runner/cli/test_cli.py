@@ -293,6 +293,7 @@ def test_what_cannot_be_replayed_is_refused_in_a_sentence(thalweg, desk):
 # weights
 
 
+@pytest.mark.long
 def test_weights_that_cannot_be_are_refused_in_a_sentence(thalweg, desk):
     assert thalweg("weights", "3f2a", "-o", "m.pt")[0] == 5
     with Store.open(desk / "results" / "thalweg.sqlite", "write") as store:
@@ -382,6 +383,7 @@ def test_plan_exit_code_says_whether_work_is_left(thalweg, trainer):
     assert thalweg("plan", *WORDS, "--exit-code")[0] == 0
 
 
+@pytest.mark.long
 def test_cfg_and_info_print_and_start_nothing(thalweg, desk):
     for verb in ("plan", "sweep", "run"):
         assert "steps: 40" in thalweg(verb, "budget.steps=40", "--cfg", "job")[1]
@@ -407,6 +409,7 @@ def test_a_sweep_ends_with_its_answer_and_the_next_command(thalweg, trainer):
     ]
 
 
+@pytest.mark.long
 def test_a_second_sweep_trains_nothing_says_so_and_still_answers(thalweg, trainer):
     first = thalweg("sweep", *WORDS)[1]
     code, out, err = thalweg("sweep", *WORDS)
@@ -422,12 +425,14 @@ def test_a_worker_starts_early_where_something_will_train_and_is_gone_in_the_end
         assert all(process.terminate.called for process in spawned)
 
 
+@pytest.mark.long
 def test_a_wider_axis_trains_only_the_new_cells(thalweg, trainer):
     thalweg("sweep", *WORDS)
     thalweg("sweep", *WORDS, "seed=0..2")
     assert [plan.to_train for plan in trainer.plans] == [336, 168]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("behaviour", "expected"), [("interrupted", 130), ("terminated", 143)])
 def test_a_stopped_sweep_says_what_is_stored_and_how_to_go_on(thalweg, trainer, behaviour, expected):
     trainer.behaviour = behaviour
@@ -679,6 +684,7 @@ def test_config_lists_every_group_and_option(thalweg):
 # what is imported, and how fast
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "words",
     [("--help",), ("ls",), ("ls", "smoke"), ("show", "smoke", "--maps"), ("best",), ("config",), ("plan", *WORDS), ONE],

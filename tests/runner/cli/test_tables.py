@@ -36,6 +36,7 @@ def lines(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", LISTINGS)
 def test_every_listing_has_the_same_options(stored: Call, desk: Path, words) -> None:  # noqa: F811
     code, printed, _ = stored(*words, "--csv")
@@ -94,6 +95,7 @@ def test_trials_are_chosen_in_the_users_words(stored: Call, words, found) -> Non
     assert len(json.loads(stored("ls", *words, "--json")[1])["trials"]) == found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -276,6 +276,7 @@ VALUES = {
 UPDATES = st.fixed_dictionaries({}, optional=VALUES)
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(updates=UPDATES, linked=st.booleans())
 def test_updating_a_base_equals_composing_anew(updates, linked):

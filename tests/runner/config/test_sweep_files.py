@@ -284,6 +284,7 @@ def dedented(text: str) -> str:
     return re.sub(r"(?m)^ {8}", "", text)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("text", "holds", "named"), STUDIES.values(), ids=STUDIES)
 def test_a_sweep_becomes_the_study_that_it_says(tmp_path, text, holds, named):
     file = tmp_path / "sweep.yaml"

@@ -58,6 +58,7 @@ def arrays(trial_of) -> dict[str, np.ndarray]:
     return final(trial_of(seed=7))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_every_lane_starts_there_and_seeds_differ_in_what_follows(grid_of, arrays, tmp_path, executor, kind) -> None:

@@ -433,6 +433,7 @@ def test_a_fused_gradient_with_nan_is_not_used(grid_of, monkeypatch) -> None:
     assert (choice.executor, choice.reason) == ("loop", "the fused gradient differs from the loop's by nan")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fused", [0.4, 30.0])
 @pytest.mark.parametrize("step", [0.0005, 0.02, 0.5, 4.0])
 @pytest.mark.parametrize(("trials", "steps"), [(1000, 30), (8, 30), (8, 5), (64, 300)])

@@ -52,6 +52,7 @@ def test_compiled_losses_are_the_loops(six, grid_of, train_all) -> None:
     np.testing.assert_allclose(losses_of(six)[:, :50], losses_of(train_all(grid_of(6, **MADE), "loop"))[:, :50], 1e-4)
 
 
+@pytest.mark.long
 def test_no_bit_depends_on_place_or_neighbours_and_nothing_is_compiled_twice(
     six, grid_of, compiled, workload, trial_of
 ) -> None:

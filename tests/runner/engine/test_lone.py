@@ -45,6 +45,7 @@ def saved(trials):
     return kept, ended
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["Normed", "TorchRandom", "ParameterHook", "Unused", "PythonRandom", "Checkpointed"])
 def test_what_keeps_tensors_only_goes_on_from_a_checkpoint_to_the_same_bits(trial_of, name) -> None:
     trials = trials_of(trial_of, name)
@@ -79,6 +80,7 @@ def test_the_callers_random_numbers_are_put_back(trial_of, name) -> None:
     assert before[1:] == (numpys_state(), random.getstate())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["SeedInAttribute", "SeedInList", "PythonRandom", "TorchRandom", "Normed"])
 def test_a_trial_beside_other_seeds_is_as_alone(trial_of, name) -> None:
     trials = [trials_of(trial_of, name, seed=seed)[1] for seed in (3, 4, 5)]

@@ -209,6 +209,7 @@ def test_a_plan_says_how_files_are_read_where_that_may_surprise(tmp_path: Path, 
     assert "train is there" not in advice(*TARGET, "dataset.files=[split]")
 
 
+@pytest.mark.long
 def test_a_store_of_before_goes_on_where_it_was(tmp_path: Path, capsys) -> None:
     from thalweg.runner.cli import main
 

@@ -149,6 +149,7 @@ def test_code_that_python_has_from_elsewhere_already_is_refused(tmp_path, monkey
         resolved("model._target_", "model", "taken_before.nets.Net")
 
 
+@pytest.mark.long
 def test_the_current_folder_is_never_on_the_path(tmp_path):
     """`python -m` puts it there, and code that nobody declared, and nobody fingerprints, could be imported from it."""
     write(tmp_path, {**CODE, **PROJECT, "thalweg.yaml": "config: conf\ncode: [models, data, runner, optim]\n"})

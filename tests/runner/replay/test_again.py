@@ -116,6 +116,7 @@ LONGER = "replace(config, '\"steps\":60', '\"steps\":61')"
 OF_IT = "trial = :seq AND name ="
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("sql", "quantity", "step"),
     [

@@ -105,6 +105,7 @@ def ids(path: Path, condition: str = "outcome = 'finished'") -> list[str]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
 def test_plain_torch_loads_it_and_finds_the_stored_loss(trained: Path, tmp_path: Path, suffix: str) -> None:
     """To the last bit: float32 outputs of the split at once, losses added up in float64."""

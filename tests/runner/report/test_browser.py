@@ -176,6 +176,7 @@ def test_the_table_is_filtered_and_drawn_a_page_at_a_time(tab, plain):
     assert "648 in all" in tab.ask("document.getElementById('shown').textContent")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("typed", "holds"),
     [

@@ -60,6 +60,7 @@ def garbled_text(data, rng):
 DAMAGES = [flipped, zeroed, truncated, garbled_text]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("seed", range(20))
 def test_damage_is_one_sentence_or_unseen(tmp_path, whole, damage, seed):

@@ -153,6 +153,7 @@ def test_online_only_the_api_is_asked_and_no_server_holds_the_command(tmp_path, 
     assert left_of(tmp_path) == []
 
 
+@pytest.mark.long
 def test_an_address_where_nobody_listens_does_not_hold_the_command(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

@@ -650,6 +650,7 @@ def server(monkeypatch):
     running.server_close()
 
 
+@pytest.mark.long
 def test_a_refused_upload_is_one_line_then_each_run_goes_up_once(tmp_path, server):
     store, trials = tmp_path / "a.sqlite", make_trials(3)
     server.accepts = False

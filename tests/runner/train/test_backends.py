@@ -152,6 +152,7 @@ def test_it_says_what_it_runs_on_and_each_slot_says_first_that_it_is_ready(opene
     assert (backend.open, backend.size) == (True, 2)
 
 
+@pytest.mark.long
 def test_a_slot_ends_its_work_with_what_was_asked_for_and_can_then_take_more(opened, group) -> None:
     backend, _ = opened
     backend.fill(2, lambda text: None)
@@ -169,6 +170,7 @@ def test_a_slot_ends_its_work_with_what_was_asked_for_and_can_then_take_more(ope
         assert {each.outcome for each in observations} == {Outcome.FINISHED}
 
 
+@pytest.mark.long
 def test_slots_work_beside_each_other_and_each_speaks_for_itself(opened, group) -> None:
     backend, _ = opened
     backend.fill(2, lambda text: None)
@@ -210,6 +212,7 @@ def test_closed_it_has_no_slot(opened) -> None:
     backend.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("other", NAMES[1:])
 def test_a_sweep_has_the_same_bits_on_every_backend(tmp_path, other) -> None:
     hashes = {}

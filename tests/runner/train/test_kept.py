@@ -89,6 +89,7 @@ def from_store(path: Path, trial_id: str) -> replayed.Model:
         return replayed.model_of(store.trial(trial_id), again, folder=kept.folder_of(path))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("executor", EXECUTORS)
 @pytest.mark.parametrize("keep", ["none", "best", "all"])
 def test_whose_weights_stay(tmp_path: Path, executor: str, keep: Keeps) -> None:

@@ -161,6 +161,7 @@ def assert_whole(desk: Path) -> None:
     assert query(desk, "SELECT (SELECT count(*) FROM claims), (SELECT count(*) FROM drivers)") == [(0, 0)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("sweeps", "studies"), [(2, 1), (2, 2), (8, 1), (8, 3)])
 def test_sweeps_that_start_at_once_train_each_trial_once(tmp_path: Path, sweeps: int, studies: int) -> None:
     """Each by a clock of its own, days apart. A trial that fails for one is not tried by all others."""
@@ -209,6 +210,7 @@ def test_one_killed_alone_is_gone_on_with_at_once(tmp_path: Path, monkeypatch) -
     assert_once(tmp_path)
 
 
+@pytest.mark.long
 def test_a_slow_one_that_lives_is_not_robbed(tmp_path: Path) -> None:
     slow = start(tmp_path, seconds=3 * LEASE_SECONDS)
     begun(tmp_path, slow)
@@ -234,6 +236,7 @@ def test_one_that_was_stopped_for_long_overwrites_nothing_when_it_wakes(tmp_path
     assert_whole(tmp_path)
 
 
+@pytest.mark.long
 def test_one_that_wakes_while_its_trials_are_trained_by_another_leaves_them_to_it(tmp_path: Path) -> None:
     stopped = start(tmp_path, seconds=0.5, hashed="b")
     begun(tmp_path, stopped)

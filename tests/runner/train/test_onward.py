@@ -127,6 +127,7 @@ def test_slots_buffers_and_draws_go_on_too(tmp_path: Path, words: tuple[str, ...
     assert then.onward == 4
 
 
+@pytest.mark.long
 def test_from_600_to_1200_steps(tmp_path: Path) -> None:
     words = (*SCHEDULES["constant"], "engine=traced", "evaluation.points=10")
     _, then = compared(tmp_path, 600, 1200, *words)
@@ -180,6 +181,7 @@ def test_where_it_cannot_one_sentence_says_why_and_it_trains_from_the_start(tmp_
     assert results(path, 120) == results(tmp_path / "once.sqlite", 120)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["damaged", "gone", "torch"])
 def test_a_state_that_is_of_no_use_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     path, words = tmp_path / "s.sqlite", (*SCHEDULES["constant"], "engine=vmap")
@@ -225,6 +227,7 @@ def test_states_go_with_their_trials_and_come_with_a_merge(tmp_path: Path) -> No
     assert not kept.folder_of(other).exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("schedule", [*SCHEDULES.values(), *(words for words, _, _ in REFUSED.values())])
 @pytest.mark.parametrize("longer", [61, 90, 1000])
 def test_common_steps_are_those_whose_rates_are_the_same(schedule: tuple[str, ...], longer: int) -> None:
@@ -238,6 +241,7 @@ def test_common_steps_are_those_whose_rates_are_the_same(schedule: tuple[str, ..
     assert same in (0, 60) or then[same + 1] != now[same + 1]
 
 
+@pytest.mark.long
 def test_where_a_rule_may_stop_it_early_it_starts_anew(tmp_path: Path) -> None:
     """What a trial measured at a rung must be of that rung, which a state of later lies beyond."""
     path, words = tmp_path / "s.sqlite", (*SCHEDULES["constant"], "engine=vmap", "keep=all")

@@ -80,6 +80,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.long
 def test_a_real_child_times_every_group_and_leaves_nothing_behind(tmp_path) -> None:
     (tmp_path / "p.py").write_text(PROGRAM)
     ended = subprocess.run(

@@ -41,6 +41,7 @@ def trials(*words):
     return [member.trial for member in members]
 
 
+@pytest.mark.long
 def test_every_different_model_is_looked_at_once_and_a_process_that_ends_is_said(capfd):
     remarks = rehearsed(trials("+model.how=well,leaves,well2", "optimizer.lr=0.1,0.2"), every=False)
     assert [remark.wrong for remark in remarks] == [False, True]

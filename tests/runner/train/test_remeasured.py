@@ -88,6 +88,7 @@ def test_it_is_what_training_would_have_measured(executor: str, words: tuple[str
     assert metrics() == at_once
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["damaged", "gone", "other loss"])
 def test_where_that_cannot_be_it_is_trained_again(how: str) -> None:
     Swept("engine=vmap", "keep=all")

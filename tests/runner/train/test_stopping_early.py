@@ -252,6 +252,7 @@ def test_hindsight_counts_the_best_cells_that_the_rule_would_have_stopped(bench:
     assert "is not known" in bench.plan(rule).hindsight
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("study", "words", "said"),
     [
