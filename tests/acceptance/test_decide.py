@@ -43,7 +43,7 @@ def decided(desks) -> Desk:
     return desk
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_looking_twice_shows_the_same_plan_and_trains_nothing(decided: Desk) -> None:
     assert decided.seen["shown"] == decided.seen["again"]
     assert decided.seen["shown"]["refinements"] == 0

@@ -112,7 +112,7 @@ def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(swept: Desk, 
     assert desk.query("SELECT count(*) FROM trials WHERE outcome IS NULL OR outcome = 'failed'") == [(0,)]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_two_sweeps_at_once_train_each_trial_once_to_the_bits_of_one_alone(swept: Desk, desk: Desk) -> None:
     both = [desk.start("sweep", *SMALL, "launcher.workers=1") for _ in range(2)]
     said = [sweep.communicate(timeout=240) for sweep in both]
@@ -255,7 +255,7 @@ def test_a_dead_worker_costs_no_trial(desk: Desk) -> None:
     assert desk.query("SELECT count(*) FROM trials WHERE outcome IS NULL OR outcome = 'failed'") == [(0,)]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_cohort_whose_workers_are_killed_one_after_another_is_halved(desk: Desk, undisturbed) -> None:
     """As the system kills what takes too much memory."""
     sweep = desk.start("sweep", *LONG, "launcher.workers=1", "launcher.checkpoint_seconds=null")

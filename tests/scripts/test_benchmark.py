@@ -114,7 +114,7 @@ def bench(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_steps_are_timed_and_every_executor_agrees_with_the_solo_loop() -> None:
     done = bench("steps", "--smoke")
     assert done.returncode == 0, done.stderr

@@ -155,7 +155,7 @@ def test_a_rule_of_matrices_and_what_is_frozen_have_an_average_too(trial_of) -> 
         assert np.array_equal(array, initial[name].detach().numpy()) == name.startswith("layers.0."), name
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.skipif(not compiler_found(), reason="NOT RUN: needs a C++ compiler")
 def test_the_compiled_step_has_an_average_too(trial_of) -> None:
     trials = [averaged(trial_of(0.02, 0.1, optimizer="adamw", precision="float64", steps=STEPS), d) for d in (0.5, 0.9)]

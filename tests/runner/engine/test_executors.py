@@ -66,7 +66,7 @@ def test_equal_trials_end_with_equal_bits_whatever_their_shapes(
     assert together == {train_all([trial], "vmap", layout)[0].weight_hash}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20)
 @given(
     widths=st.lists(st.integers(1, 40), min_size=1, max_size=2),

@@ -121,7 +121,7 @@ def test_a_cohort_that_goes_on_tells_what_it_would_have_told(trial_of, executor)
     assert "train/weight_norm" not in told(trials, executor, ALL[:1], resume=kept[0])[0].series
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.skipif(not compiler_found(), reason="NOT RUN: needs a C++ compiler")
 def test_the_compiled_step_tells_too(trial_of) -> None:
     trials = [trial_of(lr, 0.1, optimizer="adamw", precision="float64", steps=STEPS) for lr in (0.02, 0.05)]
