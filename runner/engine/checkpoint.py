@@ -6,7 +6,7 @@ It holds everything: no generator's state is needed, since batches and random nu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,9 +54,15 @@ def pack(facts: Mapping[str, Any], state: State, record: Record) -> Checkpoint:
     return Checkpoint(arrays, {**facts, **known})
 
 
-def unpack(checkpoint: Checkpoint, facts: Mapping[str, Any], like: State) -> tuple[State, Record]:
+def unpack(
+    checkpoint: Checkpoint,
+    facts: Mapping[str, Any],
+    like: State,
+    trained: Callable[[np.ndarray], np.ndarray] = lambda row: row,
+) -> tuple[State, Record]:
     """The state and record of a checkpoint; `like` is a state of the same structure, whose device is used.
 
+    trained: of rows of all parameters those of the ones that train; checkpoints of before have all.
     Raises ValueError for a checkpoint of another cohort, executor, layout or format.
     """
     for name, expected in {**facts, "format": FORMAT}.items():
@@ -64,7 +70,9 @@ def unpack(checkpoint: Checkpoint, facts: Mapping[str, Any], like: State) -> tup
             raise ValueError(f"the checkpoint's {name} is {found}; this cohort's is {expected}")
     arrays, known = checkpoint.arrays, checkpoint.facts
     device = like.theta.device
-    tensors: dict[str, Tensor] = {name: torch.tensor(arrays[f"state/{name}"], device=device) for name in like.tensors()}
+    held = {name: arrays[f"state/{name}"] for name in like.tensors()}
+    held |= {name: trained(rows) for name, rows in held.items() if name == "theta" or name.startswith("slot/")}
+    tensors: dict[str, Tensor] = {name: torch.tensor(array, device=device) for name, array in held.items()}
     record = Record(
         lane_of=np.array(arrays["lane_of"]),
         batch_loss_TN=np.full((known["steps"], len(known["trials"])), np.nan),

@@ -190,9 +190,11 @@ class _Course:
         self.handing: Handing | None = None
         self.lasting: Lasting | None = None
         if resume is not None:
-            state, self.record = unpack(resume, cohort.facts, workload.start(cohort.trials[:1]))
+            like = workload.start(cohort.trials[:1])
+            state, self.record = unpack(resume, cohort.facts, like, workload.recipe.trained)
             living = [cohort.trials[place] for place in self.record.lane_of]
-            self.state = replace(state, modules=workload.start(living, cohort.executor).modules)
+            begun = workload.start(living, cohort.executor)
+            self.state = replace(state, modules=begun.modules, fixed=begun.fixed)
             if self.state.lanes == self.record.living:  # spare ones that others had are not among those regrouped
                 self._sit(np.arange(self.state.lanes), present=0)
         else:
@@ -329,7 +331,10 @@ class _Course:
         views = self.workload.layout.views(self.state.result.theta.index_select(0, index).cpu())
         held = {n: b.index_select(0, index).cpu() for n, b in self.state.buffers.items() if n in persistent}
         tensors = views | held
-        return [host_arrays({name: tensor[i] for name, tensor in tensors.items()}) for i in range(len(lanes))]
+        return [
+            host_arrays({name: tensor[i] for name, tensor in tensors.items()} | self.state.fixed_of(int(k)))
+            for i, k in enumerate(lanes)
+        ]
 
     def _keep_hashes(self, lanes: np.ndarray) -> None:
         """Record the hash of the weights in these lanes."""

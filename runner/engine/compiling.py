@@ -78,7 +78,7 @@ def kernel_hindrance(recipe: Recipe, device: torch.device) -> str | None:
     """Why update and guard cannot be one kernel on a GPU, or None."""
     if not recipe.rule.elementwise:
         return "its update takes each parameter as a matrix"
-    if recipe.unused:
+    if recipe.unused_U is not None:
         return "the model has parameters without a gradient"
     if device.type == "cuda" and importlib.util.find_spec("triton") is None:
         return "there is no Triton"

@@ -93,7 +93,7 @@ def forward_all(workload: Workload, state: State, batch: Batch, executor: str) -
     def forward(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Answers:
         return workload.forward(parameters, buffers, batch)
 
-    views = workload.layout.views(state.theta)
+    views = state.parameters(workload.layout)
     if executor != "loop":
         answers: Answers = over_trials(forward, writes=workload.habits.writes)(views, state.buffers)
         return answers

@@ -7,7 +7,6 @@ numbers whenever that step is taken, by whom, and a second time for SAM.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from thalweg.runner.engine.generators import seed_all
 from thalweg.runner.engine.inputs import Feed
+from thalweg.runner.engine.parameters import ParameterLayout
 from thalweg.runner.engine.stacked import over_trials
 from thalweg.runner.engine.state import State
 from thalweg.runner.engine.step import Gradient
@@ -34,13 +34,13 @@ def vmap_gradient(workload: Workload, shared: bool) -> Gradient:
     batched = None if shared else 0
     writes = workload.habits.writes
     plain, smoothed = (over_trials(workload.loss, (0, 0, batched, each), writes=writes) for each in (None, 0))
-    leaves_of = _Leaves(workload.layout.views, workload.recipe.frozen)
+    leaves_of = _Leaves(workload.layout)
 
     def gradient(state: State, feed: Feed) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         of_trials = plain if feed.label_smoothing is None else smoothed
         seed(feed)
         with torch.enable_grad():
-            leaves = leaves_of(state.theta)
+            leaves = leaves_of(state)
             loss_K, buffers, told = of_trials(leaves, state.buffers, feed.batch, feed.label_smoothing)
             grads = _gradients(loss_K, leaves)
         losses = beside(loss_K.detach(), told)
@@ -51,14 +51,13 @@ def vmap_gradient(workload: Workload, shared: bool) -> Gradient:
 
 def solo_gradient(workload: Workload) -> Gradient:
     """The gradient of a single trial (K = 1) by ordinary autograd; vmap at K = 1 would be four times slower."""
-    frozen = workload.recipe.frozen
-    leaves_of = _Leaves(lambda theta: {name: view[0] for name, view in workload.layout.views(theta).items()}, frozen)
+    leaves_of = _Leaves(workload.layout, lone=True)
 
     def gradient(state: State, feed: Feed) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         smoothing = None if feed.label_smoothing is None else feed.label_smoothing[0]
         seed(feed)
         with torch.enable_grad():
-            leaves = leaves_of(state.theta)
+            leaves = leaves_of(state)
             held = {name: buffer[0] for name, buffer in state.buffers.items()}
             loss, buffers, told = workload.loss(leaves, held, feed.batch, smoothing)
             grads = {name: grad[None] for name, grad in _gradients(loss, leaves).items()}
@@ -96,31 +95,35 @@ def own_gradient(workload: Workload) -> Gradient:
 
 
 class _Leaves:
-    """The weights as autograd's leaves that share theta's memory, made anew only when theta is another tensor.
+    """The parameters, those that train as autograd's leaves that share theta's memory, made anew only when theta is
+    another tensor.
 
-    Those that are frozen take no gradient, and what leads to them alone is not differentiated.
+    Those that are frozen take no gradient, and what leads to them alone is not differentiated. lone: of one lane, as
+    it would have them itself.
     """
 
-    def __init__(self, views: Callable[[Tensor], dict[str, Tensor]], frozen: frozenset[str]) -> None:
-        self.views, self.frozen = views, frozen
+    def __init__(self, layout: ParameterLayout, *, lone: bool = False) -> None:
+        self.layout, self.lone = layout, lone
         self.theta: Tensor | None = None
         self.made: dict[str, Tensor] = {}
 
-    def __call__(self, theta: Tensor) -> dict[str, Tensor]:
-        if theta is not self.theta:
-            views = self.views(theta)
-            self.made = {name: view.detach().requires_grad_(name not in self.frozen) for name, view in views.items()}
-            self.theta = theta
+    def __call__(self, state: State) -> dict[str, Tensor]:
+        if state.theta is not self.theta:
+            self.made = {
+                name: (each[0] if self.lone else each).detach().requires_grad_(name in self.layout.shapes)
+                for name, each in state.parameters(self.layout).items()
+            }
+            self.theta = state.theta
         return self.made
 
 
 def _gradients(loss: Tensor, leaves: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The gradient of a loss, or of the sum of several, with respect to each leaf; zero for one that is not used."""
+    """The gradient of a loss, or of the sum of several, with respect to each leaf that trains; zero for one that is
+    not used."""
     one = None if loss.dim() == 0 else torch.ones_like(loss)
     training = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
     grads = torch.autograd.grad(loss, list(training.values()), one, materialize_grads=True)
-    given = dict(zip(training, grads, strict=True))
-    return {name: given[name] if name in given else torch.zeros_like(leaf) for name, leaf in leaves.items()}
+    return dict(zip(training, grads, strict=True))
 
 
 def seed(feed: Feed) -> None:

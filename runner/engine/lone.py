@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
+from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.copying import copied
 from thalweg.runner.engine.digest import digest
 from thalweg.runner.engine.parameters import ParameterLayout
@@ -37,6 +38,7 @@ class Lone:
         self._world, self._own = world, own
         self._theta: Tensor | None = None
         self._views: dict[str, Tensor] = {}
+        self._versions: dict[str, int] = {}
         self._places: list[int] = []
         self._at_first = self.kept()
 
@@ -47,7 +49,7 @@ class Lone:
             yield
 
     def sit(self, layout: ParameterLayout, theta_1P: Tensor, buffers: Mapping[str, Tensor]) -> None:
-        """Take over a lane's weights, to share their memory, and its buffers, as copies."""
+        """Take over a lane's weights, to share their memory, and its buffers, as copies. layout: theta's."""
         if theta_1P is not self._theta:
             self._theta = theta_1P
             self._views = {name: view[0] for name, view in layout.views(theta_1P).items()}
@@ -62,9 +64,23 @@ class Lone:
                 self.buffers[name] = self.buffers[name].detach()
             owner._buffers[key] = self.buffers[name].copy_(held[0])
 
+    def hold(self, fixed: Mapping[str, Tensor]) -> None:
+        """Share the memory of these for parameters that are frozen."""
+        for name, tensor in fixed.items():
+            self.parameters[name].data = tensor
+        self._versions = {name: self.parameters[name]._version for name in fixed}
+
     @torch.no_grad()
     def moved(self) -> None:
-        """Bring weights that the module put elsewhere (`weight.data = …`) back into theta."""
+        """Bring weights that the module put elsewhere (`weight.data = …`) back into theta.
+
+        Raises ConfigError where it wrote into a frozen one that it left alone in its first steps, as other trials have
+        that too.
+        """
+        for name, version in self._versions.items():
+            if self.parameters[name]._version != version:
+                said = f"the model writes into {name}, which is frozen, and did not in its first steps"
+                raise ConfigError(said, "make it a buffer")
         if self._places == [parameter.data_ptr() for parameter in self.parameters.values()]:
             return
         for name, view in self._views.items():
@@ -80,6 +96,8 @@ class Lone:
             parameter.grad = None
             if grad is None:
                 idle.append(name)
+                if name not in self._views:  # frozen, and no part of theta
+                    continue
                 grad = torch.zeros_like(parameter, requires_grad=False)
             grads[name] = (grad.to_dense() if grad.is_sparse else grad.detach())[None]
         self.idle = frozenset(idle)

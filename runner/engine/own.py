@@ -108,9 +108,9 @@ def _trainable(name: str, module: nn.Module, extent: Extent) -> nn.Module:
     if made := [each for each, parameter in parameters.items() if parameter.is_complex()]:
         hint = "hold torch.view_as_real of it, and take torch.view_as_complex in forward"
         raise ConfigError(f"{name} has the complex parameter {made[0]}; optimizers here take real ones", hint)
-    if frozen := [each for each, parameter in parameters.items() if not parameter.requires_grad]:
-        hint = "register it as a buffer: every parameter is trained"
-        raise ConfigError(f"{name} has {frozen[0]} with requires_grad=False", hint)
+    if whole := [each for each, parameter in parameters.items() if not parameter.is_floating_point()]:
+        seen = str(parameters[whole[0]].dtype).removeprefix("torch.")
+        raise ConfigError(f"{name} has the parameter {whole[0]} of {seen}", "register it as a buffer")
     return module
 
 

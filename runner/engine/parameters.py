@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +20,10 @@ class ParameterLayout:
     def of(cls, module: nn.Module) -> ParameterLayout:
         """The layout of a module's parameters."""
         return cls({name: parameter.shape for name, parameter in module.named_parameters()})
+
+    def without(self, names: Collection[str]) -> ParameterLayout:
+        """The layout of the others."""
+        return ParameterLayout({name: shape for name, shape in self.shapes.items() if name not in names})
 
     @property
     def size(self) -> int:

@@ -62,10 +62,11 @@ def prepared(
         if config.budget.at_once == 1:
             _refuse_lone_row(scratch, splits["train"], config.budget.accumulate)
     layout, like = ParameterLayout.of(module), torch.empty(0, device=device, dtype=dtype)
+    still = frozenset(name for name, parameter in module.named_parameters() if not parameter.requires_grad)
     workload = Workload(
         module=module,
         layout=layout,
-        recipe=Recipe.of(config, layout, like),
+        recipe=Recipe.of(config, layout, like, still),
         splits=splits,
         task=task,
         augment=Augment(config.dataset.augment, arrays.outputs) if config.dataset.augment else None,
@@ -84,7 +85,9 @@ def prepared(
     if isinstance(task, Own):
         refuse_measured(habits.tells or (), task.names)
     recipe = replace(workload.recipe.sparing(habits.unused, like), logged=habits.tells or ())
-    return replace(workload, habits=habits, world=world, recipe=recipe)
+    if recipe.frozen and not habits.alone:  # a model that acts on more than tensors may write into any parameter
+        recipe = recipe.apart(like)
+    return replace(workload, habits=habits, world=world, recipe=recipe, layout=recipe.layout)
 
 
 def _packages(config: TrialConfig) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ class RecordedGradient:
         self.trusted: bool | None = None
 
     def __call__(self, state: State, feed: Feed) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        inputs = (state.theta, state.buffers, feed.batch, feed.label_smoothing)
+        inputs = (state.theta, state.fixed, state.buffers, feed.batch, feed.label_smoothing)
         if self.trusted and self.recording:
             seed(feed)
             replayed: tuple[Tensor, Tensor, dict[str, Tensor]] = self.recording(*inputs)
@@ -77,9 +77,11 @@ class RecordedGradient:
     def _of_tensors(self, state: State, feed: Feed) -> Callable[..., Any]:
         gradient = self.make()  # one that has not seen these weights yet, and must come by them inside the recording
 
-        def pure(theta: Tensor, buffers: dict[str, Tensor], batch: Batch, smoothing: Any) -> Any:
+        def pure(
+            theta: Tensor, fixed: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch, smoothing: Any
+        ) -> Any:
             own = replace(feed, batch=batch, label_smoothing=smoothing)
-            return gradient(replace(state, theta=theta, buffers=buffers), own)
+            return gradient(replace(state, theta=theta, fixed=fixed, buffers=buffers), own)
 
         return pure
 
@@ -94,7 +96,7 @@ def recorded(workload: Workload, name: str, gradient: Callable[[], Gradient], st
     """The recorded form of a gradient for this width and these shapes, or itself where that would not be honest."""
     if not workload.habits.steady:
         return gradient()
-    key = (name, state.lanes, _shapes((feed.batch, feed.label_smoothing)))
+    key = (name, state.lanes, _shapes((state.fixed, feed.batch, feed.label_smoothing)))
     if key not in workload.programs:
         workload.programs[key] = RecordedGradient(gradient)
     found: RecordedGradient = workload.programs[key]
@@ -141,7 +143,7 @@ class GraphedSteps:
 
 def graphed_steps(workload: Workload, state: State, block: Block, executor: str) -> GraphedSteps:
     """The step for this width as "graphed" or "graphed_compiled" has it, captured at its first use."""
-    inputs = block.rows[0], None if block.draws is None else block.draws[0], block.label_smoothing
+    inputs = state.fixed, block.rows[0], None if block.draws is None else block.draws[0], block.label_smoothing
     key = (executor, state.lanes, block.shared, _shapes(inputs))
     if key not in workload.programs:
         workload.programs[key] = GraphedSteps(workload, state, block, compiling=executor == "graphed_compiled")
@@ -150,7 +152,7 @@ def graphed_steps(workload: Workload, state: State, block: Block, executor: str)
 
 
 def _step_inputs(state: State, feed: Feed) -> tuple[Any, ...]:
-    return state.tensors(), feed.batch, feed.coefficients, feed.label_smoothing, feed.step
+    return state.inputs(), feed.batch, feed.coefficients, feed.label_smoothing, feed.step
 
 
 def _pure_step(workload: Workload, shared: bool, state: State) -> Callable[..., Tensor]:

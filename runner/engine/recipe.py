@@ -38,7 +38,8 @@ class Recipe:
     loss_factor: float
     unused: frozenset[str] = frozenset()  # parameters that get no gradient: they stay as they are, as in torch
     unused_U: Tensor | None = None  # their places in theta
-    frozen: frozenset[str] = frozenset()  # of them, those that a parameter group freezes
+    frozen: frozenset[str] = frozenset()  # of them, those that a parameter group or the model itself freezes
+    whole: ParameterLayout | None = None  # of all parameters, where theta lacks those that are frozen
     group_of: Mapping[str, str] = field(default_factory=dict)  # parameter -> its group, of those that train in one
     group_P: Tensor | None = None  # the place of a number's group among `groups`, 0 for none; None without groups
     scalars: tuple[str, ...] = ()  # what a step tells of itself beside its loss, such as "gradient_norm"
@@ -47,13 +48,18 @@ class Recipe:
     scaled: tuple[str, ...] = ()  # the coefficients that a group's multipliers change
 
     @classmethod
-    def of(cls, config: TrialConfig, layout: ParameterLayout, like: Tensor) -> Recipe:
-        """The recipe that `config` asks for; `like` has the dtype and device of the weights."""
+    def of(
+        cls, config: TrialConfig, layout: ParameterLayout, like: Tensor, still: frozenset[str] = frozenset()
+    ) -> Recipe:
+        """The recipe that `config` asks for; `like` has the dtype and device of the weights.
+
+        still: parameters that the model itself freezes.
+        """
         decay_on, rule = config.optimizer.decay_on, rule_for(config.optimizer)
-        group_of = assigned(config.groups, list(layout.shapes))
+        group_of = assigned(config.groups, list(layout.shapes), still)
         freezing = {name for name, group in config.groups.named if group.freeze}
         by_adamw = {name for name, group in config.groups.named if group.adamw}
-        frozen = frozenset(name for name, group in group_of.items() if group in freezing)
+        frozen = still | {name for name, group in group_of.items() if group in freezing}
         made = cls(
             rule=rule,
             layout=layout,
@@ -74,8 +80,39 @@ class Recipe:
         unused |= self.frozen
         if not unused:
             return self
-        places = self.layout.spread(lambda name: name in unused).nonzero()[:, 0]
-        return replace(self, unused=unused, unused_U=places.to(like.device))
+        places = self.layout.spread(lambda name: name in unused).nonzero()[:, 0].to(like.device)
+        return replace(self, unused=unused, unused_U=places if len(places) else None)
+
+    def apart(self, like: Tensor) -> Recipe:
+        """The recipe for weights without those that are frozen, which are held beside them."""
+        trains_P = self.layout.spread(lambda name: name not in self.frozen).bool().to(like.device)
+        decays_P, group_P = (None if each is None else each[trains_P] for each in (self.decays_P, self.group_P))
+        layout = self.layout.without(self.frozen)
+        return replace(self, layout=layout, whole=self.layout, decays_P=decays_P, group_P=group_P).sparing(
+            self.unused, like
+        )
+
+    def trained(self, rows_KP: np.ndarray) -> np.ndarray:
+        """Of rows of all parameters' numbers those of the parameters that train; others stay as they are."""
+        if self.whole is None or rows_KP.shape[1] != self.whole.size:
+            return rows_KP
+        return rows_KP[:, self.whole.spread(lambda name: name in self.layout.shapes).bool().numpy()]
+
+    def norm(self, vectors_KP: Tensor, fixed: Mapping[str, Tensor] | None = None) -> Tensor:
+        """The norm of each trial's vector, `[K]`. fixed: what it has at frozen parameters, nothing unless given.
+
+        In which order it is added up shows in its last bits. Where these decide anything, that is the order of all
+        parameters, whether those that are frozen are held beside the others or not.
+        """
+        if self.whole is None or not (self.clip == "norm" or self.sam != "none" or self.scalars):
+            return norm_of(vectors_KP)
+        zero = vectors_KP.new_zeros(1)
+        still = fixed or {name: zero.expand(1, *self.whole.shapes[name]) for name in self.frozen}
+        norms = []
+        for k in range(len(vectors_KP)):  # one row at a time: they are long
+            own = {name: each[k % len(each)][None] for name, each in still.items()}
+            norms.append(norm_of(self.whole.flatten(self.layout.views(vectors_KP[k : k + 1]) | own)))
+        return torch.cat(norms)
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -108,7 +145,7 @@ class Recipe:
     def climb(self, theta_KP: Tensor, grad_KP: Tensor, c: Coefficients) -> None:
         """Move theta to where SAM takes its gradient, in place; `grad_KP` is lost."""
         adaptive = self.sam == "adaptive"
-        norm_K1 = norm_of(normed_vector(theta_KP, grad_KP, adaptive))[:, None]
+        norm_K1 = self.norm(normed_vector(theta_KP, grad_KP, adaptive))[:, None]
         ascend_(theta_KP, grad_KP, ascent_scale(c["sam.rho"], norm_K1), adaptive)
 
     def shorten(self, grad_KP: Tensor, norm_K: Tensor, c: Coefficients) -> None:

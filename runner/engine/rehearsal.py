@@ -83,7 +83,8 @@ def _shown_examples(config: TrialConfig, extent: Extent) -> Iterator[Remark]:
 def _show(config: TrialConfig, extent: Extent) -> None:
     """Raise ConfigError unless a model can be built for such data, and returns what it should in both modes."""
     module = initialised(config, extent)
-    assigned(config.groups, [name for name, _ in module.named_parameters()])
+    still = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
+    assigned(config.groups, [name for name, _ in module.named_parameters()], still)
     for training in (False, True):
         outputs = tried(module, extent, training)
         mode = " in training" if training else ""

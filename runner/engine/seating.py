@@ -68,8 +68,8 @@ def recorded_pair(workload: Workload) -> Recording:
         state, feed = example(workload, NARROWEST)
         gradient = vmap_gradient(workload, shared=True)
 
-        def of(theta: Tensor, buffers: dict[str, Tensor], batch: Batch) -> Any:
-            return gradient(replace(state, theta=theta, buffers=buffers), replace(feed, batch=batch))
+        def of(theta: Tensor, fixed: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch) -> Any:
+            return gradient(replace(state, theta=theta, fixed=fixed, buffers=buffers), replace(feed, batch=batch))
 
         with workload.apart():
             workload.programs["pair"] = Recording(of, pair_inputs(workload))
@@ -77,10 +77,10 @@ def recorded_pair(workload: Workload) -> Recording:
     return recording
 
 
-def pair_inputs(workload: Workload) -> tuple[Tensor, dict[str, Tensor], Batch]:
+def pair_inputs(workload: Workload) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor], Batch]:
     """What the recorded gradient of two lanes is called with."""
     state, feed = example(workload, NARROWEST)
-    return state.theta, state.buffers, feed.batch
+    return state.theta, state.fixed, state.buffers, feed.batch
 
 
 def example(workload: Workload, lanes: int) -> tuple[State, Feed]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from thalweg.runner.engine.lone import Lone
+from thalweg.runner.engine.parameters import ParameterLayout
 
 AVERAGE = "average"
 """The slot of a running average of the weights, which begins as they do; no rule's."""
@@ -25,7 +26,8 @@ class State:
 
     theta: `[K, P]`; slots, buffers: `[K, …]`; alive, limit, diverged_step: `[K]`. A lane whose loss exceeds its
     limit has diverged; diverged_step is −1 for the others. step is the next optimizer step to take. modules: each
-    lane's own, for the loop; none for executors that share a template.
+    lane's own, for the loop; none for executors that share a template. fixed: parameters that are frozen, `[K, …]`, or
+    `[1, …]` where they are the same in all lanes; no step writes into them.
     """
 
     theta: Tensor
@@ -36,10 +38,17 @@ class State:
     diverged_step: Tensor
     step: int = 0
     modules: tuple[Lone, ...] = ()
+    fixed: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def start(
-        cls, theta_KP: Tensor, slots: tuple[str, ...], buffers: dict[str, Tensor], modules: tuple[Lone, ...] = ()
+        cls,
+        theta_KP: Tensor,
+        slots: tuple[str, ...],
+        buffers: dict[str, Tensor],
+        *,
+        modules: tuple[Lone, ...] = (),
+        fixed: dict[str, Tensor] | None = None,
     ) -> State:
         """The state before the first step: a rule's slots zero, every lane alive, no limit known yet."""
         lanes = theta_KP.shape[0]
@@ -51,6 +60,7 @@ class State:
             limit=torch.full((lanes,), math.inf, dtype=theta_KP.dtype, device=theta_KP.device),
             diverged_step=torch.full((lanes,), -1, dtype=torch.int64, device=theta_KP.device),
             modules=modules,
+            fixed=fixed or {},
         )
 
     @property
@@ -63,14 +73,28 @@ class State:
         """The state as it is measured and handed out: with the average for weights, where there is one."""
         return replace(self, theta=self.slots[AVERAGE].clone()) if AVERAGE in self.slots else self
 
+    def parameters(self, layout: ParameterLayout) -> dict[str, Tensor]:
+        """Every parameter, `[K, …]`, which shares this state's memory. layout: theta's."""
+        fixed = {name: tensor.expand(self.lanes, *tensor.shape[1:]) for name, tensor in self.fixed.items()}
+        return layout.views(self.theta) | fixed
+
+    def fixed_of(self, k: int) -> dict[str, Tensor]:
+        """Lane k's frozen parameters."""
+        return {name: tensor[k % len(tensor)] for name, tensor in self.fixed.items()}
+
+    def inputs(self) -> dict[str, Tensor]:
+        """Every tensor that a step reads: those that `tensors()` names, and "fixed/…"."""
+        return self.tensors() | {f"fixed/{name}": tensor for name, tensor in self.fixed.items()}
+
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor by a name of its own: "theta", "slot/…", "buffer/…", "alive", "limit", "diverged_step"."""
+        """Every tensor that steps write, by a name of its own: "theta", "slot/…", "buffer/…", "alive", "limit",
+        "diverged_step"."""
         named = {"theta": self.theta, "alive": self.alive, "limit": self.limit, "diverged_step": self.diverged_step}
         slots = {f"slot/{name}": slot for name, slot in self.slots.items()}
         return named | slots | {f"buffer/{name}": buffer for name, buffer in self.buffers.items()}
 
     def like(self, tensors: Mapping[str, Tensor], step: int) -> State:
-        """A state of this one's make that holds `tensors`, named as `tensors()` names them."""
+        """A state of this one's make that holds `tensors`, named as `inputs()` does; fixed ones may be lacking."""
         return State(
             theta=tensors["theta"],
             slots={name: tensors[f"slot/{name}"] for name in self.slots},
@@ -79,6 +103,7 @@ class State:
             limit=tensors["limit"],
             diverged_step=tensors["diverged_step"],
             step=step,
+            fixed={name: tensors.get(f"fixed/{name}", held) for name, held in self.fixed.items()},
         )
 
     def lane(self, k: int) -> State:
@@ -100,6 +125,7 @@ class State:
             limit=of(self.limit),
             diverged_step=of(self.diverged_step),
             modules=modules,
+            fixed={name: held if len(held) == 1 else of(held) for name, held in self.fixed.items()},
         )
 
 

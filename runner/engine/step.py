@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from thalweg.runner.engine.inputs import Feed
-from thalweg.runner.engine.recipe import Recipe, norm_of
+from thalweg.runner.engine.recipe import Recipe
 from thalweg.runner.engine.state import State
 
 Gradient = Callable[[State, Feed], tuple[Tensor, Tensor, dict[str, Tensor]]]
@@ -42,7 +42,7 @@ def train_step(
     loss_K, *logged = losses.unbind(1) if losses.dim() == 2 else (losses,)
     if recipe.sam != "none":
         grad_KP = _uphill(recipe, gradient, state, feed, grad_KP)
-    norm_K = norm_of(grad_KP)
+    norm_K = recipe.norm(grad_KP)
     recipe.shorten(grad_KP, norm_K, feed.coefficients)
     if asking and state.step > 0 and _nobody_dies(state, loss_K, norm_K):
         _update(recipe, state, feed, grad_KP)
@@ -55,19 +55,19 @@ def train_step(
     state.step += 1
     if not recipe.told:
         return loss_K
-    told = [loss_K, *_scalars(recipe.scalars, norm_K, state.theta, before_KP), *logged]
+    told = [loss_K, *_scalars(recipe, norm_K, state, before_KP), *logged]
     return torch.stack(told, dim=1).flatten()
 
 
-def _scalars(scalars: tuple[str, ...], norm_K: Tensor, theta_KP: Tensor, before_KP: Tensor | None) -> list[Tensor]:
+def _scalars(recipe: Recipe, norm_K: Tensor, state: State, before_KP: Tensor | None) -> list[Tensor]:
     """Each lane's scalars, `[K]`. A lane whose update was refused did not move."""
     told = []
-    for name in scalars:
+    for name in recipe.scalars:
         if name == "update_norm":
             assert before_KP is not None
-            told.append(norm_of(theta_KP - before_KP))
+            told.append(recipe.norm(state.theta - before_KP))
         else:
-            told.append(norm_K if name == "gradient_norm" else norm_of(theta_KP))
+            told.append(norm_K if name == "gradient_norm" else recipe.norm(state.theta, state.fixed))
     return told
 
 

@@ -38,7 +38,8 @@ class TabledSteps:
     def __init__(self, workload: Workload, state: State, block: Block) -> None:
         device, train = workload.device, workload.splits["train"]
         self.workload, self.shared, self.names = workload, block.shared, list(block.coefficients)
-        self.state = state.keep(torch.arange(state.lanes, device=device))
+        own = state.keep(torch.arange(state.lanes, device=device))
+        self.state = replace(own, fixed={name: each.clone() for name, each in own.fixed.items()})
         self.resident = train.home == device and not train.in_files
         self.rows = _table(block.rows)
         self.draws = None if block.draws is None else _table(block.draws)
@@ -82,7 +83,7 @@ class TabledSteps:
     def advance(self, state: State, block: Block, take: Callable[[], None]) -> Tensor:
         """Advance a state by a block, each step taken by `take`, which does what `self.take` does; its losses."""
         losses = []
-        _copy(state, self.state)
+        _copy(state.inputs(), self.state.inputs())
         for part in _parts(block):
             self.load(part)
             for t in range(part.steps):
@@ -92,7 +93,7 @@ class TabledSteps:
                 else:
                     take()
             losses.append(self.losses_TK[: part.steps].clone())
-        _copy(self.state, state)
+        _copy(self.state.tensors(), state.tensors())
         return losses[0] if len(losses) == 1 else torch.cat(losses)
 
     def take(self, first: bool = False) -> None:
@@ -132,11 +133,10 @@ def _part(block: Block, start: int, stop: int) -> Block:
     )
 
 
-def _copy(source: State, target: State) -> None:
+def _copy(source: dict[str, Tensor], target: dict[str, Tensor]) -> None:
     """Write a state's numbers into another's tensors."""
-    tensors = source.tensors()
-    for name, tensor in target.tensors().items():
-        tensor.copy_(tensors[name])
+    for name, tensor in target.items():
+        tensor.copy_(source[name])
 
 
 def _table(first: Tensor) -> Tensor:

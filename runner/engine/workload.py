@@ -5,7 +5,7 @@ Everything here is shared by all lanes of a cohort; what differs between them is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -40,6 +40,7 @@ from thalweg.runner.study.trial import Trial, TrialConfig
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "tf32": torch.float32, "bf16": torch.float32}
 """What weights and data are held in. bf16 is autocast: the forward pass rounds, the weights do not."""
+_Row = tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]
 Answers = tuple[Tensor, tuple[Tensor, ...]]
 """A trial's outputs `[B, …]` and what its own functions of all that a model returns give, 0-d; or K trials' of each."""
 WHOLE = ("compiled", "graphed", "graphed_compiled")
@@ -73,10 +74,10 @@ class Workload:
 
     def template_state(self, lanes: int) -> State:
         """A state of `lanes` equal lanes with the template's weights, for trying things out."""
-        named = {name: parameter.detach()[None] for name, parameter in self.module.named_parameters()}
-        theta_KP = self.layout.flatten(named).repeat(lanes, 1)
-        buffers = {name: torch.stack([buffer] * lanes) for name, buffer in dense_buffers(self.module).items()}
-        return State.start(theta_KP, self.recipe.slots, buffers)
+        theta, fixed, held = self._row(dict(self.module.named_parameters()), dense_buffers(self.module))
+        buffers = {name: torch.stack([buffer] * lanes) for name, buffer in held.items()}
+        fixed = {name: each[None] for name, each in fixed.items()}
+        return State.start(theta.repeat(lanes, 1), self.recipe.slots, buffers, fixed=fixed)
 
     def telling(self, scalars: tuple[str, ...]) -> Workload:
         """The same, whose steps tell these of themselves beside their losses, and what the model tells."""
@@ -142,26 +143,44 @@ class Workload:
     def start(self, trials: Sequence[Trial], executor: str = "vmap") -> State:
         """The state of `trials` before their first step, one lane each, in order."""
         if self.foreign and executor == "loop":
-            return self.start_own(tuple(self.lone(trial.config) for trial in trials))
-        rows: dict[object, tuple[Tensor, dict[str, Tensor]]] = {}
+            return self.start_own(self.lone(trial.config) for trial in trials)
+        rows: dict[object, _Row] = {}
         for trial in trials:
             key = (trial.config.model, trial.config.seed)
             if key not in rows:
                 module = self._begun(converted(initialised(trial.config, self.extent), torch.device("cpu"), self.dtype))
-                rows[key] = self._row(dict(module.named_parameters()), dense_buffers(module))
+                rows[key] = self._row(dict(module.named_parameters()), dense_buffers(module), rows.values())
         return self._state([rows[trial.config.model, trial.config.seed] for trial in trials])
 
-    def start_own(self, modules: tuple[Lone, ...]) -> State:
+    def start_own(self, modules: Iterable[Lone]) -> State:
         """The state of such modules as they are, one lane each."""
-        return self._state([self._row(each.parameters, each.buffers) for each in modules], modules)
+        made, rows = [], list[_Row]()
+        for each in modules:
+            rows.append(self._row(each.parameters, each.buffers, rows))
+            each.hold(rows[-1][1])  # before the next is built, where all hold the same
+            made.append(each)
+        state = self._state(rows, tuple(made))
+        for k, each in enumerate(made):
+            each.hold(state.fixed_of(k))
+        return state
 
-    def _row(self, parameters: dict[str, nn.Parameter], buffers: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.layout.flatten({name: p.detach()[None] for name, p in parameters.items()}), buffers
+    def _row(
+        self, parameters: dict[str, nn.Parameter], buffers: dict[str, Tensor], others: Iterable[_Row] = ()
+    ) -> _Row:
+        """A lane's weights `[1, P]`, its frozen parameters, those of another lane if they are the same, and buffers."""
+        fixed = {name: p.detach() for name, p in parameters.items() if name not in self.layout.shapes}
+        fixed = next((each for _, each, _ in others if _same(each, fixed)), fixed)
+        return self.layout.flatten({name: p.detach()[None] for name, p in parameters.items()}), fixed, buffers
 
-    def _state(self, rows: list[tuple[Tensor, dict[str, Tensor]]], modules: tuple[Lone, ...] = ()) -> State:
-        theta_KP = torch.cat([theta for theta, _ in rows]).to(self.device)
-        buffers = {name: torch.stack([held[name] for _, held in rows]).to(self.device) for name in rows[0][1]}
-        return State.start(theta_KP, self.recipe.slots, buffers, modules)
+    def _state(self, rows: list[_Row], modules: tuple[Lone, ...] = ()) -> State:
+        theta_KP = torch.cat([theta for theta, _, _ in rows]).to(self.device)
+        buffers = {name: torch.stack([held[name] for _, _, held in rows]).to(self.device) for name in rows[0][2]}
+        apart = [fixed for _, fixed, _ in rows]
+        if all(each is apart[0] for each in apart):
+            fixed = {name: each[None].to(self.device) for name, each in apart[0].items()}
+        else:
+            fixed = {name: torch.stack([each[name] for each in apart]).to(self.device) for name in apart[0]}
+        return State.start(theta_KP, self.recipe.slots, buffers, modules=modules, fixed=fixed)
 
     def _begun(self, module: nn.Module) -> nn.Module:
         return self.beginning.of(module) if self.beginning else module
@@ -245,6 +264,10 @@ class Workload:
             return nullcontext()
         # Without its cache of rounded weights, which would outlive a step that changes them.
         return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
+
+
+def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
 def initialised(config: TrialConfig, extent: Extent) -> nn.Module:

@@ -726,6 +726,79 @@ class MovingTarget(Net):
         return super().forward(x) + 0.1 * F.linear(x.flatten(1), self.target).mean(1, keepdim=True)
 
 
+class FrozenFirst(Net):
+    """A body that the model freezes itself, a number among it, below what trains."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.scale = nn.Parameter(torch.tensor(0.7))
+        for parameter in (self.scale, *self.a.parameters()):
+            parameter.requires_grad_(False)
+
+    def forward(self, x):
+        return self.z(self.scale * self.hidden(x))
+
+
+class FrozenMiddle(Net):
+    """A frozen layer through which gradients pass, and one frozen number beside numbers that train."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.middle = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8)).requires_grad_(False)
+        self.z.bias.requires_grad_(False)
+
+    def forward(self, x):
+        return self.z(self.middle(self.hidden(x)))
+
+
+class Teacher(FrozenFirst):
+    """A target network in frozen parameters, moved after each pass."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.a.requires_grad_(True)
+        self.teacher = nn.Linear(inputs, 8).requires_grad_(False)
+
+    def forward(self, x):
+        if self.training and self.due():
+            with torch.no_grad():
+                self.teacher.weight.lerp_(self.a.weight, 0.1)
+        return super().forward(x) + 0.1 * self.teacher(x.flatten(1)).mean(1, keepdim=True)
+
+    def due(self):
+        return True
+
+
+class TeacherAtTimes(Teacher):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.seen = 0
+
+    def due(self):
+        self.seen += 1
+        return self.seen % 4 == 0
+
+
+class Thaws(FrozenFirst):
+    """A body that trains from the fifth step on."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.seen = 0
+
+    def forward(self, x):
+        self.seen += self.training
+        if self.seen > 4:
+            self.a.requires_grad_(True)
+        return super().forward(x)
+
+
+class FreezesAll(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.requires_grad_(False)
+
+
 # 6. Random numbers.
 
 

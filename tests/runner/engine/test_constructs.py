@@ -89,6 +89,7 @@ WHY = {
         "Sequences: encoder layer", "Sequences: encoder layer, as it is", "Sequences: scaled dot product, dropout",
         "Functions: dropout turned round", "Functions: written into torch.zeros", "Functions: filled place by place",
         "Functions: old function", "Functions: function of two results", "FillsCache", "FillsRegister", "FrozenNorm",
+        "FrozenFirst", "FrozenMiddle", "Middle: frozen",
         "EvaluatesInside", "Sequences: scaled dot product, learned bias", "Sequences: encoder, padded",
     ),
     ATTRIBUTES: (
@@ -96,6 +97,7 @@ WHY = {
         "KeepsActivations",
         "Queue", "InSubmodule", "InDataclass", "InClosure", "InIterator", "InGenerator", "ChangesForward", "ActNorm",
         "ActNormByData", "LazyBuffer", "GrowingBuffer", "OwnGenerator", "OwnNumpyGenerator", "OwnPythonGenerator",
+        "TeacherAtTimes", "Thaws",
         "Alternates", "WakesLater", "Held: object", "Held: says nothing", "Held: leaves out", "Held: slots",
         "Held: view", "Held: shared memory", "Held: coroutine", "Held: partial", "Held: script", "OnParameter",
         "OnTensor",
@@ -136,6 +138,7 @@ WHY = {
         "TensorHook", "NodeHook", "FreezesLater", "Functions: gradient inside", "Functions: grad transform",
     ),
     WEIGHTS: (
+        "Teacher",
         "ActNormByBuffer",
     ),
     DRAWS: (
@@ -159,7 +162,7 @@ REFUSED = {
     "Entropy": "built from one seed and fed alike, train apart: there is a difference of .* in loss at step 0",
     "EntropyAtFirst": "starts from other weights each time it is built from one seed",
     "the_same": "returns what it returned before",
-    "Middle: frozen": "has middle.weight with requires_grad=False",
+    "FreezesAll": "the model itself freezes every parameter of the model",
     "InStatic": "training changes what constructs.InStatic.counted holds",
     "InCache": "training changes what constructs.box keeps in its cache",
     "InContext": "training changes what constructs.CONTEXT holds",
@@ -183,6 +186,7 @@ QUICK = (
     "Sequences: LSTM, dropout", "Sequences: encoder layer, as it is", "SpectralParametrized",
     "Held: leaves out", "Held: coroutine", "Held: script", "OnParameter", "InNestedClass", "HooksAll", "PatchesTorch",
     "DefaultDtype", "FillsRegister", "FirstBatchInGlobal", "SeesNumbers: list", "SeesNumbers: seed", "FrozenNorm",
+    "FrozenFirst", "FrozenMiddle", "Teacher", "TeacherAtTimes", "Thaws",
 )
 # fmt: on
 

@@ -225,15 +225,13 @@ def test_what_is_frozen_and_its_slots_keep_their_bits(trial_of, executor, optimi
     trials = [trial_of(0.1, 0.5, sam={"name": "adaptive", "rho": rho}, **parts) for rho in (0.1, 0.5)]
     workload = prepared(trials[0].config, CPU)
     state = workload.start(trials, executor)
-    held = workload.layout.mask(lambda shape: False).bool()
-    held[: 64 * 16 + 16] = True  # the first layer
-    state.theta[0, :3] = torch.tensor([-0.0, 0.0, float("inf")]).to(state.theta)[:3].nan_to_num(posinf=1e30)
-    before = state.theta.clone()
+    state.fixed["layers.0.bias"][0, :2] = torch.tensor([-0.0, 0.0]).to(state.theta)
+    before, theta = {name: held.clone() for name, held in state.fixed.items()}, state.theta.clone()
     RUN[executor](workload, state, Inputs(trials, "shared", workload).block(0, STEPS, np.arange(2)))
-    assert torch.equal(before[:, held].view(torch.int8), state.theta[:, held].view(torch.int8))
-    assert not torch.equal(before[:, ~held], state.theta[:, ~held])
-    for slot in state.slots.values():
-        assert not slot[:, held].any()
+    assert before.keys() == {"layers.0.weight", "layers.0.bias"}
+    for name, held in before.items():
+        assert torch.equal(held.view(torch.int8), state.fixed[name].view(torch.int8))
+    assert not torch.equal(theta, state.theta)
 
 
 def test_no_gradient_is_computed_for_what_is_frozen(trial_of) -> None:

@@ -38,7 +38,7 @@ def test_asking_the_lanes_changes_nothing(trial_of, middle: str, monkeypatch) ->
     loss_K, norm_K, limit_K, alive_K = map(
         torch.tensor, zip(*(LANES[n] for n in ("sound", middle, "sound")), strict=True)
     )
-    monkeypatch.setattr("thalweg.runner.engine.step.norm_of", lambda grad_KP: norm_K)
+    monkeypatch.setattr("thalweg.runner.engine.recipe.norm_of", lambda grad_KP: norm_K)
 
     def gradient(state, feed):
         return loss_K.clone(), torch.ones_like(state.theta), {}

@@ -44,10 +44,10 @@ class Plain:
 class Empty(nn.Module):
     pass
 
-class Frozen(nn.Module):
+class Whole(nn.Module):
     def __init__(self):
         super().__init__()
-        self.w = nn.Parameter(torch.zeros(3), requires_grad=False)
+        self.w = nn.Parameter(torch.zeros(3, dtype=torch.int64), requires_grad=False)
 
 class Lazy(nn.Module):
     def __init__(self):
@@ -221,7 +221,7 @@ def test_initial_weights_follow_the_seed_whatever_generator_they_are_drawn_from(
         ("usernets.make", {"dept": 3}, "did you mean model.depth?"),
         ("torchvision.models.VisionTransformer", {}, "needs the arguments patch_size, | write model.patch_size"),
         ("usernets.Empty", {}, "usernets.Empty has no parameters, so there is nothing to train"),
-        ("usernets.Frozen", {}, "has w with requires_grad=False | register it as a buffer"),
+        ("usernets.Whole", {}, "has the parameter w of int64 | register it as a buffer"),
         ("usernets.Lazy", {}, "leaves the shape of a.weight open"),
         ("usernets.number", {}, "usernets.number returns int; expected a torch.nn.Module"),
         ("usernets.Raises", {}, "usernets.Raises failed: usernets.py, line 41: RuntimeError: no such thing"),
