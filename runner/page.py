@@ -139,7 +139,7 @@ def keep_best(store: Store, study: str, seen: StudyView | None = None) -> int:
         return 0
     found = [best.near.best for best in (seen or view(store, study, ask=False)).of_data if best.near]
     chosen = {row.trial_id for cell in found for row in cell.rows}
-    return kept.only(folder, store.ids_alone(study), chosen) if chosen else 0
+    return kept.only(folder, store.ids_alone(study), chosen, alone=not store.is_swept()) if chosen else 0
 
 
 def record(made: Plan, store: Store) -> None:

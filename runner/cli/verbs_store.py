@@ -50,8 +50,8 @@ def _info(path: Path, json: bool) -> int:
 
     with Store.open(path) as opened:
         found = opened.contents()
-    held = kept.files(kept.folder_of(opened.path))
-    found |= {"kept_weights": len(held), "kept_bytes": sum(file.bytes for file in held)}
+    held, shared = (of(kept.folder_of(opened.path)) for of in (kept.files, kept.frozen))
+    found |= {"kept_weights": len(held), "kept_bytes": sum(file.bytes for file in (*held, *shared))}
     if json:
         emit_json({"store": str(path.absolute()), **found})
         return 0

@@ -365,7 +365,7 @@ class _Course:
         except Exception as error:  # a user's state_dict may raise anything; kept with the weights
             unlike = first_line(error)
         more = bool(self.state.modules) and self.state.modules[k].holds_more
-        return Weights(trial_id, arrays, names, unlike, more)
+        return Weights(trial_id, arrays, names, unlike, more, frozenset(self.state.fixed))
 
     def _names(self, k: int, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
         """The names of lane k's state_dict. Raises ValueError where the module has tensors that the arrays lack."""

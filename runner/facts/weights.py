@@ -19,7 +19,8 @@ class Weights:
 
     arrays: its parameters and persistent buffers, tied ones once: what the hash is of. names: each name of the
     module's state_dict -> that of its array. unlike: why the state_dict is not these arrays; empty where it is. more:
-    whether training changed what the module keeps besides, which no state_dict has.
+    whether training changed what the module keeps besides, which no state_dict has. frozen: names of those arrays that
+    no training changes, which other trials may have too.
     """
 
     trial_id: str
@@ -27,6 +28,7 @@ class Weights:
     names: Mapping[str, str]
     unlike: str = ""
     more: bool = False
+    frozen: frozenset[str] = frozenset()
 
     @property
     def hash(self) -> str:

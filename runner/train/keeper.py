@@ -34,11 +34,12 @@ class Keeper:
             return
         hashes = self.store.weight_hashes(each.trial_id for each in observations)
         self._lacking += kept.lacking(self.folder, hashes)
-        size = None if self._said else kept.size_of_one(self.folder, hashes)
+        size = None if self._said else kept.size_of(self.folder, hashes)
         if size is not None:
             self._said = True
-            in_all = f"{told(size * trials)} for {count(trials, 'trial')} if all are as large"
-            say(f"keep={self.keeps}: weights of {told(size)} a trial, {in_all}{self._until}")
+            once = f" and {told(size.once)} of frozen parameters once" if size.once else ""
+            in_all = f"{told(size.of(trials))} for {count(trials, 'trial')} if all are as large"
+            say(f"keep={self.keeps}: weights of {told(size.each)} a trial{once}, {in_all}{self._until}")
 
     @property
     def _until(self) -> str:
@@ -59,8 +60,8 @@ def foretold(made: Plan, store: Store | None, keep: str) -> list[str]:
         return []
     hashes = store.group_hashes([group.group_id for group in made.groups]) if store else {}
     folder = kept.folder_of(store.path) if store else Path()
-    each = [(len(g.trials), kept.size_of_one(folder, hashes.get(g.group_id, {}))) for g in made.groups]
-    known, unknown = sum(n * size for n, size in each if size), sum(n for n, size in each if size is None)
+    each = [(len(g.trials), kept.size_of(folder, hashes.get(g.group_id, {}))) for g in made.groups]
+    known, unknown = sum(size.of(n) for n, size in each if size), sum(n for n, size in each if size is None)
     later = " until the sweep ends, then those of the best cell" if keep == "best" else ""
     said = [f"keep={keep}: {told(known)} of weights in {folder}{later}"] if known else []
     if unknown:

@@ -3,6 +3,7 @@
     results/thalweg.sqlite
     results/thalweg.weights/TRIAL-HASH.safetensors
     results/thalweg.weights/TRIAL-STEP-HASH.safetensors     a state, see `lasting`; there as long as its trial is stored
+    results/thalweg.weights/frozen/HASH.safetensors         what is frozen, once for all; as long as a file names it
 
 | the file's trial        | the file                                                                      |
 |-------------------------|-------------------------------------------------------------------------------|
@@ -27,7 +28,7 @@ from statistics import mean
 
 from thalweg.runner.base.whole import write_whole
 from thalweg.runner.facts.weights import Weights
-from thalweg.runner.train.weights import file_of, read
+from thalweg.runner.train.weights import FROZEN, file_of, frozen_file, names_frozen, read, read_frozen
 
 NAME = re.compile(r"(?P<trial>[0-9a-f]{64})-((?P<step>\d{1,8})-)?(?P<hash>[0-9a-f]{64})\.safetensors")
 
@@ -52,9 +53,36 @@ class File:
     @property
     def bytes(self) -> int:
         """How large it is; nothing once it is gone."""
-        with suppress(OSError):
-            return self.path.stat().st_size
-        return 0
+        return _bytes(self.path)
+
+    @property
+    def frozen(self) -> str | None:
+        """The hash of the frozen parameters that it names, if it names any."""
+        return None if self.step is not None else names_frozen(self.path)
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A file of frozen parameters, as its name has it."""
+
+    path: Path
+    hash: str
+
+    @property
+    def bytes(self) -> int:
+        """How large it is; nothing once it is gone."""
+        return _bytes(self.path)
+
+
+def _bytes(path: Path) -> int:
+    with suppress(OSError):
+        return path.stat().st_size
+    return 0
+
+
+def frozen(folder: Path) -> list[Frozen]:
+    """All files of frozen parameters in a folder of kept weights."""
+    return [Frozen(path, path.stem) for path in sorted((folder / FROZEN).glob("*.safetensors"))]
 
 
 def files(folder: Path) -> list[File]:
@@ -80,13 +108,28 @@ def lacking(folder: Path, hashes: Mapping[str, str | None]) -> list[str]:
     return [trial_id for trial_id, known in hashes.items() if known and not file_of(folder, trial_id, known).exists()]
 
 
-def size_of_one(folder: Path, hashes: Mapping[str, str | None]) -> int | None:
-    """Bytes that a trial takes here, as the mean of those of these that were kept; None where none were."""
+@dataclass(frozen=True)
+class Size:
+    """Bytes that a trial takes on the average, and what trials take once for all of them."""
+
+    each: int
+    once: int
+
+    def of(self, trials: int) -> int:
+        """Bytes that so many take."""
+        return self.each * trials + self.once
+
+
+def size_of(folder: Path, hashes: Mapping[str, str | None]) -> Size | None:
+    """What those of these trials take that were kept; None where none were."""
     sizes: Counter[str] = Counter()
+    shared = set()
     for file in files(folder):
         if file.trial_id in hashes:
             sizes[file.trial_id] += file.bytes
-    return round(mean(sizes.values())) if sizes else None
+            shared.add(file.frozen)
+    once = sum(part.bytes for part in frozen(folder) if part.hash in shared)
+    return Size(round(mean(sizes.values())), once) if sizes else None
 
 
 def tidy(folder: Path, hashes: Hashes, *, alone: bool = True) -> int:
@@ -94,17 +137,29 @@ def tidy(folder: Path, hashes: Hashes, *, alone: bool = True) -> int:
     found = files(folder)
     known = hashes(file.trial_id for file in found)
     removed = _remove(file for file in found if _is_nobodys(file, known))
-    for partial in folder.glob("*.partial") if alone else ():
-        partial.unlink(missing_ok=True)
-    with suppress(OSError):
-        folder.rmdir()
+    if alone:
+        removed += _remove(_unnamed(folder))
+        for partial in (*folder.glob("*.partial"), *folder.glob(f"{FROZEN}/*.partial")):
+            partial.unlink(missing_ok=True)
+    for empty in (folder / FROZEN, folder):
+        with suppress(OSError):
+            empty.rmdir()
     return removed
 
 
-def only(folder: Path, of: Collection[str], chosen: Collection[str]) -> int:
-    """Of what is kept of some trials keep only that of the chosen; return of how many it went."""
+def _unnamed(folder: Path) -> list[Frozen]:
+    """Frozen parameters that no trial's file names. While a sweep is at work the file that does may still be coming."""
+    found = frozen(folder)
+    named = {file.frozen for file in files(folder)} if found else set()
+    return [part for part in found if part.hash not in named]
+
+
+def only(folder: Path, of: Collection[str], chosen: Collection[str], *, alone: bool = True) -> int:
+    """Of what is kept of some trials keep only that of the chosen; return of how many it went. alone: as in `tidy`."""
     gone = [file for file in files(folder) if file.trial_id in of and file.trial_id not in chosen]
     _remove(gone)
+    if alone:
+        _remove(_unnamed(folder))
     return len({file.trial_id for file in gone})
 
 
@@ -112,6 +167,8 @@ def faults(folder: Path, hashes: Hashes) -> list[str]:
     """What is wrong with the files, a sentence each: each is read whole and hashed."""
     found = files(folder)
     known, wrong = hashes(file.trial_id for file in found), []
+    for part in _unnamed(folder):
+        wrong.append(f"frozen parameters {part.hash[:8]}… are of no trial's kept weights; thalweg gc removes them")
     for file in found:
         try:
             _check(file)
@@ -135,11 +192,22 @@ def bring(source: Path, folder: Path, hashes: Hashes) -> tuple[int, list[str]]:
         try:
             _check(file)
             folder.mkdir(exist_ok=True)
+            if file.frozen:
+                _take(frozen_file(source, file.frozen), frozen_file(folder, file.frozen))
             write_whole(path, file.path.read_bytes())
             taken.add(file.trial_id)
         except (OSError, ValueError) as error:
             wrong.append(f"the kept weights of {file.trial_id[:8]} are not taken: {error}")
     return len(taken), wrong
+
+
+def _take(source: Path, path: Path) -> None:
+    """Copy frozen parameters, unless they are there and sound."""
+    with suppress(OSError, ValueError):
+        read_frozen(path)
+        return
+    path.parent.mkdir(exist_ok=True)
+    write_whole(path, source.read_bytes())
 
 
 def _is_nobodys(file: File, known: Mapping[str, str | None]) -> bool:
@@ -156,7 +224,7 @@ def _check(file: File) -> None:
         raise ValueError("its content does not have the hash in its name")
 
 
-def _remove(gone: Iterable[File]) -> int:
+def _remove(gone: Iterable[File | Frozen]) -> int:
     removed = 0
     for file in gone:
         removed += file.bytes
