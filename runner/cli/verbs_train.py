@@ -75,7 +75,7 @@ def plan(
     declaration = _declared(request, path, yes)
     with Store.open_if_present(path) or nullcontext() as opened:
         made = _planned(declaration, opened, Wanted(shard, store, retry=retry_failed))
-        keeping = _keeping(made, opened, declaration.settings.keep)
+        keeping = _keeping(made, opened, declaration.settings.keep, count=probe is not False)
     remarks = _rehearsed(made, probe)
     cost, said = _timed(made, declaration, remarks) if probe else (None, [])
     if json:
@@ -348,12 +348,14 @@ def _timed(made: Plan, declared: Declaration, remarks: Sequence[Remark]) -> tupl
     return probed(made, declared.settings)
 
 
-def _keeping(made: Plan, opened: Store | None, keep: Keeps) -> list[str]:
+def _keeping(made: Plan, opened: Store | None, keep: Keeps, *, count: bool = False) -> list[str]:
+    """What is to be said of weights that are kept. count: of models that were never kept, too, which a child builds."""
     if keep == "none":  # before it is imported: a plan goes without what trains
         return []
     from thalweg.runner.train.keeper import foretold
+    from thalweg.runner.train.rehearsal import sizes
 
-    return foretold(made, opened, keep)
+    return foretold(made, opened, keep, sizes if count else None)
 
 
 def _rehearsed(made: Plan, probe: bool | None) -> list[Remark]:

@@ -14,15 +14,19 @@ from thalweg.data.load import load_splits
 from thalweg.data.schema import ImageFolderConfig
 from thalweg.data.vision import VisionConfig
 from thalweg.models.extent import Extent
+from thalweg.optim.build import rule_for
 from thalweg.optim.groups import assigned
 from thalweg.runner.base.errors import ConfigError, ThalwegError
 from thalweg.runner.engine.assembly import expected_shape, tried
 from thalweg.runner.engine.fitting import fills_of, lookalikes, misnamed
+from thalweg.runner.engine.lone import dense_buffers
 from thalweg.runner.engine.outputs import refuse_unlike
 from thalweg.runner.engine.own import own_splits
 from thalweg.runner.engine.prepare import extent_of
-from thalweg.runner.engine.workload import initialised
+from thalweg.runner.engine.workload import DTYPES, initialised
 from thalweg.runner.facts.remark import Remark
+from thalweg.runner.facts.weights import Size
+from thalweg.runner.study.longer import common_steps
 from thalweg.runner.study.target import DatasetTarget, ModelTarget
 from thalweg.runner.study.trial import TrialConfig
 
@@ -45,6 +49,28 @@ def remarks(config: TrialConfig) -> Iterator[Remark]:
         yield from _shown_examples(config, extent)
     except ThalwegError as error:
         yield _remark(config, error)
+
+
+def size(config: TrialConfig) -> Size | None:
+    """What a trial takes that is kept, counted from its model without weights; None where that cannot be built so."""
+    try:
+        with torch.device("meta"):
+            module = initialised(config, _extent(config))
+        named = dict(module.named_parameters())
+        still = frozenset(name for name, parameter in named.items() if not parameter.requires_grad)
+        group_of = assigned(config.groups, list(named), still)
+    except ThalwegError:  # said elsewhere
+        return None
+    freezing = {group for group, settings in config.groups.named if settings.freeze}
+    frozen = {name for name in named if name in still or group_of.get(name) in freezing}
+    number = DTYPES[config.precision].itemsize
+    once, trained = (
+        number * sum(each.numel() for name, each in named.items() if (name in frozen) is of) for of in (True, False)
+    )
+    buffers = sum(b.numel() * (number if b.is_floating_point() else b.itemsize) for b in dense_buffers(module).values())
+    slots = len(rule_for(config.optimizer).slots) + (config.average.name != "none")
+    state = (1 + slots) * trained + buffers + 8 * common_steps(config) if common_steps(config) else 0
+    return Size(trained + buffers + state, once)
 
 
 def _extent(config: TrialConfig) -> Extent:

@@ -41,6 +41,18 @@ class Weights:
         return {name: self.arrays[held] for name, held in self.names.items()}
 
 
+@dataclass(frozen=True)
+class Size:
+    """Bytes that trials take whose weights are kept: of each, and once for all of them."""
+
+    each: int
+    once: int
+
+    def of(self, trials: int) -> int:
+        """Bytes that so many take."""
+        return self.each * trials + self.once
+
+
 def weight_hash(arrays: Mapping[str, np.ndarray]) -> str:
     """SHA-256 over (name, dtype, shape, little-endian bytes) of one trial's arrays, sorted by name: 64 hex digits."""
     digest = hashlib.sha256(HASH_TAG)

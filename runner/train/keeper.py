@@ -9,13 +9,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from thalweg.runner.facts.observation import Observations
+from thalweg.runner.facts.weights import Size
 from thalweg.runner.planning.plan import Plan
 from thalweg.runner.show.numbers import count
 from thalweg.runner.show.numbers import size as told
 from thalweg.runner.store import Store
 from thalweg.runner.study.settings import Keeps
+from thalweg.runner.study.trial import Trial
 from thalweg.runner.train import kept
 from thalweg.runner.train.messages import Keep
+
+Counted = Callable[[Sequence[Trial]], Sequence[Size | None]]
+"""What trials take that are kept, told from their models."""
 
 
 class Keeper:
@@ -54,16 +59,26 @@ class Keeper:
             say(f"{missing} ({self._lacking[0][:8]} is the first); thalweg weights ID trains one again")
 
 
-def foretold(made: Plan, store: Store | None, keep: str) -> list[str]:
-    """Return sentences on how large the weights get that a sweep would keep, and on what is done and was not kept."""
+def foretold(made: Plan, store: Store | None, keep: str, counted: Counted | None = None) -> list[str]:
+    """Return sentences on how large the weights get that a sweep would keep, and on what is done and was not kept.
+
+    counted: tells it of trials of which none like them was kept, one of each structure.
+    """
     if keep == "none":
         return []
     hashes = store.group_hashes([group.group_id for group in made.groups]) if store else {}
     folder = kept.folder_of(store.path) if store else Path()
-    each = [(len(g.trials), kept.size_of(folder, hashes.get(g.group_id, {}))) for g in made.groups]
+    sizes = {g.group_id: kept.size_of(folder, hashes.get(g.group_id, {})) for g in made.groups}
+    new = [group for group in made.groups if sizes[group.group_id] is None] if counted else []
+    if counted and new:
+        found = counted([group.trials[0] for group in new])
+        sizes |= {group.group_id: size for group, size in zip(new, found, strict=True)}
+    each = [(len(group.trials), sizes[group.group_id]) for group in made.groups]
     known, unknown = sum(size.of(n) for n, size in each if size), sum(n for n, size in each if size is None)
+    about = "about " if any(sizes[group.group_id] for group in new) else ""
     later = " until the sweep ends, then those of the best cell" if keep == "best" else ""
-    said = [f"keep={keep}: {told(known)} of weights in {folder}{later}"] if known else []
+    where = f" in {folder}" if store else ""
+    said = [f"keep={keep}: {about}{told(known)} of weights{where}{later}"] if known else []
     if unknown:
         of = f"of {count(unknown, 'trial')} none like them was kept; the size of their weights"
         said.append(f"keep={keep}: {of} is said once one has ended")

@@ -27,7 +27,7 @@ from pathlib import Path
 from statistics import mean
 
 from thalweg.runner.base.whole import write_whole
-from thalweg.runner.facts.weights import Weights
+from thalweg.runner.facts.weights import Size, Weights
 from thalweg.runner.train.weights import FROZEN, file_of, frozen_file, names_frozen, read, read_frozen
 
 NAME = re.compile(r"(?P<trial>[0-9a-f]{64})-((?P<step>\d{1,8})-)?(?P<hash>[0-9a-f]{64})\.safetensors")
@@ -106,18 +106,6 @@ def kept(folder: Path, trial_id: str, weight_hash: str | None) -> Weights | None
 def lacking(folder: Path, hashes: Mapping[str, str | None]) -> list[str]:
     """Ids of done trials of which no file is here."""
     return [trial_id for trial_id, known in hashes.items() if known and not file_of(folder, trial_id, known).exists()]
-
-
-@dataclass(frozen=True)
-class Size:
-    """Bytes that a trial takes on the average, and what trials take once for all of them."""
-
-    each: int
-    once: int
-
-    def of(self, trials: int) -> int:
-        """Bytes that so many take."""
-        return self.each * trials + self.once
 
 
 def size_of(folder: Path, hashes: Mapping[str, str | None]) -> Size | None:

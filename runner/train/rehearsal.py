@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 
 from thalweg.runner.base.child import belong_to_parent
 from thalweg.runner.facts.remark import Remark
+from thalweg.runner.facts.weights import Size
 from thalweg.runner.study.target import ModelTarget
 from thalweg.runner.study.trial import Trial, TrialConfig
 
@@ -34,6 +35,36 @@ def rehearsed(trials: Sequence[Trial], every: bool, seconds: float = SECONDS) ->
     if left := len(configs) - MODELS if len(configs) > MODELS else 0:
         remarks.append(Remark(configs[MODELS].model.name, f"and {left} more are not looked at", wrong=False))
     return list(dict.fromkeys(remarks))
+
+
+def sizes(trials: Sequence[Trial], seconds: float = SECONDS) -> list[Size | None]:
+    """What each of these trials takes that is kept, one of each structure; None where that is not found out in time."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    configs = [trial.config for trial in trials[:MODELS]]
+    child = context.Process(target=_counting, args=(theirs, configs), daemon=True)
+    child.start()
+    theirs.close()
+    found: list[Size | None] = []
+    deadline = time.monotonic() + seconds
+    try:
+        while len(found) < len(configs) and ours.poll(max(0.0, deadline - time.monotonic())):
+            found.append(ours.recv())
+    except (EOFError, OSError):  # a model that ends the process, which is said elsewhere
+        pass
+    finally:
+        child.kill()
+        child.join()
+    return [*found, *[None] * (len(trials) - len(found))]
+
+
+def _counting(pipe: Connection, configs: Sequence[TrialConfig]) -> None:
+    """Send the size of one configuration after another."""
+    belong_to_parent(silent=True)
+    from thalweg.runner.engine.rehearsal import size
+
+    for config in configs:
+        pipe.send(size(config))
 
 
 def _heard(configs: Sequence[TrialConfig], seconds: float) -> list[Remark]:
