@@ -85,11 +85,43 @@ def _set_once(workload: Workload, world: World, packages: Sequence[str]) -> froz
     try:
         _first_pass(workload, 1)
         again = {str(part.place) for part in look.changed(packages).parts}
+        imported = _set_by_imports(workload, world) - again
+        world = world.without(imported)
         world.restore()
         _first_pass(workload, 1)
     except Exception:  # what cannot be built or taken from there, a trial of it will say
         return frozenset()
-    return frozenset(name for name, text in world.texts().items() if text == first[name] and name not in again)
+    return imported | {name for name, text in world.texts().items() if text == first[name] and name not in again}
+
+
+def _set_by_imports(workload: Workload, world: World) -> frozenset[str]:
+    """Places that the first pass of a process sets, and the same from the same state no more: what it imported did.
+
+    Where such a place is as it was, the pass misses a name, which its error says, or leaves the place so.
+    """
+    after, missed = world.values(), set[str]()
+    while True:
+        world.without(frozenset(missed)).restore()
+        before = world.texts()
+        try:
+            _first_pass(workload, 0)
+            break
+        except Exception as error:
+            name = _missing_name(error)
+            found = {place for place in after if place.rpartition(".")[2] == name and place not in missed}
+            if not found:
+                raise
+            missed |= found
+            world.put(after, found)
+    left = {name for name, text in world.texts().items() if text == before[name]} | missed
+    world.put(after, left)
+    return frozenset(left)
+
+
+def _missing_name(error: BaseException) -> str | None:
+    """The name that was not there, of an error of a user's code."""
+    cause = error if isinstance(error, NameError | AttributeError) else error.__cause__
+    return cause.name if isinstance(cause, NameError | AttributeError) else None
 
 
 class _Examination:

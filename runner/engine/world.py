@@ -11,7 +11,7 @@ import copy
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import _lru_cache_wrapper
@@ -151,6 +151,16 @@ class World:
     def texts(self) -> dict[str, bytes]:
         """What is held now by those of the user's packages and of torch's classes, by the name of the place."""
         return {str(part.place): walked(part.place.value) for part in self.parts if isinstance(part.place, Place)}
+
+    def values(self) -> dict[str, Any]:
+        """What is there now, by the name of the place."""
+        return {str(part.place): part.place.value for part in self.parts if isinstance(part.place, Place)}
+
+    def put(self, values: Mapping[str, Any], names: Collection[str]) -> None:
+        """Put values back at these places."""
+        for part in self.parts:
+            if str(part.place) in names:
+                part.place.put(values[str(part.place)])
 
     def without(self, names: frozenset[str]) -> World:
         """The world but for these places."""

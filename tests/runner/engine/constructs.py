@@ -11,7 +11,9 @@ import math
 import multiprocessing
 import os
 import random
+import sys
 import threading
+import types
 import weakref
 
 import numpy as np
@@ -1863,6 +1865,29 @@ class FillsRegister(Net):
         super().__init__(inputs, outputs)
         REGISTER[type(self).__name__] = type(self)
         nn.Module.registered = True
+
+
+KNOWN = []
+
+
+def import_lately():
+    """What an import within a function does: once a process it binds names, and adds to what is there."""
+    name = f"lately_{__name__}"
+    if name not in sys.modules:
+        sys.modules[name] = types.ModuleType(name)
+        globals()["SCALE"] = [0.5]
+        KNOWN.append("tanh")
+
+
+class ImportsInside(Net):
+    """Needs what an import brought that is done once."""
+
+    def __init__(self, inputs, outputs):
+        import_lately()
+        super().__init__(inputs, outputs)
+
+    def forward(self, x):
+        return super().forward(x) * SCALE[0] * (1 + len(KNOWN))  # noqa: F821
 
 
 FIRST = None

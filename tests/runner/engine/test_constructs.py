@@ -89,7 +89,7 @@ WHY = {
         "Sequences: encoder layer", "Sequences: encoder layer, as it is", "Sequences: scaled dot product, dropout",
         "Functions: dropout turned round", "Functions: written into torch.zeros", "Functions: filled place by place",
         "Functions: old function", "Functions: function of two results", "FillsCache", "FillsRegister", "FrozenNorm",
-        "FrozenFirst", "FrozenMiddle", "Middle: frozen",
+        "FrozenFirst", "FrozenMiddle", "Middle: frozen", "ImportsInside",
         "EvaluatesInside", "Sequences: scaled dot product, learned bias", "Sequences: encoder, padded",
     ),
     ATTRIBUTES: (
@@ -186,7 +186,7 @@ QUICK = (
     "Sequences: LSTM, dropout", "Sequences: encoder layer, as it is", "SpectralParametrized",
     "Held: leaves out", "Held: coroutine", "Held: script", "OnParameter", "InNestedClass", "HooksAll", "PatchesTorch",
     "DefaultDtype", "FillsRegister", "FirstBatchInGlobal", "SeesNumbers: list", "SeesNumbers: seed", "FrozenNorm",
-    "FrozenFirst", "FrozenMiddle", "Teacher", "TeacherAtTimes", "Thaws",
+    "FrozenFirst", "FrozenMiddle", "Teacher", "TeacherAtTimes", "Thaws", "ImportsInside",
 )
 # fmt: on
 
