@@ -27,8 +27,8 @@ def draw_alone(space: Space, key: str, study: Study, numbered: Mapping[int, int]
     near = near_optimal(space.cells)
     assert near is not None
     axis = Axis.of(key, space.cells, LEFT, WIDTH - 12)
-    y = Measure(space.cells, TOP, BOTTOM, math.log(10))
     bests = [cell for each in groups(space.cells, key) for cell in ranked(each)[:1]]
+    y = Measure(space.cells, TOP, BOTTOM, math.log(10), drawn=bests)
     tuned = [(_place(axis, cell), cell) for cell in bests]
     beside = [cell for cell in space.cells if cell.usable and _beside(cell, near.best, key, space)]
     fixed = sorted(((_place(axis, cell), cell) for cell in beside), key=lambda pair: pair[0])

@@ -32,7 +32,7 @@ OPEN = "not identified"
 def draw_answer(source: Source, anchors: Mapping[str, str]) -> Markup:
     """Return the section. `anchors` maps a panel's name to the id of its section."""
     couplings = [answer for answer in source.view.answers if isinstance(answer, Coupling)]
-    question = source.view.study.question or f"What do the trials of {source.view.study.name} say?"
+    question = source.view.study.question or f"What came out of {source.view.study.name}?"
     if not source.view.ended:
         said: list[Markup] = [tag("p", "No trial has ended yet: there is no answer.", class_="lede")]
     else:
@@ -292,11 +292,13 @@ def caveats(view: StudyView) -> list[Markup]:
             "A slope rests on the learning rates whose best lies inside the grid; each panel says which do not count."
         )
     notes += [*_widen(view.answers), *_said(view.answers), *_outcomes(view.rows)]
-    replicates = max((len(cell.rows) for panel in view.panels for cell in panel.cells), default=0)
+    cells = [cell for panel in view.panels for cell in panel.cells]
+    replicates = max((len(cell.rows) for cell in cells), default=0)
     each = view.study.replicate or "replicate"
     if replicates == 1:
-        notes.append("Every cell is one trial: nothing is known of the noise between seeds.")
-    elif replicates > 1:
+        single = "This" if len(cells) == 1 else "Every cell"
+        notes.append(f"{single} is one trial: nothing is known of the noise between seeds.")
+    elif len(cells) > 1:
         notes.append(
             f"Cells are compared on the mean over {count(replicates, each)}; a cell with a diverged {each} has no mean."
         )

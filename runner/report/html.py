@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from importlib.resources import files
 
 from thalweg.runner.analysis import Answer
 from thalweg.runner.base.version import __version__
-from thalweg.runner.cells.cells import Panel
+from thalweg.runner.cells.cells import Cell, Panel
 from thalweg.runner.report.answer import draw_answer
 from thalweg.runner.report.markup import Markup, data, join, name, tag
 from thalweg.runner.report.payload import number_cells, payload
@@ -22,6 +23,7 @@ from thalweg.runner.report.source import Source
 from thalweg.runner.report.space import draw_space
 from thalweg.runner.show.inert import clean
 from thalweg.runner.show.ramp import code, colour
+from thalweg.runner.view import StudyView
 
 STYLE = ("page.css", "picture.css")
 SCRIPT = ("page.js", "curves.js", "table.js", "link.js")
@@ -39,7 +41,14 @@ def html_of(source: Source, now: datetime) -> str:
         for i, space in enumerate(source.view.spaces)
     ]
     drawn += [
-        draw_panel(panel, _of(panel, source), source.view.study, numbered, anchors[panel.name])
+        draw_panel(
+            panel,
+            _of(panel, source),
+            source.view.study,
+            numbered,
+            anchor=anchors[panel.name],
+            among=_among(panel, source.view),
+        )
         for panel in cut
         if panel.trained
     ]
@@ -51,7 +60,7 @@ def html_of(source: Source, now: datetime) -> str:
         tag(
             "main",
             draw_answer(source, anchors),
-            *([tag("h2", "Panels" if len(drawn) > 1 else "The grid", id="panels"), *drawn] if drawn else []),
+            *([tag("h2", _drawn(cut, len(drawn)), id="panels"), *drawn] if drawn else []),
             draw_trials(source),
             draw_facts(source),
         ),
@@ -61,6 +70,20 @@ def html_of(source: Source, now: datetime) -> str:
         tag("script", script),
     )
     return "\n".join(["<!doctype html>", tag("html", _head(source, style, script), body, lang="en"), ""])
+
+
+def _among(panel: Panel, view: StudyView) -> Sequence[Cell]:
+    """The cells that a panel shares its colours with: those of its grid, or its own; none where it is the only one."""
+    if len(view.panels) == 1:
+        return ()
+    own = {id(cell) for cell in panel.cells}
+    return next((space.cells for space in view.spaces if own & set(map(id, space.cells))), panel.cells)
+
+
+def _drawn(cut: Sequence[Panel], sections: int) -> str:
+    if sections > 1:
+        return "Panels"
+    return "The grid" if sum(len(panel.cells) for panel in cut) > 1 else "The result"
 
 
 def _of(panel: Panel, source: Source) -> list[Answer]:

@@ -166,5 +166,9 @@
   }
   document.addEventListener("click", event => { const value = event.target.closest?.("[data-f]"); if (value) choose(value); });
 
-  for (const section of sections) { section.figure.hidden = false; curves(section); }
+  for (const section of sections) {
+    section.figure.hidden = false;
+    Curves.choice(section.figure, () => { for (const each of sections) curves(each); });
+    curves(section);
+  }
 }

@@ -24,10 +24,20 @@ AREA = (LEFT, WIDTH - 8, TOP, HEIGHT - 36)  # left, right, top, bottom
 Box = tuple[float, float, float, float]  # left, top, width, height
 
 
-def draw_map(panel: Panel, answers: Sequence[Answer], study: Study, numbered: Mapping[int, int]) -> Markup:
-    """Return the map. The panel must have two numeric axes; `numbered` gives a cell's number by its id()."""
+def draw_map(
+    panel: Panel,
+    answers: Sequence[Answer],
+    study: Study,
+    numbered: Mapping[int, int],
+    *,
+    among: Sequence[Cell] = (),
+) -> Markup:
+    """Return the map. The panel must have two numeric axes; `numbered` gives a cell's number by its id().
+
+    among: all cells that share the panel's scale of colours, where it is not its own.
+    """
     frame, key = frame_of(panel, study)
-    scores = Scores.of(panel.cells)
+    scores = Scores.of(among or panel.cells)
     boxes = _boxes(panel, frame, key)
     places = Positions(panel, study)
     cells = [
@@ -226,10 +236,10 @@ def _band(answer: Coupling, kept: list[RowFit], frame: Frame) -> Markup:
 
 def _scale(panel: Panel, scores: Scores | None, titled: str) -> Markup:
     """The colour bar above the map with what it shows, from the worst that is told apart to the best."""
-    if scores is None or panel.best is None:
+    if scores is None or not panel.cells:
         return Markup("")
-    loss = panel.best.by_factors
-    ends = [math.exp(s) if loss else s if panel.best.direction == "min" else -s for s in (scores.worst, scores.best)]
+    loss, rising = panel.cells[0].by_factors, panel.cells[0].direction == "max"
+    ends = [math.exp(s) if loss else -s if rising else s for s in (scores.worst, scores.best)]
     worst, best = short(ends[0]), figure(ends[1])
     right, wide = WIDTH - 8, 90.0
     best_x = right - 7 * len(best) - 4

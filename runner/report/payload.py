@@ -11,7 +11,7 @@ from thalweg.runner.cells.cells import Panel
 from thalweg.runner.facts.coordinates import coordinate
 from thalweg.runner.facts.observation import GUESS, Series
 from thalweg.runner.facts.row import Row
-from thalweg.runner.report.curves import chosen_series, pack, points_for
+from thalweg.runner.report.curves import chosen_series, pack, points_for, told_series
 from thalweg.runner.report.source import Source
 from thalweg.runner.report.titles import metric_title, named_values, short_title
 from thalweg.runner.show.inert import clean
@@ -35,7 +35,7 @@ def payload(source: Source) -> dict[str, Any]:
         "panels": [clean(panel.name) for panel in source.view.panels],
         "owners": [i for i, panel in enumerate(source.view.panels) for _ in panel.cells],
         "places": _places(source.view.panels),
-        "curves": _curves(source, rows),
+        **_curves(source, rows),
     }
 
 
@@ -51,28 +51,39 @@ def _places(cut: Sequence[Panel]) -> list[int]:
     ]
 
 
-def _curves(source: Source, rows: Sequence[Row]) -> list[Mapping[str, object]]:
-    """The curves of every trial; a trial that is in several blocks is read and packed once for each."""
-    read: dict[str, dict[str, Series]] = {}
-    chosen: list[str] = []
+def _curves(source: Source, rows: Sequence[Row]) -> dict[str, list[Mapping[str, object]]]:
+    """The losses of every trial, and what was told of its steps beside them.
+
+    A trial that is in several blocks is read and packed once for each.
+    """
+    read: dict[str, Mapping[str, Series]] = {}
     for row in rows:
-        if not row.has_ended or row.trial_id in read or source.view.series is None:
-            continue
-        found = source.view.series(row.trial_id)
-        chosen = chosen or chosen_series(found, source.view.study.metric)
-        read[row.trial_id] = {name: found[name] for name in chosen if name in found}
-    most = points_for(len(rows), len(chosen))
+        if row.has_ended and row.trial_id not in read and source.view.series is not None:
+            read[row.trial_id] = source.view.series(row.trial_id)
+    chosen = chosen_series(next(filter(None, read.values()), ()), source.view.study.metric)
+    told = told_series((name for series in read.values() for name in series), chosen)
     spikes = any(isinstance(answer, Warmup) for answer in source.view.answers)
-    made = (
-        pack(
-            name,
-            [read.get(row.trial_id, {}).get(name) for row in rows],
-            most,
-            peaks=spikes and name.startswith("train/"),
+
+    def packed(names: Sequence[str], *, log: bool | None) -> list[Mapping[str, object]]:
+        most = points_for(len(rows), len(names))
+        found = (
+            pack(
+                name,
+                [read.get(row.trial_id, {}).get(name) for row in rows],
+                most,
+                peaks=spikes and name in chosen and name.startswith("train/"),
+                log=log,
+            )
+            for name in names
         )
-        for name in chosen
-    )
-    return [{**curves.packed(), "title": metric_title(curves.name)} for curves in made if curves is not None]
+        return [{**each.packed(), "title": _called(each.name, told)} for each in found if each is not None]
+
+    return {"curves": packed(chosen, log=True), "told": packed(told, log=None)}
+
+
+def _called(name: str, told: Sequence[str]) -> str:
+    """A series as its picture names it; what was told by its own name."""
+    return clean(name.removeprefix("train/").replace("_", " ") if name in told else metric_title(name))
 
 
 def _table(source: Source, rows: Sequence[Row]) -> list[dict[str, Any]]:

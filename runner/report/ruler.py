@@ -101,6 +101,8 @@ class Ruler:
         return math.log10(max(value, 1e-300)) if self.log else value
 
     def _round(self, most: int) -> list[float]:
+        if self.near_one:
+            return near_ones(1 - 10**-self.low, 1 - 10**-self.high)
         return decades(10**self.low, 10**self.high, most) if self.log else even(self.low, self.high, most)
 
 
@@ -128,13 +130,19 @@ def decades(low: float, high: float, most: int) -> list[float]:
     return kept if len(kept) > 1 else even(low, high, 4)
 
 
+def near_ones(low: float, high: float) -> list[float]:
+    """Return round numbers between two that come ever closer to 1: 0.5, 0.8, 0.9, 0.95, 0.98, 0.99 and so on."""
+    fine = [round(1 - m * 10.0**-k, k) for k in range(1, 13) for m in (5, 2, 1)]
+    return [value for value in fine if low <= value <= high]
+
+
 def even(low: float, high: float, most: int) -> list[float]:
     """Return evenly spaced round numbers between two."""
     rough = (high - low) / max(most - 1, 1)
     power = 10.0 ** math.floor(math.log10(rough)) if rough > 0 else 1.0
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
-    return [round(k * step, 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
+    return [float(f"{k * step:.12g}") for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def numbers(values: Iterable[Scalar]) -> Sequence[float]:

@@ -10,7 +10,7 @@ from thalweg.runner.cells.health import Health
 from thalweg.runner.report.findings import draw_sensitivity, draw_warmup
 from thalweg.runner.report.maps import draw_map
 from thalweg.runner.report.markup import Markup, name, tag
-from thalweg.runner.report.slices import draw_collapse, draw_dots, draw_lines, draw_slices
+from thalweg.runner.report.slices import draw_collapse, draw_dots, draw_lines, draw_lost, draw_numbers, draw_slices
 from thalweg.runner.report.titles import metric_title, place
 from thalweg.runner.show.numbers import as_good, figure, is_number
 from thalweg.runner.study.study import Study
@@ -30,11 +30,20 @@ def draw_wide(answer: Answer, anchor: str) -> Markup:
 
 
 def draw_panel(
-    panel: Panel, answers: Sequence[Answer], study: Study, numbered: Mapping[int, int], anchor: str
+    panel: Panel,
+    answers: Sequence[Answer],
+    study: Study,
+    numbered: Mapping[int, int],
+    *,
+    anchor: str,
+    among: Sequence[Cell],
 ) -> Markup:
-    """Return the section of one panel: what it says, its pictures, the curves of chosen cells."""
+    """Return the section of one panel: what it says, its pictures, the curves of chosen cells.
+
+    among: the cells that the colours of its map tell apart.
+    """
     coupling = next((answer for answer in answers if isinstance(answer, Coupling)), None)
-    grid = draw_grid(panel, answers, study, numbered)
+    grid = draw_grid(panel, answers, study, numbered, among)
     figures = [*grid[:1], *(pair for answer in answers for pair in draw_findings(answer)), *grid[1:]]
     drawn = [_figure(picture, caption) for picture, caption in figures]
     up = tag("a", "↑", href="#question", class_="up", aria_label="to the answer")
@@ -43,11 +52,17 @@ def draw_panel(
         tag("h3", name(panel.name), " ", up, id=anchor),
         *(tag("p", answer.verdict, class_="said") for answer in answers),
         tag("p", _best(panel, study), class_="said"),
-        tag("div", *drawn[:1], draw_curves(panel.best, numbered), *drawn[1:], class_="figures"),
+        tag("div", *drawn[:1], draw_curves(panel.best or _longest(panel), numbered), *drawn[1:], class_="figures"),
         *([_collapse(panel, study)] if coupling and panel.x and panel.best else []),
         class_="panel",
         aria_labelledby=anchor,
     )
+
+
+def _longest(panel: Panel) -> Cell | None:
+    """Where nothing can be chosen: the cell that came farthest before it diverged."""
+    lost = [cell for cell in panel.cells if any(row.diverged_step is not None for row in cell.rows)]
+    return max(lost, key=lambda cell: max(row.diverged_step or 0 for row in cell.rows), default=None)
 
 
 def draw_curves(best: Cell | None, numbered: Mapping[int, int]) -> Markup:
@@ -56,7 +71,7 @@ def draw_curves(best: Cell | None, numbered: Mapping[int, int]) -> Markup:
     return tag(
         "figure",
         tag("div", class_="plot"),
-        tag("figcaption", "Loss curves. ", hint, tag("ul", class_="key")),
+        tag("figcaption", tag("span", "Loss curves. ", class_="what"), hint, tag("ul", class_="key")),
         class_="curves",
         data_best=str(numbered[id(best)] if best else ""),
         hidden=True,
@@ -79,23 +94,28 @@ def _best(panel: Panel, study: Study) -> str:
 
 
 def draw_grid(
-    panel: Panel, answers: Sequence[Answer], study: Study, numbered: Mapping[int, int]
+    panel: Panel, answers: Sequence[Answer], study: Study, numbered: Mapping[int, int], among: Sequence[Cell] = ()
 ) -> list[tuple[Markup, str]]:
     """The pictures of the cells themselves, each with its caption: a map and cuts, lines, or dots."""
     if panel.x and panel.y:
-        drawn = [(draw_map(panel, answers, study, numbered), _map_caption(panel, answers))]
+        scale = {0: "", len(panel.cells): " Colours: of this panel alone."}.get(
+            len(among), " Colours: one scale for all panels of this grid."
+        )
+        picture = draw_map(panel, answers, study, numbered, among=among)
+        drawn = [(picture, f"{_map_caption(panel, answers)}{scale}".strip())]
         if panel.best:
             cuts = "A cut through the best cell, with 95% intervals; grey: all other cuts."
             drawn += [(cut, cuts) for cut in draw_slices(panel, study)]
         return drawn
+    if len(panel.cells) == 1 and panel.best:
+        return [(draw_numbers(panel.best, study, numbered), "")]
     if panel.best is None:
-        return []
+        return [(draw_lost(panel, study, numbered), "×: this cell cannot be chosen.")] if panel.trained else []
     numeric = [key for key in panel.axes if all(is_number(cell.axes.get(key)) for cell in panel.cells)]
     if numeric:
         return [(draw_lines(panel, study, numeric[0], numbered), "Means with 95% intervals; ×: diverged.")]
     intervals = " with 95% intervals" if any(cell.interval for cell in panel.cells) else ""
-    order = ", the best first" if len(panel.cells) > 1 else ""
-    return [(draw_dots(panel, study, numbered), f"Mean{'s' if order else ''}{intervals}{order}.")]
+    return [(draw_dots(panel, study, numbered), f"Means{intervals}, the best first.")]
 
 
 def draw_findings(answer: Answer) -> list[tuple[Markup, str]]:
@@ -113,7 +133,7 @@ def draw_findings(answer: Answer) -> list[tuple[Markup, str]]:
 
 
 def _figure(picture: Markup, caption: str) -> Markup:
-    return tag("figure", picture, tag("figcaption", caption))
+    return tag("figure", picture, tag("figcaption", caption) if caption else "")
 
 
 def _map_caption(panel: Panel, answers: Sequence[Answer]) -> str:
@@ -132,7 +152,8 @@ def _map_caption(panel: Panel, answers: Sequence[Answer]) -> str:
         f"pale ·: {Health.PRUNED}": any(cell.pruned for cell in cells),
         f"–: {Health.GUESS}": any(cell.health is Health.GUESS for cell in cells),
     }
-    return f"{'; '.join([*said, *(mark for mark, occurs in marks.items() if occurs)])}."
+    told = "; ".join([*said, *(mark for mark, occurs in marks.items() if occurs)])
+    return f"{told}." if told else ""
 
 
 def _ridge_caption(answer: Coupling) -> list[str]:

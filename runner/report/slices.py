@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.cells.cells import Cell, Panel
+from thalweg.runner.facts.observation import GUESS
 from thalweg.runner.report.chart import LEFT, REACH, Frame, Scores, apart, cross, dots, named_ends, path, runs, svg
 from thalweg.runner.report.markup import Markup, join, px, tag
 from thalweg.runner.report.ruler import Ruler, numbers
@@ -20,6 +21,8 @@ from thalweg.runner.study.study import Study
 
 WIDTH, HEIGHT = 400.0, 350.0
 LOW = 240.0
+MOST = 40
+"""So many cells are listed one by one."""
 COLLAPSES = ((-1, "lr·wd"), (0, "wd alone"), (1, "wd/lr"))
 Point = tuple[float, float]
 
@@ -27,7 +30,10 @@ Point = tuple[float, float]
 class Measure:
     """The vertical axis of a panel's cuts: the metric, logarithmic for a loss, clipped where colours end."""
 
-    def __init__(self, cells: Iterable[Cell], top: float, bottom: float, reach: float = REACH) -> None:
+    def __init__(
+        self, cells: Iterable[Cell], top: float, bottom: float, reach: float = REACH, *, drawn: Iterable[Cell] = ()
+    ) -> None:
+        """drawn: cells whose intervals are drawn, and are shown as far as they are better than the best cell."""
         usable = [cell for cell in cells if cell.usable]
         scores = Scores.of(usable, reach)
         assert scores is not None
@@ -38,7 +44,22 @@ class Measure:
         self.low, self.high = ends[0] - room, ends[1] + room
         if self.loss:
             self.low = max(self.low, ends[0] * 0.9)
+        self._hold([end for cell in drawn if cell.usable and self._seen(cell) for end in cell.interval or ()], ends)
         self.ruler = Ruler((self.low, self.high), bottom, top, pad=0, round_ticks=True)
+
+    def _seen(self, cell: Cell) -> bool:
+        return cell.mean is not None and self.inside(cell.mean)
+
+    def _hold(self, intervals: Sequence[float], ends: Sequence[float]) -> None:
+        """Show these ends of intervals on the better side, unless far off; what is worse leaves the picture."""
+        if not intervals:
+            return
+        if self.sign < 0:
+            self.high = max(self.high, min(max(intervals), ends[1] + (ends[1] - ends[0])) * 1.01)
+        elif self.loss:
+            self.low = min(self.low, max(min(intervals), ends[0] / 3) * 0.97)
+        else:
+            self.low = min(self.low, max(min(intervals), ends[0] - (ends[1] - ends[0])))
 
     def _value(self, score: float) -> float:
         return math.exp(score) if self.loss else self.sign * score
@@ -83,7 +104,7 @@ def _line(panel: Panel, study: Study, key: str, at: Sequence[tuple[Scalar, Scala
 def _cut(
     panel: Panel, lines: Sequence[list[tuple[float, Cell]]], chosen: int, key: str, where: str, study: Study
 ) -> Markup:
-    y = Measure(panel.cells, 16.0, LOW - 36)
+    y = Measure(panel.cells, 16.0, LOW - 36, drawn=[cell for _, cell in lines[chosen]])
     x = Ruler((value for line in lines for value, _ in line), LEFT, WIDTH - 12)
     faint = "".join(_through(line, x, y) for i, line in enumerate(lines) if i != chosen)
     frame = Frame(x, y.ruler, WIDTH, LOW)
@@ -121,11 +142,7 @@ def _runs(line: Sequence[tuple[float, Cell]], x: Ruler, y: Measure) -> list[list
 def measured(line: Sequence[tuple[float, Cell]], x: Ruler, y: Measure, class_: str = "") -> Markup:
     """Return one line with its points, intervals and, on request, replicates."""
     usable = [(x.at(value), cell) for value, cell in line if cell.usable and cell.mean and y.inside(cell.mean)]
-    bars = "".join(
-        f"M{px(at - 3)} {px(y.at(cell.interval[0]))}h6m-3 0V{px(y.at(cell.interval[1]))}m-3 0h6"
-        for at, cell in usable
-        if cell.interval
-    )
+    bars = "".join(_bar(at, cell.interval, y) for at, cell in usable if cell.interval)
     seeds = dots((at, y.at(value)) for at, cell in usable if cell.n > 1 for value in cell.values if y.inside(value))
     return tag(
         "g",
@@ -135,6 +152,12 @@ def measured(line: Sequence[tuple[float, Cell]], x: Ruler, y: Measure, class_: s
         tag("path", class_="seeds dots", d=seeds) if seeds else "",
         class_=f"measured {class_}".strip(),
     )
+
+
+def _bar(at: float, interval: tuple[float, float], y: Measure) -> str:
+    """An interval, with a cap at each end that is within the picture: one without goes on."""
+    caps = "".join(f"M{px(at - 3)} {px(y.at(end))}h6" for end in interval if y.inside(end))
+    return f"M{px(at)} {px(y.at(interval[0]))}V{px(y.at(interval[1]))}{caps}"
 
 
 def draw_collapse(panel: Panel, study: Study) -> list[Markup]:
@@ -178,13 +201,14 @@ def draw_lines(panel: Panel, study: Study, key: str, numbered: Mapping[int, int]
         name = ", ".join(f"{short_title(o)} {named[o][cell.axes[o]]}" for o in others if o in cell.axes)
         (at,) = numbers([cell.axes[key]])
         lines.setdefault(name, []).append((at, cell))
-    y = Measure(panel.cells, 16.0, HEIGHT - 36, math.inf)
+    y = Measure(panel.cells, 16.0, HEIGHT - 36, math.inf, drawn=panel.cells)
     x = Ruler(numbers(cell.axes[key] for cell in panel.cells), LEFT, WIDTH - 12)
     places = Positions(panel, study)
     drawn, ends, hits = [], [], []
+    alone = all(len(line) == 1 for line in lines.values())  # drawn points: a colour each would say nothing
     for i, (name, line) in enumerate(lines.items()):
         line.sort(key=lambda pair: pair[0])
-        drawn.append(measured(line, x, y, f"line{i % 6}"))
+        drawn.append(measured(line, x, y, "line0" if alone else f"line{i % 6}"))
         for value, cell in line:
             height = y.at(cell.mean) if cell.usable and cell.mean is not None else y.at(y.high)
             said = f"{places.of(cell)}: {result(cell, study)}"
@@ -212,9 +236,48 @@ def _hit(cell: Cell, x: float, y: float, said: str, number: int) -> Markup:
     return join(tag("path", class_="glyph", d=cross(x, y, 3.5)), tag("circle", cx=x, cy=y, r=8.0, **shape))
 
 
+def draw_lost(panel: Panel, study: Study, numbered: Mapping[int, int]) -> Markup:
+    """Return the cells of a panel of which none is usable, a line each, with what became of them."""
+    places, height, drawn = Positions(panel, study), -4.0, []
+    for cell in panel.cells[:MOST]:
+        height += 22
+        said = f"{places.of(cell)}: {result(cell, study)}"
+        drawn += [
+            _hit(cell, 14.0, height, said, numbered[id(cell)]),
+            tag("text", said, x=28.0, y=height + 4, class_="tick"),
+        ]
+    label = f"{panel.name}: no cell is usable"
+    return svg(WIDTH, height + 18, tag("g", *drawn, class_="cells"), label=label, class_="map")
+
+
+def draw_numbers(cell: Cell, study: Study, numbered: Mapping[int, int]) -> Markup:
+    """Return the metrics of the only cell that there is, as a table; its test figures stand at the top of the page."""
+    known = {name for row in cell.rows for name in row.metrics if not name.startswith(("test/", f"{GUESS}/"))}
+    ordered = sorted(known, key=lambda name: (name != study.metric, not name.startswith("val/"), name))
+    measured = [(name, cell.measuring(name)) for name in ordered]
+    spread = any(each.interval for _, each in measured)
+    rows = [[metric_title(name), _plain(each.mean), *([_span(each.interval)] * spread)] for name, each in measured]
+    heads = ["metric", "mean" if spread else "value", *["95% interval"] * spread]
+    return tag(
+        "table",
+        tag("thead", tag("tr", *(tag("th", head, scope="col") for head in heads))),
+        tag("tbody", *(tag("tr", *(tag("td", value) for value in row)) for row in rows)),
+        data_c=numbered[id(cell)],
+        aria_label=f"the only cell: {result(cell, study)}",
+    )
+
+
+def _plain(value: float | None) -> str:
+    return "—" if value is None else figure(value, 4)
+
+
+def _span(interval: tuple[float, float] | None) -> str:
+    return " … ".join(figure(end) for end in interval) if interval else "—"
+
+
 def draw_dots(panel: Panel, study: Study, numbered: Mapping[int, int]) -> Markup:
     """Return the cells of a panel without a numeric axis as dots with intervals, a line each, best first."""
-    usable = sorted((cell for cell in panel.cells if cell.usable), key=lambda cell: cell.score)[:40]
+    usable = sorted((cell for cell in panel.cells if cell.usable), key=lambda cell: cell.score)[:MOST]
     lows = [cell.interval[0] if cell.interval else cell.mean or 0.0 for cell in usable]
     highs = [cell.interval[1] if cell.interval else cell.mean or 0.0 for cell in usable]
     ends = (min(lows), max(highs))

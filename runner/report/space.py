@@ -94,8 +94,9 @@ def _costs(costs: Sequence[Cost], study: Study) -> Markup:
 
 def _costs_caption(costs: Sequence[Cost]) -> str:
     return (
-        "What a value of each axis costs that is picked blindly, all other axes being chosen anew for it; with 95% "
-        f"intervals. {'×1' if costs[0].by_factors else '0'}: it does not matter which value is taken."
+        "How much worse the result is on average where this axis is set without looking, and the best values of all"
+        f" others are then taken; with 95% intervals. {'×1' if costs[0].by_factors else '0'}: it does not matter which"
+        " value is taken."
     )
 
 

@@ -7,12 +7,14 @@ import os
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from chromium import Chromium, Tab, found
 from sources import EVIL, NOW, seen, source
 from three_axes import bowl
 from three_report import source_of
 
+from thalweg.runner.facts.observation import Series
 from thalweg.runner.report import write
 
 pytestmark = pytest.mark.skipif(found() is None, reason="NOT RUN: needs a browser (Debian: apt install chromium)")
@@ -54,6 +56,27 @@ def three(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """A report of a study whose model logged numbers, one of them hostile in name, and some negative."""
+    made = source("one panel", "another")
+    inner = made.view.series
+
+    def series(trial_id):
+        found = inner(trial_id)
+        if found:
+            steps = found["train/batch_loss"].steps
+            found |= {
+                "train/gradient_norm": Series(steps, np.geomspace(10, 1e-3, len(steps))),
+                f"train/{EVIL[0]}": Series(steps, np.linspace(-1, 1, len(steps))),
+            }
+        return found
+
+    path = tmp_path_factory.mktemp("report") / "told.html"
+    write(replace(made, view=replace(made.view, series=series)), path, NOW)
+    return path
+
+
 @pytest.fixture
 def tab(browser):
     opened = Tab(browser)
@@ -87,6 +110,27 @@ def test_pointing_at_a_cell_shows_its_curves_and_a_click_keeps_them(tab, plain):
     assert tab.ask(lines) == alone + 12, "beside the best one of each panel"
     assert tab.ask("document.querySelectorAll('[data-c].chosen').length") == 1
     assert tab.ask("document.querySelector('[data-c=\"13\"]').getAttribute('aria-pressed')") == "true"
+
+
+def test_what_a_model_told_is_drawn_in_place_of_the_losses(tab, plain, told):
+    tab.open(plain)
+    assert tab.ask("document.querySelectorAll('select').length") == 0, "nothing was told there"
+    tab.open(told)
+    assert tab.ask("[...document.querySelector('select').options].map(each => each.textContent)") == [
+        "losses",
+        EVIL[0].replace("_", " "),
+        "gradient norm",
+    ]
+    ticks = "[...document.querySelectorAll('.panel')].map(each => each.querySelector('.plot').textContent)"
+    assert all("training steploss" in text for text in tab.ask(ticks))
+    for value, tick in (("0", "-0.5"), ("1", "0.01")):
+        tab.ask(f"which = document.querySelectorAll('select')[1], which.value = '{value}'")
+        tab.ask("which.dispatchEvent(new Event('change'))")
+        assert all(tick in text for text in tab.ask(ticks)), tab.ask(ticks)
+        assert set(tab.ask("[...document.querySelectorAll('select')].map(each => each.value)")) == {value}
+        assert tab.ask("document.querySelectorAll('.plot .trace').length") == 2 * 3, "a line a seed"
+    assert "gradient norm" in tab.ask("document.querySelector('.curves .key').textContent")
+    assert tab.ask("window.pwned") is None
 
 
 def test_the_keyboard_reaches_the_cells(tab, plain):

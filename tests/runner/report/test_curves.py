@@ -8,15 +8,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thalweg.runner.facts.observation import Series
-from thalweg.runner.report.curves import LETTERS, LEVELS, MISSING, chosen_series, pack, points_for
+from thalweg.runner.report.curves import (
+    LETTERS,
+    LEVELS,
+    MISSING,
+    MOST_TOLD,
+    chosen_series,
+    pack,
+    points_for,
+    told_series,
+)
 
 
 def unpacked(curves, trial):
     """What the page's script makes of it: NaN for a gap."""
     coded = curves.coded[trial]
     levels = [LETTERS.index(a) * 64 + LETTERS.index(b) for a, b in zip(coded[::2], coded[1::2], strict=True)]
-    span = curves.high - curves.low
-    return [np.nan if level == MISSING else 10 ** (curves.low + span * level / LEVELS) for level in levels]
+    low, high = curves.ends[trial] if trial < len(curves.ends) else curves.ends[0]
+    values = [np.nan if level == MISSING else low + (high - low) * level / LEVELS for level in levels]
+    return [10**value if curves.log else value for value in values]
 
 
 def series(values, first=0):
@@ -69,6 +79,26 @@ def test_the_training_loss_and_the_metric_are_chosen():
     assert chosen_series(told, "val/loss") == ["train/batch_loss", "val/loss"]
     assert chosen_series(["other"], "val/loss") == ["other"]
     assert chosen_series([], "val/loss") == []
+
+
+def test_what_was_told_is_all_of_training_but_the_losses_drawn_already():
+    names = ["train/batch_loss", "train/gradient_norm", "train/sparsity", "val/loss", "val/accuracy"]
+    assert told_series(names, ["train/batch_loss", "val/loss"]) == ["train/gradient_norm", "train/sparsity"]
+    assert told_series([f"train/{i}" for i in range(40)], []) == sorted(f"train/{i}" for i in range(40))[:MOST_TOLD]
+
+
+@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=40))
+def test_what_may_be_negative_keeps_its_digits_trial_by_trial(values):
+    huge = [-1e300, 1e300]
+    curves = pack("train/told", [series(values), series(huge)], 64, log=None)
+    assert curves.log is False
+    room = max(values) - min(values) + 1e-6 * max(map(abs, values))
+    assert unpacked(curves, 0) == pytest.approx(values, abs=room / LEVELS + 1e-6)
+
+
+def test_what_is_positive_and_spans_a_decade_is_drawn_by_its_logarithm():
+    for values, log in (([0.1, 1.0], True), ([0.5, 1.0], False), ([0.0, 1.0], False), ([-1.0, 100.0], False)):
+        assert pack("train/told", [series(values)], 64, log=None).log is log
 
 
 def test_more_trials_have_fewer_points_each():
