@@ -59,7 +59,7 @@ def delimited(file: Path, config: TableConfig) -> Columns:
     try:
         rows = rows_of(text, DELIMITERS[config.delimiter] if config.delimiter else guessed(text, tabs))
     except MalformedError as error:
-        raise ConfigError(f"{file} cannot be read as CSV, {error}", "mend the quotes of the row") from error
+        raise ConfigError(f"{file} cannot be read as CSV, {error}", "correct the quotes of the row") from error
     if len(rows) < 2:
         raise ConfigError(f"{file} has {'a header and no rows' if rows else 'no lines'}; expected a header and rows")
     header, *rows = rows

@@ -208,7 +208,7 @@ def refuse_changed(config: Any, marks: Iterable[str] = ()) -> None:
         said = f"the trial was declared on {config.fingerprint}, there is {now[0]} now"
         raise ConfigError(
             f"the files of dataset={config.name} have changed: {said}",
-            "declare the study anew: other data are other trials",
+            "sweep the study again: other data make other trials",
         )
 
 

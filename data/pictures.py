@@ -74,7 +74,7 @@ def _opened(path: Path) -> Iterator[Any]:
     except ConfigError:
         raise
     except Exception as error:  # a broken file raises OSError, SyntaxError, ValueError, struct's and zlib's errors, …
-        raise ConfigError(f"{path} cannot be read as an image: {first_line(error)}", "mend or remove it") from error
+        raise ConfigError(f"{path} cannot be read as an image: {first_line(error)}", "correct or remove it") from error
 
 
 def _is_deep(path: Path, image: Any) -> bool:

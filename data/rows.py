@@ -103,7 +103,9 @@ class Features:
         if not np.isfinite(made.sum(dtype=np.float64)):
             bad = np.flatnonzero(~np.isfinite(made.reshape(len(made), -1)).all(1))
             if len(bad):
-                raise ConfigError(f"{self.where(int(places[bad[0]]))} holds NaN or infinity", "mend or remove the row")
+                raise ConfigError(
+                    f"{self.where(int(places[bad[0]]))} holds NaN or infinity", "correct or remove the row"
+                )
         return made
 
     def where(self, place: int) -> str:

@@ -27,7 +27,7 @@ HEADS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 """Versions of .npy; what the third is for, names in other scripts, no array of numbers has."""
 SMALL = 32 * 1024
 """Bytes of a row beside which nothing is worth reading ahead."""
-AGAIN = "let it be as it was, or declare the study anew: other data are other trials"
+AGAIN = "put it back as it was, or sweep the study again: other data make other trials"
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def shards_at(place: Path) -> Shards:
     for shard in shards:
         if (shard.dtype, shard.shape[1:]) != (first.dtype, first.shape[1:]):
             one, other = (f"{each.dtype} {list(each.shape[1:])}" for each in (shard, first))
-            raise ConfigError(f"{shard.path} has rows of {one}, {first.path} of {other}; expected them alike")
+            raise ConfigError(f"{shard.path} has rows of {one}, {first.path} of {other}; expected the same in all")
     return Shards(shards)
 
 
@@ -143,7 +143,7 @@ def _shard(file: Path) -> Shard:
     wanted, there = shape[0] * shard.row_bytes, status.st_size - start
     if wanted != there:
         said = f"its head says {list(shape)} of {dtype}, {wanted:,} bytes, and {max(there, 0):,} follow"
-        raise ConfigError(f"{file} is torn: {said}", "copy or write it anew")
+        raise ConfigError(f"{file} is not whole: {said}", "copy or write it again")
     return shard
 
 

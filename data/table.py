@@ -93,7 +93,9 @@ def _refuse_far(file: Path, x: NDArray[np.float32], placed: NDArray[np.intp], pl
     far = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(1))
     if len(far):
         where = place(int(placed[far[0]]))
-        raise ConfigError(f"{file} has a number in {where} that lies 1e38 deviations from the others", "mend the row")
+        raise ConfigError(
+            f"{file} has a number in {where} that lies 1e38 deviations from the others", "correct the row"
+        )
 
 
 def _counted(row: int) -> str:

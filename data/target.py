@@ -86,7 +86,7 @@ def classes(about: Column, values: NDArray[Any], wanted: int | None) -> tuple[ND
 def _mended(name: str, cell: Any, comma: bool) -> str:
     if isinstance(cell, str) and number(cell, comma) is None and number(cell, not comma) is not None:
         return f"if the sign before a fraction is another: dataset.decimal={'point' if comma else 'comma'}"
-    return f"mend the row, or leave the column out: {pasted('dataset.ignore', [name])}"
+    return f"correct the row, or leave the column out: {pasted('dataset.ignore', [name])}"
 
 
 def _seen(cell: Any) -> str:
@@ -100,7 +100,7 @@ def _missing(cell: Any) -> bool:
 
 def _labels(cells: Sequence[Any]) -> str:
     if any(_missing(cell) for cell in cells):
-        return "mend or remove the rows that say nothing"
+        return "correct or remove the rows that say nothing"
     words = sorted({str(cell) for cell in cells}, key=_numbers_first)
     if len(words) > LABELS:
         return f"the column holds {len(words):,} different words; write them in their order under dataset.labels"

@@ -134,7 +134,7 @@ def _named(config: TableConfig, raw: Raw, file: Path) -> NDArray[np.float64]:
     try:
         return np.column_stack([numbers(columns, name, config.decimal == "comma") for name in raw.names])
     except ConfigError as error:
-        raise ConfigError(error.message, "mend the row: the model reads this column") from None
+        raise ConfigError(error.message, "correct the row: the model reads this column") from None
 
 
 def _unnamed(config: TableConfig, raw: Raw, file: Path) -> NDArray[np.float64]:
@@ -167,4 +167,4 @@ def _arrays(file: Path, ignored: tuple[str, ...] = ()) -> dict[str, NDArray[Any]
 def _refuse_rows(file: Path, good: Any, what: str) -> None:
     rows = np.flatnonzero(~good)
     if len(rows):
-        raise ConfigError(f"{file} {what} in row {rows[0]}, counted from 0", "mend the row")
+        raise ConfigError(f"{file} {what} in row {rows[0]}, counted from 0", "correct the row")

@@ -49,11 +49,11 @@ def suggest_warmup(total_steps: int, *, optimizer: str = "adamw", beta2: float =
         raise ValueError(f"there is no rule for the optimizer {optimizer!r}; known: sgd, adamw, adam_l2, muon, lion")
     share = math.ceil(total_steps * FINE_TUNING_SHARE)
     if optimizer == "lion":
-        return Suggestion(share, "6% of the run, Liu et al. 2019")
+        return Suggestion(share, "6% of all steps, Liu et al. 2019")
     memory = math.ceil(round(2 / (1 - beta2), 6))
     if memory <= share:
         return Suggestion(memory, "2/(1−β2), Ma & Yarats 2021")
-    return Suggestion(share, f"6% of the run, Liu et al. 2019; 2/(1−β2), Ma & Yarats 2021, would be {memory:,}")
+    return Suggestion(share, f"6% of all steps, Liu et al. 2019; 2/(1−β2), Ma & Yarats 2021, would be {memory:,}")
 
 
 def decay_strength(config: OptimizerConfig) -> float | None:

@@ -32,7 +32,7 @@ def adopt_group(group: dict[str, Any], defaults: Mapping[str, Any]) -> str | Non
     missing = [name for name in NEEDED if name in defaults and name not in group]
     if foreign or missing:
         seen = f"have {', '.join(foreign)}" if foreign else f"lack {', '.join(missing)}"
-        return f"the loaded groups {seen}, so they are another optimizer's; load them into that, or begin anew"
+        return f"the loaded groups {seen}, so they are another optimizer's; load them into that, or start without them"
     for name, value in defaults.items():
         group.setdefault(name, value)
     return None

@@ -72,7 +72,9 @@ class ScheduledLR(LRScheduler):
 
     def _floor(self, base: float) -> float:
         if self.min_lr and self.min_lr > base:
-            raise ValueError(f"min_lr is {self.min_lr:g}; it should be at most the rate of every group, here {base:g}")
+            raise ValueError(
+                f"min_lr is {self.min_lr:g}; it should be at most the learning rate of every group, here {base:g}"
+            )
         return self.min_lr / base if self.min_lr else 0.0
 
     def get_lr(self) -> list[float | Tensor]:

@@ -101,7 +101,7 @@ def parameter_groups_section() -> str:
 
 
 GROUPS_SAID = """Parameter groups, under names of your own: `groups: {head: {match: 'head.*', lr: 10}}`, or
-`groups.head.match='head.*' groups.head.lr=1,3,10`. [What they mean](study.md#rates-of-their-own-groups)."""
+`groups.head.match='head.*' groups.head.lr=1,3,10`. [What they mean](study.md#learning-rates-of-their-own-groups)."""
 GROUP_NOTES = (
     "names of parameters: `*` and `?` as in a shell, several with a bar between",
     "times the scheduled learning rate",

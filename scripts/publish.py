@@ -1,6 +1,6 @@
 """Measures the published numbers anew, and writes them where they are published.
 
-    scripts/publish                 # into results/published.sqlite: 6,144 trainings
+    scripts/publish                 # into results/published.sqlite: 6,144 training runs
     scripts/publish FILE.sqlite     # what that store has is not trained again
 
 Between `<!-- published: NAME -->` and `<!-- /published -->` a page holds what a function here returns; README also
@@ -91,8 +91,8 @@ def warmup_table(answers: Sequence[object]) -> str:
     for each in found:
         data = each.panel.partition(",")[0]
         rows += [
-            [f"{data}: spike-free rate", *(_bound(level.spike_free) for level in each.levels)],
-            [f"{data}: rate that trains", *(_bound(level.trainable) for level in each.levels)],
+            [f"{data}: spike-free learning rate", *(_bound(level.spike_free) for level in each.levels)],
+            [f"{data}: learning rate that trains", *(_bound(level.trainable) for level in each.levels)],
             [f"{data}: best training loss", *(_loss(level.best) for level in each.levels)],
         ]
     return markdown(["warmup", *lengths], rows)

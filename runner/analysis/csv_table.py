@@ -62,7 +62,7 @@ def _lines(text: str, columns: Mapping[str, str]) -> list[_Line]:
     try:
         rows = rows_of(text, guessed(text))
     except MalformedError as error:
-        raise UsageError(f"the table cannot be read as CSV, {error}", "mend the quotes of the row") from None
+        raise UsageError(f"the table cannot be read as CSV, {error}", "correct the quotes of the row") from None
     if not rows:
         raise UsageError("the table is empty", "its first line names the columns")
     header = [name.strip() for name in rows[0].cells]
@@ -82,7 +82,7 @@ def _place(column: str, header: Sequence[str]) -> int:
 
 def _line(row: Row, place: Mapping[str, int], header: Sequence[str]) -> _Line:
     if len(row.cells) != len(header):
-        raise UsageError(f"line {row.line} has {len(row.cells)} cells; expected {len(header)}", "mend the row")
+        raise UsageError(f"line {row.line} has {len(row.cells)} cells; expected {len(header)}", "correct the row")
     cells = {role: row.cells[at].strip() for role, at in place.items()}
     numbers = {
         role: _number(cells[role], role, f"line {row.line}, column {header[place[role]]!r}")
@@ -95,7 +95,9 @@ def _line(row: Row, place: Mapping[str, int], header: Sequence[str]) -> _Line:
 def _number(cell: str, role: str, where: str) -> float:
     if role in ("loss", "initial", "spike") and cell.lower() in DIVERGED:
         return math.inf if role == "spike" and cell else math.nan
-    asked = {"lr": "a rate above 0", "wd": "a decay of 0 or more", "warmup": "a number of steps"}.get(role, "a number")
+    asked = {"lr": "a learning rate above 0", "wd": "a weight decay of 0 or more", "warmup": "a number of steps"}.get(
+        role, "a number"
+    )
     if role == "loss":
         asked = "a number, or nan, inf or nothing where the trial diverged"
     value = number(cell)

@@ -189,10 +189,12 @@ def _spikes(results: Results, trials: Sequence[Row], batch: Sequence[Series | No
         control = batch[at]
         if control is None:
             continue
-        rates.append(f"lr {rate(float(results.lr[at]))}, warmup {short(float(results.warmup[at]))}")
+        rates.append(f"learning rate {rate(float(results.lr[at]))}, warmup {short(float(results.warmup[at]))}")
         if why := _no_control(trials[at], control, dead=_dead(results, at)):
             wanted = rate(float(f"{float(results.lr[at]) / _times_smaller(control):.1g}"))
-            wrong.append(f"{rates[-1]} {why}, so it is no control of spikes: add a smaller rate, such as lr {wanted}")
+            wrong.append(
+                f"{rates[-1]} {why}, so it is no control of spikes: add a smaller learning rate, such as {wanted}"
+            )
             continue
         for member in members:
             spikes[member] = _ratio(batch[int(member)], control)

@@ -19,8 +19,11 @@ from thalweg.runner.cells.student import t95
 from thalweg.runner.show.numbers import count, figure
 
 UNIT = "loss"
-METHOD = "mean over rates of min(loss, loss at initialisation) - best loss of all curves; 95% interval by Student's t"
-SAME_GRID = "curves of different rates cannot be compared"
+METHOD = (
+    "mean over learning rates of min(loss, loss at initialisation) - best loss of all curves; 95% interval by"
+    " Student's t"
+)
+SAME_GRID = "curves over different learning rates cannot be compared"
 
 
 def sensitivity(results: Results, curve: Sequence[str], *, panel: str = "") -> Sensitivity:

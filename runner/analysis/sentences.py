@@ -60,7 +60,11 @@ def say(
     slope: Finding, rows: Sequence[RowFit], edge: Sequence[Edge], expect: Expected | None, fewest: int, flips: int
 ) -> Said:
     """Word what is known of a slope. fewest: rows needed to know anything. flips: cells where decay turns signs."""
-    turned = f"In {count(flips, 'cell')} lr·wd is so large that decay alone changes signs of weights" if flips else ""
+    turned = (
+        f"In {count(flips, 'cell')} lr·wd is so large that weight decay alone changes the signs of weights"
+        if flips
+        else ""
+    )
     if slope.estimate is None:
         why = _why(rows, fewest)
         tally = f"{_tally(rows)}; {fewest} are needed"
@@ -161,11 +165,15 @@ def _tally(rows: Sequence[RowFit]) -> str:
 def _advice(edge: Sequence[Edge]) -> list[str]:
     """Which axis to widen past which of its ends."""
     return [
-        f"Widen {each.along} {each.side} {short(each.at, 2)}, where {count(each.rows, 'learning rate')}"
+        f"Widen {_axis_said(each.along)} {each.side} {short(each.at, 2)}, where {count(each.rows, 'learning rate')}"
         f" {'has its' if each.rows == 1 else 'have their'} best"
         for each in edge
         if each.axis == "wd"
     ]
+
+
+def _axis_said(along: str) -> str:
+    return "the weight decay" if along == "wd" else along
 
 
 def _beside(estimate: float | None, expect: Expected | None) -> str:

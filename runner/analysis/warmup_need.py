@@ -261,7 +261,7 @@ def _said(levels: Sequence[WarmupLevel], table: _Table) -> tuple[str, str, bool]
     elif most.factor <= LITTLE:
         label = "nothing to see: the largest learning rate hardly moves"
     else:
-        unsure = "" if most.least > 1 else ", which the seeds leave open"
+        unsure = "" if most.least > 1 else ", though the seeds do not make that certain"
         label = f"warmup allows a learning rate {short(most.factor, 2)} times as large{unsure}"
     open_ended = all(found.first.side or found.last.side for _, found in named)
     said = ", and ".join(_told(name, found) for name, found in named)

@@ -57,7 +57,7 @@ Info = Annotated[
 Multirun = Annotated[bool, typer.Option("--multirun", "-m", hidden=True, help="Accepted and ignored.")]
 RerunChanged = Annotated[
     bool,
-    typer.Option("--rerun-changed", help="Train anew, beside the old ones, trials that earlier code of yours trained."),
+    typer.Option("--rerun-changed", help="Train again, beside the old ones, trials that your earlier code trained."),
 ]
 InitFrom = Annotated[
     str | None,

@@ -41,7 +41,7 @@ HYDRA_EQUIVALENTS = {
     "sweep": "use --store PATH",
     "output_subdir": "use --store PATH",
     "job": "use study.name=NAME",
-    "mode": "thalweg plan and thalweg sweep take single values and sweeps alike",
+    "mode": "thalweg plan and thalweg sweep take single values and sweeps",
 }
 """The part of hydra.* after the dot -> what does the same here."""
 

@@ -78,7 +78,7 @@ def rescue(cells: Sequence[Cell], key: str) -> Rescue | None:
         return Rescue("between", last, (between(last, lost, True),), why)
     alike = min(means) + ALIKE * abs(min(means))
     if max(means) <= alike and smallest <= SMALL and max(whole) >= VERY_FAR * smallest:
-        why = f"{Health.GUESS}, alike at learning rates far apart: the learning rate is not the cause"
+        why = f"{Health.GUESS}, and no different at learning rates far apart: the learning rate is not the cause"
         return Rescue(None, smallest, (), why)
     if means[0] <= alike:
         why = f"{Health.GUESS}, and the loss does not fall towards larger learning rates"

@@ -46,7 +46,7 @@ def beginning(init: InitConfig, of_trial: Arrays | None, module: nn.Module) -> B
     if init.weights is None:
         return None
     if init.trial and of_trial is None:
-        raise ConfigError(f"it starts from the weights of {_short(init)}, which are not at hand here")
+        raise ConfigError(f"it starts from the weights of {_short(init)}, which are not available here")
     given = _of_file(init) if of_trial is None else {n: torch.from_numpy(np.array(a)) for n, a in of_trial.items()}
     return _fitting(init, given, {n: t for n, t in module.state_dict().items() if isinstance(t, Tensor)})
 

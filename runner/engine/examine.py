@@ -329,7 +329,7 @@ class _Examination:
 
     def _refuse(self, what: str, step: int) -> None:
         raise ConfigError(
-            f"two modules of {self.name}, built from one seed and fed alike, train apart: {what} at step {step}",
+            f"two modules of {self.name}, built from one seed, train differently: {what} at step {step}",
             "draw random numbers by torch, numpy.random or random, and let no other tensor share a parameter's memory",
         )
 

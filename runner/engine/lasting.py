@@ -75,4 +75,4 @@ def _refuse_unlike(trial: Trial, part: Checkpoint, step: int) -> None:
     schedule, steps = trial.config.schedule, np.arange(step)
     then, now = (multipliers(schedule, total, steps) for total in (part.facts["steps"], trial.config.budget.steps))
     if not np.array_equal(then, now):
-        raise ValueError(f"schedule={schedule.name} has other rates in these steps when it is longer")
+        raise ValueError(f"schedule={schedule.name} gives other learning rates in these steps when it is longer")

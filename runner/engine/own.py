@@ -99,7 +99,7 @@ def _trainable(name: str, module: nn.Module, extent: Extent) -> nn.Module:
         refuse_inputs(name, module.forward, extent)
     parameters = dict(module.named_parameters())
     if {id(each) for each in module.parameters()} != {id(each) for each in parameters.values()}:
-        hint = "override neither of them, or both alike"
+        hint = "override neither of them, or both in the same way"
         raise ConfigError(f"{name} has other parameters() than named_parameters(), so which to train is open", hint)
     if not parameters:
         raise ConfigError(f"{name} has no parameters, so there is nothing to train")

@@ -41,8 +41,8 @@ def _stopping(study: Study) -> list[str]:
     if all(base.at({})["schedule"]["name"] == LEVEL for block in study.blocks for base in block.bases):
         return []
     return [
-        "study.stop compares early losses, which favour small rates and little decay before the learning"
-        " rate has decayed: so trials that would end best may be stopped, and a slope over the rest may be wrong"
+        "study.stop compares early losses, which favour small learning rates and little weight decay before the"
+        " learning rate has decayed: trials that would end best may be stopped, and a slope over the rest may be wrong"
     ]
 
 

@@ -135,7 +135,7 @@ def refuse_unmeasured(made: Plan, how: Evaluation) -> None:
             if step not in measured[:-1]:
                 at = ", ".join(f"{each:,}" for each in measured[:-1][:8]) or "the end alone"
                 text = f"study.stop compares trials at {100 * share:.4g}% of {steps:,} steps, where none is measured"
-                oftener = f"measure oftener: evaluation.points={_points(stop, steps)}"
+                oftener = f"measure more often: evaluation.points={_points(stop, steps)}"
                 raise ConfigError(text, f"they are measured at {at}; choose rungs among these, or {oftener}")
 
 

@@ -92,7 +92,7 @@ def read(record: TrialRecord, series: Mapping[str, Series], anyway: bool = False
     if trial.id != record.trial_id and (unknown := _unknown(record.config, as_dict(trial.config))):
         return cannot(record, f"its configuration has {unknown}, which this thalweg does not know")
     if trial.id != record.trial_id:
-        why = "its configuration is not the one that its id is of"
+        why = "its configuration does not belong to its id"
         return Replayed(trial_id=record.trial_id, verdict=Verdict.MISMATCH, why=why, quantity="configuration")
     if why := _mended(trial):
         return cannot(record, why)
@@ -125,7 +125,7 @@ def _unknown(config: Mapping[str, Any], known: Mapping[str, Any]) -> str:
 def _mended(trial: Trial) -> str:
     """What of our arithmetic is another than it was."""
     mended = [each.what for each in REPAIRS if each.number > trial.config.arithmetic and each.touches(trial.config)]
-    return f"it was trained before this was mended: {mended[-1]}" if mended else ""
+    return f"it was trained before this mistake was corrected: {mended[-1]}" if mended else ""
 
 
 def _changed(trial: Trial, cohort: CohortRecord) -> str:

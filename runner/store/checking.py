@@ -21,7 +21,7 @@ def faults(db: sqlite3.Connection, known: Collection[str] = ()) -> list[str]:
     found += [f"a row of {table} refers to what is not there" for table, *_ in db.execute("PRAGMA foreign_key_check")]
     for trial_id, config in db.execute("SELECT id, config FROM trials ORDER BY seq"):
         if trial_id not in known and not _is_named(trial_id, config):
-            found.append(f"trial {trial_id[:SHOWN]} has not the id of its configuration")
+            found.append(f"trial {trial_id[:SHOWN]} has an id that does not belong to its configuration")
     both = "(SELECT * FROM series UNION ALL SELECT * FROM reached_series)"
     query = f"SELECT t.id, s.name, s.dtype, s.steps, s.points FROM {both} s JOIN trials t ON t.seq = s.trial"
     for trial_id, name, *packed in db.execute(query):

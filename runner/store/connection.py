@@ -83,7 +83,7 @@ def decoded(path: Path) -> Iterator[None]:
     try:
         yield
     except UnicodeEncodeError as error:
-        raise UsageError(f"{error.object[:60]!r} holds characters that are no text", "type it anew") from error
+        raise UsageError(f"{error.object[:60]!r} holds characters that are no text", "type it again") from error
     except (ValueError, KeyError, TypeError, zlib.error) as error:
         raise damaged(path, f"it holds what no sweep wrote ({type(error).__name__}: {error})") from error
 

@@ -22,7 +22,7 @@ from thalweg.runner.study.trial import Trial, TrialConfig
 
 @dataclass(frozen=True)
 class Repair:
-    """number: from 1, rising. what: what went wrong before, in words that follow "trained before this was mended:".
+    """number: from 1, rising. what: what went wrong before, in words that follow "this mistake was corrected:".
 
     was: a configuration that it touches as it was declared before; for repairs that a fingerprint tells.
     """

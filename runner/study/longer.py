@@ -22,4 +22,4 @@ def why_not(config: TrialConfig) -> str:
         return ""
     if config.schedule.name == "wsd":
         return "schedule=wsd cools down from the first step on"
-    return f"schedule={config.schedule.name} goes by the share of budget.steps that is over, so all its rates differ"
+    return f"schedule={config.schedule.name} goes by the share of budget.steps that is over: all learning rates differ"

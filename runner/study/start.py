@@ -57,7 +57,7 @@ def content_of(init: InitConfig, file: Path) -> bytes:
     now = hashlib.sha256(content).hexdigest()
     if now != init.fingerprint:
         said = f"its SHA-256 was {str(init.fingerprint)[:16]}… when the trial was declared, and is {now[:16]}… now"
-        raise ConfigError(f"init.weights={init.weights} has changed: {said}", "declare the study anew")
+        raise ConfigError(f"init.weights={init.weights} has changed: {said}", "sweep the study again")
     return content
 
 

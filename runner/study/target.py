@@ -171,7 +171,7 @@ def refuse_changed(target: DatasetTarget) -> None:
     now = fingerprint(named_by(target.files, dict(target.arguments)))
     if target.fingerprint not in (now, fingerprint_before(target.files, dict(target.arguments))):
         said = f"the trial was declared on {target.fingerprint}, there is {now} now"
-        raise ConfigError(f"the files of dataset={target.name} have changed: {said}", "declare the study anew")
+        raise ConfigError(f"the files of dataset={target.name} have changed: {said}", "sweep the study again")
 
 
 def given_arguments(section: str, plain: Mapping[str, Any]) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ class Onward:
             if trial.id not in self.shorter:
                 whys.update(self._whys(trial, kept))
         for why, number in whys.items():
-            yield f"{count(number, 'trial')} start anew, though a shorter one was kept: {why}"
+            yield f"{count(number, 'trial')} start from the beginning, though a shorter one was kept: {why}"
 
     def _whys(self, trial: Trial, kept: set[str]) -> list[str]:
         whole = "its study may stop it early" if self.plan.study.stop else why_not(trial.config)

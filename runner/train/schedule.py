@@ -474,7 +474,7 @@ class Schedule:
         untried = sum(len(each.trials) for each in left)
         self.tally.untried += untried
         self.tally.wanted_steps -= sum(self.terms.steps(each.trials) for each in left)
-        what = f"{self._structure[work.group_id]}: {len(seen)} cohorts all failed alike"
+        what = f"{self._structure[work.group_id]}: {len(seen)} cohorts all failed in the same way"
         said = Say(f"{what}; the other {untried:,} trials are not tried: {seen[0]}")
         return [*(Discard(each) for each in left if each.attempt > 1 or each.moves), said]
 

@@ -32,8 +32,8 @@ def costs_said(costs: Sequence[Cost], metric: str, called: Callable[[str], str])
 def _most(first: Cost, metric: str, called: Callable[[str], str]) -> str:
     becomes = f"multiplied by {first.worse.removeprefix('×')}" if first.by_factors else first.worse
     return (
-        f"What matters most is {called(first.key)}: where one of its {first.values} values is picked blindly, and all "
-        f"else is chosen for it, {metric} is {becomes} on average."
+        f"What matters most is {called(first.key)}: if one of its {first.values} values is taken without looking, and"
+        f" the best values of all else with it, {metric} is {becomes} on average."
     )
 
 

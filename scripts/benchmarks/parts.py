@@ -64,7 +64,7 @@ def coupling(effort: Effort) -> Section:
     command = f"`thalweg sweep {words[0]}`"
     return Section(
         "coupling",
-        f"{command}, {len(trials):,} trainings",
+        f"{command}, {len(trials):,} training runs",
         figures=[
             Figure(f"{command}: training, s", "≤ 45", training, most=45),
             Figure(f"{command}: from typing to answer, s", "≤ 60", [t.wall for t in taken["thalweg"]], most=60),

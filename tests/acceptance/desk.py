@@ -15,7 +15,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 THALWEG = [sys.executable, "-P", "-m", "thalweg"]
 SMALL = ("smoke", "budget.steps=40", "optimizer.lr=1/64..1/4:x4", "tracker=none")
-"""168 short trainings in four panels."""
+"""168 short training runs in four panels."""
 
 
 def environment(**extra: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ RATES: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999}
         (100_000, {}, 2_000, r"2/\(1−β2\), Ma & Yarats"),
         (100_000, {"beta2": 0.99}, 200, "Ma & Yarats"),
         (100_000, {"beta2": 0.0, "optimizer": "adam_l2"}, 2, "Ma & Yarats"),
-        (600, {}, 36, "6% of the run, Liu.*would be 2,000"),
+        (600, {}, 36, "6% of all steps, Liu.*would be 2,000"),
         (600, {"optimizer": "muon", "beta2": 0.95}, 36, "would be 40"),
         (600, {"optimizer": "lion", "beta2": 0.5}, 36, "Liu"),
         (1, {}, 1, "Liu"),

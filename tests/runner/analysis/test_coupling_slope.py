@@ -214,7 +214,7 @@ def test_regions_where_decay_alone_turns_a_weights_sign_are_counted():
     cells = {(lr, wd) for lr, wd in zip(one.lr, one.wd, strict=True) if lr * wd >= 1}
     assert len(cells) == 12
     assert coupling(one).flips == 12
-    assert "In 12 cells lr·wd is so large that decay alone changes signs of weights" in coupling(one).verdict
+    assert "In 12 cells lr·wd is so large that weight decay alone changes the signs of weights" in coupling(one).verdict
     assert coupling(one, turns=np.zeros(len(one.lr), bool)).flips == 0
 
 

@@ -123,8 +123,8 @@ def test_a_control_that_does_not_train_is_none_and_a_smaller_rate_is_asked_for(b
                 rows[at] = replace(row, outcome=Outcome.DIVERGED, metrics={}, diverged_step=3)
     found, _ = findings(rows, study, series.__getitem__)
     assert all(level.spike_free.estimate is None for level in found.levels)
-    wanted = "add a smaller rate, such as lr 0.01"
-    assert f"lr 0.05, warmup 0 {why}, so it is no control of spikes: {wanted}" in found.verdict
+    wanted = "add a smaller learning rate, such as 0.01"
+    assert f"learning rate 0.05, warmup 0 {why}, so it is no control of spikes: {wanted}" in found.verdict
 
 
 @pytest.mark.parametrize(("end", "refused"), [(2.303, True), (2.31, False)])
@@ -178,9 +178,9 @@ def test_beside_a_control_that_trains_a_slow_start_would_be_a_spike(falls_to, by
         falling = np.interp(np.arange(100), [late, late + by], [2.0, falls_to])
         series[row.trial_id] = {"train/batch_loss": Series(np.arange(100), falling)}
     found, _ = findings(rows, study, series.__getitem__)
-    assert ("lr 0.05, warmup 0 trains by itself" in found.verdict) == bool(wanted)
+    assert ("learning rate 0.05, warmup 0 trains by itself" in found.verdict) == bool(wanted)
     assert all((level.spike_free.estimate is None) == bool(wanted) for level in found.levels)
-    assert not wanted or f"such as lr {wanted}" in found.verdict
+    assert not wanted or f"such as {wanted}" in found.verdict
 
 
 def test_a_network_that_hardly_moved_and_is_better_than_a_guess_by_luck_has_not_trained():

@@ -116,7 +116,7 @@ def test_a_largest_rate_that_stays_is_no_growth():
 
 def test_a_largest_rate_within_the_brackets_is_left_open():
     found = warmup(lasting(0.5, 1.0, high=4.0))
-    assert found.label == "warmup allows a learning rate 2 times as large, which the seeds leave open"
+    assert found.label == "warmup allows a learning rate 2 times as large, though the seeds do not make that certain"
     assert found.undetermined
     assert "a factor of at least 0.25 and at most 16" in found.verdict
 

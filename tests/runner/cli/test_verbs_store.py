@@ -62,7 +62,7 @@ def test_check_finds_what_was_changed_behind_its_back(thalweg: Call) -> None:
     db.close()
     code, _, err = thalweg("store", "check")
     assert code == 5
-    assert "has not the id of its configuration" in err
+    assert "has an id that does not belong to its configuration" in err
 
 
 def test_merge_says_what_was_taken_and_what_was_left(thalweg: Call) -> None:

@@ -149,7 +149,7 @@ def test_a_file_that_changed_since_is_refused_and_another_trial_is_another_id(tr
 
 
 def test_a_trial_whose_weights_are_not_here_is_one_sentence(trial_of) -> None:
-    with pytest.raises(ConfigError, match="from the weights of abababab, which are not at hand here"):
+    with pytest.raises(ConfigError, match="from the weights of abababab, which are not available here"):
         workload_of(from_(trial_of(), "ab" * 32))
 
 

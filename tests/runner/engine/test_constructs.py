@@ -159,7 +159,7 @@ REFUSED = {
     "ComplexParameter": "has the complex parameter w",
     "LazyLayer": "leaves the shape of a.weight open",
     "LazyNorm": "leaves the shape of norm.running_mean open",
-    "Entropy": "built from one seed and fed alike, train apart: there is a difference of .* in loss at step 0",
+    "Entropy": "built from one seed, train differently: there is a difference of .* in loss at step 0",
     "EntropyAtFirst": "starts from other weights each time it is built from one seed",
     "the_same": "returns what it returned before",
     "FreezesAll": "the model itself freezes every parameter of the model",

@@ -1,4 +1,4 @@
-"""Every kind of model and data through whole trainings: fused equals solo, and a step changes what it should."""
+"""Every kind of model and data through whole training runs: fused equals solo, and a step changes what it should."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Label smoothing, augmentation and misfits, through whole trainings."""
+"""Label smoothing, augmentation and misfits, through whole training runs."""
 
 from __future__ import annotations
 

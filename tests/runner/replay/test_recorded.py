@@ -63,7 +63,7 @@ def test_a_configuration_of_another_release_cannot_be_verified() -> None:
 def test_a_repair_since_then_is_named(monkeypatch) -> None:
     mended = Repair(99, "rates were doubled", lambda config: True)
     monkeypatch.setattr(recorded, "REPAIRS", (mended,))
-    assert why_not(RECORD) == "it was trained before this was mended: rates were doubled"
+    assert why_not(RECORD) == "it was trained before this mistake was corrected: rates were doubled"
     assert isinstance(read(RECORD, SERIES, anyway=True), Replayed)  # what trains now is another trial
     monkeypatch.setattr(recorded, "REPAIRS", (replace(mended, touches=lambda config: False),))
     assert isinstance(read(RECORD, SERIES), Recorded)

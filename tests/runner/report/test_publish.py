@@ -46,8 +46,8 @@ def test_the_warmup_table_has_a_column_a_length_and_marks_bounds() -> None:
     assert MADE["warmup_table"]([answer]).splitlines() == [
         "| warmup | 0 | 8 |",
         "|---|---|---|",
-        "| signals: spike-free rate | 1/4 | >2 |",
-        "| signals: rate that trains | — | <1 |",
+        "| signals: spike-free learning rate | 1/4 | >2 |",
+        "| signals: learning rate that trains | — | <1 |",
         "| signals: best training loss | 0.69 | 0.26 |",
     ]
 

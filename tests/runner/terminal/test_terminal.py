@@ -55,7 +55,7 @@ def test_of_three_axes_it_is_said_what_each_costs():
     view = view_of(rows_of(bowl(0.01, random.Random(5), beta=0.3)), study_of())
     out = Console(file=io.StringIO(), width=200, markup=False)
     show_answer(out, view)
-    assert "What matters most is learning rate: where one of its 6 values is picked blindly" in written(out)
+    assert "What matters most is learning rate: if one of its 6 values is taken without looking" in written(out)
     assert "Then beta1 (×1.1" in written(out)
     (lr, beta, wd) = study_json(view)["costs"]
     assert (lr["key"], beta["key"], wd["key"]) == ("optimizer.lr", "optimizer.beta1", "optimizer.weight_decay")
