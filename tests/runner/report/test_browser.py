@@ -63,7 +63,7 @@ def told(tmp_path_factory):
     inner = made.view.series
 
     def series(trial_id):
-        found = inner(trial_id)
+        found = {**inner(trial_id)}
         if found:
             steps = found["train/batch_loss"].steps
             found |= {
