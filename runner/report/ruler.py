@@ -142,7 +142,9 @@ def even(low: float, high: float, most: int) -> list[float]:
     power = 10.0 ** math.floor(math.log10(rough)) if rough > 0 else 1.0
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
-    return [float(f"{k * step:.12g}") for k in range(first, math.floor(high / step + 1e-9) + 1)]
+    found = [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
+    digits = max(12, math.ceil(math.log10(max(map(abs, found), default=1.0) / step or 1.0)) + 1)  # that tell them apart
+    return [float(f"{value:.{digits}g}") for value in found]
 
 
 def numbers(values: Iterable[Scalar]) -> Sequence[float]:

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from thalweg.runner.report.chart import CHARACTER, apart
@@ -54,6 +54,7 @@ def test_shares_that_come_close_to_1_have_round_ticks_where_they_are_many():
     st.lists(st.one_of(SHARES, st.floats(1e-12, 1e12), st.integers(-1000, 1000).map(float)), min_size=1, max_size=40),
     st.booleans(),
 )
+@example([1e11 + 0.25], True)
 def test_every_axis_has_its_ticks_within_its_ends(values, round_ticks):
     ruler = Ruler(values, 0.0, 400.0, round_ticks=round_ticks)
     assert all(-1e-6 <= at <= 400 + 1e-6 for at, _ in ruler.ticks())
