@@ -54,7 +54,11 @@ def words_of(command: str) -> list[str]:
 
 @pytest.mark.long
 @pytest.mark.parametrize(("page", "command"), commands())
-def test_every_command_in_the_documents_can_be_typed(page: str, command: str, tmp_path: Path) -> None:
+def test_every_command_in_the_documents_can_be_typed(
+    page: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "body.safetensors").write_bytes(b"weights that a study of docs/model.md starts from")
     verb = shlex.split(command)[1]
     assert verb in (*registered(), "--help", "VERB"), command
     words = words_of(command)
@@ -64,12 +68,12 @@ def test_every_command_in_the_documents_can_be_typed(page: str, command: str, tm
 
 
 def example(tmp_path: Path) -> str:
-    """The study of docs/study.md, saved where the page says."""
-    text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
-    (name,) = re.findall(r"Save this as `my/(study/\w+\.yaml)`", text)
-    file = tmp_path / "my" / name
-    file.parent.mkdir(parents=True)
-    file.write_text(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0], encoding="utf-8")
+    """The studies of docs/study.md and docs/model.md, saved where the pages say."""
+    (tmp_path / "my" / "study").mkdir(parents=True)
+    for page in ("study.md", "model.md"):
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        ((name, study),) = re.findall(r"[Ss]ave this as `my/(study/\w+\.yaml)`.*?```yaml\n(.*?)```", text, re.DOTALL)
+        (tmp_path / "my" / name).write_text(study, encoding="utf-8")
     return str(tmp_path / "my")
 
 
