@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -26,6 +27,8 @@ from thalweg.runner.engine.task import TASKS, Measure, OfAll, Own, Task
 from thalweg.runner.engine.user import called, resolved, takes, users_error
 from thalweg.runner.study.target import DatasetTarget, ModelTarget, refuse_changed
 
+ENDS = 16
+"""Rows at each end of an array in a file that its hash is of: a file that an argument names has a fingerprint."""
 INPUTS = "inputs"
 """The third argument of a loss or metric of the user's that is given the inputs, and all that the model returns."""
 
@@ -42,9 +45,14 @@ def own_model(target: ModelTarget, extent: Extent) -> nn.Module:
     return _trainable(target.name, module, extent)
 
 
-@lru_cache(maxsize=4)
 def own_splits(target: DatasetTarget) -> Splits:
     """Return the splits of the data that a target gives. If it draws random numbers, they are the same each time."""
+    return own_data(target)[0]
+
+
+@lru_cache(maxsize=4)
+def own_data(target: DatasetTarget) -> tuple[Splits, str]:
+    """Return the splits of the data that a target gives, and a hash of its arrays as it gave them."""
     refuse_changed(target)
     build = resolved("dataset._target_", "dataset", target._target_)
     with torch.random.fork_rng(devices=[]), other_generators(0):
@@ -52,8 +60,9 @@ def own_splits(target: DatasetTarget) -> Splits:
         given = called("dataset._target_", build, {name: thawed(value) for name, value in target.arguments})
         with users_error(f"{target.name} failed"):
             x, y = _arrays(target.name, given)
+    given_hash = _hash_of([*fields(x).values(), y])
     in_a_file = isinstance(given, tuple | list) and isinstance(given[0], np.memmap) and target.kind != "tokens"
-    return split_arrays(
+    splits = split_arrays(
         rows_of(Held(x, f"the array that {target.name} maps")) if in_a_file and isinstance(x, np.ndarray) else x,
         y,
         kind=target.kind,
@@ -62,6 +71,21 @@ def own_splits(target: DatasetTarget) -> Splits:
         label_noise=target.label_noise,
         split_seed=target.split_seed,
     )
+    return splits, given_hash
+
+
+def _hash_of(arrays: Sequence[np.ndarray]) -> str:
+    """SHA-256 of arrays: kinds, shapes and numbers; of one that a file holds, its ends."""
+    made = hashlib.sha256()
+    for array in arrays:
+        made.update(f"{array.dtype.str} {array.shape}".encode())
+        ends = [array[:ENDS], array[-ENDS:]] if isinstance(array, np.memmap) and array.ndim else [array]
+        for part in ends:
+            if part.dtype.hasobject:
+                made.update(repr(part.tolist()).encode("utf-8", "surrogateescape"))
+            else:
+                made.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
+    return made.hexdigest()
 
 
 def own_task(config: TaskConfig, kind: Kind, metrics: tuple[str, ...]) -> Task:

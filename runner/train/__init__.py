@@ -23,6 +23,7 @@ so_far          what they say of trials that still train: losses
 weights         final weights of trials, as files
 kept            whose files of weights stay in the folder beside the store
 keeper          a sweep's side of it: where they go, how large, which did not arrive
+given           whether the user's functions give the data that they gave before
 lasting         states from which longer trials go on, as files
 remeasured      finished trials that kept weights can measure, without training
 onward          which trials go on from such a state, and why others do not

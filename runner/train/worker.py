@@ -29,7 +29,7 @@ from thalweg.runner.project.code import code_of, measuring, to_record
 from thalweg.runner.show.numbers import count
 from thalweg.runner.study.longer import common_steps
 from thalweg.runner.study.trial import Trial
-from thalweg.runner.train import lasting
+from thalweg.runner.train import given, lasting
 from thalweg.runner.train.checkpoints import Shelf, facts_of
 from thalweg.runner.train.cutting import narrowed
 from thalweg.runner.train.kept import kept
@@ -151,6 +151,7 @@ class Bench:
         cohort = Cohort(work.trials, work.executor, work.layout, work.evaluations)
         try:
             workload = self._workload_of_any(work)
+            self._refuse_other_data(work)
             if measured := self._measured(work, cohort, workload):
                 return Trained(tuple(measured), self._peak_bytes())
             resume, keeping = self._checkpoints(work)
@@ -292,6 +293,14 @@ class Bench:
 
     def _say(self, text: str) -> None:
         self.pipe.send(Note(text))
+
+    def _refuse_other_data(self, work: Train) -> None:
+        """Raise ConfigError where a function of the user's gives other data than those that trials here trained on."""
+        from thalweg.runner.engine.own import own_data
+
+        if work.starts:
+            folder = given.folder_of(Path(work.starts))
+            given.refuse_others(folder, work.trials[0].config, lambda data: own_data(data)[1])
 
     def _handing(self, keep: Keep | None) -> Handing | None:
         """Where a cohort's final weights go: into files."""

@@ -10,7 +10,7 @@ import torch
 from thalweg.data.splits import Splits
 from thalweg.models.extent import Extent
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.engine.own import own_model, own_splits
+from thalweg.runner.engine.own import own_data, own_model, own_splits
 from thalweg.runner.engine.user import resolved
 from thalweg.runner.study.target import DatasetTarget, ModelTarget
 
@@ -259,7 +259,7 @@ def test_a_function_of_arrays_is_split_by_our_seed():
 
 def test_data_that_draws_random_numbers_is_the_same_in_every_process():
     first = splits("usernets.rows", n=50)
-    own_splits.cache_clear()
+    own_data.cache_clear()
     torch.rand(3)
     assert (splits("usernets.rows", n=50).train.x == first.train.x).all()
 
