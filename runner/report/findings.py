@@ -88,7 +88,9 @@ def _draw(traces: Sequence[Trace], x_title: str, y_title: str) -> Markup:
     if not values:
         return tag("p", f"{y_title.capitalize()}: not identified.", class_="note")
     x = Ruler(places, LEFT, WIDTH - 12)
-    y = Ruler(values, HEIGHT - 36, 20.0, pad=0.3, round_ticks=True)
+    y = Ruler(values, HEIGHT - 36, 20.0, pad=0, round_ticks=True)
+    room = 0.05 * (y.high - y.low)  # so that no interval ends on the frame, and looks cut off
+    y.low, y.high = y.low - room, y.high + room
     drawn = [_trace(points, x, y, i) for i, (_, points) in enumerate(known)]
     named = legend([name for name, points in known if points], WIDTH - 14) if len(known) > 1 else []
     frame = Frame(x, y, WIDTH, HEIGHT).draw(x_title, y_title)
