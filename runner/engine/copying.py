@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from thalweg.runner.base.errors import ConfigError
+
 COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 """The complex numbers of a precision."""
 
@@ -26,7 +28,10 @@ def copied(module: nn.Module) -> nn.Module:
 
 
 def converted(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """The module on a device, its numbers in a precision. (`module.to(dtype)` makes complex numbers real.)"""
+    """The module on a device, its numbers in a precision. (`module.to(dtype)` makes complex numbers real.)
+
+    Raises ConfigError for a part that keeps its weights in another one.
+    """
 
     def to(tensor: Tensor) -> Tensor:
         if tensor.is_complex():
@@ -34,7 +39,18 @@ def converted(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn
         return tensor.to(device, dtype) if tensor.is_floating_point() else tensor.to(device)
 
     converted: nn.Module = module._apply(to)  # type: ignore[no-untyped-call]
+    for name, parameter in converted.named_parameters():
+        refuse_other(name, parameter, dtype)
     return converted
+
+
+def refuse_other(name: str, parameter: Tensor, dtype: torch.dtype) -> None:
+    """Raise ConfigError for weights that the model keeps, or puts, in another precision than all others."""
+    if parameter.dtype != dtype:
+        held, asked = (str(each).removeprefix("torch.") for each in (parameter.dtype, dtype))
+        other = f", or write precision={held}" if held in ("float32", "float64") else ""
+        hint = f"cast what goes through it, not its weights{other}"
+        raise ConfigError(f"the model holds {name} in {held}, and weights are trained in {asked}", hint)
 
 
 class _Copying(TorchFunctionMode):

@@ -13,12 +13,23 @@ import hashlib
 import inspect
 import io
 import pickle
+import random
 import sys
 import threading
 from collections.abc import Mapping
-from types import BuiltinFunctionType, FunctionType, GeneratorType, ModuleType
+from types import (
+    AsyncGeneratorType,
+    BuiltinFunctionType,
+    CoroutineType,
+    FrameType,
+    FunctionType,
+    GeneratorType,
+    MappingProxyType,
+    ModuleType,
+)
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -27,7 +38,15 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 """Hooks that act in a pass, numbered through all modules of the process."""
 COMPILED = "_torchdynamo_orig_callable"
 """Where torch.compile keeps what it was given. What it makes of that is no state."""
+OTHERS = {*sys.stdlib_module_names, "torch", "numpy"}
+"""Packages whose classes hold no state, wherever these are."""
+DISPATCH = "_clear_cache"
+"""What functions have that choose by their argument's type."""
 PASSED = ("training", *TENSORS, *HOOKS)
+SEEDED = (random.random.__self__, np.random.rand.__self__, torch.default_generator)  # type: ignore[attr-defined]
+"""The generators that are seeded for each pass: state of nobody's. (`from random import random` binds one.)"""
+OPERATIONS = "torch._library"
+"""Where torch's classes for operations of the user's are, which note what they were called with first."""
 
 
 class _Stand:
@@ -41,31 +60,41 @@ class _Walk(pickle.Pickler):
         super().__init__(file, protocol=4)
         self.known = known
 
+    def persistent_id(self, value: Any) -> Any:
+        """Sets of names and numbers in one order: a copy, or another process, may have another."""
+        if type(value) in (set, frozenset) and all(type(each) in (str, int) for each in value):
+            return sorted(value, key=repr)
+        return None
+
     def reducer_override(self, value: Any) -> Any:
         """Return how an object is reduced, in the words of `object.__reduce__`."""
         if value is _Stand:
             return NotImplemented  # by its name, as pickle does
         if (name := self.known.get(id(value))) is not None:
             return _Stand, (name,), vars(value)
+        if any(value is each for each in SEEDED) or type(value).__module__.startswith(OPERATIONS):
+            return _Stand, (type(value).__qualname__,)
         if isinstance(value, Tensor):
             return _Stand, (tensor_digest(value),), _beside(value)
         if isinstance(value, torch.Generator):
             return _Stand, (tensor_digest(value.get_state()),)
-        if COMPILED in getattr(value, "__dict__", ()):
-            return _Stand, (type(value).__qualname__,), vars(value)[COMPILED]
+        if COMPILED in (own := own_attributes(value)):
+            return _Stand, (type(value).__qualname__,), own[COMPILED]
         if isinstance(value, FunctionType):
+            if DISPATCH in vars(value):  # by functools.singledispatch, which remembers what it was called with
+                return _Stand, (value.__module__, value.__qualname__), [*value.registry.values()]  # type: ignore[attr-defined]
             cells = [_contents(cell) for cell in value.__closure__ or ()]
-            held = (value.__defaults__, value.__kwdefaults__, cells, vars(value))
+            held = (value.__defaults__, value.__kwdefaults__, cells, vars(value), _globals_of(value))
             return _Stand, (value.__module__, value.__qualname__), held
         if isinstance(value, GeneratorType):
-            return _Stand, (inspect.getgeneratorstate(value),), inspect.getgeneratorlocals(value)
+            return _Stand, (inspect.getgeneratorstate(value),), (_locals(value.gi_frame), value.gi_yieldfrom)
         if isinstance(value, BuiltinFunctionType):
             bound = None if isinstance(value.__self__, ModuleType) else value.__self__
             return _Stand, (value.__name__,), bound
         if isinstance(value, type | ModuleType):
-            return _Stand, (value.__name__,)
+            return _Stand, (value.__name__,), None if _is_found(value) else _namespace(value)
         if isinstance(value, nn.Module):
-            return _Stand, (type(value).__qualname__,), _held(value)
+            return _Stand, (type(value),), _held(value)
         if (hidden := _hidden(value)) is not None:
             return _Stand, (type(value).__qualname__,), hidden
         return _reduced(value)
@@ -73,17 +102,26 @@ class _Walk(pickle.Pickler):
 
 def _reduced(value: Any) -> Any:
     """As pickle has it. Objects that say themselves what of them is pickled may leave out what they count by."""
-    own = getattr(value, "__dict__", None)
+    own = own_attributes(value) or None
     try:
         reduced = value.__reduce_ex__(4)
     except Exception:  # a lock, a file: whatever it does not say of itself
-        return _Stand, (type(value).__qualname__,), own
+        return _Stand, (type(value),), (own, _memory(value))
     if isinstance(reduced, str):
         return _Stand, (reduced,)
     if not own or type(value).__module__.partition(".")[0] in sys.stdlib_module_names:
         return reduced
     state = reduced[2] if len(reduced) > 2 else None
     return (*reduced[:2], (state, own), *reduced[3:])
+
+
+def own_attributes(value: Any) -> dict[str, Any]:
+    """What an object's `__dict__` holds. It may raise what it likes when asked, as what stands for a missing import."""
+    try:
+        held: dict[str, Any] = vars(value)
+        return held
+    except Exception:  # whatever it raises, it has none
+        return {}
 
 
 def _hidden(value: Any) -> Any:
@@ -100,7 +138,49 @@ def _hidden(value: Any) -> Any:
         return [value.get(None)]
     if isinstance(value, memoryview):
         return bytes(value)
+    if isinstance(value, MappingProxyType):
+        return dict(value)
+    if isinstance(value, AsyncGeneratorType):
+        return _locals(value.ag_frame), value.ag_await
+    if isinstance(value, CoroutineType):
+        return _locals(value.cr_frame), value.cr_await
     return None
+
+
+def _is_found(value: type | ModuleType) -> bool:
+    """Whether a class or a module is where its name says. One that is not is known to who holds it alone."""
+    if isinstance(value, ModuleType):
+        return sys.modules.get(value.__name__) is value or value.__name__.startswith("torch.")
+    if value.__module__.partition(".")[0] in OTHERS:
+        return True
+    found: Any = sys.modules.get(value.__module__)
+    for name in value.__qualname__.split("."):
+        found = own_attributes(found).get(name)
+    return found is value
+
+
+def _namespace(value: type | ModuleType) -> dict[str, Any]:
+    return {name: held for name, held in vars(value).items() if not (name.startswith("__") and name.endswith("__"))}
+
+
+def _globals_of(function: FunctionType) -> dict[str, Any]:
+    """The globals that a function names, where they are no module's."""
+    home = function.__globals__.get("__name__")  # a wrapper's __module__ is that of what it wraps
+    if function.__globals__ is own_attributes(sys.modules.get(home or "")):
+        return {}
+    return {name: function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__}
+
+
+def _locals(frame: FrameType | None) -> dict[str, Any]:
+    return dict(frame.f_locals) if frame else {}
+
+
+def _memory(value: Any) -> bytes:
+    """The bytes that an object shows, as a mapped file does; none of one that shows none."""
+    try:
+        return bytes(memoryview(value))
+    except Exception:  # it has none, or not now
+        return b""
 
 
 def digest(value: Any, known: Mapping[int, str] | None = None) -> str:
@@ -117,12 +197,15 @@ def walked(value: Any, known: Mapping[int, str] | None = None) -> bytes:
 
 def tensor_digest(tensor: Tensor) -> str:
     """A digest of a tensor of any layout, its kind included."""
+    if tensor.is_nested:
+        return f"nested {[tensor_digest(each) for each in tensor.unbind()]}"
     kind = f"{tensor.dtype} {tuple(tensor.shape)} {tensor.layout} {tensor.requires_grad}"
     if tensor.is_meta:
         return kind
     dense = tensor.detach().cpu()
     if dense.layout is not torch.strided:
         dense = dense.to_dense()
+    dense = dense.int_repr() if dense.is_quantized else dense.resolve_conj().resolve_neg()
     raw = dense.contiguous().flatten().view(torch.uint8) if dense.numel() else torch.empty(0, dtype=torch.uint8)
     return f"{kind} {hashlib.sha256(raw.numpy().tobytes()).hexdigest()}"
 
@@ -133,11 +216,16 @@ def _beside(tensor: Tensor) -> Any:
 
 
 def _held(module: nn.Module) -> list[Any]:
-    own = {key: held for key, held in vars(module).items() if key not in PASSED and "state_dict" not in key}
+    own = {key: held for key, held in vars(module).items() if key not in PASSED and not _hooks_states(key)}
     if isinstance(module, torch.jit.ScriptModule):
         own |= {key: getattr(module, key, None) for key in _scripted(module)}
     tensors = [list(getattr(module, key).items()) for key in TENSORS]
     return [own, *tensors, *(list(getattr(module, key).values()) for key in HOOKS)]
+
+
+def _hooks_states(key: str) -> bool:
+    """Whether it is where torch keeps hooks of what is saved and loaded."""
+    return key.startswith("_") and "state_dict" in key and key.endswith("hooks")
 
 
 def _scripted(module: torch.jit.ScriptModule) -> list[str]:

@@ -64,7 +64,7 @@ def examined(workload: Workload, look: Look, packages: Sequence[str]) -> tuple[H
         world.restore()
         shared = Shared.at(packages, look)
         habits = _Examination(replace(workload, world=world)).habits()
-        shared.refuse_changed()
+        shared.refuse_changed(packages)
         return habits, world
 
 
@@ -84,14 +84,15 @@ def _set_once(workload: Workload, world: World, packages: Sequence[str]) -> froz
     first, look = world.texts(), Look.at(packages)
     try:
         _first_pass(workload, 1)
-        again = {str(part.place) for part in look.changed(packages).parts}
+        again, later = {str(part.place) for part in look.changed(packages).parts}, world.texts()
         imported = _set_by_imports(workload, world) - again
         world = world.without(imported)
         world.restore()
         _first_pass(workload, 1)
     except Exception:  # what cannot be built or taken from there, a trial of it will say
         return frozenset()
-    return imported | {name for name, text in world.texts().items() if text == first[name] and name not in again}
+    kept = {name for name, text in world.texts().items() if text == first[name] == later[name]}
+    return imported | (kept - again)
 
 
 def _set_by_imports(workload: Workload, world: World) -> frozenset[str]:
@@ -320,10 +321,10 @@ class _Examination:
         return pair
 
     def _same(self, ours: Tensor, plain: Tensor) -> bool:
-        return _distance({"": ours}, {"": plain}) <= TOLERANCE[self.workload.precision]
+        return deviation({"": ours}, {"": plain}) <= TOLERANCE[self.workload.precision]
 
     def _agree(self, what: str, step: int, ours: Mapping[str, Tensor], plain: Mapping[str, Tensor]) -> None:
-        worst = _distance(ours, plain)
+        worst = deviation(ours, plain)
         if not worst <= TOLERANCE[self.workload.precision]:
             self._refuse(f"there is a difference of {worst:.1e} in {what}", step)
 
@@ -385,8 +386,8 @@ def _equal(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
 
 
-def _distance(ours: Mapping[str, Tensor], plain: Mapping[str, Tensor]) -> float:
-    """‖ours − plain‖ / ‖plain‖ over all that plain has, NaN at the same places left out."""
+def deviation(ours: Mapping[str, Tensor], plain: Mapping[str, Tensor]) -> float:
+    """‖ours − plain‖ / ‖plain‖ over all that plain has; what is not finite in both alike is left out."""
     if all(torch.equal(ours[name].reshape(b.shape), b) for name, b in plain.items()):
         return 0.0
     apart = length = 0.0
@@ -394,7 +395,7 @@ def _distance(ours: Mapping[str, Tensor], plain: Mapping[str, Tensor]) -> float:
         a, b = ours[name].detach().reshape(b.shape), b.detach()
         a, b = (each.to(torch.complex128 if each.is_complex() else torch.float64) for each in (a, b))
         odd = ~(a.isfinite() & b.isfinite())
-        if not torch.equal(a[odd].nan_to_num(), b[odd].nan_to_num()):
+        if not _equal(a[odd], b[odd]):
             return float("inf")
         apart += float((a - b)[~odd].abs().square().sum())
         length += float(b[~odd].abs().square().sum())

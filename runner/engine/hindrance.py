@@ -21,8 +21,10 @@ FUSABLE = (
      "setup_context and generate_vmap_rule = True it would be fused"),
     (r"accessing `data`", "a tensor's .data is used; .detach(), or torch.no_grad() where weights are written, would be "
      "fused"),
-    (r"torch\.func\.\{?grad|saved tensor hooks|checkpoint|may have escaped", "it recomputes in the backward pass; "
-     "without checkpointing it would be fused"),
+    (r"torch\.func\.\{?grad|saved tensor hooks|checkpoint", "it recomputes in the backward pass; without checkpointing "
+     "it would be fused"),
+    (r"may have escaped", "it computes outside of its forward pass, in a thread or anew in the backward pass; without "
+     "threads and checkpointing it would be fused"),
     (r"random", "it draws random numbers in a way that cannot be batched; torch.rand and torch.randn of a fixed shape, "
      "or nn.Dropout, would be fused"),
     (r"[Ss]parse", "it uses sparse tensors or gradients; dense ones would be fused"),

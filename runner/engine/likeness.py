@@ -15,7 +15,7 @@ from torch import Tensor
 from thalweg.data.fields import mapped
 from thalweg.runner.engine.accumulate import accumulated
 from thalweg.runner.engine.evaluate import evaluate, rows_at_once
-from thalweg.runner.engine.examine import SHIFT, TOLERANCE
+from thalweg.runner.engine.examine import SHIFT, TOLERANCE, deviation
 from thalweg.runner.engine.gradient import own_gradient, solo_gradient, vmap_gradient
 from thalweg.runner.engine.hindrance import hindrance
 from thalweg.runner.engine.inputs import Block, Inputs
@@ -82,7 +82,7 @@ def _unlike(workload: Workload, pair: tuple[Trial, ...], block: Block, states: t
     worst = distance(own_KP, fused_KP)
     if not worst <= tolerance:
         return f"the fused gradient differs from the loop's by {worst:.1e}"
-    if workload.foreign and not distance(*map(_flat, (own_buffers, buffers))) <= tolerance:
+    if workload.foreign and not deviation(buffers, own_buffers) <= tolerance:
         return "the fused forward pass leaves other buffers than the loop's"
     if measured_K is not None:
         worst = distance(_val_loss(workload, alone, "loop", pair)[:, None], measured_K[:, None])
@@ -103,14 +103,6 @@ def _own_pass(workload: Workload, state: State, block: Block) -> tuple[Tensor, d
             passes.append(accumulated(solo_gradient(workload), workload.parts, shared=True)(lane, feed))
     buffers = {name: torch.cat([each[2][name] for each in passes]) for name in passes[0][2]}
     return torch.cat([grad for _, grad, _ in passes]), buffers
-
-
-def _flat(buffers: dict[str, Tensor]) -> Tensor:
-    """Buffers `[K, …]` side by side, in float64."""
-    parts = [torch.view_as_real(each) if each.is_complex() else each for _, each in sorted(buffers.items())]
-    return torch.cat(
-        [torch.zeros(2, 1).double(), *(part.double().cpu().reshape(len(part), -1) for part in parts)], dim=1
-    )
 
 
 def _val_loss(workload: Workload, state: State, executor: str, trials: tuple[Trial, ...]) -> Tensor:

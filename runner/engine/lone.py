@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.engine.copying import copied
+from thalweg.runner.engine.copying import copied, refuse_other
 from thalweg.runner.engine.digest import digest
 from thalweg.runner.engine.parameters import ParameterLayout
 from thalweg.runner.engine.world import World
@@ -72,7 +72,7 @@ class Lone:
 
     @torch.no_grad()
     def moved(self) -> None:
-        """Bring weights that the module put elsewhere (`weight.data = …`) back into theta.
+        """Bring weights that the module put elsewhere (`weight.data = …`) back into theta, from the same precision.
 
         Raises ConfigError where it wrote into a frozen one that it left alone in its first steps, as other trials have
         that too.
@@ -85,6 +85,7 @@ class Lone:
             return
         for name, view in self._views.items():
             parameter = self.parameters[name]
+            refuse_other(name, parameter, view.dtype)
             view.copy_(parameter)
             parameter.data = view
 

@@ -17,11 +17,15 @@ import torch
 from torch import Tensor, fx
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 aten = torch.ops.aten
 ALIASES = (aten.detach.default, aten.alias.default)
 """Operations of autograd's bookkeeping alone: their result is their argument."""
+UNSEEN = "profiler"
+"""Operations by this name do nothing but let profilers know."""
+PLAIN = (int, float, complex, str, torch.dtype, torch.device, torch.layout, torch.memory_format, type(None))
+"""What a program's text can say of an operation's arguments, bool being an int."""
 READS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 """Marks of operations whose result Python may branch on, and a recording would not."""
 
@@ -36,7 +40,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
-        self.constants: dict[str, Tensor] = {}
+        self.constants: dict[str, Any] = {}
         self.reads_values = False
         self.varying = {None, *(_memory(tensor) for tensor in inputs)}
         self.nodes: dict[int, fx.Node] = {}
@@ -54,12 +58,26 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.reads_values |= bool(READS & {*func.tags})
         if func in ALIASES:
             self._name(result, self.node_of(args[0]))
-        else:
-            at = tree_map_only(Tensor, self.node_of, (args, kwargs or {}))
+        elif func.namespace != UNSEEN:
+            at = tree_map(self._said, (args, kwargs or {}))
             node = self.graph.call_function(func, *at)
             node.meta["varies"] = self._varies((args, kwargs or {}), result)
             self._note(result, node)
         return result
+
+    def _said(self, value: Any) -> Any:
+        """How the program names an argument. What its text cannot say (a generator) may be another at the next run."""
+        if isinstance(value, Tensor):
+            return self.node_of(value)
+        if isinstance(value, PLAIN):
+            return value
+        self.reads_values = True
+        return self._constant(value)
+
+    def _constant(self, value: Any) -> fx.Node:
+        name = f"constant{len(self.constants)}"
+        self.constants[name] = value
+        return self.graph.get_attr(name)
 
     def _varies(self, arguments: Any, result: Any) -> bool:
         """Whether an operation's result depends on the inputs: then all that lies in the same memory does."""
@@ -93,9 +111,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def node_of(self, tensor: Tensor) -> fx.Node:
         """Where a tensor comes from; one that no recorded operation made is a constant of the program."""
         if id(tensor) not in self.nodes:
-            name = f"constant{len(self.constants)}"
-            self.constants[name] = tensor
-            self._name(tensor, self.graph.get_attr(name))
+            self._name(tensor, self._constant(tensor))
         return self.nodes[id(tensor)]
 
 
@@ -115,9 +131,9 @@ class Recording:
     """A function of trees of tensors, as the operations that one run of it did.
 
     Called with trees of the same make it does them again and returns what the function returned, in place changes
-    of its arguments included. reads_values: whether Python saw numbers of a tensor, and may have acted on them.
-    `program` takes and returns the trees' tensors as flat lists. result: what the recorded run returned, until it is
-    taken.
+    of its arguments included. reads_values: whether Python saw numbers of a tensor, and may have acted on them, or an
+    operation has an argument that may change. `program` takes and returns the trees' tensors as flat lists. result:
+    what the recorded run returned, until it is taken.
     """
 
     def __init__(self, function: Callable[..., Any], inputs: Sequence[Any]) -> None:

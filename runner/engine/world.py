@@ -7,19 +7,21 @@ model is built, trained or measured. Knows neither models nor training.
 
 from __future__ import annotations
 
+import builtins
 import copy
 import gc
 import os
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import _lru_cache_wrapper
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.digest import walked
@@ -27,7 +29,10 @@ from thalweg.runner.engine.digest import walked
 LARGEST = 2**24
 """Bytes of a value above which it is taken for data, which nobody changes."""
 UNSEEN = frozenset({"builtins", "sys"})
-"""Modules of which Python itself binds names anew."""
+"""Modules of which Python itself binds names anew: only others than it has there can be the user's."""
+PYTHONS = frozenset({*vars(builtins), *vars(sys), "last_type", "last_value", "last_traceback", "last_exc", "_"})
+TENSORS = (Tensor, nn.Parameter)
+"""Classes of torch's that are no layers, to which a user may give a name."""
 HINT = "keep it in the model, as an attribute or a buffer"
 
 
@@ -90,11 +95,11 @@ class Look:
     @classmethod
     def at(cls, packages: Sequence[str]) -> Look:
         """The world of these packages as it is now."""
-        held = {}
+        held, memo = {}, dict[int, Any]()
         for place in [*_places(packages), *_hooks_of_all()]:
             text = walked(place.value)
             if len(text) <= LARGEST:
-                held[id(place.holder), place.name] = place, _copied(place.value), text
+                held[id(place.holder), place.name] = place, _copied(place.value, memo), text
         bound = [(holder, dict(vars(holder))) for holder in _others(packages)]
         return cls(held, bound, tuple(each.value for each in SETTINGS), _holders(packages))
 
@@ -106,24 +111,24 @@ class Look:
         before, now = self.held, {(id(place.holder), place.name): place for place in _places(packages)}
         known = {id(holder) for holder in self.holders}
         new = [World.Part(each, MISSING) for key, each in now.items() if key not in before and id(each.holder) in known]
-        old = [
-            World.Part(place, value)
-            for place, value, text in before.values()
-            if place.value is MISSING or walked(place.value) != text
-        ]
-        for part in old:
-            if part.value is part.place.value:
-                said = f"training changes what {part.place} holds, which all trials of a process share"
+        old = []
+        for place, value, text in before.values():
+            if place.value is not MISSING and walked(place.value) == text:
+                continue
+            if value is place.value or walked(value) != text:
+                said = f"training changes what {place} holds, which all trials of a process share"
                 raise ConfigError(f"{said} and which cannot be copied", HINT)
+            old.append(World.Part(place, value))
         new = [part for part in new if not isinstance(part.place.value, FunctionType | type)]
-        return World((*old, *new, *self._rebound(packages), *self._set()))
+        return World((*old, *new, *self.rebound(packages), *self._set()))
 
-    def _rebound(self, packages: Sequence[str]) -> Iterator[World.Part]:
+    def rebound(self, packages: Sequence[str]) -> Iterator[World.Part]:
         """What stands for something else now, in the classes and modules of others."""
         for holder, before in self.bound:
+            pythons = isinstance(holder, ModuleType) and holder.__name__ in UNSEEN
             for name, value in [*vars(holder).items()]:
                 first = before.get(name, MISSING)
-                if value is not first and _is_state(name, value, packages):
+                if value is not first and not (pythons and name in PYTHONS) and _is_state(name, value, packages):
                     yield World.Part(Place(holder, name), first)
 
     def _set(self) -> Iterator[World.Part]:
@@ -146,7 +151,8 @@ class World:
 
     def fresh(self) -> list[Any]:
         """A trial's own values, as they are before it starts."""
-        return [_copied(part.value) for part in self.parts]
+        memo = dict[int, Any]()
+        return [_copied(part.value, memo) for part in self.parts]
 
     def texts(self) -> dict[str, bytes]:
         """What is held now by those of the user's packages and of torch's classes, by the name of the place."""
@@ -195,6 +201,7 @@ class Shared:
     change of those that were there."""
 
     held: list[tuple[str, Callable[[], Any], bytes]]
+    late: Look
 
     @classmethod
     def at(cls, packages: Sequence[str], look: Look) -> Shared:
@@ -202,19 +209,23 @@ class Shared:
         known = {id(holder) for holder in look.holders}
         found: list[tuple[str, Callable[[], Any]]] = [("the environment's variables", lambda: os.environ)]
         for place in _places(packages):
-            function = getattr(place.value, "__func__", place.value)
+            static = isinstance(place.value, staticmethod | classmethod)
+            function = place.value.__func__ if static else place.value
             if isinstance(function, _lru_cache_wrapper):
                 values = _cached_by(function)
                 found += [(f"what {place} keeps in its cache", lambda value=value: value) for value in values]  # type: ignore[misc]
             elif id(place.holder) not in known:
                 found.append((f"what {place} holds", lambda place=place: place.value))  # type: ignore[misc]
-        return cls([(name, get, walked(get())) for name, get in found])
+        before = {id(holder) for holder, _ in look.bound}
+        late = [(holder, dict(vars(holder))) for holder in _others(packages) if id(holder) not in before]
+        return cls([(name, get, walked(get())) for name, get in found], replace(look, bound=late))
 
-    def refuse_changed(self) -> None:
+    def refuse_changed(self, packages: Sequence[str]) -> None:
         """Raise ConfigError where something of it holds other things now."""
-        for name, get, text in self.held:
-            if walked(get()) != text:
-                raise ConfigError(f"training changes {name}, which all trials of a process share", HINT)
+        changed = [name for name, get, text in self.held if walked(get()) != text]
+        changed += [str(part.place) for part in self.late.rebound(packages)]
+        if changed:
+            raise ConfigError(f"training changes {changed[0]}, which all trials of a process share", HINT)
 
 
 def _cached_by(function: Any) -> list[Any]:
@@ -250,17 +261,22 @@ def _below(parent: type, seen: set[type]) -> set[type]:
 
 
 def _others(packages: Sequence[str]) -> list[type | ModuleType]:
-    """Layers of torch's and others', and the modules that the user's modules name."""
-    named = [
-        value
-        for module in [*sys.modules.values()]
-        if _within(getattr(module, "__name__", ""), packages)
-        for value in vars(module).values()
-        if isinstance(value, ModuleType)
-    ]
-    modules = {id(each): each for each in named if not _within(each.__name__, (*packages, *UNSEEN))}
-    layers = [each for each in _below(nn.Module, {nn.Module}) if not _within(each.__module__, packages)]
-    return [*layers, *modules.values()]
+    """Layers of torch's and others', tensors, and the modules that the user's modules and functions name."""
+    values = [value for holder in _holders(packages) for value in vars(holder).values()]
+    names = {name for value in values if isinstance(value, FunctionType) for name in value.__code__.co_names} | UNSEEN
+    named = {value.__name__ for value in values if isinstance(value, ModuleType)} | (names & sys.modules.keys())
+    for path in sorted(sys.modules):  # parents first
+        parent, _, name = path.rpartition(".")
+        if parent in named and name in names:
+            named.add(path)
+    found = [sys.modules.get(path) for path in sorted(named)]
+    modules = [each for each in found if isinstance(each, ModuleType) and not _within(each.__name__, packages)]
+    within = [value for module in modules for name, value in vars(module).items() if name in names]
+    named_classes = [each for each in [*values, *within] if isinstance(each, type)]
+    classes = [*TENSORS, *_below(nn.Module, {nn.Module}), *named_classes]
+    foreign = [each for each in classes if not _within(each.__module__, packages)]
+    holders: list[type | ModuleType] = [*foreign, *modules]
+    return [*{id(each): each for each in holders}.values()]
 
 
 def _hooks_of_all() -> list[Place]:
@@ -280,8 +296,22 @@ def _is_state(name: str, value: Any, packages: Sequence[str]) -> bool:
     return not (special or isinstance(value, type | ModuleType | BuiltinFunctionType))
 
 
-def _copied(value: Any) -> Any:
+def _copied(value: Any, memo: dict[int, Any]) -> Any:
+    """A copy of a value, of which parts are held elsewhere too: memo says what has been copied of those."""
+    known = len(memo)
     try:
-        return value if value is MISSING else copy.deepcopy(value)
+        return value if value is MISSING else _twin(value, memo)
     except Exception:  # what cannot be copied is not changed, or is found to be
+        for key in [*memo][known:]:
+            del memo[key]
         return value
+
+
+def _twin(value: Any, memo: dict[int, Any]) -> Any:
+    """A deep copy, of a register that takes other things for keys than it has, too."""
+    twin = copy.deepcopy(value, memo)
+    own_keys = isinstance(value, dict) and type(value).__setitem__ is not dict.__setitem__
+    if own_keys and not isinstance(value, OrderedDict):
+        dict.clear(twin)
+        dict.update(twin, copy.deepcopy(dict(dict.items(value)), memo))
+    return twin

@@ -3,11 +3,13 @@
 Each takes (inputs, outputs) and 8×8 pictures `[B, 1, 8, 8]`.
 """
 
+import asyncio
 import collections
 import contextvars
 import functools
 import itertools
 import math
+import mmap
 import multiprocessing
 import os
 import random
@@ -15,6 +17,7 @@ import sys
 import threading
 import types
 import weakref
+from random import randrange
 
 import numpy as np
 import torch
@@ -1071,6 +1074,18 @@ class HalfBuffer(Net):
         return self.z(self.hidden(x) * self.scale)
 
 
+class MaskBuffer(Net):
+    """As causal masks are kept."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.register_buffer("mask", torch.full((8, 8), -math.inf).triu(1))
+
+    def forward(self, x):
+        h = self.hidden(x)
+        return self.z(((h[:, :, None] * h[:, None] + self.mask).softmax(-1) @ h[:, :, None])[:, :, 0])
+
+
 class Weakly(Net):
     def __init__(self, inputs, outputs):
         super().__init__(inputs, outputs)
@@ -1715,6 +1730,52 @@ class ScriptedCount(nn.Module):
         return self.n
 
 
+def awaited():
+    async def summed():
+        n = 0
+        while True:
+            n += yield n
+
+    numbers = summed()
+    asyncio.run(anext(numbers))
+    return lambda by: asyncio.new_event_loop().run_until_complete(numbers.asend(by))
+
+
+class InMappedMemory:
+    def __init__(self):
+        self.memory = mmap.mmap(-1, 1)
+
+    def __call__(self, by):
+        self.memory[0] += by
+        return self.memory[0]
+
+
+class Shown:
+    """What shows a dict that it does not hold itself."""
+
+    def __init__(self):
+        self.shown = types.MappingProxyType({"n": [0]})
+
+    def __call__(self, by):
+        self.shown["n"][0] += by
+        return self.shown["n"][0]
+
+
+class InMadeClass:
+    def __init__(self):
+        self.made = type("Made", (), {"n": 0})
+
+    def __call__(self, by):
+        self.made.n += by
+        return self.made.n
+
+
+def executed():
+    names = {}
+    exec("n = 0\ndef count(by):\n    global n\n    n += by\n    return n", names)
+    return names["count"]
+
+
 HOLDERS = {
     "object": Sums,
     "says nothing": SaysNothing,
@@ -1725,6 +1786,11 @@ HOLDERS = {
     "coroutine": sent,
     "partial": lambda: functools.partial(lambda log, by: log.extend([1] * by) or len(log), []),
     "script": lambda: torch.jit.script(ScriptedCount()),
+    "awaited": awaited,
+    "mapped": InMappedMemory,
+    "shown": Shown,
+    "class": InMadeClass,
+    "executed": executed,
 }
 
 
@@ -1792,6 +1858,24 @@ class InLayerOfTorch(Late):
     def count(self):
         nn.Linear.calls = getattr(nn.Linear, "calls", 0) + self.training
         return nn.Linear.calls
+
+
+def foreign(kind):
+    held = {"module class": nn.Module, "tensor": torch.Tensor, "optimizer": torch.optim.SGD}
+    return {**held, "sys": sys, "init": nn.init}[kind]
+
+
+class InForeign(Late):
+    """In a class or a module of others, which is no layer or is not named at the top."""
+
+    def __init__(self, inputs, outputs, kind):
+        super().__init__(inputs, outputs)
+        self.kind = kind
+
+    def count(self):
+        kind = foreign(self.kind)
+        kind.calls_here = getattr(kind, "calls_here", 0) + self.training
+        return kind.calls_here
 
 
 class HooksAll(Net):
@@ -2014,3 +2098,137 @@ class HidesParameters(Net):
 
     def parameters(self, recurse=True):
         return self.z.parameters(recurse)
+
+
+# Weights in a precision of their own.
+
+
+class KeepsFloat(Net):
+    """Refused: a layer that no conversion reaches."""
+
+    class Kept(nn.Linear):
+        def _apply(self, fn, recurse=True):
+            return self
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.kept = self.Kept(8, 8)
+
+    def forward(self, x):
+        return self.z(self.kept(self.hidden(x).float()).to(x.dtype))
+
+
+class CastsItself(Net):
+    """Refused: in a script an optimizer then trains float32."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.middle = nn.Linear(8, 8)
+
+    def forward(self, x):
+        return self.z(self.middle.float()(self.hidden(x).float()).to(x.dtype))
+
+
+# What stands under several names, or is nobody's.
+
+SUMMED = [0]
+ALSO_SUMMED = {"of": SUMMED}
+
+
+class InAlias(Late):
+    """Counts under one name, and reads under another."""
+
+    def count(self):
+        SUMMED[0] += self.training
+        return ALSO_SUMMED["of"][0]
+
+
+class DrawsByName(Net):
+    """By a function that belongs to Python's own generator."""
+
+    def forward(self, x):
+        return super().forward(x) * (1 + randrange(3) * self.training)
+
+
+class Absent:
+    """Stands for a package that is not there, as monai has it."""
+
+    def __getattr__(self, name):
+        raise ImportError(f"no {name}")
+
+
+ABSENT = Absent()
+
+
+class ByClass(dict):
+    """A register that takes its own keys for another kind of key."""
+
+    def __setitem__(self, model, held):
+        super().__setitem__(type(model).__name__, held)
+
+
+BY_CLASS = ALSO_BY_CLASS = ByClass()
+BY_CLASS[0] = None
+
+
+class FillsRegisterByClass(Net):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        BY_CLASS[self] = len(ALSO_BY_CLASS) > 0
+
+
+@functools.singledispatch
+def twice(x):
+    raise TypeError(x)
+
+
+@twice.register
+def _(x: torch.Tensor):
+    return 2 * x
+
+
+class Dispatched(Net):
+    def forward(self, x):
+        return self.z(twice(self.hidden(x)))
+
+
+@torch.library.custom_op(f"{__name__}::halved", mutates_args=())
+def halved(x: torch.Tensor) -> torch.Tensor:
+    return x / 2
+
+
+halved.register_autograd(lambda ctx, grad: grad / 2)
+
+
+class OwnOperation(Net):
+    def forward(self, x):
+        h = self.hidden(x)
+        return self.z(halved(h) + h)
+
+
+class Profiled(Net):
+    def forward(self, x):
+        with torch.profiler.record_function("hidden"):
+            h = self.hidden(x)
+        return self.z(h)
+
+
+class GeneratorInside(Net):
+    """A generator made anew in each pass."""
+
+    def forward(self, x):
+        return self.z(self.hidden(x) + torch.randn(8, generator=torch.Generator().manual_seed(3)).to(x))
+
+
+class OddTensors(Net):
+    """Tensors of every make in attributes, which are looked at."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.turned = torch.complex(torch.ones(8), torch.ones(8)).conj()
+        self.negative, self.eighth = self.turned.imag, torch.ones(8).to(torch.float8_e5m2)
+        self.quantized = torch.quantize_per_tensor(torch.ones(8), 0.5, 0, torch.qint8)
+        self.parts = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+
+    def forward(self, x):
+        return self.z(self.hidden(x) * self.negative * self.eighth.to(x) * self.quantized.dequantize())

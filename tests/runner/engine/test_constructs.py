@@ -7,6 +7,7 @@ import inspect
 import itertools
 import math
 import random
+import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.choose import choose
 from thalweg.runner.engine.cohort import Cohort, train
 from thalweg.runner.engine.evaluate import rows_at_once
+from thalweg.runner.engine.examine import deviation
 from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.probing import Question
 from thalweg.runner.engine.streams import batch_indices, stream_key
@@ -46,6 +48,7 @@ DIFFERS = "the fused gradient differs from the loop's"
 OUTSIDE = "changes constructs."
 ELSEWHERE = "changes torch.nn"
 IN_MATH = "changes math.calls"
+FOREIGN = ".calls_here"
 IN_TORCH = "changes torch.tanh"
 DTYPE = "changes torch's default dtype"
 # fmt: off
@@ -90,7 +93,8 @@ WHY = {
         "Functions: dropout turned round", "Functions: written into torch.zeros", "Functions: filled place by place",
         "Functions: old function", "Functions: function of two results", "FillsCache", "FillsRegister", "FrozenNorm",
         "FrozenFirst", "FrozenMiddle", "Middle: frozen", "ImportsInside",
-        "EvaluatesInside", "Sequences: scaled dot product, learned bias", "Sequences: encoder, padded",
+        "EvaluatesInside", "Sequences: scaled dot product, learned bias", "Sequences: encoder, padded", "MaskBuffer",
+        "FillsRegisterByClass", "Dispatched", "OwnOperation", "Profiled", "GeneratorInside", "OddTensors",
     ),
     ATTRIBUTES: (
         "Counter", "CountsInEvaluation", "ListOfLosses", "RunningTensor", "RunningInPlace", "KeepsAndCounts",
@@ -100,15 +104,18 @@ WHY = {
         "TeacherAtTimes", "Thaws",
         "Alternates", "WakesLater", "Held: object", "Held: says nothing", "Held: leaves out", "Held: slots",
         "Held: view", "Held: shared memory", "Held: coroutine", "Held: partial", "Held: script", "OnParameter",
-        "OnTensor",
+        "OnTensor", "Held: awaited", "Held: mapped", "Held: shown", "Held: class", "Held: executed",
     ),
     OUTSIDE: (
         "InClass", "InClassList", "InGlobal", "InGlobalDict", "NewGlobal", "CountsInstances", "GlobalGenerator",
         "GlobalTorchGenerator", "InNestedClass", "InPrivateGlobal", "InBackward",
-        "FirstBatchInGlobal",
+        "FirstBatchInGlobal", "InAlias",
     ),
     ELSEWHERE: (
         "InLayerOfTorch", "HooksAll",
+    ),
+    FOREIGN: (
+        "InForeign: module class", "InForeign: tensor", "InForeign: optimizer", "InForeign: sys", "InForeign: init",
     ),
     IN_MATH: (
         "InOtherModule",
@@ -142,7 +149,7 @@ WHY = {
         "ActNormByBuffer",
     ),
     DRAWS: (
-        "PythonRandom", "NumpyRandom", "LayerDropByRandom",
+        "PythonRandom", "NumpyRandom", "LayerDropByRandom", "DrawsByName",
     ),
     READS: (
         "LayerDrop", "Experts", "Restless", "Functions: one_hot",
@@ -169,7 +176,9 @@ REFUSED = {
     "InThread": "training changes what constructs.THREAD holds",
     "InEnvironment": "training changes the environment's variables",
     "HookOnce": "is changed by being evaluated, and cannot be copied for it",
-    "EvaluatesAfter": "train apart: .* at step 1",
+    "EvaluatesAfter": "train differently: .* at step 1",
+    "KeepsFloat": "holds kept.weight in float32, and weights are trained in float64",
+    "CastsItself": "holds middle.weight in float32, and weights are trained in float64",
     "HidesParameters": r"has other parameters\(\) than named_parameters\(\)",
 }
 # fmt: off
@@ -187,6 +196,7 @@ QUICK = (
     "Held: leaves out", "Held: coroutine", "Held: script", "OnParameter", "InNestedClass", "HooksAll", "PatchesTorch",
     "DefaultDtype", "FillsRegister", "FirstBatchInGlobal", "SeesNumbers: list", "SeesNumbers: seed", "FrozenNorm",
     "FrozenFirst", "FrozenMiddle", "Teacher", "TeacherAtTimes", "Thaws", "ImportsInside",
+    "MaskBuffer", "InAlias", "DrawsByName", "GeneratorInside", "OwnOperation",
 )
 # fmt: on
 
@@ -236,9 +246,9 @@ def as_a_new_process():
         hooks.clear()
         torch.tanh = tanh
         torch.set_default_dtype(dtype)
-        for holder in (math, torch.nn.Linear):
-            if "calls" in vars(holder):
-                del holder.calls
+        for holder in (math, torch.nn.Linear, torch.nn.Module, torch.Tensor, torch.optim.SGD, sys, torch.nn.init):
+            for name in {"calls", "calls_here"} & {*vars(holder)}:
+                delattr(holder, name)
 
 
 @as_a_new_process()
@@ -315,6 +325,15 @@ def test_whatever_it_does_it_trains_as_in_a_plain_torch_loop(trial_of, optimizer
 def test_what_would_train_otherwise_is_refused_in_a_sentence(trial_of, name) -> None:
     with pytest.raises(ConfigError, match=REFUSED[name]):
         prepared(trials_of(trial_of, name)[0].config, CPU)
+
+
+@pytest.mark.parametrize(
+    ("ours", "plain", "expected"),
+    [(math.inf, math.inf, 0), (math.nan, math.nan, 0), (math.nan, 0, math.inf), (-math.inf, math.inf, math.inf)],
+)
+def test_what_is_not_finite_in_both_alike_is_no_deviation(ours, plain, expected) -> None:
+    ours, plain = ({"": torch.tensor([1.0, each])} for each in (ours, plain))
+    assert deviation(ours, plain) == expected
 
 
 MIXES = {

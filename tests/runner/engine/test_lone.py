@@ -125,7 +125,7 @@ def test_a_layer_that_is_made_in_the_forward_pass_is_refused(trial_of) -> None:
 def test_a_tensor_that_shares_a_parameters_memory_is_refused(trial_of) -> None:
     """The parameter moves to its trial's row of theta, the other tensor does not."""
     config = trials_of(trial_of, "SharedMemory", precision="float32")[0].config
-    with pytest.raises(ConfigError, match=r"train apart: there is a difference of \S+ in \w+ at step 1"):
+    with pytest.raises(ConfigError, match=r"train differently: there is a difference of \S+ in \w+ at step 1"):
         prepared(config, CPU)
 
 
