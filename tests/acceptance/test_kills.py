@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from desk import SMALL, Desk
+from desk import ROOT, SMALL, Desk
 
 KILLS = [pytest.param(20, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.slow)]
 
@@ -47,9 +47,12 @@ def test_killed_at_random_moments_every_trial_finishes_once(desks, desk: Desk, k
 
 @pytest.mark.slow
 def test_of_eight_sweeps_on_one_store_two_are_killed_and_every_trial_is_trained_once(desks, desk: Desk) -> None:
-    """Half of them declare a part of what the others do, under a name of their own."""
+    """Half of them declare a part of what the others do, as a study of another name."""
     whole = (*SMALL, "seed=0..5", "launcher.workers=1")
-    part = (*SMALL, "seed=3..5", "launcher.workers=1", "study.name=part")
+    own = desk.folder / "conf" / "study"
+    own.mkdir(parents=True)
+    own.joinpath("part.yaml").write_text((ROOT / "conf/study/smoke.yaml").read_text())
+    part = ("part", "--config-dir", "conf", *SMALL[1:], "seed=3..5", "launcher.workers=1")
     undisturbed = desks("undisturbed-eight")
     undisturbed.thalweg("sweep", *whole, timeout=1000)
     sweeps = [desk.start("sweep", *words) for words in (whole, part) * 4]

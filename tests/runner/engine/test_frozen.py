@@ -123,10 +123,10 @@ def test_norms_that_decide_anything_are_those_of_all_parameters_in_their_order(t
 
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_a_checkpoint_of_before_which_has_all_parameters_is_gone_on_from(trial_of: Any, executor: str) -> None:
-    trials = tuple(trial_of(lr, optimizer="adamw", **SMALL | {"steps": 60}, **MIDDLE) for lr in (0.01, 0.1))
+    trials = tuple(trial_of(seed=seed, optimizer="adamw", **SMALL | {"steps": 60}, **MIDDLE) for seed in range(2))
     kept: list[Checkpoint] = []
     workload = prepared(trials[0].config, CPU)
-    cohort = Cohort(trials, executor, "shared", 3)
+    cohort = Cohort(trials, executor, "per_lane", 3)
     ended = train(cohort, workload, keeping=Keeping(lambda: True, kept.append))
     recipe = workload.recipe
     assert recipe.whole
