@@ -38,6 +38,13 @@ def test_losses_on_the_gpu_equal_the_cpus(grid_of, executor, sam) -> None:
     np.testing.assert_allclose(losses_of(on("cuda", trials, executor)), losses_of(on("cpu", trials)), rtol=1e-8)
 
 
+@pytest.mark.parametrize("executor", ["loop", *FUSED, "graphed_compiled"])
+def test_what_is_frozen_is_held_apart_on_the_gpu_too(trial_of, executor) -> None:
+    frozen = {"groups": {"named": [("middle", {"match": "layers.1.*", "freeze": True})]}}
+    trials = [trial_of(lr, precision="float64", steps=20, optimizer="adamw", **frozen) for lr in (0.01, 0.1)]
+    np.testing.assert_allclose(losses_of(on("cuda", trials, executor)), losses_of(on("cpu", trials)), rtol=1e-8)
+
+
 @pytest.mark.parametrize("executor", FUSED)
 def test_training_again_on_the_gpu_gives_the_same_bits(grid_of, trial_of, executor) -> None:
     trials = [*grid_of(6, steps=120), trial_of(1e30, warmup=0, steps=120)]
