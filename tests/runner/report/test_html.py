@@ -10,9 +10,12 @@ from datetime import timedelta
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import pytest
 from sources import EVIL, NOW, answer, seen, sensitivity_source, source, warmup_source
+from three_axes import bowl
+from three_report import source_of
 
 from thalweg.runner.facts.record import Command
 from thalweg.runner.report import html_of, path_of
@@ -328,3 +331,25 @@ def test_no_name_leads_out_of_the_folder_or_hides(study):
 
 def test_names_that_become_alike_get_files_of_their_own():
     assert len({path_of(name, Path()).name for name in ("a b", "a/b", "a-b", "a:b")}) == 4
+
+
+def test_where_all_diverged_the_cells_are_listed_with_the_curves_of_the_one_that_came_farthest():
+    made = source(outcome="diverged", answers=False, lrs=[0.1, 0.2, 0.4], products=[0.005])
+    rows = [replace(row, diverged_step=90 if row.axes["optimizer.lr"] == 0.2 else 5) for row in made.view.rows]
+    reader = Reader(html_of(seen(made, rows=rows), NOW))
+    assert all(f"learning rate {lr}: 3 of 3 seeds diverged" in reader.text for lr in ("0.1", "0.2", "0.4"))
+    assert ("data-best", "1") in reader.attributes
+
+
+def test_a_single_cell_shows_its_metrics_and_no_grid():
+    made = source(answers=False, lrs=[0.1], products=[0.005])
+    reader = Reader(html_of(made, NOW))
+    assert "The result" in reader.text
+    assert "metric" in reader.text
+    assert "The grid" not in reader.text
+
+
+def test_panels_say_whose_their_colours_are():
+    assert "Colours: of this panel alone." in html_of(source("one", "another"), NOW)
+    assert "Colours:" not in html_of(source("one"), NOW)
+    assert "Colours: one scale for all panels of this grid." in html_of(source_of(bowl(0.01, Random(5), beta=0.3)), NOW)
