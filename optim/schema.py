@@ -15,6 +15,7 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Factor = Annotated[float, Field(ge=1e-30, le=1e30)]
 Decoupled = Literal["coupled", "independent"]
 DecayOrder = Literal["before", "after"]
 Decay = Literal["l2", "coupled", "independent"]
@@ -193,6 +194,23 @@ class EMAConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoScalingConfig:
+    """The gradient is that of the loss itself."""
+
+    name: Literal["none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicScalingConfig:
+    """The gradient is taken of the loss times a scale that a trial finds for itself, and divided by it again."""
+
+    name: Literal["dynamic"]
+    start: Factor = field(metadata=PER_TRIAL)
+    interval: Annotated[int, Field(ge=1, le=10_000_000)] = field(metadata=PER_TRIAL)
+    floor: Factor = field(metadata=PER_TRIAL)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Warmup:
     """How a schedule begins: from `start` times the peak in a straight line to the peak, over `warmup` steps."""
 
@@ -260,6 +278,7 @@ ScheduleConfig = Annotated[
 ]
 SAMConfig = Annotated[NoSAMConfig | StandardSAMConfig | AdaptiveSAMConfig, Field(discriminator="name")]
 AverageConfig = Annotated[NoAverageConfig | EMAConfig, Field(discriminator="name")]
+ScalingConfig = Annotated[NoScalingConfig | DynamicScalingConfig, Field(discriminator="name")]
 ClipConfig = Annotated[NoClipConfig | ClipNormConfig | ClipValueConfig, Field(discriminator="name")]
 OPTIMIZERS = {
     "sgd": SGDConfig,

@@ -16,7 +16,15 @@ from pydantic import TypeAdapter
 
 from thalweg.data.schema import DATASETS
 from thalweg.models.schema import MODELS
-from thalweg.optim.schema import OPTIMIZERS, SCHEDULES, EMAConfig, NoAverageConfig, ParameterGroup
+from thalweg.optim.schema import (
+    OPTIMIZERS,
+    SCHEDULES,
+    DynamicScalingConfig,
+    EMAConfig,
+    NoAverageConfig,
+    NoScalingConfig,
+    ParameterGroup,
+)
 from thalweg.runner.study.settings import LAUNCHERS, EngineSettings, Evaluation, Settings, TrackerSettings
 from thalweg.runner.study.start import InitConfig
 from thalweg.runner.study.target import DatasetTarget, ModelTarget
@@ -29,6 +37,7 @@ GROUPS: dict[str, dict[str, type]] = {
     "optimizer": dict(OPTIMIZERS),
     "schedule": dict(SCHEDULES),
     "average": {"none": NoAverageConfig, "ema": EMAConfig},
+    "scaling": {"none": NoScalingConfig, "dynamic": DynamicScalingConfig},
     "engine": dict.fromkeys(
         ("auto", "loop", "vmap", "traced", "compiled", "graphed", "graphed_compiled"), EngineSettings
     ),

@@ -2,6 +2,7 @@
 
     determinism  this process trains the same bits every time
     streams      random numbers as a function of (seed, stream, index)
+    scale        what each trial's loss is multiplied by on its way back
     state        the tensors of K trials: weights, slots, buffers, who is alive
     parameters   a flat row of weights as named parameters
     examples     a split as rows of examples on the device

@@ -341,6 +341,8 @@ def _hindrance(workload: Workload, executor: str) -> str | None:
     """Why an executor cannot run here. Both compile or capture the whole step, seeds of random draws included."""
     if executor in ("graphed", "graphed_compiled") and workload.device.type != "cuda":
         return "CUDA graphs need a CUDA device"
+    if executor in WHOLE and workload.recipe.scaling:
+        return "scaling=dynamic asks at each step whose gradient is finite"
     if executor in WHOLE and workload.habits.draws:
         return "the model draws random numbers in its forward pass"
     if executor == "compiled" and workload.device.type == "cpu" and not compiler_found():

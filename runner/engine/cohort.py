@@ -255,7 +255,9 @@ class _Course:
         lane_of, execute = np.concatenate([self.record.lane_of, spare]), EXECUTORS[self.cohort.executor]
 
         def run(start: int, stop: int) -> Tensor:
-            return execute(self.workload, self.state, self.inputs.block(start, stop, lane_of))
+            scale = self.state.scale
+            block = self.inputs.block(start, stop, lane_of, scale.missed.tolist() if scale else ())
+            return execute(self.workload, self.state, block)
 
         jury = self.jury
         losses_TK = jury.advance(run, start, stop, self.record.living) if jury else run(start, stop)

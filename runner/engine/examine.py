@@ -31,7 +31,7 @@ from thalweg.runner.engine.world import Look, Shared, World
 if TYPE_CHECKING:
     from thalweg.runner.engine.workload import Workload
 
-TOLERANCE = {"float32": 1e-4, "tf32": 1e-2, "bf16": 1e-1, "float64": 1e-10}
+TOLERANCE = {"float32": 1e-4, "tf32": 1e-2, "bf16": 1e-1, "fp16": 1e-2, "float64": 1e-10}
 """Largest ‖fused − loop‖ / ‖loop‖ of a trial's gradient that counts as the same gradient, by precision. Rounding to
 bf16 alone makes .03 of three convolutions; so that nothing hides in it, such a model must agree in float32 as well."""
 SHIFT = 0.05

@@ -1,5 +1,7 @@
 """The gradient of K trials: of one by autograd, of all at once by vmap, and of one by a module of its own.
 
+Where trials have a scale, it is of their scaled losses; the losses themselves are handed out as they are.
+
 Gradients are taken with respect to views of theta, one a parameter, and then joined (with respect to the flat row
 itself they take 1.4 to 7 times as long). A pass seeds the generators with the feed's key: it draws the same
 numbers whenever that step is taken, by whom, and a second time for SAM.
@@ -42,7 +44,7 @@ def vmap_gradient(workload: Workload, shared: bool) -> Gradient:
         with torch.enable_grad():
             leaves = leaves_of(state)
             loss_K, buffers, told = of_trials(leaves, state.buffers, feed.batch, feed.label_smoothing)
-            grads = _gradients(loss_K, leaves)
+            grads = _gradients(loss_K, leaves, state.scale.factor if state.scale else torch.ones_like(loss_K))
         losses = beside(loss_K.detach(), told)
         return losses, workload.layout.flatten(grads), {n: b.detach() for n, b in buffers.items()}
 
@@ -60,7 +62,8 @@ def solo_gradient(workload: Workload) -> Gradient:
             leaves = leaves_of(state)
             held = {name: buffer[0] for name, buffer in state.buffers.items()}
             loss, buffers, told = workload.loss(leaves, held, feed.batch, smoothing)
-            grads = {name: grad[None] for name, grad in _gradients(loss, leaves).items()}
+            of = state.scale.factor[0] if state.scale else None
+            grads = {name: grad[None] for name, grad in _gradients(loss, leaves, of).items()}
         after = {name: buffer.detach()[None] for name, buffer in buffers.items()}
         return beside(loss.detach(), told)[None], workload.layout.flatten(grads), after
 
@@ -84,7 +87,7 @@ def own_gradient(workload: Workload) -> Gradient:
             seed_all(feed.key)
         with torch.enable_grad(), workload.hearing() as heard:
             loss = workload.loss_of(lone.module, feed.batch, smoothing)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward(state.scale.factor[0] if state.scale else None)  # type: ignore[no-untyped-call]
         lone.moved()
         now = {name: buffer.detach() for name, buffer in lone.buffers_now().items()}
         buffers = {name: (buffer.clone() if copies else buffer)[None] for name, buffer in now.items()}
@@ -117,12 +120,11 @@ class _Leaves:
         return self.made
 
 
-def _gradients(loss: Tensor, leaves: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The gradient of a loss, or of the sum of several, with respect to each leaf that trains; zero for one that is
-    not used."""
-    one = None if loss.dim() == 0 else torch.ones_like(loss)
+def _gradients(loss: Tensor, leaves: dict[str, Tensor], times: Tensor | None) -> dict[str, Tensor]:
+    """The gradient with respect to each leaf that trains; zero for one that is not used. times: what each loss is
+    multiplied by."""
     training = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
-    grads = torch.autograd.grad(loss, list(training.values()), one, materialize_grads=True)
+    grads = torch.autograd.grad(loss, list(training.values()), times, materialize_grads=True)
     return dict(zip(training, grads, strict=True))
 
 

@@ -23,6 +23,8 @@ from thalweg.runner.study.trial import Trial
 if TYPE_CHECKING:
     from thalweg.runner.engine.workload import Workload
 
+Taken = int | np.ndarray
+"""How many steps a parameter took, or that of each of K lanes."""
 ALIGNED = 256
 """Bytes at whose multiples the tensors of a block begin on a GPU: kernels read as many of them at once as they can."""
 
@@ -33,7 +35,9 @@ class Feed:
 
     batch: x, y, `[B, …]` for all lanes or `[K, B, …]`; coefficients: name -> `[K, 1]`; label_smoothing `[K]`, None
     where no lane smooths; step: int64, 0-d. key seeds the forward pass's random numbers; None where it draws none.
-    late: the coefficients of a parameter that took only so many steps before, at this step's rate.
+    missed: how many of the steps before each lane did not take, as its coefficients have it; none of them if empty.
+    late: the coefficients of a parameter that took only so many steps before, or of each lane's that took so many
+    `[K]`, at this step's rate.
     """
 
     batch: Batch
@@ -41,7 +45,8 @@ class Feed:
     label_smoothing: Tensor | None
     step: Tensor
     key: int | None
-    late: Callable[[int], dict[str, Tensor]] | None = None
+    missed: tuple[int, ...] = ()
+    late: Callable[[Taken], dict[str, Tensor]] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,8 @@ class Block:
     uniform numbers of a batch's augmentation, float32 `[T, B, D]` or `[T, K, B, D]`; coefficients: name ->
     `[T, K, 1]`; label_smoothing `[K]`, None where no lane smooths (one that does not has the same loss to the bit
     beside one that does: one times it, plus nothing); start: number of the first step; seeds: each lane's. late:
-    (step, steps taken) -> the coefficients `[K, 1]` of a parameter that took that many steps before that one.
+    (step, steps taken) -> the coefficients `[K, 1]` of a parameter that took that many steps before that one, or
+    of each lane's, `[K]`. missed: as a step is fed.
     """
 
     rows: Tensor
@@ -61,7 +67,8 @@ class Block:
     label_smoothing: Tensor | None
     start: int
     seeds: tuple[int, ...]
-    late: Callable[[int, int], dict[str, Tensor]]
+    late: Callable[[int, Taken], dict[str, Tensor]]
+    missed: tuple[int, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -76,7 +83,7 @@ class Block:
     def lane(self, k: int) -> Block:
         """The inputs of lane k alone."""
 
-        def late(step: int, taken: int) -> dict[str, Tensor]:
+        def late(step: int, taken: Taken) -> dict[str, Tensor]:
             return {name: c[k : k + 1] for name, c in self.late(step, taken).items()}
 
         return Block(
@@ -87,6 +94,7 @@ class Block:
             start=self.start,
             seeds=self.seeds[k : k + 1],
             late=late,
+            missed=self.missed[k : k + 1],
         )
 
     def feeds(self, workload: Workload) -> Iterator[Feed]:
@@ -106,6 +114,7 @@ class Block:
                 label_smoothing=self.label_smoothing,
                 step=numbers[t],
                 key=stream_key(self.seeds[0], "forward", self.start + t) if workload.seeded and one_seed else None,
+                missed=self.missed,
                 late=partial(self.late, self.start + t),
             )
 
@@ -127,6 +136,8 @@ class Inputs:
         self.kept_N = None if workload.recipe.average == "none" else self._column("average", "decay")
         if workload.recipe.clip != "none":
             self.beside_N["clip.limit"] = self._column("clip", "limit")
+        if workload.recipe.scaling:
+            self.beside_N |= {f"scaling.{name}": self._column("scaling", name) for name in ("interval", "floor")}
 
     def _column(self, part: str, name: str) -> np.ndarray:
         """A number of every trial's configuration, float64 `[N]`."""
@@ -137,8 +148,11 @@ class Inputs:
         of = [dict(config.groups.named)[group] for config in self.configs]
         return {name: np.array([getattr(each, name) for each in of], np.float64) for name in ("lr", "weight_decay")}
 
-    def block(self, start: int, stop: int, lane_of: np.ndarray) -> Block:
-        """The inputs of steps start…stop−1 for the trials that still train; lane_of maps lanes to trials."""
+    def block(self, start: int, stop: int, lane_of: np.ndarray, missed: Sequence[int] = ()) -> Block:
+        """The inputs of steps start…stop−1 for the trials that still train; lane_of maps lanes to trials.
+
+        missed: how many steps before them each lane did not take, if any did not.
+        """
         workload, batch_size = self.workload, self.configs[0].budget.batch_size
         train, augment = workload.splits["train"], workload.augment
         rows = self._by_seed(lane_of, lambda seed: batch_indices(seed, start, stop, batch_size, train.rows))
@@ -150,7 +164,7 @@ class Inputs:
         smoothing = [self.configs[place].task.label_smoothing for place in lane_of]
         if any(smoothing):
             made["smoothing"] = torch.tensor(smoothing, dtype=workload.dtype)
-        coefficients = self._coefficients(start, stop, lane_of)
+        coefficients = self._coefficients(start, stop, lane_of, np.asarray(missed or 0))
         staying = {} if train.home == workload.device else {"rows": made.pop("rows")}
         there = staying | sent(made | coefficients, workload.device)
         return Block(
@@ -161,11 +175,12 @@ class Inputs:
             start=start,
             seeds=tuple(self.configs[place].seed for place in lane_of),
             late=partial(self._late, lane_of),
+            missed=tuple(missed),
         )
 
-    def _late(self, lane_of: np.ndarray, step: int, taken: int) -> dict[str, Tensor]:
+    def _late(self, lane_of: np.ndarray, step: int, taken: Taken) -> dict[str, Tensor]:
         """The coefficients `[K, 1]` of a parameter that took so many steps before this one."""
-        there = sent(self._coefficients(step, step + 1, lane_of, taken), self.workload.device)
+        there = sent(self._coefficients(step, step + 1, lane_of, step - np.asarray(taken)), self.workload.device)
         return {name: values[0] for name, values in there.items()}
 
     def _by_seed(self, lane_of: np.ndarray, draw: Callable[[int], np.ndarray]) -> np.ndarray:
@@ -176,26 +191,26 @@ class Inputs:
         drawn = {seed: draw(seed) for seed in set(seeds)}
         return np.stack([drawn[seed] for seed in seeds], axis=1)
 
-    def _coefficients(self, start: int, stop: int, lane_of: np.ndarray, taken: int | None = None) -> dict[str, Tensor]:
+    def _coefficients(self, start: int, stop: int, lane_of: np.ndarray, missed: np.ndarray) -> dict[str, Tensor]:
         """Name -> `[T, K, 1]`, or `[1, K, 1]` of what is the same at every step, on the host.
 
-        taken: how many steps were taken before the first, if not all.
+        missed: how many steps before the first were not taken, by each lane `[K]` or by all.
         """
         total, steps = self.configs[0].budget.steps, np.arange(start, stop)
         schedules = [self.configs[place].schedule for place in lane_of]
         columns = {schedule: multipliers(schedule, total, steps) for schedule in set(schedules)}
         multiplier_TK = np.stack([columns[schedule] for schedule in schedules], axis=1)
         hyper_K = {name: values[lane_of] for name, values in self.hyper_N.items()}
-        counts = steps if taken is None else steps - start + taken
+        counts = steps[:, None] - missed
         recipe = self.workload.recipe
-        coefficients = recipe.rule.coefficients(hyper_K, multiplier_TK, counts[:, None])
+        coefficients = recipe.rule.coefficients(hyper_K, multiplier_TK, counts)
         for group, scales_N in self.scales_N.items():
             scaled_K = {name: hyper_K[name] * scale_N[lane_of] for name, scale_N in scales_N.items()}
-            own = recipe.rule.coefficients(hyper_K | scaled_K, multiplier_TK, counts[:, None])
+            own = recipe.rule.coefficients(hyper_K | scaled_K, multiplier_TK, counts)
             coefficients |= {f"{group}/{name}": own[name] for name in recipe.scaled}
         coefficients |= {name: values[lane_of] for name, values in self.beside_N.items()}
         if self.kept_N is not None:  # after the first step the average is what that left
-            coefficients["average.weight"] = np.where(steps[:, None] == 0, 1.0, 1 - self.kept_N[lane_of])
+            coefficients["average.weight"] = np.where(counts == 0, 1.0, 1 - self.kept_N[lane_of])
         return {name: self._column_of(values, len(lane_of)) for name, values in coefficients.items()}
 
     def _column_of(self, values: np.ndarray, lanes: int) -> Tensor:

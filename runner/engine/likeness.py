@@ -20,7 +20,7 @@ from thalweg.runner.engine.gradient import own_gradient, solo_gradient, vmap_gra
 from thalweg.runner.engine.hindrance import hindrance
 from thalweg.runner.engine.inputs import Block, Inputs
 from thalweg.runner.engine.state import State
-from thalweg.runner.engine.workload import Workload
+from thalweg.runner.engine.workload import ROUNDED, Workload
 from thalweg.runner.facts.choice import Layout
 from thalweg.runner.study.trial import Trial
 
@@ -32,13 +32,14 @@ def objection(workload: Workload, sample: Sequence[Trial], layout: Layout) -> st
     """
     if workload.habits.alone:
         return f"the model {workload.habits.alone}"
-    if workload.precision == "bf16":
+    if workload.precision in ROUNDED:
         said = objection(replace(workload, precision="float32"), sample, layout)
         if said:
             return said
     pair = tuple((*sample, *sample)[:2])
     block = Inputs(pair, layout, workload).block(0, 1, np.arange(2))
-    fused, alone = (workload.start(pair, executor) for executor in ("vmap", "loop"))
+    starts = (workload.start(pair, executor) for executor in ("vmap", "loop"))
+    fused, alone = (replace(state, scale=None) for state in starts)  # scaled, a gradient may be infinite at first
     for share in (0.0, SHIFT) if workload.foreign else (0.0,):
         shift(fused, share)
         shift(alone, share)

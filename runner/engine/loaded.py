@@ -37,7 +37,7 @@ from thalweg.runner.study.target import DatasetTarget
 from thalweg.runner.study.trial import Trial, TrialConfig
 
 CPU = torch.device("cpu")
-CLOSE = {"float64": 1e-9, "float32": 1e-3, "tf32": 1e-2, "bf16": 3e-2}
+CLOSE = {"float64": 1e-9, "float32": 1e-3, "tf32": 1e-2, "bf16": 3e-2, "fp16": 1e-2}
 """How far, relatively, a loss may lie from the stored one, which another device or executor may have rounded."""
 
 

@@ -41,7 +41,8 @@ class RecordedGradient:
         self.trusted: bool | None = None
 
     def __call__(self, state: State, feed: Feed) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        inputs = (state.theta, state.fixed, state.buffers, feed.batch, feed.label_smoothing)
+        factor = state.scale.factor if state.scale else None
+        inputs = (state.theta, state.fixed, state.buffers, feed.batch, feed.label_smoothing, factor)
         if self.trusted and self.recording:
             seed(feed)
             replayed: tuple[Tensor, Tensor, dict[str, Tensor]] = self.recording(*inputs)
@@ -77,11 +78,11 @@ class RecordedGradient:
     def _of_tensors(self, state: State, feed: Feed) -> Callable[..., Any]:
         gradient = self.make()  # one that has not seen these weights yet, and must come by them inside the recording
 
-        def pure(
-            theta: Tensor, fixed: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch, smoothing: Any
-        ) -> Any:
+        def pure(theta: Tensor, fixed: dict[str, Tensor], buffers: dict[str, Tensor], *given: Any) -> Any:
+            batch, smoothing, factor = given
             own = replace(feed, batch=batch, label_smoothing=smoothing)
-            return gradient(replace(state, theta=theta, fixed=fixed, buffers=buffers), own)
+            scale = replace(state.scale, factor=factor) if state.scale else None
+            return gradient(replace(state, theta=theta, fixed=fixed, buffers=buffers, scale=scale), own)
 
         return pure
 

@@ -1,7 +1,8 @@
 """What a step does with a gradient: SAM's climb, clipping, where decay applies, the rule. Structure, not numbers.
 
-The numbers of a trial arrive as coefficients `[K, 1]`: the rule's own names, "sam.rho", "clip.limit" and
-"average.weight", and of a parameter group those that its multipliers change, such as "head/rate".
+The numbers of a trial arrive as coefficients `[K, 1]`: the rule's own names, "sam.rho", "clip.limit",
+"average.weight", "scaling.interval" and "scaling.floor", and of a parameter group those that its multipliers change,
+such as "head/rate".
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Recipe:
     sam: str  # "none", "standard" or "adaptive"
     clip: str  # "none", "norm" or "value"
     average: str  # "none" or "ema"
+    scaling: bool  # whether losses are scaled, and steps skipped whose gradient is not finite
     decays_P: Tensor | None  # 1 where a parameter decays, else 0; None where all do
     loss_factor: float
     unused: frozenset[str] = frozenset()  # parameters that get no gradient: they stay as they are, as in torch
@@ -66,6 +68,7 @@ class Recipe:
             sam=config.sam.name,
             clip=config.clip.name,
             average=config.average.name,
+            scaling=config.scaling.name != "none",
             decays_P=None if decay_on == "all" else layout.mask(partial(decays, decay_on=decay_on)).to(like),
             loss_factor=config.divergence.loss_factor,
             frozen=frozen,

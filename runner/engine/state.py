@@ -15,6 +15,7 @@ from torch import Tensor
 
 from thalweg.runner.engine.lone import Lone
 from thalweg.runner.engine.parameters import ParameterLayout
+from thalweg.runner.engine.scale import Scale
 
 AVERAGE = "average"
 """The slot of a running average of the weights, which begins as they do; no rule's."""
@@ -27,7 +28,7 @@ class State:
     theta: `[K, P]`; slots, buffers: `[K, …]`; alive, limit, diverged_step: `[K]`. A lane whose loss exceeds its
     limit has diverged; diverged_step is −1 for the others. step is the next optimizer step to take. modules: each
     lane's own, for the loop; none for executors that share a template. fixed: parameters that are frozen, `[K, …]`, or
-    `[1, …]` where they are the same in all lanes; no step writes into them.
+    `[1, …]` where they are the same in all lanes; no step writes into them. scale: of their losses, if scaled.
     """
 
     theta: Tensor
@@ -39,6 +40,7 @@ class State:
     step: int = 0
     modules: tuple[Lone, ...] = ()
     fixed: dict[str, Tensor] = field(default_factory=dict)
+    scale: Scale | None = None
 
     @classmethod
     def start(
@@ -87,11 +89,13 @@ class State:
         return self.tensors() | {f"fixed/{name}": tensor for name, tensor in self.fixed.items()}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor that steps write, by a name of its own: "theta", "slot/…", "buffer/…", "alive", "limit",
-        "diverged_step"."""
+        """Every tensor that steps write, by a name of its own: "theta", "slot/…", "buffer/…", "scale/…", "alive",
+        "limit", "diverged_step"."""
         named = {"theta": self.theta, "alive": self.alive, "limit": self.limit, "diverged_step": self.diverged_step}
         slots = {f"slot/{name}": slot for name, slot in self.slots.items()}
-        return named | slots | {f"buffer/{name}": buffer for name, buffer in self.buffers.items()}
+        buffers = {f"buffer/{name}": buffer for name, buffer in self.buffers.items()}
+        scale = {f"scale/{name}": tensor for name, tensor in self.scale.tensors().items()} if self.scale else {}
+        return named | slots | buffers | scale
 
     def like(self, tensors: Mapping[str, Tensor], step: int) -> State:
         """A state of this one's make that holds `tensors`, named as `inputs()` does; fixed ones may be lacking."""
@@ -104,6 +108,7 @@ class State:
             diverged_step=tensors["diverged_step"],
             step=step,
             fixed={name: tensors.get(f"fixed/{name}", held) for name, held in self.fixed.items()},
+            scale=Scale.of(tensors) if self.scale else None,
         )
 
     def lane(self, k: int) -> State:
@@ -126,6 +131,7 @@ class State:
             diverged_step=of(self.diverged_step),
             modules=modules,
             fixed={name: held if len(held) == 1 else of(held) for name, held in self.fixed.items()},
+            scale=self.scale.mapped(of) if self.scale else None,
         )
 
 

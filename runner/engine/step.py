@@ -1,14 +1,18 @@
 """One training step of K trials, whatever executes it.
 
 A lane whose loss or gradient norm is not finite, or whose loss exceeds its limit, has diverged: its update is
-refused inside the step, so what remains is the state before the offending one. Its neighbours cannot tell.
+refused inside the step, so what remains is the state before the offending one. Its neighbours cannot tell. Where
+losses are scaled, a lane whose gradient alone is not finite skips the step instead: its weights, slots and average stay
+to the bit, the schedule and its buffers go on, and the rule has taken one step less.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,13 +42,17 @@ def train_step(
     asking would wait for the device, and inside a trace or a graph nobody can be asked.
     """
     before_KP = state.theta.clone() if "update_norm" in recipe.scalars else None
-    losses, grad_KP, buffers = gradient(state, feed)
+    known = {"loss_scale": _factors(state)} if "loss_scale" in recipe.scalars else {}
+    losses, grad_KP, buffers = _unscaled(gradient(state, feed), state)
     loss_K, *logged = losses.unbind(1) if losses.dim() == 2 else (losses,)
     if recipe.sam != "none":
         grad_KP = _uphill(recipe, gradient, state, feed, grad_KP)
     norm_K = recipe.norm(grad_KP)
     recipe.shorten(grad_KP, norm_K, feed.coefficients)
-    if asking and state.step > 0 and _nobody_dies(state, loss_K, norm_K):
+    if state.scale is not None:
+        _step_where_finite(recipe, state, feed, loss_K, norm_K, grad_KP)
+        _keep_buffers(state, buffers)
+    elif asking and state.step > 0 and _nobody_dies(state, loss_K, norm_K):
         _update(recipe, state, feed, grad_KP)
         for name, buffer in buffers.items():
             state.buffers[name].copy_(buffer)
@@ -55,11 +63,12 @@ def train_step(
     state.step += 1
     if not recipe.told:
         return loss_K
-    told = [loss_K, *_scalars(recipe, norm_K, state, before_KP), *logged]
+    known["gradient_norm"] = torch.where(norm_K.isfinite(), norm_K, math.nan) if recipe.scaling else norm_K
+    told = [loss_K, *_scalars(recipe, known, state, before_KP), *logged]
     return torch.stack(told, dim=1).flatten()
 
 
-def _scalars(recipe: Recipe, norm_K: Tensor, state: State, before_KP: Tensor | None) -> list[Tensor]:
+def _scalars(recipe: Recipe, known: dict[str, Tensor], state: State, before_KP: Tensor | None) -> list[Tensor]:
     """Each lane's scalars, `[K]`. A lane whose update was refused did not move."""
     told = []
     for name in recipe.scalars:
@@ -67,8 +76,52 @@ def _scalars(recipe: Recipe, norm_K: Tensor, state: State, before_KP: Tensor | N
             assert before_KP is not None
             told.append(recipe.norm(state.theta - before_KP))
         else:
-            told.append(norm_K if name == "gradient_norm" else recipe.norm(state.theta, state.fixed))
+            told.append(known[name] if name in known else recipe.norm(state.theta, state.fixed))
     return told
+
+
+def _factors(state: State) -> Tensor:
+    """What each lane's loss is multiplied by, `[K]`; NaN, which is stored as nothing, where losses are as they are."""
+    return state.scale.factor.clone() if state.scale else torch.full_like(state.limit, math.nan)
+
+
+def _unscaled(
+    taken: tuple[Tensor, Tensor, dict[str, Tensor]], state: State
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """What a gradient gave, with the gradient of the losses themselves."""
+    if state.scale is not None:
+        state.scale.divide(taken[1])
+    return taken
+
+
+def _step_where_finite(
+    recipe: Recipe, state: State, feed: Feed, loss_K: Tensor, norm_K: Tensor, grad_KP: Tensor
+) -> None:
+    """Update the lanes whose gradient is finite, and move all scales; `grad_KP` is lost.
+
+    It asks the device, as torch's GradScaler does: what a rule is fed depends on how many steps it took.
+    """
+    assert state.scale is not None
+    of, finite_K = feed.coefficients, norm_K.isfinite()
+    own = replace(feed, coefficients=_coefficients(state, feed))
+    state.scale.move(finite_K, of["scaling.interval"][:, 0])
+    small_K = state.scale.factor < of["scaling.floor"][:, 0]
+    _judge(recipe, state, feed, loss_K, torch.where(small_K, math.inf, torch.zeros_like(norm_K)))
+    taking_K = state.alive & finite_K
+    if taking_K.all():
+        _update(recipe, state, own, grad_KP)
+    elif taking_K.any():
+        update_lanes(recipe, state, own, grad_KP, taking_K)
+
+
+def _coefficients(state: State, feed: Feed) -> dict[str, Tensor]:
+    """The step's coefficients, for as many steps as each lane has taken."""
+    assert state.scale is not None
+    missed = state.scale.missed.tolist()
+    if tuple(missed) == (feed.missed or (0,) * len(missed)):
+        return feed.coefficients
+    assert feed.late is not None
+    return feed.late(state.step - np.array(missed))
 
 
 def _uphill(recipe: Recipe, gradient: Gradient, state: State, feed: Feed, grad_KP: Tensor) -> Tensor:
@@ -78,7 +131,7 @@ def _uphill(recipe: Recipe, gradient: Gradient, state: State, feed: Feed, grad_K
     """
     here_KP = state.theta.clone()
     recipe.climb(state.theta, grad_KP, feed.coefficients)
-    _, grad_KP, _ = gradient(state, feed)
+    _, grad_KP, _ = _unscaled(gradient(state, feed), state)
     state.theta.copy_(here_KP)
     return grad_KP
 
@@ -119,7 +172,8 @@ def _apply(recipe: Recipe, state: State, feed: Feed, grad_KP: Tensor) -> None:
         recipe.update(state.theta, grad_KP, state.slots, feed.coefficients)
         return
     if module.taken is None:
-        module.taken = {name: 0 if name in recipe.unused else state.step for name in recipe.layout.shapes}
+        steps = state.step - (int(state.scale.missed) if state.scale else 0)
+        module.taken = {name: 0 if name in recipe.unused else steps for name in recipe.layout.shapes}
     assert feed.late is not None
     moving = {name: taken for name, taken in module.taken.items() if name not in module.idle}
     late = {taken: feed.late(taken) for taken in {*moving.values()}}
@@ -129,11 +183,16 @@ def _apply(recipe: Recipe, state: State, feed: Feed, grad_KP: Tensor) -> None:
 
 def update_living(recipe: Recipe, state: State, feed: Feed, grad_KP: Tensor) -> None:
     """Apply the rule to the lanes that live; `grad_KP` is lost."""
+    update_lanes(recipe, state, feed, grad_KP, state.alive)
+
+
+def update_lanes(recipe: Recipe, state: State, feed: Feed, grad_KP: Tensor, lanes_K: Tensor) -> None:
+    """Apply the rule to these lanes; `grad_KP` is lost."""
     written = {"theta": state.theta, **state.slots}
     before = {name: tensor.clone() for name, tensor in written.items()}
     _update(recipe, state, feed, grad_KP)
     for name, tensor in written.items():
-        torch.where(state.alive[:, None], tensor, before[name], out=tensor)
+        torch.where(lanes_K[:, None], tensor, before[name], out=tensor)
 
 
 def _keep_buffers(state: State, buffers: dict[str, Tensor]) -> None:

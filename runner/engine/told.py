@@ -10,15 +10,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from numbers import Real
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from thalweg.data.schema import MEASURES
 from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.study.settings import EachStep
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,63}")
-TAKEN = {"batch_loss", "gradient_norm", "update_norm", "weight_norm", *chain.from_iterable(MEASURES.values())}
+TAKEN = {"batch_loss", *get_args(EachStep), *chain.from_iterable(MEASURES.values())}
 """Names of series and metrics that a trial has in any case, or may have."""
 
 

@@ -30,6 +30,7 @@ from thalweg.runner.engine.outputs import Pick, refuse_parts, without_picks
 from thalweg.runner.engine.own import own_model
 from thalweg.runner.engine.parameters import ParameterLayout
 from thalweg.runner.engine.recipe import Recipe
+from thalweg.runner.engine.scale import Scale
 from thalweg.runner.engine.state import State
 from thalweg.runner.engine.streams import stream_key
 from thalweg.runner.engine.task import OfAll, Own, Task
@@ -38,8 +39,10 @@ from thalweg.runner.engine.world import World
 from thalweg.runner.study.target import ModelTarget
 from thalweg.runner.study.trial import Trial, TrialConfig
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "tf32": torch.float32, "bf16": torch.float32}
-"""What weights and data are held in. bf16 is autocast: the forward pass rounds, the weights do not."""
+DTYPES = dict.fromkeys(("float32", "tf32", "bf16", "fp16"), torch.float32) | {"float64": torch.float64}
+"""What weights and data are held in. bf16 and fp16 are autocast: the forward pass rounds, the weights do not."""
+ROUNDED = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""What the forward pass is rounded to, of the precisions that are autocast."""
 _Row = tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]
 Answers = tuple[Tensor, tuple[Tensor, ...]]
 """A trial's outputs `[B, …]` and what its own functions of all that a model returns give, 0-d; or K trials' of each."""
@@ -142,6 +145,11 @@ class Workload:
 
     def start(self, trials: Sequence[Trial], executor: str = "vmap") -> State:
         """The state of `trials` before their first step, one lane each, in order."""
+        state, scaling = self._started(trials, executor), [trial.config.scaling for trial in trials]
+        starts = [each.start for each in scaling if each.name == "dynamic"]
+        return replace(state, scale=Scale.start(state.theta.new_tensor(starts))) if starts else state
+
+    def _started(self, trials: Sequence[Trial], executor: str) -> State:
         if self.foreign and executor == "loop":
             return self.start_own(self.lone(trial.config) for trial in trials)
         rows: dict[object, _Row] = {}
@@ -256,14 +264,14 @@ class Workload:
         if self.pick is not None:
             outputs = self.pick(self.module, (), outputs)
         refuse_parts(outputs)
-        picked: Tensor = outputs.to(self.dtype) if self.precision == "bf16" else outputs
+        picked: Tensor = outputs.to(self.dtype) if self.precision in ROUNDED else outputs
         return picked
 
     def _autocast(self) -> AbstractContextManager[object]:
-        if self.precision != "bf16":
+        if self.precision not in ROUNDED:
             return nullcontext()
         # Without its cache of rounded weights, which would outlive a step that changes them.
-        return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
+        return torch.autocast(self.device.type, ROUNDED[self.precision], cache_enabled=False)
 
 
 def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:

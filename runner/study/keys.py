@@ -241,6 +241,7 @@ def trial_config(plain: dict[str, Any]) -> TrialConfig:
         key, optimizer = f"{SECTION}.{by_adamw[0]}.adamw", config.optimizer.name
         said = f"{key} is true, but optimizer={optimizer} orthogonalises no matrices"
         raise ConfigError(said, f"choose optimizer=muon, or write {key}=false")
+    _refuse_scale(config)
     size, parts_of_it = config.budget.batch_size, config.budget.accumulate
     if size % parts_of_it:
         fitting = [str(each) for each in range(1, size + 1) if size % each == 0]
@@ -259,7 +260,19 @@ def trial_config(plain: dict[str, Any]) -> TrialConfig:
     return config
 
 
-READ_APART = frozenset({"optimizer", "sam", "clip", "average", "divergence", "precision", "seed"})
+def _refuse_scale(config: TrialConfig) -> None:
+    """Refuse half precision whose gradients would vanish, and a scale that begins too small."""
+    scaling = config.scaling
+    if scaling.name == "none":
+        if config.precision == "fp16":
+            said = "precision=fp16 without a scale loses gradients below 6e-8"
+            raise ConfigError(said, "add scaling=dynamic, or write precision=bf16")
+    elif scaling.start < scaling.floor:
+        said = f"scaling.start is {scaling.start:g}, below scaling.floor, {scaling.floor:g}"
+        raise ConfigError(said, "a trial diverges where its scale falls below the floor: lower that")
+
+
+READ_APART = frozenset({"optimizer", "sam", "clip", "average", "divergence", "seed"})
 """Sections that no check and no duration reads together with another."""
 
 

@@ -123,8 +123,9 @@ class TrackerSettings:
     tags: tuple[str, ...]
 
 
-EachStep = Literal["gradient_norm", "update_norm", "weight_norm"]
-"""What can be stored of each step: the gradient's norm before clipping, how far weights moved, and their norm after."""
+EachStep = Literal["gradient_norm", "update_norm", "weight_norm", "loss_scale"]
+"""What can be stored of each step: the gradient's norm before clipping, how far weights moved, their norm after, and
+what its loss was multiplied by, where trials have such a scale."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,10 @@ from thalweg.optim.schema import (
     NoAverageConfig,
     NoClipConfig,
     NoSAMConfig,
+    NoScalingConfig,
     OptimizerConfig,
     SAMConfig,
+    ScalingConfig,
     ScheduleConfig,
     introduced,
 )
@@ -85,7 +87,7 @@ class TrialConfig:
     optimizer: OptimizerConfig
     schedule: ScheduleConfig = field(metadata={"per_trial": True})
     budget: Budget
-    precision: Literal["float32", "float64", "tf32", "bf16"]
+    precision: Literal["float32", "float64", "tf32", "bf16", "fp16"]
     divergence: Divergence
     seed: Annotated[int, Field(ge=0, lt=2**63)] = field(metadata={"per_trial": True})
     sam: SAMConfig = introduced(NoSAMConfig(name="none"))
@@ -94,6 +96,7 @@ class TrialConfig:
     init: InitConfig = introduced(FRESH)
     groups: Groups = introduced(Groups())
     average: AverageConfig = introduced(NoAverageConfig(name="none"))
+    scaling: ScalingConfig = introduced(NoScalingConfig(name="none"))
     revision: str | None = introduced(None)  # of the user's code, in trials that changed code was to train anew
     arithmetic: int = introduced(0)  # the last repair of ours that touches the trial
 

@@ -148,3 +148,36 @@ def test_adamw_for_a_groups_matrices_is_for_muon_alone() -> None:
     for axis in ("true,false", "false,true", "true"):
         with pytest.raises(ConfigError, match="adamw is true, but optimizer=sgd orthogonalises no matrices"):
             trials("optimizer=sgd", words[0], f"groups.head.adamw={axis}")
+
+
+def test_half_precision_has_a_scale_whose_numbers_are_axes() -> None:
+    words = ("precision=fp16", "scaling=dynamic")
+    found = trials(*words, "scaling.start=1024,65536", "scaling.interval=100,2000", "scaling.floor=0.5,1")
+    assert len({trial.id for trial in found}) == 8
+    assert len({trial.group_id for trial in found}) == 1
+    assert "scaling" not in identity_dict(trials("seed=0")[0].config)
+    assert len(trials("precision=bf16,fp16", "scaling=dynamic")) == 2
+    assert trials("scaling=none,dynamic", "precision=float32")[0].id == trials("seed=0")[0].id
+    for trial in found:
+        assert Trial(trial_config(json.loads(trial.config_json))).id == trial.id
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "hint"),
+    [
+        (["precision=fp16"], "precision=fp16 without a scale loses gradients below 6e-8", "add scaling=dynamic"),
+        (["precision=bf16,fp16"], "precision=fp16 without a scale", "add scaling=dynamic"),
+        (["precision=fp16", "scaling=none,dynamic"], "precision=fp16 without a scale", "add scaling=dynamic"),
+        (["scaling=dynamic", "scaling.start=0.5"], "scaling.start is 0.5, below scaling.floor, 1", "lower that"),
+        (["scaling=dynamic", "scaling.start=2,0.5"], "scaling.start is 0.5, below scaling.floor, 1", "lower that"),
+        (["scaling=dynamic", "scaling.start=0"], "scaling.start is 0.0; expected a number ≥ 1e-30", ""),
+        (["scaling=dynamic", "scaling.interval=0"], "scaling.interval is 0; expected an integer ≥ 1", ""),
+        (["scaling.start=2"], "scaling.start belongs to scaling=dynamic, which was not chosen", "scaling=dynamic"),
+        (["scaling=static"], "scaling has no option 'static'; it has dynamic, none", ""),
+    ],
+)  # fmt: skip
+def test_a_scale_that_cannot_be_is_refused_in_a_sentence(words, said, hint) -> None:
+    with pytest.raises(ConfigError) as refused:
+        trials(*words)
+    assert said in refused.value.message
+    assert hint in (refused.value.hint or "")

@@ -31,7 +31,10 @@ ASKED: dict[str, tuple[str, ...]] = {
     "parts, dropout": ("budget.accumulate=2", "model.dropout=0.2", "optimizer=lion"),
     "start, frozen": ("init.weights=start.safetensors", LOW, "groups.low.freeze=true", "clip=norm"),
     "float64, smoothing": ("precision=float64", "task.label_smoothing=0.1", "average=ema", "optimizer=adam_l2"),
-    "bf16": ("precision=bf16", "average=ema", "budget.accumulate=2", "optimizer=sgd"),
+    "fp16": (
+        *("precision=fp16", "scaling=dynamic", "scaling.start=4194304", "scaling.interval=3"),
+        *("average=ema", "budget.accumulate=2", "optimizer=sgd"),
+    ),
 }
 
 
