@@ -115,7 +115,7 @@ class ParameterGroup:
     """Parameters whose names a pattern matches, and what is other for them than for the rest.
 
     lr and weight_decay multiply the optimizer's. freeze: they stay as they are, whatever the others say. adamw: of
-    Muon, its matrices take AdamW's step too.
+    Muon, its matrices take AdamW's step too. optimizer: one of their own, with its own values.
     """
 
     match: Annotated[str, Field(min_length=1)]
@@ -123,6 +123,7 @@ class ParameterGroup:
     weight_decay: NonNegative = introduced(1.0, **PER_TRIAL)
     freeze: bool = introduced(False)
     adamw: bool = introduced(False)
+    optimizer: OptimizerConfig | None = introduced(None)
 
 
 @dataclass(frozen=True, kw_only=True)

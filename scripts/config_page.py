@@ -103,7 +103,7 @@ def parameter_groups_section() -> str:
     """The keys that each parameter group has, whatever its name."""
     defaults = {field.name: field.default for field in fields(ParameterGroup)}
     notes = {
-        name: (str(default).lower() if default is not MISSING else "???", note)
+        name: ("null" if default is None else str(default).lower() if default is not MISSING else "???", note)
         for (name, default), note in zip(defaults.items(), GROUP_NOTES, strict=True)
     }
     return f"### groups\n\n{GROUPS_SAID}\n\n{key_table('groups.NAME', ParameterGroup, notes)}"
@@ -117,6 +117,7 @@ GROUP_NOTES = (
     "times the weight decay; 0 is none",
     "they stay as they are: no step, no decay, no gradient",
     "with `optimizer=muon`: their matrices take AdamW's step, as vectors do",
+    "one of their own, by name or as a section: all keys of `optimizer` follow, as `groups.NAME.optimizer.lr`",
 )
 HEADER = "| key | value | default | per trial | |\n|---|---|---|---|---|\n"
 
@@ -156,6 +157,8 @@ def in_words(kind: dict[str, Any]) -> str:
     """A JSON schema's type and range in words."""
     if "anyOf" in kind:
         return " or ".join(in_words(each) for each in kind["anyOf"])
+    if "discriminator" in kind:
+        return ", ".join(f"`{name}`" for name in kind["discriminator"]["mapping"])
     if "enum" in kind:
         return ", ".join(f"`{value}`" for value in kind["enum"])
     if "const" in kind:

@@ -17,11 +17,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from thalweg.conf import CONF
+from thalweg.optim.schema import OPTIMIZERS
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.config.words import one_sentence, override_text, plain
 from thalweg.runner.project.yaml import refuse_bombs
-from thalweg.runner.study.groups import SECTION, field_of, with_defaults
+from thalweg.runner.study.groups import OWN, SECTION, field_of, with_defaults
 from thalweg.runner.study.keys import TRIAL_SECTIONS, flatten, leaf_of, unknown_key
 from thalweg.runner.study.ranges import as_number
 from thalweg.runner.study.study import Base
@@ -104,6 +105,8 @@ class Composer:
             node = copy.deepcopy(found.node)
             for value in values:
                 _apply(node, value)
+                if value.lstrip("+").startswith(f"{SECTION}."):
+                    _fill_groups(node)
             _fill_groups(node)
             found = replace(found, node=node)
         _refuse_resolvers(found.unresolved)
@@ -161,6 +164,19 @@ def _fill_groups(node: DictConfig) -> None:
         if isinstance(groups[name], DictConfig):
             with open_dict(groups):
                 groups[name] = with_defaults(groups[name])
+                groups[name][OWN] = _filled(groups[name][OWN])
+
+
+def _filled(own: Any) -> Any:
+    """An optimizer of a group's own with our defaults under what is said of it; what is none of ours stays as it is."""
+    from omegaconf import DictConfig, OmegaConf
+
+    said = own if isinstance(own, DictConfig) else {"name": own}
+    ours = CONF / "optimizer" / f"{said.get('name')}.yaml"
+    return OmegaConf.merge(OmegaConf.load(ours), said) if ours.name in _OPTIMIZERS else own
+
+
+_OPTIMIZERS = {f"{name}.yaml" for name in OPTIMIZERS}
 
 
 def check_folders(config_dir: str | None, config_name: str | None) -> None:

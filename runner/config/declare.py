@@ -348,7 +348,7 @@ def _sort_value(word: Word, typed: _Typed, names: Sequence[str]) -> None:
     section = word.key.split(".")[0]
     if leaf is None and not (word.prefix == "~" and (section in sections() or in_groups(word.key))):
         raise unknown_key(word.key, names, word.text.partition("=")[2])
-    if leaf and word.key.endswith(".name"):
+    if leaf and word.key.endswith(".name") and not in_groups(word.key):
         raise ConfigError(f"{word.key} is set by its group", f"write {section}=OPTION")
     if leaf is None or word.prefix == "~":
         typed.values[word.key] = word

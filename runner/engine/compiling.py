@@ -76,6 +76,8 @@ class CompiledUpdate:
 
 def kernel_hindrance(recipe: Recipe, device: torch.device) -> str | None:
     """Why update and guard cannot be one kernel on a GPU, or None."""
+    if recipe.own:
+        return "a parameter group has an optimizer of its own"
     if not recipe.rule.elementwise:
         return "its update takes each parameter as a matrix"
     if recipe.unused_U is not None:

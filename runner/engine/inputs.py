@@ -130,7 +130,7 @@ class Inputs:
         self.workload = workload
         self.hyper_N = {name: self._column("optimizer", name) for name in workload.recipe.rule.hyper}
         self.beside_N = {}
-        self.scales_N = {group: self._scales(group) for group in workload.recipe.groups}
+        self.of_groups = {group: self._hyper_of(group) for group in workload.recipe.groups}
         if workload.recipe.sam != "none":
             self.beside_N["sam.rho"] = self._column("sam", "rho")
         self.kept_N = None if workload.recipe.average == "none" else self._column("average", "decay")
@@ -143,10 +143,14 @@ class Inputs:
         """A number of every trial's configuration, float64 `[N]`."""
         return np.array([getattr(getattr(config, part), name) for config in self.configs], dtype=np.float64)
 
-    def _scales(self, group: str) -> dict[str, np.ndarray]:
-        """What a parameter group multiplies each trial's rate and decay by."""
+    def _hyper_of(self, group: str) -> dict[str, np.ndarray]:
+        """A parameter group's hyperparameters in every trial, its multipliers of rate and decay among them."""
         of = [dict(config.groups.named)[group] for config in self.configs]
-        return {name: np.array([getattr(each, name) for each in of], np.float64) for name in ("lr", "weight_decay")}
+        rules = [each.optimizer or config.optimizer for each, config in zip(of, self.configs, strict=True)]
+        scales = {name: np.array([getattr(each, name) for each in of], np.float64) for name in ("lr", "weight_decay")}
+        names = self.workload.recipe.rule_of(group).hyper
+        hyper_N = {name: np.array([getattr(each, name) for each in rules], np.float64) for name in names}
+        return hyper_N | {name: hyper_N[name] * scale_N for name, scale_N in scales.items()}
 
     def block(self, start: int, stop: int, lane_of: np.ndarray, missed: Sequence[int] = ()) -> Block:
         """The inputs of steps start…stop−1 for the trials that still train; lane_of maps lanes to trials.
@@ -204,10 +208,11 @@ class Inputs:
         counts = steps[:, None] - missed
         recipe = self.workload.recipe
         coefficients = recipe.rule.coefficients(hyper_K, multiplier_TK, counts)
-        for group, scales_N in self.scales_N.items():
-            scaled_K = {name: hyper_K[name] * scale_N[lane_of] for name, scale_N in scales_N.items()}
-            own = recipe.rule.coefficients(hyper_K | scaled_K, multiplier_TK, counts)
-            coefficients |= {f"{group}/{name}": own[name] for name in recipe.scaled}
+        for group, of_group_N in self.of_groups.items():
+            of_group_K = {name: values[lane_of] for name, values in of_group_N.items()}
+            own = recipe.rule_of(group).coefficients(of_group_K, multiplier_TK, counts)
+            names = own if group in recipe.own else recipe.scaled
+            coefficients |= {f"{group}/{name}": own[name] for name in names}
         coefficients |= {name: values[lane_of] for name, values in self.beside_N.items()}
         if self.kept_N is not None:  # after the first step the average is what that left
             coefficients["average.weight"] = np.where(counts == 0, 1.0, 1 - self.kept_N[lane_of])

@@ -27,6 +27,14 @@ from thalweg.runner.study.trial import TrialConfig
 
 
 @dataclass(frozen=True)
+class Own:
+    """The rule of a parameter group that has an optimizer of its own, and on what it decays."""
+
+    rule: Rule
+    decay_on: str
+
+
+@dataclass(frozen=True)
 class Recipe:
     """The steps of one structure. `loss_factor`: a loss above this many times max(first loss, 1) is divergence."""
 
@@ -48,6 +56,7 @@ class Recipe:
     logged: tuple[str, ...] = ()  # what the model tells of a step, behind these
     flat: frozenset[str] = frozenset()  # parameters that a rule of matrices is given as vectors
     scaled: tuple[str, ...] = ()  # the coefficients that a group's multipliers change
+    own: Mapping[str, Own] = field(default_factory=dict)  # group -> its optimizer, of those that have one
 
     @classmethod
     def of(
@@ -62,6 +71,11 @@ class Recipe:
         freezing = {name for name, group in config.groups.named if group.freeze}
         by_adamw = {name for name, group in config.groups.named if group.adamw}
         frozen = still | {name for name, group in group_of.items() if group in freezing}
+        own = {
+            name: Own(rule_for(group.optimizer), group.optimizer.decay_on)
+            for name, group in config.groups.named
+            if group.optimizer is not None and not group.freeze
+        }
         made = cls(
             rule=rule,
             layout=layout,
@@ -75,6 +89,7 @@ class Recipe:
             group_of={name: group for name, group in group_of.items() if name not in frozen},
             flat=frozenset(name for name, group in group_of.items() if group in by_adamw),
             scaled=_scaled(rule) if group_of else (),
+            own=own,
         )
         return replace(made, group_P=made.places(like) if made.group_of else None).sparing(frozenset(), like)
 
@@ -133,9 +148,20 @@ class Recipe:
         return self.layout.spread(lambda name: place.get(self.group_of.get(name, ""), 0)).long().to(like.device)
 
     @property
+    def elementwise(self) -> bool:
+        """Whether one rule takes all parameters at once."""
+        return self.rule.elementwise and not self.own
+
+    def rule_of(self, group: str) -> Rule:
+        """The rule by which a parameter group trains."""
+        return self.own[group].rule if group in self.own else self.rule
+
+    @property
     def slots(self) -> tuple[str, ...]:
-        """What a state holds beside the weights: the rule's slots, and their average."""
-        return self.rule.slots if self.average == "none" else (*self.rule.slots, AVERAGE)
+        """What a state holds beside the weights: the slots of all rules, and the average of the weights."""
+        rules = (self.rule, *(each.rule for each in self.own.values()))
+        slots = dict.fromkeys(slot for rule in rules for slot in rule.slots)
+        return (*slots,) if self.average == "none" else (*slots, AVERAGE)
 
     def follow(self, theta_KP: Tensor, slots: Slots, c: Coefficients) -> None:
         """Move the average, if there is one, towards the weights: a ← a + weight·(θ − a), but for what never moves."""
@@ -160,7 +186,7 @@ class Recipe:
 
     def update(self, theta_KP: Tensor, grad_KP: Tensor, slots: Slots, c: Coefficients) -> None:
         """Apply the rule in place: to all parameters at once if it is elementwise, else to one after another."""
-        if not self.rule.elementwise:
+        if not self.elementwise:
             self._update_each(theta_KP, grad_KP, slots, lambda name: None if name in self.unused else c)
             return
         if self.group_P is not None:
@@ -195,15 +221,24 @@ class Recipe:
             c = c_of(name)
             if c is None:
                 continue
-            if group := self.group_of.get(name):
-                c = {**c, **{key: c[f"{group}/{key}"] for key in self.scaled}}
+            rule, masked, c = self._in_group(self.group_of.get(name), c)
             flat = name in self.flat
             own = {key: value.view(-1, *[1] * (1 if flat else theta.dim() - 1)) for key, value in c.items()}
-            if self.decays_P is not None and not decays(theta.shape[1:], "weights"):
+            if masked and not decays(theta.shape[1:], "weights"):
                 own["decay"] = torch.zeros_like(own["decay"])
-            tensors = [theta, grads[name], *(views[name] for views in held.values())]
+            tensors = [theta, grads[name], *(held[slot][name] for slot in rule.slots)]
             theta, grad, *slots_of = [_rows_of(each) for each in tensors] if flat else tensors
-            self.rule.update(theta, grad, dict(zip(held, slots_of, strict=True)), own)
+            rule.update(theta, grad, dict(zip(rule.slots, slots_of, strict=True)), own)
+
+    def _in_group(self, group: str | None, c: Coefficients) -> tuple[Rule, bool, Coefficients]:
+        """The rule of parameters in a group, whether it spares vectors from decay, and its coefficients."""
+        if group is not None and group in self.own:
+            prefix = f"{group}/"
+            own = {key.removeprefix(prefix): value for key, value in c.items() if key.startswith(prefix)}
+            return self.own[group].rule, self.own[group].decay_on == "weights", own
+        if group:
+            c = {**c, **{key: c[f"{group}/{key}"] for key in self.scaled}}
+        return self.rule, self.decays_P is not None, c
 
 
 def _rows_of(tensor: Tensor) -> Tensor:

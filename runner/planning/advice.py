@@ -29,8 +29,11 @@ def advice(study: Study, trials: Sequence[Trial]) -> list[str]:
 def _strongest(config: TrialConfig) -> OptimizerConfig:
     """The optimizer of the parameters that decay most in a step: the trial's own, or that of a group that trains."""
     of = config.optimizer
-    training = [group for _, group in config.groups.named if not group.freeze]
-    scaled = [replace(of, lr=of.lr * group.lr, weight_decay=of.weight_decay * group.weight_decay) for group in training]
+    training = [(group.optimizer or of, group) for _, group in config.groups.named if not group.freeze]
+    scaled = [
+        replace(own, lr=own.lr * group.lr, weight_decay=own.weight_decay * group.weight_decay)
+        for own, group in training
+    ]
     return max([of, *scaled], key=lambda each: decay_strength(each) or 0.0)
 
 

@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
-from thalweg.optim.schema import ParameterGroup
+from thalweg.optim.schema import OPTIMIZERS, ParameterGroup
 
 SECTION = "groups"
 FIELDS = tuple(f.name for f in fields(ParameterGroup))
-_KEY = re.compile(rf"{SECTION}\.([^\W\d]\w*)\.({'|'.join(FIELDS)})")
+OWN = "optimizer"
+"""The field that holds an optimizer of a group's own."""
+OWN_FIELDS = tuple(dict.fromkeys(f.name for schema in OPTIMIZERS.values() for f in fields(schema)))
+_KEY = re.compile(rf"{SECTION}\.([^\W\d]\w*)\.({'|'.join(FIELDS)}|{OWN}\.(?:{'|'.join(OWN_FIELDS)}))")
 
 
 def in_groups(key: str) -> bool:
@@ -23,7 +26,7 @@ def in_groups(key: str) -> bool:
 
 
 def field_of(key: str) -> str | None:
-    """Which field of a group a dotted key is, such as `lr` of `groups.head.lr`; None for another key."""
+    """Which field of a group a dotted key is, such as `lr` of `groups.head.lr`, or `optimizer.lr`; None for another."""
     found = _KEY.fullmatch(key)
     return found[2] if found else None
 

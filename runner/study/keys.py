@@ -18,11 +18,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from thalweg.data.schema import FORMS, MODELS_LOSS
 from thalweg.models.schema import MODELS
-from thalweg.optim.schema import Groups, ParameterGroup
+from thalweg.optim.schema import OPTIMIZERS, Groups, ParameterGroup
 from thalweg.runner.base.canonical import canonical_json
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.study.durations import DURATIONS, EPOCH, is_duration, steps_from_durations
-from thalweg.runner.study.groups import FIELDS, SECTION, field_of, in_groups, with_defaults
+from thalweg.runner.study.groups import FIELDS, OWN, OWN_FIELDS, SECTION, field_of, in_groups, with_defaults
 from thalweg.runner.study.settings import Settings
 from thalweg.runner.study.start import EXPECTED as START
 from thalweg.runner.study.start import declared as declared_init
@@ -82,9 +82,12 @@ def leaves() -> dict[str, tuple[Leaf, ...]]:
 
 
 @cache
-def _group_leaves() -> dict[str, Leaf]:
-    """Field -> what it holds in any parameter group."""
-    return {leaf.key: leaf for leaf in _leaves_of(ParameterGroup, "", None)}
+def _group_leaves() -> dict[str, tuple[Leaf, ...]]:
+    """Field -> what it holds in any parameter group, and what each optimizer of a group's own says about it."""
+    index: dict[str, tuple[Leaf, ...]] = {OWN: (Leaf(OWN, "text", f"{_one_of(OPTIMIZERS)} or null", None),)}
+    for leaf in _leaves_of(ParameterGroup, "", None):
+        index[leaf.key] = (*index.get(leaf.key, ()), leaf)
+    return index
 
 
 @cache
@@ -106,7 +109,8 @@ def leaf_of(key: str, option: str | None = None) -> Leaf | None:
     A key that no schema has may be an argument of a target: whether it is one, the composed section says.
     """
     if (name := field_of(key)) is not None:
-        return replace(_group_leaves()[name], key=key)
+        known = _group_leaves()[name]
+        return replace(next((leaf for leaf in known if leaf.option == option), known[0]), key=key)
     variants = leaves().get(key, ())
     if not variants and may_be_argument(key):
         return Leaf(key, "any", "a number, text, true, false, null or a list of these", KEY)
@@ -171,6 +175,10 @@ def unknown_key(key: str, names: Iterable[str] = (), typed: str = "") -> ConfigE
 def _unknown_of_groups(key: str) -> ConfigError:
     _, name, *rest = [*key.split("."), ""]
     known = f"its keys: {', '.join(FIELDS)}"
+    if rest[0] == OWN and name.isidentifier() and len(rest) == 3:
+        close = difflib.get_close_matches(rest[1], OWN_FIELDS, n=1)
+        hint = f"did you mean {SECTION}.{name}.{OWN}.{close[0]}?" if close else f"its keys: {', '.join(OWN_FIELDS)}"
+        return ConfigError(f"there is no key {key!r}", hint)
     if not name.isidentifier() or len(rest) > 2:
         example = "groups.head.match='head.*'"
         return ConfigError(f"there is no key {key!r}; a group's name is letters, digits and _", f"write {example}")
@@ -327,7 +335,28 @@ def _group(name: str, plain: Any) -> ParameterGroup:
     if plain.get("match") in (None, ""):
         example = f"write {SECTION}.{name}.match='{name}.*'"
         raise ConfigError(f"{SECTION}.{name} does not say which parameters it holds", example)
+    _refuse_own(f"{SECTION}.{name}", plain)
     return _checked(ParameterGroup, with_defaults(plain), f"{SECTION}.{name}.")
+
+
+def _refuse_own(group: str, plain: Mapping[str, Any]) -> None:
+    """Refuse an optimizer of a group's own that is none, or has keys of another."""
+    own = plain.get(OWN)
+    if own is None:
+        return
+    if isinstance(own, str) and own in OPTIMIZERS:
+        hint = f"to compare optimizers of a group write two blocks: use: [{group}.{OWN}={own}]"
+        raise ConfigError(f"{group}.{OWN} cannot be an axis", hint)
+    name = own.get("name") if isinstance(own, Mapping) else own
+    schema = OPTIMIZERS.get(name) if isinstance(name, str) else None
+    if schema is None:
+        raise ConfigError(f"{group}.{OWN} is {shown(name)}; expected {_one_of(OPTIMIZERS)}", f"write {group}.{OWN}=sgd")
+    known = [f.name for f in fields(schema)]
+    if unknown := [key for key in own if key not in known]:
+        said = f"there is no key '{group}.{OWN}.{unknown[0]}' with {group}.{OWN}={own['name']}"
+        raise ConfigError(said, f"its keys: {', '.join(known[1:])}")
+    if plain.get("adamw"):
+        raise ConfigError(f"{group} has an optimizer of its own, and adamw, which is of Muon's matrices", "keep one")
 
 
 def settings_of(config: Mapping[str, Any]) -> Settings:

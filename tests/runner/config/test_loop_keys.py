@@ -181,3 +181,42 @@ def test_a_scale_that_cannot_be_is_refused_in_a_sentence(words, said, hint) -> N
         trials(*words)
     assert said in refused.value.message
     assert hint in (refused.value.hint or "")
+
+
+def test_a_group_may_have_an_optimizer_of_its_own_whose_numbers_are_axes() -> None:
+    words = ("groups.m.match='layers.0.*'", "groups.m.optimizer=sgd")
+    (plain,) = trials(*words)
+    own = dict(plain.config.groups.named)["m"].optimizer
+    assert (own.name, own.lr, own.momentum) == ("sgd", 0.1, 0.9)  # of conf/optimizer/sgd.yaml
+    found = trials(*words, "groups.m.optimizer.lr=0.1,0.2", "groups.m.optimizer.momentum=0.5,0.9", "optimizer.lr=1,2")
+    assert len({trial.id for trial in found}) == 8
+    assert len({trial.group_id for trial in found}) == 1
+    assert len({trial.group_id for trial in (plain, *trials(*words, "groups.m.optimizer.nesterov=true,false"))}) == 2
+    one = trials("groups={m: {match: 'layers.0.*', optimizer: {name: sgd, lr: 0.3}}}")[0]
+    assert one.id == trials(*words, "groups.m.optimizer.lr=0.3")[0].id
+    assert trials(*words, "groups.m.optimizer=null")[0].id == trials(words[0])[0].id
+    for trial in found:
+        assert Trial(trial_config(json.loads(trial.config_json))).id == trial.id
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "hint"),
+    [
+        (["optimizer=sdg"], "groups.m.optimizer is 'sdg'; expected one of sgd, adamw", "write groups.m.optimizer=sgd"),
+        (["optimizer=sgd,adamw"], "groups.m.optimizer cannot be an axis", "write two blocks"),
+        (["optimizer.name=sdg"], "groups.m.optimizer is 'sdg'; expected one of sgd", "write groups.m.optimizer=sgd"),
+        (["optimizer=sgd", "optimizer=3"], "groups.m.optimizer is 3; expected one of sgd", ""),
+        (["optimizer=sgd", "optimizer.beta1=0.5"], "no key 'groups.m.optimizer.beta1' with groups.m.optimizer=sgd", ""),
+        (["optimizer=sgd", "optimizer.momentom=0"], "no key 'groups.m.optimizer.momentom'", "optimizer.momentum?"),
+        (["optimizer=sgd", "optimizer.lr=-1"], "groups.m.optimizer.lr is -1.0; expected a number ≥ 0", ""),
+        (["optimizer=sgd", "optimizer.lr=1,-1"], "groups.m.optimizer.lr is -1.0; expected a number ≥ 0", ""),
+        (["optimizer=sgd", "optimizer.decay=none"], "groups.m.optimizer.decay is 'none'; expected one of l2", ""),
+        (["optimizer.lr=1"], "groups.m.optimizer", "groups.m.optimizer=sgd"),
+        (["optimizer=sgd", "adamw=true"], "groups.m has an optimizer of its own, and adamw", "keep one"),
+    ],
+)  # fmt: skip
+def test_an_optimizer_of_a_groups_own_that_cannot_be_is_refused_in_a_sentence(words, said, hint) -> None:
+    with pytest.raises(ConfigError) as refused:
+        trials("optimizer=muon", "groups.m.match='layers.0.*'", *(f"groups.m.{word}" for word in words))
+    assert said in refused.value.message
+    assert hint in (refused.value.hint or "")
