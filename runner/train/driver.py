@@ -212,6 +212,7 @@ class _Driver:
         self.cohorts: dict[Slot, int] = {}  # the store's number of the cohort that a slot was given last
         self.vigil: Vigil | None = None  # once there is something to claim
         self.waiting = False
+        self.said: set[str] = set()  # groups of which it was said who begins anew, however often they are settled
         self.max_failures: int | None = None
 
     def run(self) -> None:
@@ -381,6 +382,9 @@ class _Driver:
         begun += self.remeasured.cohorts(list(missing.values()), choice, self.backend.size)
         rest = [trial for trial_id, trial in missing.items() if trial_id not in self.remeasured.known]
         begun += self.onward.cohorts(rest, choice, self.backend.size)
+        for line in self.onward.apart(rest, choice) if group_id not in self.said else ():
+            self.listener.note(line)
+        self.said.add(group_id)
         return Settled(choice, tuple(begun))
 
     def _claimed(self, work: Train) -> int | Refused:

@@ -18,7 +18,6 @@ from thalweg.runner.facts.choice import Choice
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.facts.record import CohortRecord
 from thalweg.runner.planning.plan import Plan
-from thalweg.runner.show.numbers import count
 from thalweg.runner.store import Store
 from thalweg.runner.study.longer import why_not
 from thalweg.runner.study.trial import Trial
@@ -63,6 +62,15 @@ class Onward:
         together = (list(each) for _, each in groupby(going, key=lambda trial: step_of[trial.id]))
         return [cohort for each in together for cohort in cut(each, choice, workers)]
 
+    def apart(self, trials: Sequence[Trial], choice: Choice) -> Iterator[str]:
+        """Why trials start from the beginning that could go on if they were trained as the shorter ones were, a sentence each."""
+        whys = Counter(
+            _said_of_engines(cohort, choice)
+            for trial in trials
+            if (cohort := self._cohort(trial)) and not self._is_of(trial, choice)
+        )
+        yield from (_said(number, why) for why, number in whys.items())
+
     def choice(self, trials: Iterable[Trial], executor: str, device: str) -> Choice | None:
         """How the shorter ones were trained, most of them, if that is what was asked for and on such a device."""
         choices = Counter(
@@ -81,7 +89,7 @@ class Onward:
             if trial.id not in self.shorter:
                 whys.update(self._whys(trial, kept))
         for why, number in whys.items():
-            yield f"{count(number, 'trial')} start from the beginning, though a shorter one was kept: {why}"
+            yield _said(number, why)
 
     def _whys(self, trial: Trial, kept: set[str]) -> list[str]:
         whole = "its study may stop it early" if self.plan.study.stop else why_not(trial.config)
@@ -112,6 +120,19 @@ class Onward:
     def _is_of(self, trial: Trial, choice: Choice) -> bool:
         cohort = self._cohort(trial)
         return cohort is not None and (cohort.executor, cohort.layout) == (choice.executor, choice.layout)
+
+
+def _said(number: int, why: str) -> str:
+    start = "trial starts" if number == 1 else "trials start"
+    return f"{number:,} {start} from the beginning, though a shorter one was kept: {why}"
+
+
+def _said_of_engines(cohort: CohortRecord, choice: Choice) -> str:
+    if cohort.executor != choice.executor:
+        said = f"that was trained by engine={cohort.executor}, and now it is {choice.executor}"
+        return f"{said}; write engine={cohort.executor} to go on"
+    own = {"shared": "the same batches for all trials of a seed, made once", "per_lane": "batches made for each trial"}
+    return f"that was trained with {own[cohort.layout]}, and now with {own[choice.layout]}, which rounds otherwise"
 
 
 def _part(trial: Trial, part: str) -> int:
