@@ -57,7 +57,8 @@ understood in suggestions, not as keys.
 
 Values that are swept may be comma lists and [ranges](study.md#ranges). Durations (`budget.steps`,
 `schedule.warmup`, `schedule.cooldown`) may be steps (`600`), epochs (`20ep`) or, in a schedule, a share of the run
-(`5%`).
+(`5%`). With `dataset.train_size=null` an epoch is all that trains of the files that are there; of data from code of
+yours nobody knows that before it runs, so there the number is to be written.
 """
 
 

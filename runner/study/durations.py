@@ -1,6 +1,7 @@
 """Which configuration keys may be written as epochs (`10ep`) or a share of the run (`5%`), and the steps they become.
 
-Works on plain dicts; knows no schema and checks no other value.
+Works on plain dicts; knows no schema and checks no other value. Where all that is there trains, files are read to know
+how long an epoch is.
 """
 
 from __future__ import annotations
@@ -35,23 +36,31 @@ def steps_from_durations(plain: dict[str, Any]) -> None:
         section, name = key.split(".")
         value = plain.get(section, {}).get(name) if isinstance(plain.get(section), dict) else None
         if isinstance(value, str) and is_duration(key, value):
-            steps = _steps(value.strip(), plain)
-            if value.strip().endswith("ep") and plain.get("dataset", {}).get("train_size", 0) is None:
-                hint = (
-                    "write how many train, as dataset.train_size=1000: too many are refused, with the number there is"
-                )
-                raise ConfigError(
-                    f"{key} is {value}, but an epoch of dataset.train_size=null has no known length", hint
-                )
+            dataset = plain.get("dataset", {})
+            size = dataset.get("train_size")
+            if unit_of(value) == "ep" and size is None and "train_size" in dataset:
+                size = _trainable(dataset)
+                if size is None:
+                    hint = "write how many train, as dataset.train_size=1000"
+                    said = f"{key} is {value}, but an epoch of dataset.train_size=null has no known length"
+                    raise ConfigError(said, f"{hint}: too many are refused, with the number there is")
+            steps = _steps(value.strip(), plain, size)
             if steps is not None:
                 plain[section][name] = steps
 
 
-def _steps(text: str, plain: Mapping[str, Any]) -> int | None:
+def _trainable(dataset: Mapping[str, Any]) -> int | None:
+    """How many examples train of all that are there, where files say so and no code of the user's has to run."""
+    from thalweg.data.check import trainable  # here, as it imports numpy, which most plans go without
+
+    return trainable(dataset)
+
+
+def _steps(text: str, plain: Mapping[str, Any], size: Any) -> int | None:
     if unit_of(text) == "%":
         steps = plain.get("budget", {}).get("steps")
         return in_steps(text, steps) if _is_count(steps) else None
-    size, batch = plain.get("dataset", {}).get("train_size"), plain.get("budget", {}).get("batch_size")
+    batch = plain.get("budget", {}).get("batch_size")
     if not _is_count(size) or not _is_count(batch):
         return None
     return in_steps(text, Fraction(size) / Fraction(batch))
