@@ -63,7 +63,7 @@ class Onward:
         return [cohort for each in together for cohort in cut(each, choice, workers)]
 
     def apart(self, trials: Sequence[Trial], choice: Choice) -> Iterator[str]:
-        """Why trials start from the beginning that could go on if they were trained as the shorter ones were, a sentence each."""
+        """Why trials that could go on, were they trained as the shorter ones were, start anew, a sentence each."""
         whys = Counter(
             _said_of_engines(cohort, choice)
             for trial in trials

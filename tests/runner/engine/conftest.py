@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from pydantic import TypeAdapter
+from sections import OPTIMIZERS
 
 from thalweg.runner.engine.cohort import Cohort, train
 from thalweg.runner.engine.determinism import prepare
@@ -17,20 +18,6 @@ from thalweg.runner.facts.observation import Observations
 from thalweg.runner.study.trial import Trial, TrialConfig
 
 ADAPTER = TypeAdapter(TrialConfig)
-OPTIMIZERS = {
-    "sgd": {"name": "sgd", "momentum": 0.9, "nesterov": False, "decay": "l2", "decay_order": "before"},
-    "adamw": {
-        "name": "adamw", "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": "coupled", "decay_order": "before",
-    },
-    "muon": {
-        "name": "muon", "momentum": 0.9, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "nesterov": True,
-        "adjust": "match_rms_adamw", "decay": "coupled", "decay_order": "before",
-    },
-    "lion": {
-        "name": "lion", "beta1": 0.9, "beta2": 0.99, "decay": "coupled", "decay_order": "before", "decay_on": "all",
-    },
-    "adam_l2": {"name": "adam_l2", "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
-}  # fmt: skip
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import OPTIMIZERS
+from sections import OPTIMIZERS
 from torch import nn
 
 from thalweg import optim
