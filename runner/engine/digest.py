@@ -83,7 +83,11 @@ class _Walk(pickle.Pickler):
         if isinstance(value, FunctionType):
             if DISPATCH in vars(value):  # by functools.singledispatch, which remembers what it was called with
                 return _Stand, (value.__module__, value.__qualname__), [*value.registry.values()]  # type: ignore[attr-defined]
-            cells = [_contents(cell) for cell in value.__closure__ or ()]
+            cells = [
+                _contents(cell)
+                for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+                if name != "__class__"  # of who defines it, for super()
+            ]
             held = (value.__defaults__, value.__kwdefaults__, cells, vars(value), _globals_of(value))
             return _Stand, (value.__module__, value.__qualname__), held
         if isinstance(value, GeneratorType):

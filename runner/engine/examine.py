@@ -59,13 +59,20 @@ def examined(workload: Workload, look: Look, packages: Sequence[str]) -> tuple[H
     with forked(workload.device), workload.numerics():
         _first_pass(workload, 0)
         world = look.changed(packages)
-        if world.parts:
-            world = world.without(_set_once(workload, world, packages))
+        once = _set_once(workload, world, packages) if world.parts else frozenset()
+        settled = {name: text for name, text in world.texts().items() if name in once}
+        world = world.without(once)
         world.restore()
         shared = Shared.at(packages, look)
-        habits = _Examination(replace(workload, world=world)).habits()
+        examination = _Examination(replace(workload, world=world))
+        habits = examination.habits()
         shared.refuse_changed(packages)
-        return habits, world
+        late = look.changed(packages).since(settled)  # while the modules live, by which something may be kept
+        del examination
+        if late.parts:
+            habits = replace(habits, alone=habits.alone or f"changes {late.shown}")
+            world = World((*world.parts, *late.parts))
+    return habits, world
 
 
 def _first_pass(workload: Workload, step: int) -> None:
@@ -157,7 +164,7 @@ class _Examination:
         )
 
     def _alone(self, steady: bool, changed: bool) -> str | None:
-        places = ", ".join(str(part.place) for part in self.workload.world.parts)
+        places = self.workload.world.shown
         reasons = {
             "has hooks": _has_hooks(self.untouched.module),
             "hooks gradients in its forward pass": self.watch.hooks,

@@ -172,6 +172,16 @@ class World:
         """The world but for these places."""
         return World(tuple(part for part in self.parts if str(part.place) not in names))
 
+    def since(self, settled: Mapping[str, bytes]) -> World:
+        """The world but for the places that hold what they held then."""
+        now = self.texts()
+        return self.without(frozenset(name for name, text in settled.items() if now.get(name) == text))
+
+    @property
+    def shown(self) -> str:
+        """The names of its places."""
+        return ", ".join(str(part.place) for part in self.parts)
+
     def restore(self) -> None:
         """Put everything back as it was at first."""
         for part, value in zip(self.parts, self.fresh(), strict=True):

@@ -109,7 +109,7 @@ WHY = {
     OUTSIDE: (
         "InClass", "InClassList", "InGlobal", "InGlobalDict", "NewGlobal", "CountsInstances", "GlobalGenerator",
         "GlobalTorchGenerator", "InNestedClass", "InPrivateGlobal", "InBackward",
-        "FirstBatchInGlobal", "InAlias",
+        "FirstBatchInGlobal", "InAlias", "InWeakKeys", "in_made_class",
     ),
     ELSEWHERE: (
         "InLayerOfTorch", "HooksAll",
