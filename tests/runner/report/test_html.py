@@ -20,6 +20,7 @@ from three_report import source_of
 from thalweg.runner.facts.record import Command
 from thalweg.runner.report import html_of, path_of
 from thalweg.runner.report.provenance import shared
+from thalweg.runner.report.slices import Measure
 from thalweg.runner.study.study import Axis
 
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -353,3 +354,14 @@ def test_panels_say_whose_their_colours_are():
     assert "Colours: of this panel alone." in html_of(source("one", "another"), NOW)
     assert "Colours:" not in html_of(source("one"), NOW)
     assert "Colours: one scale for all panels of this grid." in html_of(source_of(bowl(0.01, Random(5), beta=0.3)), NOW)
+
+
+def test_a_cut_shows_the_whole_interval_of_the_best_cell():
+    (panel,) = source("one").view.panels
+    assert panel.best is not None
+    rows = zip(panel.best.rows, (0.8, 1.0, 1.25), strict=True)
+    wide = replace(panel.best, rows=tuple(replace(row, metrics={"val/loss": factor}) for row, factor in rows))
+    assert wide.interval is not None
+    drawn = Measure([wide], 16.0, 200.0, drawn=[wide])
+    assert drawn.low <= wide.interval[0] < 0.6
+    assert Measure([wide], 16.0, 200.0).low > wide.interval[0]
