@@ -175,7 +175,7 @@ def unknown_key(key: str, names: Iterable[str] = (), typed: str = "") -> ConfigE
 def _unknown_of_groups(key: str) -> ConfigError:
     _, name, *rest = [*key.split("."), ""]
     known = f"its keys: {', '.join(FIELDS)}"
-    if rest[0] == OWN and name.isidentifier() and len(rest) == 3:
+    if rest[:1] == [OWN] and name.isidentifier() and len(rest) == 3:
         close = difflib.get_close_matches(rest[1], OWN_FIELDS, n=1)
         hint = f"did you mean {SECTION}.{name}.{OWN}.{close[0]}?" if close else f"its keys: {', '.join(OWN_FIELDS)}"
         return ConfigError(f"there is no key {key!r}", hint)

@@ -67,6 +67,10 @@ def test_modules_of_a_users_own_share_its_memory(trial_of: Any) -> None:
     assert places == {state.fixed["a.weight"].data_ptr()}
     RUN["loop"](workload, state, Inputs(tuple(trials), "shared", workload).block(0, 3, np.arange(3)))
     assert places == {each.parameters["a.weight"].data_ptr() for each in state.modules}
+    unlike = [trial for seed in range(2) for trial in trials_of(trial_of, "FrozenFirst", seed=seed)[:1]]
+    state = workload.start(unlike, "loop")
+    for k, each in enumerate(state.modules):
+        assert each.parameters["a.weight"].data_ptr() == state.fixed["a.weight"][k].data_ptr()
 
 
 @pytest.mark.usefixtures("_project")
