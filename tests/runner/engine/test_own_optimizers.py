@@ -14,12 +14,13 @@ from torch import nn
 from thalweg import optim
 from thalweg.optim.schedule import warmup_cosine
 from thalweg.runner.engine.checkpoint import Checkpoint
-from thalweg.runner.engine.choose import compiler_found
+from thalweg.runner.engine.choose import choose
 from thalweg.runner.engine.cohort import Cohort, Keeping, train
 from thalweg.runner.engine.compiling import kernel_hindrance
 from thalweg.runner.engine.executors import EXECUTORS as RUN
 from thalweg.runner.engine.inputs import Inputs
 from thalweg.runner.engine.prepare import prepared
+from thalweg.runner.engine.probing import Question
 from thalweg.runner.engine.streams import batch_indices
 from thalweg.runner.engine.workload import initialised
 
@@ -155,9 +156,8 @@ def test_a_graph_has_no_kernel_for_several_rules(trial_of) -> None:
     assert kernel_hindrance(recipe, CPU) == "a parameter group has an optimizer of its own"
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not compiler_found(), reason="NOT RUN: needs a C++ compiler")
-def test_the_compiled_step_has_them_too(trial_of, train_all) -> None:
-    trials = [made(trial_of, "sgd beside muon", 0.01, own) for own in (0.01, 0.1)]
-    expected = [by_hand(trial) for trial in trials]
-    np.testing.assert_allclose(losses_of(train_all(trials, "compiled")), expected, rtol=1e-9)
+def test_a_compiled_step_is_traced_instead_and_it_is_said(trial_of) -> None:
+    trials = tuple(made(trial_of, "sgd beside adamw", 0.01, own) for own in (0.01, 0.1))
+    choice, _ = choose(prepared(trials[0].config, CPU), Question(trials, "shared", "compiled"))
+    assert choice.executor == "traced"
+    assert choice.reason == "compiled was asked for, but a parameter group has an optimizer of its own"
