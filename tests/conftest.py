@@ -43,6 +43,10 @@ LONG = (
 """Files, and folders with some, that take seconds; what is left is two thirds of the tests, in a minute."""
 
 
+NUMBERS = ("acceptance/test_sweep.py", "optim", "runner/engine", "runner/store", "runner/train")
+"""Where tests marked long hold what trains and what is stored: those that CI runs. All of them take 20 minutes."""
+
+
 def pytest_ignore_collect(collection_path, config):
     if config.getoption("--fast"):
         here = Path(__file__).parent
@@ -52,16 +56,26 @@ def pytest_ignore_collect(collection_path, config):
 
 def pytest_addoption(parser):
     parser.addoption("--fast", action="store_true", help="leave out the files that take longest: under a minute")
+    parser.addoption("--ci", action="store_true", help="of the tests marked long those of training and the store")
     parser.addoption("--slow", action="store_true", help="run the tests that take minutes, too")
 
 
 def pytest_collection_modifyitems(config, items):
+    if config.getoption("--ci"):
+        left = {item for item in items if item.get_closest_marker("long") and not _of_numbers(item.path)}
+        config.hook.pytest_deselected(items=[*left])
+        items[:] = [item for item in items if item not in left]
     skip_slow = pytest.mark.skip(reason="takes minutes: run with --slow")
     for item in items:
         if item.get_closest_marker("slow") and not config.getoption("--slow"):
             item.add_marker(skip_slow)
         if item.get_closest_marker("gpu") and not cuda():
             item.add_marker(pytest.mark.skip(reason="NOT RUN: needs a CUDA device"))
+
+
+def _of_numbers(path):
+    here = Path(__file__).parent
+    return any(path.is_relative_to(here / name) for name in NUMBERS)
 
 
 def cuda():
