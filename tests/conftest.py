@@ -43,7 +43,7 @@ LONG = (
 """Files, and folders with some, that take seconds; what is left is two thirds of the tests, in a minute."""
 
 
-NUMBERS = ("acceptance/test_sweep.py", "optim", "runner/engine", "runner/store", "runner/train")
+NUMBERS = ("optim", "runner/engine", "runner/store", "runner/train")
 """Where tests marked long hold what trains and what is stored: those that CI runs. All of them take 20 minutes."""
 
 

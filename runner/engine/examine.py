@@ -68,6 +68,7 @@ def examined(workload: Workload, look: Look, packages: Sequence[str]) -> tuple[H
         habits = examination.habits()
         shared.refuse_changed(packages)
         late = look.changed(packages).since(settled)  # while the modules live, by which something may be kept
+        late = late.without(frozenset(str(part.place) for part in world.parts))
         del examination
         if late.parts:
             habits = replace(habits, alone=habits.alone or f"changes {late.shown}")

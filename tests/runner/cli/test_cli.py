@@ -553,7 +553,7 @@ def test_analyze_answers_a_stored_study_as_show_does(thalweg, swept):
         (("coupling", "--table", "mine.csv"), "no column 'lr'"),
         (
             ("coupling", "--table", "mine.csv", "--lr", "who"),
-            "line 2, column 'who' holds 's0'; expected a rate above 0",
+            "line 2, column 'who' holds 's0'; expected a learning rate above 0",
         ),
         (("coupling",), "there is no store, so no study 'coupling'"),
     ],

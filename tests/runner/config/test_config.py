@@ -629,6 +629,7 @@ def test_every_option_has_a_description():
     assert set(found) == {
         "model",
         "dataset",
+        "scaling",
         "optimizer",
         "schedule",
         "sam",

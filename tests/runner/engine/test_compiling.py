@@ -178,7 +178,7 @@ def test_what_cannot_be_one_kernel_is_said(tabled) -> None:
     cpu = torch.device("cpu")
     assert kernel_hindrance(of["adamw"], cpu) is None
     assert kernel_hindrance(of["muon"], cpu) == "its update takes each parameter as a matrix"
-    unused = replace(of["adamw"], unused=frozenset({"a"}))
+    unused = of["adamw"].sparing(frozenset([*of["adamw"].layout.shapes][:1]), torch.zeros(1))
     assert kernel_hindrance(unused, cpu) == "the model has parameters without a gradient"
 
 
