@@ -687,7 +687,7 @@ def test_config_lists_every_group_and_option(thalweg):
 @pytest.mark.long
 @pytest.mark.parametrize(
     "words",
-    [("--help",), ("ls", "smoke"), ("show", "smoke", "--maps"), ("plan", *WORDS), ONE],
+    [("--help",), ("ls",), ("ls", "smoke"), ("show", "smoke", "--maps"), ("best",), ("config",), ("plan", *WORDS), ONE],
 )
 def test_only_workers_import_anything_heavy(swept, desk, words):
     program = (
