@@ -85,11 +85,12 @@ def test_a_killed_refinement_is_finished_before_anything_new_and_counts_once(dec
 
 def test_a_later_sweep_keeps_what_was_refined(decided: Desk, look) -> None:
     before = len(json.loads(look("ls", "tiny", "--json"))["trials"])
+    refinements = json.loads(look("refine", "tiny", "--json"))["refinements"]
     decided.thalweg("sweep", *TINY)
     after = json.loads(look("ls", "tiny", "--json"))["trials"]
     assert len(after) == before
     assert not any(row["outside"] for row in after)
-    assert json.loads(look("refine", "tiny", "--json"))["refinements"] == 2
+    assert json.loads(look("refine", "tiny", "--json"))["refinements"] == refinements >= 1
 
 
 def test_recommend_reads_test_figures_of_one_cell_only(decided: Desk, look) -> None:
