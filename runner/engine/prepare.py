@@ -29,7 +29,7 @@ from thalweg.runner.engine.recipe import Recipe
 from thalweg.runner.engine.task import Own, Task
 from thalweg.runner.engine.told import refuse_measured
 from thalweg.runner.engine.user import resolved, users_error
-from thalweg.runner.engine.workload import DTYPES, Workload, initialised
+from thalweg.runner.engine.workload import DTYPES, Workload, initialised, runs_users_code
 from thalweg.runner.engine.world import Look, World
 from thalweg.runner.project.project import here
 from thalweg.runner.study.target import DatasetTarget, ModelTarget
@@ -51,7 +51,8 @@ def prepared(
     arrays = own_splits(data) if isinstance(data, DatasetTarget) else load_splits(data)
     task, splits = own_task(config.task, arrays.kind, metrics), on_device(arrays, device, dtype)
     extent = extent_of(arrays)
-    look = Look.at(packages := _packages(config))
+    packages = _packages(config)
+    look = Look.at(packages) if runs_users_code(config) else None
     module, scratch = (converted(initialised(config, extent), device, dtype) for _ in range(2))
     if config.dataset.augment and extent.fields:
         seen = f"dataset.augment changes one array, but an example of the dataset is {extent.shown}"
@@ -81,7 +82,7 @@ def prepared(
     )
     if workload.pick:
         without_picks(module)
-    habits, world = examined(workload, look, packages) if workload.foreign else (habits_of(workload), World())
+    habits, world = examined(workload, look, packages) if look else (habits_of(workload), World())
     if isinstance(task, Own):
         refuse_measured(habits.tells or (), task.names)
     recipe = replace(workload.recipe.sparing(habits.unused, like), logged=habits.tells or ())

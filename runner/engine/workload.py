@@ -104,7 +104,7 @@ class Workload:
     @property
     def foreign(self) -> bool:
         """Whether code of the user's runs in a step, which may do anything."""
-        return isinstance(self.config.model, ModelTarget) or self.config.task.loss != "auto"
+        return runs_users_code(self.config)
 
     @property
     def seeded(self) -> bool:
@@ -276,6 +276,11 @@ class Workload:
 
 def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def runs_users_code(config: TrialConfig) -> bool:
+    """Whether code of the user's runs in a step, which may do anything."""
+    return isinstance(config.model, ModelTarget) or config.task.loss != "auto"
 
 
 def initialised(config: TrialConfig, extent: Extent) -> nn.Module:

@@ -8,6 +8,7 @@ import itertools
 import math
 import random
 import sys
+import weakref
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -223,7 +224,7 @@ def seed_all(key):
 
 
 def built_anew(trial, extent):
-    """The model as a new process would build it."""
+    """The model as a new process would build it. Its code goes when it does: some of torch's registers keep classes."""
     spec = importlib.util.spec_from_file_location(f"reference{next(NUMBER)}", SOURCE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -233,7 +234,9 @@ def built_anew(trial, extent):
     random.seed(key % 2**31)
     takes = inspect.signature(build).parameters
     sizes = {"inputs": extent.features, "outputs": extent.outputs, **dict(trial.config.model.arguments)}
-    return build(**{name: size for name, size in sizes.items() if name in takes}).double()
+    net = build(**{name: size for name, size in sizes.items() if name in takes}).double()
+    weakref.finalize(net, vars(module).clear)
+    return net
 
 
 @contextmanager
