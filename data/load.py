@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +16,7 @@ from thalweg.data.image_folder import image_folder
 from thalweg.data.mnist1d import mnist1d
 from thalweg.data.planted import planted
 from thalweg.data.schema import DatasetConfig, DigitsConfig, MNIST1DConfig
-from thalweg.data.splits import Splits
+from thalweg.data.splits import Split, Splits, repeated
 from thalweg.data.stored import stored
 from thalweg.data.synthetic import noisy_regression, teacher
 from thalweg.data.table import table
@@ -65,4 +66,14 @@ def load_splits(config: DatasetConfig) -> Splits:
     Raises ConfigError for data that cannot be trained on, naming file and row, and SetupError for data that cannot
     be had.
     """
-    return SOURCES[config.name](config)
+    return in_channels(SOURCES[config.name](config), getattr(config, "channels", 1))
+
+
+def in_channels(splits: Splits, channels: int) -> Splits:
+    """Splits of grey pictures [N, 1, H, W], that one channel so many times."""
+    if channels == 1:
+        return splits
+    train, validation, test = (
+        Split(repeated(each.x, channels), each.y) for each in (splits.train, splits.validation, splits.test)
+    )
+    return replace(splits, train=train, validation=validation, test=test)

@@ -40,6 +40,8 @@ Path = Annotated[str, Field(min_length=1)]
 """A file or folder of the user's; a relative one starts from the current folder."""
 Context = Annotated[int, Field(ge=1, le=65_536)]
 Characters = Annotated[int, Field(ge=2, le=65_536)]
+Channels = Literal[1, 3]
+"""Of grey pictures: 3 has the grey one thrice, for models that read colours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,7 @@ class DigitsConfig:
     label_noise: Noise
     split_seed: Seed
     augment: tuple[Augmentation, ...] = introduced(())
+    channels: Channels = introduced(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,7 @@ class MNISTConfig:
     label_noise: Noise
     split_seed: Seed
     augment: tuple[Augmentation, ...]
+    channels: Channels = introduced(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +100,7 @@ class FashionMNISTConfig:
     label_noise: Noise
     split_seed: Seed
     augment: tuple[Augmentation, ...]
+    channels: Channels = introduced(1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,6 +40,11 @@ class Split:
         self.y.setflags(write=False)
 
 
+def repeated(x: NDArray[Any], channels: int) -> NDArray[Any]:
+    """Grey pictures, [N, 1, H, W], in so many channels that are alike."""
+    return np.repeat(x, channels, axis=1)
+
+
 @dataclass(frozen=True, eq=False)
 class Pixels:
     """How uint8 pixels become features: (pixel − mean) / deviation, float32 arrays that broadcast with an example."""

@@ -28,6 +28,9 @@ from thalweg.runner.study.target import KEY, PARTIAL, ModelTarget, Section
 Fills = Mapping[str, Mapping[str, Size]]
 """The key of a call, `model` or `model.config` -> the arguments it is given from the data."""
 
+COLOURS = "to have 3 channels, but got 1 channels"
+"""What torch's convolutions say of grey pictures where they read colours."""
+
 
 def assembled(target: ModelTarget, fills: Fills) -> nn.Module:
     """Return the module that a target gives. Raises ConfigError, naming key and fix."""
@@ -67,9 +70,21 @@ def thawed(value: Any, key: str = "", fills: Fills | None = None) -> Any:
     return {name: thawed(inner, f"{key}.{name}", fills) for name, inner in arguments.items()}
 
 
+@contextmanager
+def fails_on(name: str, extent: Extent) -> Iterator[None]:
+    """Turn what a model says against examples into a ConfigError, with what to do if they lack colours."""
+    try:
+        with users_error(f"{name} fails on examples of {extent.shown}"):
+            yield
+    except ConfigError as error:
+        if COLOURS in str(error.__cause__):
+            error.hint = "dataset.channels=3 repeats the grey one of digits and MNIST; let other data have three"
+        raise
+
+
 def tried(module: nn.Module, extent: Extent, training: bool = False) -> Any:
     """What a module returns for two examples of such data, all zeros. Raises ConfigError for what it raises."""
-    with torch.no_grad(), users_error(f"the model fails on examples of {extent.shown}"):
+    with torch.no_grad(), fails_on("the model", extent):
         return called_with(module.train(training), _blank(extent))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +16,15 @@ from thalweg.data.load import load_splits, trained_on
 from thalweg.data.schema import (
     ArraysConfig,
     DigitsConfig,
+    FashionMNISTConfig,
     ImageFolderConfig,
     MNIST1DConfig,
+    MNISTConfig,
     NoisyRegressionConfig,
     TableConfig,
     TeacherConfig,
 )
-from thalweg.data.splits import Splits
+from thalweg.data.splits import Splits, repeated
 from thalweg.data.unseen import Unseen, unseen_arrays, unseen_rows, unseen_scaled
 from thalweg.runner.base.errors import MismatchError, UsageError
 from thalweg.runner.engine.evaluate import STREAM, evaluate, rows_at_once
@@ -37,6 +40,8 @@ from thalweg.runner.study.target import DatasetTarget
 from thalweg.runner.study.trial import Trial, TrialConfig
 
 CPU = torch.device("cpu")
+GREY = DigitsConfig | FashionMNISTConfig | MNISTConfig
+"""Datasets of grey pictures, which may be given in three channels."""
 CLOSE = {"float64": 1e-9, "float32": 1e-3, "tf32": 1e-2, "bf16": 3e-2, "fp16": 1e-2}
 """How far, relatively, a loss may lie from the stored one, which another device or executor may have rounded."""
 
@@ -51,8 +56,7 @@ class Loaded:
     @property
     def splits(self) -> Splits:
         """The trial's data."""
-        data = self.workload.config.dataset
-        return own_splits(data) if isinstance(data, DatasetTarget) else load_splits(data)
+        return _splits_of(self.workload.config.dataset)
 
     @torch.no_grad()
     def outputs(self, x: Inputs[np.ndarray]) -> np.ndarray:
@@ -67,19 +71,30 @@ class Loaded:
             return torch.cat(parts).double().numpy()
 
     def unseen(self, file: Path) -> Unseen:
-        """Examples of a file, made ready as the trial's own."""
+        """Examples of a file, made ready as the trial's own; grey pictures are given as they are."""
         data = self.workload.config.dataset
-        if isinstance(data, TableConfig):
-            return unseen_rows(data, file)
-        if isinstance(data, DatasetTarget | ArraysConfig | ImageFolderConfig) or self.splits.pixels is not None:
-            return unseen_arrays(file, self.splits)
-        if isinstance(data, DigitsConfig | MNIST1DConfig):
-            return unseen_scaled(file, trained_on(data))
-        if isinstance(data, TeacherConfig | NoisyRegressionConfig):  # their features are drawn as models read them
-            return replace(unseen_arrays(file, self.splits), note="")
-        expected = "expected a trial on a table, pictures, digits, drawn features or data of yours"
-        hint = "from Python: thalweg.trial(ID).model()"
-        raise UsageError(f"no file is read as dataset={data.name} is; {expected}", hint)
+        if not isinstance(data, GREY) or data.channels == 1:
+            return _unseen(data, file)
+        grey = _unseen(replace(data, channels=1), file)
+        return replace(grey, x=repeated(grey.x, data.channels))
+
+
+def _splits_of(data: Any) -> Splits:
+    return own_splits(data) if isinstance(data, DatasetTarget) else load_splits(data)
+
+
+def _unseen(data: Any, file: Path) -> Unseen:
+    if isinstance(data, TableConfig):
+        return unseen_rows(data, file)
+    if isinstance(data, DatasetTarget | ArraysConfig | ImageFolderConfig) or _splits_of(data).pixels is not None:
+        return unseen_arrays(file, _splits_of(data))
+    if isinstance(data, DigitsConfig | MNIST1DConfig):
+        return unseen_scaled(file, trained_on(data))
+    if isinstance(data, TeacherConfig | NoisyRegressionConfig):  # their features are drawn as models read them
+        return replace(unseen_arrays(file, _splits_of(data)), note="")
+    expected = "expected a trial on a table, pictures, digits, drawn features or data of yours"
+    hint = "from Python: thalweg.trial(ID).model()"
+    raise UsageError(f"no file is read as dataset={data.name} is; {expected}", hint)
 
 
 def loaded(config: TrialConfig, state_dict: Mapping[str, np.ndarray], loss: float | None) -> Loaded:

@@ -16,6 +16,7 @@ from thalweg.data.schema import MODELS_LOSS
 from thalweg.data.splits import Splits
 from thalweg.models.extent import Extent, Field, Holds
 from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.engine.assembly import fails_on
 from thalweg.runner.engine.beginning import Arrays, beginning
 from thalweg.runner.engine.calling import called_with, label_of
 from thalweg.runner.engine.copying import converted
@@ -28,7 +29,7 @@ from thalweg.runner.engine.parameters import ParameterLayout
 from thalweg.runner.engine.recipe import Recipe
 from thalweg.runner.engine.task import Own, Task
 from thalweg.runner.engine.told import refuse_measured
-from thalweg.runner.engine.user import resolved, users_error
+from thalweg.runner.engine.user import resolved
 from thalweg.runner.engine.workload import DTYPES, Workload, initialised, runs_users_code
 from thalweg.runner.engine.world import Look, World
 from thalweg.runner.project.project import here
@@ -58,7 +59,7 @@ def prepared(
         seen = f"dataset.augment changes one array, but an example of the dataset is {extent.shown}"
         raise ConfigError(seen, "write dataset.augment=[]")
     label = label_of(config.model.name, module.forward) if config.task.loss == MODELS_LOSS else None
-    with users_error(f"model={config.model.name} fails on examples of {extent.shown}"), forked(device):
+    with fails_on(f"model={config.model.name}", extent), forked(device):
         refuse_misfit(scratch, task, splits["train"], extent, label)
         if config.budget.at_once == 1:
             _refuse_lone_row(scratch, splits["train"], config.budget.accumulate)

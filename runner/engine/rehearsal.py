@@ -11,7 +11,7 @@ import torch
 
 from thalweg.data.files import class_folders
 from thalweg.data.load import load_splits
-from thalweg.data.schema import ImageFolderConfig
+from thalweg.data.schema import FashionMNISTConfig, ImageFolderConfig, MNISTConfig
 from thalweg.data.vision import VisionConfig
 from thalweg.models.extent import Extent
 from thalweg.optim.build import rule_for
@@ -30,8 +30,8 @@ from thalweg.runner.study.longer import common_steps
 from thalweg.runner.study.target import DatasetTarget, ModelTarget
 from thalweg.runner.study.trial import TrialConfig
 
-SHAPES = {"MNISTConfig": (1, 28, 28), "FashionMNISTConfig": (1, 28, 28)}
-"""Of an example of datasets that may have to be downloaded; of the others (3, 32, 32)."""
+GREY = MNISTConfig | FashionMNISTConfig
+"""Datasets that may have to be downloaded and whose examples are [channels, 28, 28]; of the others [3, 32, 32]."""
 
 
 def remarks(config: TrialConfig) -> Iterator[Remark]:
@@ -76,7 +76,7 @@ def size(config: TrialConfig) -> Size | None:
 def _extent(config: TrialConfig) -> Extent:
     data = config.dataset
     if isinstance(data, VisionConfig):
-        return Extent(SHAPES.get(type(data).__name__, (3, 32, 32)), data.classes)
+        return Extent((data.channels, 28, 28) if isinstance(data, GREY) else (3, 32, 32), data.classes)
     if isinstance(data, ImageFolderConfig):  # decoding all may take hours
         return Extent((3, data.side, data.side), len(class_folders(data.path)))
     return extent_of(own_splits(data) if isinstance(data, DatasetTarget) else load_splits(data))

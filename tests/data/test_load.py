@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,15 @@ def digest(splits):
     for part in parts(splits):
         seen.update(part.x.astype("<f4").tobytes() + part.y.astype("<i8").tobytes())
     return seen.hexdigest()
+
+
+def test_grey_pictures_may_have_their_channel_thrice_for_models_that_read_colours():
+    grey = config("digits", train_size=20)
+    for one, three in zip(parts(load_splits(grey)), parts(load_splits(replace(grey, channels=3))), strict=True):
+        assert three.x.shape[1:] == (3, 8, 8)
+        assert np.array_equal(three.x, np.concatenate([one.x] * 3, axis=1))
+        assert np.array_equal(three.y, one.y)
+        assert not three.x.flags.writeable
 
 
 def test_every_schema_has_a_source():

@@ -77,6 +77,13 @@ def test_mnist_is_read_as_it_was_written(tmp_path):
     assert [known[image.tobytes()] for image in splits.train.x] == splits.train.y.tolist()
 
 
+def test_grey_pictures_in_three_channels_are_scaled_as_one(tmp_path):
+    write_mnist(tmp_path)
+    grey, three = (load_splits(config("mnist", channels=channels)) for channels in (1, 3))
+    assert np.array_equal(three.train.x, np.concatenate([grey.train.x] * 3, axis=1))
+    assert three.pixels.mean == grey.pixels.mean
+
+
 def test_pixels_are_centred_and_scaled_by_what_could_train(tmp_path):
     write_mnist(tmp_path)
     all_of_it = load_splits(config("mnist", train_size=TRAIN - TRAIN // 12))

@@ -58,6 +58,10 @@ class Narrow(nn.Linear):
     def __init__(self, width=30):
         super().__init__(width, 10)
 
+class Colours(nn.Sequential):
+    def __init__(self, num_classes):
+        super().__init__(nn.Conv2d(3, num_classes, 8), nn.Flatten())
+
 class Swallows(Net):
     def __init__(self, in_features, num_classes, hidden=8, **kwargs):
         super().__init__(in_features, num_classes, hidden)
@@ -105,7 +109,8 @@ def test_nothing_is_wrong_with_a_model_that_trains_and_none_of_it_is_held_in_mem
         ("Two", (), "returns a tuple of 0 [2, 10], 1 [2, 1, 8, 8] | expected one tensor | pick one: model.output=0"),
         ("Trains", (), "examples of shape [1, 8, 8] in training | pick one: model.output=0"),
         ("Narrow", (), "the model fails on examples of shape [1, 8, 8]"),
-        ("Net", ("dataset=target", "dataset._target_=rehearsed.data"), "rehearsed.py, line 59: OSError: no such table"),
+        ("Net", ("dataset=target", "dataset._target_=rehearsed.data"), "rehearsed.py, line 63: OSError: no such table"),
+        ("Colours", (), "examples of shape [1, 8, 8] | but got 1 channels | dataset.channels=3 repeats the grey one"),
         ("Net", ("+model.width=0.5",), "TypeError"),
     ],
 )
@@ -114,6 +119,12 @@ def test_what_would_fail_is_said(name, words, said):
     assert len(wrong) == 1
     for part in said.split(" | "):
         assert part in wrong[0].text
+
+
+def test_the_word_to_type_for_a_model_that_reads_colours_is_one():
+    assert [remark.text for remark in said_of("Colours", "dataset.channels=3")] == [
+        "given from the data: model.num_classes=10"
+    ]
 
 
 def test_all_that_is_missing_is_said_at_once():

@@ -17,7 +17,7 @@ from torch.nn import functional
 from thalweg.data.arrange import ORDER, order
 from thalweg.data.digits import digits
 from thalweg.data.load import load_splits
-from thalweg.data.schema import PlantedConfig
+from thalweg.data.schema import DigitsConfig, PlantedConfig
 from thalweg.runner import page
 from thalweg.runner.base.errors import MismatchError, UsageError
 from thalweg.runner.engine.determinism import prepare
@@ -148,6 +148,16 @@ def test_digits_are_predicted_as_they_were_validated(desk: Path) -> None:
     accuracy = (found.predicted == load_splits(data).validation.y).mean()
     assert accuracy == pytest.approx(made.record.metrics["val/accuracy"], abs=1e-9)
     assert found.note == ""
+
+
+def test_grey_pictures_are_made_ready_for_a_model_that_reads_three_channels(tmp_path: Path) -> None:
+    data = DigitsConfig(name="digits", train_size=9, label_noise=0.0, split_seed=0, channels=3)
+    x, _ = digits()
+    np.savez(tmp_path / "grey.npz", x=x[order(0, ORDER, len(x))][1000:1400, 0])
+    workload: Any = SimpleNamespace(config=SimpleNamespace(dataset=data))
+    found = Loaded(workload, torch.nn.Identity()).unseen(tmp_path / "grey.npz")
+    assert np.array_equal(found.x, load_splits(data).validation.x)
+    assert found.x.shape == (400, 3, 8, 8)
 
 
 def test_a_prediction_at_each_place_is_no_line_of_a_table() -> None:
