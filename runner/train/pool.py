@@ -6,6 +6,7 @@ Decides nothing about trials. Workers are spawned, not forked, so that each star
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import signal
 import sys
@@ -24,6 +25,7 @@ from thalweg.runner.train import messages, worker
 
 STOP_SECONDS = 1.0
 BREATH_SECONDS = 1.0
+HASH_SEED = "PYTHONHASHSEED"
 
 
 @dataclass(eq=False)
@@ -83,7 +85,7 @@ class Pool:
     def _spawned(self) -> Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=worker.main, args=(theirs,), daemon=True)
-        with _sigint_ignored(), stacks.held_back(), _no_main():  # a child inherits both, until it can handle them
+        with _sigint_ignored(), stacks.held_back(), _no_main(), one_order():  # a child inherits what they set
             process.start()
         theirs.close()
         log.write("worker started", worker=process.pid)
@@ -142,6 +144,22 @@ def _no_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+@contextmanager
+def one_order() -> Iterator[None]:
+    """Lets a process that is started walk sets of words in the same order as any other.
+
+    A model may build its layers in that order, and so draw their weights.
+    """
+    before = os.environ.get(HASH_SEED)
+    os.environ[HASH_SEED] = "0"
+    try:
+        yield
+    finally:
+        del os.environ[HASH_SEED]
+        if before is not None:
+            os.environ[HASH_SEED] = before
 
 
 @contextmanager
