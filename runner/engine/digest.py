@@ -2,7 +2,8 @@
 
 Pickle's walk without its result: it knows shared and circular references and how nearly every object keeps its state.
 It looks further where pickle does not: into closures, descriptors, what a bound function is bound to, what scripts of
-torch's keep in C++, what objects leave out of their pickles. What says nothing of itself stands for its type alone.
+torch's keep in C++, what objects leave out of their pickles. What says nothing of itself stands for its type alone; a
+module that holds such a thing has another digest each time.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import functools
 import hashlib
 import inspect
 import io
+import itertools
 import pickle
 import random
 import sys
@@ -47,6 +49,10 @@ SEEDED = (random.random.__self__, np.random.rand.__self__, torch.default_generat
 """The generators that are seeded for each pass: state of nobody's. (`from random import random` binds one.)"""
 OPERATIONS = "torch._library"
 """Where torch's classes for operations of the user's are, which note what they were called with first."""
+STATELESS = {"_io", "_multiprocessing", "_thread", "builtins", "numpy", "socket", "threading", "torch", "weakref"}
+"""Packages whose objects hold nothing where they say nothing: locks, references, code. (Files are not looked for.)"""
+TIMES = itertools.count()
+"""How often something was digested that shows nothing of what it holds: it may be another each time."""
 
 
 class _Stand:
@@ -54,11 +60,15 @@ class _Stand:
 
 
 class _Walk(pickle.Pickler):
-    """known: texts to take for objects of these ids, instead of looking into them."""
+    """known: texts to take for objects of these ids, instead of looking into them.
+
+    blind: the kinds of objects met that may hold what nobody sees, such as a hash in the making or a database.
+    """
 
     def __init__(self, file: io.BytesIO, known: Mapping[int, str]) -> None:
         super().__init__(file, protocol=4)
         self.known = known
+        self.blind: list[str] = []
 
     def persistent_id(self, value: Any) -> Any:
         """Sets of names and numbers in one order: a copy, or another process, may have another."""
@@ -101,22 +111,24 @@ class _Walk(pickle.Pickler):
             return _Stand, (type(value),), _held(value)
         if (hidden := _hidden(value)) is not None:
             return _Stand, (type(value).__qualname__,), hidden
-        return _reduced(value)
+        return self._reduced(value)
 
-
-def _reduced(value: Any) -> Any:
-    """As pickle has it. Objects that say themselves what of them is pickled may leave out what they count by."""
-    own = own_attributes(value) or None
-    try:
-        reduced = value.__reduce_ex__(4)
-    except Exception:  # a lock, a file: whatever it does not say of itself
-        return _Stand, (type(value),), (own, _memory(value))
-    if isinstance(reduced, str):
-        return _Stand, (reduced,)
-    if not own or type(value).__module__.partition(".")[0] in sys.stdlib_module_names:
-        return reduced
-    state = reduced[2] if len(reduced) > 2 else None
-    return (*reduced[:2], (state, own), *reduced[3:])
+    def _reduced(self, value: Any) -> Any:
+        """As pickle has it. Objects that say themselves what of them is pickled may leave out what they count by."""
+        own, package = own_attributes(value) or None, type(value).__module__.partition(".")[0]
+        try:
+            reduced = value.__reduce_ex__(4)
+        except Exception:  # a lock, a file: whatever it does not say of itself
+            memory = _memory(value)
+            if not own and not memory and package not in STATELESS:
+                self.blind.append(f"{type(value).__module__}.{type(value).__qualname__}")
+            return _Stand, (type(value),), (own, memory)
+        if isinstance(reduced, str):
+            return _Stand, (reduced,)
+        if not own or package in sys.stdlib_module_names:
+            return reduced
+        state = reduced[2] if len(reduced) > 2 else None
+        return (*reduced[:2], (state, own), *reduced[3:])
 
 
 def own_attributes(value: Any) -> dict[str, Any]:
@@ -188,15 +200,27 @@ def _memory(value: Any) -> bytes:
 
 
 def digest(value: Any, known: Mapping[int, str] | None = None) -> str:
-    """A digest that changes when something changes that a value holds, at any depth."""
-    return hashlib.sha256(walked(value, known)).hexdigest()
+    """A digest that changes when something changes that a value holds, at any depth; always, where some is not seen."""
+    text, blind = _walked(value, known)
+    made = hashlib.sha256(text).hexdigest()
+    return f"{made} {next(TIMES)}" if blind else made
+
+
+def unseen_in(value: Any, known: Mapping[int, str] | None = None) -> str | None:
+    """The kind of an object within a value that shows nothing of what it holds; None if there is none."""
+    return next(iter(_walked(value, known)[1]), None)
 
 
 def walked(value: Any, known: Mapping[int, str] | None = None) -> bytes:
     """What is digested of a value."""
+    return _walked(value, known)[0]
+
+
+def _walked(value: Any, known: Mapping[int, str] | None) -> tuple[bytes, list[str]]:
     file = io.BytesIO()
-    _Walk(file, known or {}).dump(value)
-    return file.getvalue()
+    walk = _Walk(file, known or {})
+    walk.dump(value)
+    return file.getvalue(), walk.blind
 
 
 def tensor_digest(tensor: Tensor) -> str:

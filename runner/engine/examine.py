@@ -165,10 +165,11 @@ class _Examination:
         )
 
     def _alone(self, steady: bool, changed: bool) -> str | None:
-        places = self.workload.world.shown
+        places, unseen = self.workload.world.shown, self.untouched.unseen
         reasons = {
             "has hooks": _has_hooks(self.untouched.module),
             "hooks gradients in its forward pass": self.watch.hooks,
+            f"holds {unseen}, whose state nobody sees": unseen is not None,
             "changes attributes of its own": not steady,
             "is changed by evaluation": changed,
             f"changes {places}": bool(places),

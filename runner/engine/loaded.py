@@ -115,7 +115,8 @@ def loaded(config: TrialConfig, state_dict: Mapping[str, np.ndarray], loss: floa
     _load(module, state_dict)
     if workload.pick:  # as one that picked from the beginning
         module.register_forward_hook(workload.pick)
-    return Loaded(workload, module.eval())
+    module.eval()
+    return Loaded(workload, module)
 
 
 def _load(module: nn.Module, state_dict: Mapping[str, np.ndarray]) -> None:

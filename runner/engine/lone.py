@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.copying import copied, refuse_other
-from thalweg.runner.engine.digest import digest
+from thalweg.runner.engine.digest import digest, unseen_in
 from thalweg.runner.engine.parameters import ParameterLayout
 from thalweg.runner.engine.world import World
 
@@ -29,7 +29,8 @@ class Lone:
     """
 
     def __init__(self, module: nn.Module, world: World, own: list[Any]) -> None:
-        self.module = module.train()
+        module.train()  # which may return nothing
+        self.module = module
         self.parameters = dict(module.named_parameters())
         self.buffers = dense_buffers(module)
         self.owners = {name: _owner(module, name) for name in self.buffers}
@@ -128,6 +129,11 @@ class Lone:
         """A digest of what the module holds besides weights and buffers."""
         return digest(self.module, _known(self.parameters, self.buffers_now()))
 
+    @property
+    def unseen(self) -> str | None:
+        """The kind of an object within the module that shows nothing of what it holds; None if there is none."""
+        return unseen_in(self.module, _known(self.parameters, self.buffers_now()))
+
     @contextmanager
     def measured(self, apart: bool) -> Iterator[nn.Module]:
         """The module in evaluation, its numbers in place: itself, or a copy where evaluation would change it."""
@@ -135,7 +141,8 @@ class Lone:
             module = copied(self.module) if apart else self.module
             modes = {part: part.training for part in module.modules()}
             try:
-                yield module.eval()
+                module.eval()
+                yield module
             finally:
                 module.train()
                 for part, training in modes.items():  # which a forward pass may have set

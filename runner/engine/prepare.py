@@ -119,7 +119,8 @@ def refuse_misfit(module: nn.Module, task: Task, train: Examples, extent: Extent
     """
     x, y = train.take(torch.arange(min(2, train.rows), device=train.home))
     was_training = module.training
-    outputs = called_with(module.eval(), x, {label: y} if label else {})
+    module.eval()
+    outputs = called_with(module, x, {label: y} if label else {})
     module.train(was_training)
     expected = task.expected(len(y), extent.outputs, extent.inputs)
     refuse_unlike(outputs, expected, f"{len(y)} examples of {extent.shown}")
@@ -131,7 +132,8 @@ def _refuse_lone_row(module: nn.Module, train: Examples, parts: int) -> None:
     x, _ = train.take(torch.zeros(1, dtype=torch.int64, device=train.home))
     with torch.random.fork_rng(devices=[]):
         try:
-            called_with(module.train(), x)
+            module.train()
+            called_with(module, x)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise

@@ -288,5 +288,7 @@ def initialised(config: TrialConfig, extent: Extent) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_key(config.seed, "init"))
         if isinstance(config.model, ModelTarget):
-            return own_model(config.model, extent).train()  # which may be the model's own, and freeze a part
+            module = own_model(config.model, extent)
+            module.train()  # which may be the model's own, freeze a part, and return nothing
+            return module
         return build_model(config.model, extent)

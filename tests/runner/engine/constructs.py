@@ -13,6 +13,7 @@ import mmap
 import multiprocessing
 import os
 import random
+import sqlite3
 import sys
 import threading
 import types
@@ -1750,6 +1751,19 @@ class InMappedMemory:
         return self.memory[0]
 
 
+class InDatabase:
+    """What nobody sees from outside, nor copies."""
+
+    def __init__(self):
+        self.rows = sqlite3.connect(":memory:")
+        self.rows.execute("create table counted (n)")
+
+    def __call__(self, by):
+        if by:
+            self.rows.execute("insert into counted values (1)")
+        return self.rows.execute("select count(*) from counted").fetchone()[0]
+
+
 class Shown:
     """What shows a dict that it does not hold itself."""
 
@@ -1789,6 +1803,7 @@ HOLDERS = {
     "awaited": awaited,
     "mapped": InMappedMemory,
     "shown": Shown,
+    "database": InDatabase,
     "class": InMadeClass,
     "executed": executed,
 }
@@ -1858,6 +1873,16 @@ class InLayerOfTorch(Late):
     def count(self):
         nn.Linear.calls = getattr(nn.Linear, "calls", 0) + self.training
         return nn.Linear.calls
+
+
+class InForeignList(Net):
+    """In a list that it hung on another's module: bound once, it only grows."""
+
+    def forward(self, x):
+        calls = vars(nn.init).setdefault("calls_here", [])
+        if self.training:
+            calls.append(len(calls))
+        return super().forward(x) / (1 + len(calls) / 20)
 
 
 def foreign(kind):
@@ -2264,3 +2289,20 @@ MADE = made_class()
 
 def in_made_class(inputs, outputs):
     return MADE(inputs, outputs)
+
+
+class TrainReturnsNothing(Net):
+    """Overrides of `train` and `eval` that forget to return the module."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.drop = nn.Dropout(0.2)
+
+    def train(self, mode=True):
+        super().train(mode)
+
+    def eval(self):
+        super().eval()
+
+    def forward(self, x):
+        return self.z(self.drop(self.hidden(x)))

@@ -37,6 +37,7 @@ USUAL = {"steps": STEPS, "warmup": 3, "precision": "float64"}
 NUMBER = itertools.count()
 FUSES = "fuses"
 ATTRIBUTES = "changes attributes of its own"
+NOT_SEEN = "holds sqlite3.Connection, whose state nobody sees"
 EVALUATION = "is changed by evaluation"
 HOOKS = "has hooks"
 GRADIENTS = "hooks gradients in its forward pass"
@@ -96,6 +97,7 @@ WHY = {
         "FrozenFirst", "FrozenMiddle", "Middle: frozen", "ImportsInside",
         "EvaluatesInside", "Sequences: scaled dot product, learned bias", "Sequences: encoder, padded", "MaskBuffer",
         "FillsRegisterByClass", "Dispatched", "OwnOperation", "Profiled", "GeneratorInside", "OddTensors",
+        "TrainReturnsNothing",
     ),
     ATTRIBUTES: (
         "Counter", "CountsInEvaluation", "ListOfLosses", "RunningTensor", "RunningInPlace", "KeepsAndCounts",
@@ -107,6 +109,9 @@ WHY = {
         "Held: view", "Held: shared memory", "Held: coroutine", "Held: partial", "Held: script", "OnParameter",
         "OnTensor", "Held: awaited", "Held: mapped", "Held: shown", "Held: class", "Held: executed",
     ),
+    NOT_SEEN: (
+        "Held: database",
+    ),
     OUTSIDE: (
         "InClass", "InClassList", "InGlobal", "InGlobalDict", "NewGlobal", "CountsInstances", "GlobalGenerator",
         "GlobalTorchGenerator", "InNestedClass", "InPrivateGlobal", "InBackward",
@@ -117,6 +122,7 @@ WHY = {
     ),
     FOREIGN: (
         "InForeign: module class", "InForeign: tensor", "InForeign: optimizer", "InForeign: sys", "InForeign: init",
+        "InForeignList",
     ),
     IN_MATH: (
         "InOtherModule",
@@ -198,6 +204,7 @@ QUICK = (
     "DefaultDtype", "FillsRegister", "FirstBatchInGlobal", "SeesNumbers: list", "SeesNumbers: seed", "FrozenNorm",
     "FrozenFirst", "FrozenMiddle", "Teacher", "TeacherAtTimes", "Thaws", "ImportsInside",
     "MaskBuffer", "InAlias", "DrawsByName", "GeneratorInside", "OwnOperation",
+    "InForeignList", "TrainReturnsNothing", "Held: database",
 )
 # fmt: on
 
@@ -268,7 +275,8 @@ def plain(trial, splits, extent):
         optimizer.param_groups[0]["lr"] = config.optimizer.lr * float(warmup_cosine(t, STEPS, 3, 0.0))
         x, y = data.take(torch.as_tensor(rows))
         seed_all(stream_key(config.seed, "forward", t))
-        loss = functional.cross_entropy(net.train()(x), y)
+        net.train()
+        loss = functional.cross_entropy(net(x), y)
         optimizer.zero_grad()
         loss.backward()
         for parameter in net.parameters():
@@ -276,7 +284,8 @@ def plain(trial, splits, extent):
                 parameter.grad = parameter.grad.to_dense()
         optimizer.step()
         losses.append(loss.item())
-    return losses, measured(net.eval(), config.seed, splits["val"])
+    net.eval()
+    return losses, measured(net, config.seed, splits["val"])
 
 
 @torch.no_grad()

@@ -63,3 +63,21 @@ def test_what_autograd_saved_is_known_when_it_comes_back() -> None:
     assert recording.take_result() is None
     other = torch.linspace(2, -2, 12).view(3, 4)
     assert torch.equal(recording(other), gradient(other))
+
+
+def test_what_draws_from_a_generator_is_not_trusted_again() -> None:
+    def drawn(x: Tensor) -> Tensor:
+        return x + torch.randn(3, generator=torch.Generator().manual_seed(3))
+
+    assert Recording(drawn, [torch.zeros(3)]).reads_values
+
+
+def test_what_only_lets_profilers_know_is_no_part_of_a_recording() -> None:
+    def named(x: Tensor) -> Tensor:
+        with torch.profiler.record_function("hidden"):
+            return x * 2
+
+    recording = Recording(named, [torch.zeros(3)])
+    assert [each.name for each in recording.operations()] == ["mul"]
+    assert torch.equal(recording(torch.ones(3)), torch.full((3,), 2.0))
+    assert not recording.reads_values
