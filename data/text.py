@@ -7,6 +7,7 @@ which the first validate, the next test, and those after train. What a character
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from thalweg.data.schema import StdlibConfig, TextConfig
 from thalweg.data.splits import Split, Splits
 from thalweg.data.walk import files_under
 from thalweg.runner.base.errors import ConfigError
+
+OTHERS = "\ufffd"
+"""Stands for all characters whose token is 0."""
 
 
 def stdlib(config: StdlibConfig) -> Splits:
@@ -30,6 +34,18 @@ def text(config: TextConfig) -> Splits:
     """Return the splits of the user's text."""
     refuse_changed(config)
     return _windows(files_under(found(config.path)), config, config.path)
+
+
+def read_as(config: StdlibConfig | TextConfig, file: Path) -> tuple[NDArray[np.uint8 | np.int32], str]:
+    """Return another text in the tokens of a dataset's, and the characters of these; U+FFFD is any of the others.
+
+    Raises ConfigError for what is no text, and where the dataset's own has changed.
+    """
+    refuse_changed(config)
+    files = files_under(found(config.path)) if isinstance(config, TextConfig) else stdlib_files()[1]
+    frequent = _frequent(np.concatenate([_characters(each) for each in files]), config.characters)
+    known = OTHERS + "".join(map(chr, frequent.tolist()))
+    return _numbered(_characters(file), frequent, config.characters), known.ljust(config.characters, OTHERS)
 
 
 def _windows(files: list[Path], config: StdlibConfig | TextConfig, where: str) -> Splits:
@@ -67,15 +83,26 @@ def _windows(files: list[Path], config: StdlibConfig | TextConfig, where: str) -
 
 
 def _tokens(files: list[Path], config: StdlibConfig | TextConfig) -> NDArray[np.uint8 | np.int32]:
-    """The whole text: the most frequent characters, all but one of `characters`, are 1, 2, …; the others are 0."""
+    """The whole text in tokens."""
     read = [_characters(file) for file in files]
     placed = [read[place] for place in order(config.split_seed, ORDER, len(read))]
     codes = np.concatenate([np.empty(0, np.uint32), *placed])
+    return _numbered(codes, _frequent(codes, config.characters), config.characters)
+
+
+def _frequent(codes: NDArray[np.uint32], characters: int) -> NDArray[np.intp]:
+    """The code points whose tokens are 1, 2, …: the most frequent ones, all but one of `characters` at most."""
     counts = np.bincount(codes, minlength=1)
-    frequent = np.lexsort((np.arange(len(counts)), -counts))[: config.characters - 1]
-    number = np.zeros(len(counts), np.uint8 if config.characters <= 256 else np.int32)
+    ranked = np.lexsort((np.arange(len(counts)), -counts))[: characters - 1]
+    return ranked[counts[ranked] > 0]
+
+
+def _numbered(codes: NDArray[np.uint32], frequent: NDArray[np.intp], characters: int) -> NDArray[np.uint8 | np.int32]:
+    """Tokens of code points: 0 of all that are not frequent."""
+    largest = max(int(each.max(initial=0)) for each in (codes, frequent))
+    number = np.zeros(largest + 1, np.uint8 if characters <= 256 else np.int32)
     number[frequent] = np.arange(1, len(frequent) + 1)
-    tokens: NDArray[np.uint8 | np.int32] = number[codes]
+    tokens: NDArray[Any] = number[codes]
     return tokens
 
 

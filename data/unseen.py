@@ -21,10 +21,11 @@ from thalweg.data.arrays import features_of, inputs_of
 from thalweg.data.columns import delimited, parquet
 from thalweg.data.fields import Inputs, fields, remade
 from thalweg.data.scale import scaled, scaled_each
-from thalweg.data.schema import TableConfig
+from thalweg.data.schema import StdlibConfig, TableConfig, TextConfig
 from thalweg.data.splits import Splits
 from thalweg.data.table import Raw, raw_of, table
 from thalweg.data.target import numbers
+from thalweg.data.text import read_as
 from thalweg.runner.base.errors import ConfigError
 
 AS_GIVEN = "x is taken as your dataset returns it: what that does to its numbers before is not done to these"
@@ -38,6 +39,7 @@ class Unseen:
     """x `[N, *features]`, as a split holds it. mean, deviation: what a value that is predicted is told in, if not 0, 1.
 
     labels: the words of the classes, in their order, where they have some. note: what its user should know, a sentence.
+    y: of a text, the token that follows at each place `[N, L]`, -1 where an earlier window has that place; else None.
     """
 
     x: Any  # Inputs[NDArray], as a split's
@@ -45,6 +47,7 @@ class Unseen:
     deviation: float | NDArray[np.float64] = 1.0
     labels: tuple[str, ...] = ()
     note: str = ""
+    y: NDArray[np.int64] | None = None
 
 
 def unseen_rows(config: TableConfig, file: Path) -> Unseen:
@@ -102,6 +105,23 @@ def unseen_scaled(file: Path, trained: NDArray[np.float64]) -> Unseen:
     made = x.astype(np.float64).reshape(len(x), *shape)
     _refuse_rows(file, np.isfinite(made.reshape(len(made), -1)).all(1), "has NaN or infinity")
     return Unseen(scaled(np.concatenate([trained, made]), len(trained)).x[len(trained) :])
+
+
+def unseen_text(config: TextConfig | StdlibConfig, file: Path) -> Unseen:
+    """Return a text as windows one after another, the last of which ends with it, in tokens of the trial's text.
+
+    Raises ConfigError for what is no text or too short.
+    """
+    tokens, characters = read_as(config, file)
+    followed, places = len(tokens) - 1, config.context
+    if followed < places:
+        expected = f"expected {places + 1:,} or more, a window of dataset.context={places} and one to predict"
+        raise ConfigError(f"{file} has {len(tokens):,} characters; {expected}", "give it more text")
+    starts = np.minimum(np.arange(0, followed, places), followed - places)
+    at = starts[:, None] + np.arange(places)
+    y = tokens[at + 1].astype(np.int64)
+    y[-1, : len(starts) * places - followed] = -1
+    return Unseen(tokens[at], labels=tuple(characters), y=y)
 
 
 def _fields_of(file: Path, like: Inputs[NDArray[Any]]) -> Inputs[NDArray[Any]]:

@@ -355,8 +355,8 @@ def predict(
 ) -> Predicted:
     """Predict what the examples of a file are by a recorded trial's model, whose weights come as for `weights`.
 
-    path: a table with the columns of the one that trained, or a .npz file with an array x. They are made ready as the
-    trial's own examples were.
+    path: a table with the columns of the one that trained, a .npz file with an array x, or a text. They are made ready
+    as the trial's own examples were.
     """
     from thalweg.runner.replay.predict import predict as predicted
 

@@ -79,8 +79,8 @@ def predict(
     """Predict what the examples of a file are, by a trial's model.
 
     The model's weights are the kept ones, or trained again, and checked, as by weights. The file is a table with the
-    columns of the one that trained, or .npz with an array x; it is scaled as that was. Classes come with their
-    probabilities, values in the file's own units.
+    columns of the one that trained, .npz with an array x, or a text; it is made ready as that was. Classes come with
+    their probabilities, values in the file's own units, a text's characters with their losses.
     """
     from thalweg.runner import page
     from thalweg.runner.terminal.progress import SweepProgress

@@ -21,11 +21,13 @@ from thalweg.data.schema import (
     MNIST1DConfig,
     MNISTConfig,
     NoisyRegressionConfig,
+    StdlibConfig,
     TableConfig,
     TeacherConfig,
+    TextConfig,
 )
 from thalweg.data.splits import Splits, repeated
-from thalweg.data.unseen import Unseen, unseen_arrays, unseen_rows, unseen_scaled
+from thalweg.data.unseen import Unseen, unseen_arrays, unseen_rows, unseen_scaled, unseen_text
 from thalweg.runner.base.errors import MismatchError, UsageError
 from thalweg.runner.engine.evaluate import STREAM, evaluate, rows_at_once
 from thalweg.runner.engine.examples import as_held
@@ -86,13 +88,15 @@ def _splits_of(data: Any) -> Splits:
 def _unseen(data: Any, file: Path) -> Unseen:
     if isinstance(data, TableConfig):
         return unseen_rows(data, file)
+    if isinstance(data, TextConfig | StdlibConfig):
+        return unseen_text(data, file)
     if isinstance(data, DatasetTarget | ArraysConfig | ImageFolderConfig) or _splits_of(data).pixels is not None:
         return unseen_arrays(file, _splits_of(data))
     if isinstance(data, DigitsConfig | MNIST1DConfig):
         return unseen_scaled(file, trained_on(data))
     if isinstance(data, TeacherConfig | NoisyRegressionConfig):  # their features are drawn as models read them
         return replace(unseen_arrays(file, _splits_of(data)), note="")
-    expected = "expected a trial on a table, pictures, digits, drawn features or data of yours"
+    expected = "expected a trial on a table, a text, pictures, digits, drawn features or data of yours"
     hint = "from Python: thalweg.trial(ID).model()"
     raise UsageError(f"no file is read as dataset={data.name} is; {expected}", hint)
 

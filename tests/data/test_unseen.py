@@ -12,9 +12,9 @@ from pydantic import TypeAdapter
 from thalweg.data.arrange import ORDER, order
 from thalweg.data.arrays import split_arrays
 from thalweg.data.load import READ, load_splits, trained_on
-from thalweg.data.schema import DatasetConfig, TableConfig
+from thalweg.data.schema import DatasetConfig, TableConfig, TextConfig
 from thalweg.data.splits import Pixels, Split, Splits
-from thalweg.data.unseen import unseen_arrays, unseen_rows, unseen_scaled
+from thalweg.data.unseen import unseen_arrays, unseen_rows, unseen_scaled, unseen_text
 from thalweg.runner.base.errors import ConfigError
 
 N = 60
@@ -200,3 +200,43 @@ def test_examples_that_are_scaled_by_those_that_trained_are_as_they_were(tmp_pat
     np.savez(tmp_path / "new.npz", x=x[rows])
     with pytest.raises(ConfigError, match="has NaN or infinity in row 5"):
         unseen_scaled(tmp_path / "new.npz", trained_on(data))
+
+
+def text_config(path: Path, **options: Any) -> TextConfig:
+    sizes = {"train_size": 20, "validation_size": 3, "test_size": 2, "label_noise": 0.0, "split_seed": 0}
+    return TextConfig(
+        **{"name": "text", "path": str(path), "context": 8, "characters": 9, "fingerprint": None, **sizes, **options}
+    )
+
+
+@pytest.mark.parametrize("length", [9, 10, 16, 17, 18, 30])
+def test_each_character_of_a_text_but_the_first_is_predicted_once(tmp_path: Path, length: int) -> None:
+    (tmp_path / "t.txt").write_text("abcdefghijkl\n" * 40, encoding="utf-8")
+    text = "ab\nξhl𝄞" * 9
+    (tmp_path / "new.txt").write_text(text[:length], encoding="utf-8")
+    found = unseen_text(text_config(tmp_path / "t.txt"), tmp_path / "new.txt")
+    assert found.y is not None
+    assert found.x.shape == found.y.shape == (-(-(length - 1) // 8), 8)
+    known = found.labels
+    assert [known[each] for each in found.y[found.y >= 0]] == [
+        each if each in known else "\ufffd" for each in text[1:length]
+    ]
+    shown = found.y[:, :-1] >= 0
+    assert np.array_equal(found.x[:, 1:][shown], found.y[:, :-1][shown])
+    assert (known[0], len(known), len(set(known))) == ("\ufffd", 9, 9)
+
+
+def test_a_text_is_read_in_the_tokens_of_the_one_that_trained(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("the quick brown fox jumps over it. " * 30, encoding="utf-8")
+    data = text_config(tmp_path / "t.txt", characters=300)
+    splits, found = load_splits(data), unseen_text(data, tmp_path / "t.txt")
+    for part, rows in (("validation", slice(0, 3)), ("test", slice(3, 5)), ("train", slice(5, 25))):
+        assert np.array_equal(getattr(splits, part).x, found.x[rows])
+    assert set(found.labels[28:]) == {"\ufffd"}
+    (tmp_path / "short.txt").write_text("the fox ", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"has 8 characters; expected 9 or more, a window of dataset.context=8 and"):
+        unseen_text(data, tmp_path / "short.txt")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        unseen_text(data, tmp_path / "none.txt")
+    with pytest.raises(ConfigError, match="the files of dataset=text have changed"):
+        unseen_text(text_config(tmp_path / "t.txt", fingerprint="of before"), tmp_path / "t.txt")

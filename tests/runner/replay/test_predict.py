@@ -29,6 +29,7 @@ from thalweg.runner.store import Store
 from thalweg.runner.train import driver, worker
 
 N = 80
+TEXT = "how much wood would a woodchuck chuck = if a woodchuck could chuck wood?\n" * 8
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -45,7 +46,7 @@ def backend() -> InProcess:
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with a trial on words, one on values, and one on digits; and the tables."""
+    """A store with a trial on words, one on values, one on digits and one on a text; and the files."""
     folder = tmp_path_factory.mktemp("desk")
     drawn = np.random.RandomState(0)
     a, b = drawn.normal(50, 10, N), drawn.normal(-3, 0.1, N)
@@ -61,7 +62,20 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "model.hidden=[8]",
         "tracker=none",
     )
+    (folder / "text.txt").write_text(TEXT)
     studies = {
+        "text": (
+            *("dataset=text", f"dataset.path={folder}/text.txt", "dataset.context=8", "dataset.characters=12"),
+            *("dataset.train_size=40", "dataset.validation_size=9", "dataset.test_size=5", "tracker=none"),
+            *(
+                "model=gpt",
+                "model.width=16",
+                "model.depth=1",
+                "model.heads=2",
+                "budget.steps=20",
+                "budget.batch_size=8",
+            ),
+        ),
         "words": (*table, f"dataset.path={folder}/words.csv", "dataset.labels=[no,yes]", "optimizer.lr=0.1"),
         "values": (*table, f"dataset.path={folder}/values.csv", "dataset.kind=values", "optimizer.lr=0.05"),
         "digits": ("dataset=digits", "budget.steps=20", "tracker=none", "optimizer.lr=0.01", "seed=0..1"),
@@ -107,6 +121,25 @@ def test_values_come_in_the_files_own_units(desk: Path) -> None:
     error = np.mean((found.predicted[val, 0] - truth[val]) ** 2) / truth[train].var()
     assert error == pytest.approx(made.record.metrics["val/loss"], rel=1e-5)
     assert list(found.columns) == ["row", "predicted"]
+
+
+def test_each_character_of_a_text_is_predicted_with_its_loss(desk: Path) -> None:
+    """Those that validated, which come first, have the stored loss; the last window ends where the text does."""
+    made = model_from(desk, "text")
+    (desk / "validated.txt").write_text(TEXT[: 9 * 8 + 1])
+    found = predict.predict(made, desk / "validated.txt")
+    assert found.losses is not None
+    assert found.losses.mean() == pytest.approx(made.record.metrics["val/loss"], rel=1e-6)
+    assert f"mean loss of 72 characters: {found.losses.mean():.6g} nats" in found.note
+    columns = found.columns
+    assert list(columns) == ["character", "predicted", "loss"]
+    assert "".join(columns["character"]).count("\ufffd") < 20
+    assert all(one in ("\ufffd", other) for one, other in zip(columns["character"], TEXT[1:], strict=False))
+    (desk / "more.txt").write_text(TEXT[: 9 * 8 + 4])
+    more = predict.predict(made, desk / "more.txt")
+    assert np.array_equal(more.outputs[:72], found.outputs)
+    assert set(more.arrays) == {"outputs", "predicted", "followed", "losses", "characters"}
+    assert len(more.outputs) == 75
 
 
 def test_a_module_has_its_weights_and_they_are_its_own(desk: Path) -> None:
