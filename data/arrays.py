@@ -140,10 +140,10 @@ def _refuse_no_examples(x: Array | Source) -> None:
 
 
 def _scaled(x: Array) -> NDArray[np.float32]:
-    made: NDArray[np.float32] = x.astype(np.float32)
+    """Numbers as models read them; those that are so already may be the array itself."""
     if x.dtype == np.uint8:
-        made /= np.float32(255)
-    return made
+        return np.divide(x, np.float32(255), dtype=np.float32)
+    return x.astype(np.float32, copy=False)
 
 
 def _targets(y: Array, kind: Kind) -> Array:

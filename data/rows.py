@@ -22,7 +22,7 @@ Asked = TypeVar("Asked")
 Given = TypeVar("Given")
 
 READERS = 4
-"""Reads under way at once: a disk answers several in the time of one, and one at least is done before it is wanted."""
+"""Reads under way at once where they are slow: a disk answers several in the time of one."""
 
 
 class Source(Protocol):
@@ -100,7 +100,7 @@ class Features:
     def read(self, places: NDArray[np.intp]) -> NDArray[np.float32]:
         """As `Source`. Raises ConfigError for what is infinite or no number."""
         made = self.features_of(self.source.read(places))
-        if not np.isfinite(made.sum(dtype=np.float64)):
+        if self.source.dtype.kind == "f" and not _surely_finite(made):
             bad = np.flatnonzero(~np.isfinite(made.reshape(len(made), -1)).all(1))
             if len(bad):
                 raise ConfigError(
@@ -111,6 +111,12 @@ class Features:
     def where(self, place: int) -> str:
         """As the source says."""
         return self.source.where(place)
+
+
+def _surely_finite(array: NDArray[np.float32]) -> bool:
+    """Whether all is finite, told by its sum: false too where that is too large. In float64 it takes twice as long."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(array.sum()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,16 +148,20 @@ class Held:
 def ahead(do: Callable[[Asked], Given], asked: Iterable[Asked], at_once: int = READERS) -> Generator[Given, None, None]:
     """Yield what `do` gives for each, in order; threads do the next ones while nobody waits.
 
-    Reading and decoding let other threads of Python's run.
+    Reading and decoding let other threads of Python's run. One thread does it all as long as each is done before it is
+    wanted: of files in the system's cache four took 1.5 ms of a step of 14 ms that one did not.
     """
     waiting: deque[Future[Given]] = deque()
-    pool = ThreadPoolExecutor(at_once, thread_name_prefix="reader")
+    one, many = (ThreadPoolExecutor(count, thread_name_prefix="reader") for count in (1, at_once))
+    late = False
     try:
         for each in asked:
-            waiting.append(pool.submit(do, each))
+            waiting.append((many if late else one).submit(do, each))
             if len(waiting) > at_once:
+                late = not waiting[0].done()
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (one, many):
+            pool.shutdown(wait=True, cancel_futures=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,32 @@ def test_reading_ahead_keeps_order_and_does_not_run_away() -> None:
     assert [next(found) for _ in range(10)] == [n * n for n in range(10)]
     assert max(begun) <= 9 + 4
     found.close()
+
+
+def test_one_thread_reads_while_it_is_in_time_and_others_help_where_it_is_late() -> None:
+    by, together = dict[int, int](), threading.Barrier(2)
+
+    def read(n: int) -> int:
+        by[n] = threading.get_ident()
+        if n >= 40:  # comes back only while another reads too
+            together.wait(timeout=20)
+        return n
+
+    found = ahead(read, range(60), at_once=3)
+    for n in range(20):
+        assert next(found) == n
+        while n + 3 not in by:  # whoever trains is slower
+            time.sleep(0.001)
+        time.sleep(0.005)
+    assert len({by[n] for n in range(10, 20)}) == 1
+    assert list(found) == list(range(20, 60))
+    assert len({by[n] for n in range(40, 60)}) > 1
+
+
+@pytest.mark.parametrize("value", [3e38, -3e38])
+def test_numbers_whose_sum_is_too_large_are_numbers(tmp_path, value) -> None:
+    x = np.full((N, 5), value, np.float32)
+    assert (stored(written(tmp_path, x)).train.x.read(np.arange(4)) == np.float32(value)).all()
 
 
 def test_what_a_reader_raises_reaches_who_asks() -> None:
