@@ -345,8 +345,9 @@ def _hindrance(workload: Workload, executor: str) -> str | None:
         return "scaling=dynamic asks at each step whose gradient is finite"
     if executor in WHOLE and workload.habits.draws:
         return "the model draws random numbers in its forward pass"
-    if executor == "compiled" and workload.recipe.own:  # torch.compile fails on the views that each rule writes
-        return "a parameter group has an optimizer of its own"
+    if executor == "compiled" and not workload.recipe.elementwise:  # torch.compile fails on views that a rule writes
+        own = "a parameter group has an optimizer of its own"
+        return own if workload.recipe.own else f"{workload.config.optimizer.name} moves each parameter by itself"
     if executor == "compiled" and workload.device.type == "cpu" and not compiler_found():
         return "there is no C++ compiler"
     if executor == "graphed_compiled":

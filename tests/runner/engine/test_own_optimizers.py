@@ -156,8 +156,17 @@ def test_a_graph_has_no_kernel_for_several_rules(trial_of) -> None:
     assert kernel_hindrance(recipe, CPU) == "a parameter group has an optimizer of its own"
 
 
-def test_a_compiled_step_is_traced_instead_and_it_is_said(trial_of) -> None:
-    trials = tuple(made(trial_of, "sgd beside adamw", 0.01, own) for own in (0.01, 0.1))
+@pytest.mark.parametrize(
+    ("case", "why"),
+    [
+        ("sgd beside adamw", "a parameter group has an optimizer of its own"),
+        ("", "muon moves each parameter by itself"),
+    ],
+)
+def test_a_compiled_step_is_traced_instead_and_it_is_said(trial_of, case: str, why: str) -> None:
+    trials = tuple(
+        made(trial_of, case, 0.01, own) if case else trial_of(own, optimizer="muon", rule={"decay_on": "all"})
+        for own in (0.01, 0.1)
+    )
     choice, _ = choose(prepared(trials[0].config, CPU), Question(trials, "shared", "compiled"))
-    assert choice.executor == "traced"
-    assert choice.reason == "compiled was asked for, but a parameter group has an optimizer of its own"
+    assert (choice.executor, choice.reason) == ("traced", f"compiled was asked for, but {why}")
