@@ -114,8 +114,7 @@ def train(
     states from which longer trials can go on.
     """
     started = time.monotonic()
-    if workload.habits.alone:  # whatever was chosen once, for code that was another then
-        cohort = replace(cohort, executor="loop")
+    cohort = _possible(cohort, workload)
     with workload.numerics(), workload.apart():
         course = _Course(cohort, workload, tick, resume, jury)
         course.handing, course.lasting = handing, lasting
@@ -135,12 +134,20 @@ def remeasured(cohort: Cohort, workload: Workload, weights: Sequence[Weights]) -
 
     Hashes are taken of what was measured: they are the weights' own where these hold all that a trial is.
     """
-    if workload.habits.alone:
-        cohort = replace(cohort, executor="loop")
+    cohort = _possible(cohort, workload)
     with workload.numerics(), workload.apart():
         course = _Course(cohort, workload, lambda steps, diverged: None, None, None)
         course.end_with(weights)
     return [replace(each, series={}) for each in course.record.observations(cohort.trials, 0.0)]
+
+
+def _possible(cohort: Cohort, workload: Workload) -> Cohort:
+    """The cohort by an executor that can train it, whatever was chosen once: choices are kept for good."""
+    if workload.habits.alone:  # for code that was another then
+        return replace(cohort, executor="loop")
+    if cohort.executor == "compiled" and not workload.recipe.elementwise:  # when it was not known to fail
+        return replace(cohort, executor="traced")
+    return cohort
 
 
 def _spans(steps: int, measured: Sequence[int]) -> list[tuple[int, int]]:

@@ -170,3 +170,9 @@ def test_a_compiled_step_is_traced_instead_and_it_is_said(trial_of, case: str, w
     )
     choice, _ = choose(prepared(trials[0].config, CPU), Question(trials, "shared", "compiled"))
     assert (choice.executor, choice.reason) == ("traced", f"compiled was asked for, but {why}")
+
+
+def test_so_it_is_where_compiling_was_chosen_once(trial_of, train_all) -> None:
+    trials = [trial_of(lr, optimizer="muon", rule={"decay_on": "all"}, steps=3, warmup=1) for lr in (0.01, 0.1)]
+    compiled, traced = (train_all(trials, executor) for executor in ("compiled", "traced"))
+    assert [each.weight_hash for each in compiled] == [each.weight_hash for each in traced]
