@@ -49,7 +49,7 @@ class Columns:
         if name not in self.cells:
             listed = ", ".join(list(self.cells)[:LISTED]) + (", …" if len(self.cells) > LISTED else "")
             hint = OTHER_SIGN if len(self.cells) == 1 and self.lines else None
-            raise ConfigError(f"{key} names {name!r}, which is no column of {self.file}; it has {listed}", hint)
+            raise ConfigError(f"{key} names {name!r}, which is not a column of {self.file}; it has {listed}", hint)
 
 
 def delimited(file: Path, config: TableConfig) -> Columns:
@@ -133,11 +133,11 @@ def _text(file: Path, encoding: str) -> str:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise ConfigError(
-            f"{file} is no text in {encoding}: byte {raw[error.start]:#04x} in line {line}", hint
+            f"{file} is not text in {encoding}: byte {raw[error.start]:#04x} in line {line}", hint
         ) from error
     except ValueError as error:
-        raise ConfigError(f"{file} is no text in {encoding}: {first_line(error)}", hint) from error
+        raise ConfigError(f"{file} is not text in {encoding}: {first_line(error)}", hint) from error
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise ConfigError(f"{file} is no text in {encoding}: a NUL in line {line}", hint)
+        raise ConfigError(f"{file} is not text in {encoding}: a NUL in line {line}", hint)
     return text

@@ -48,7 +48,8 @@ def found(path: str, key: str = "path") -> Path:
         place = Path(path).expanduser()
         there = place.exists()
     except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, a home that is not known
-        raise ConfigError(f"dataset.{key} is {path!r}, which is no path: {error}", "name a file or folder") from error
+        seen = f"dataset.{key} is {path!r}, which is not a path: {error}"
+        raise ConfigError(seen, "name a file or folder") from error
     if not there:
         start = "" if place.is_absolute() else f" from {Path.cwd()}"
         raise ConfigError(f"dataset.{key} is {path!r}; nothing is there{start}", "name a file or folder that exists")

@@ -127,7 +127,7 @@ def shards_at(place: Path) -> Shards:
 
 def _shard(file: Path) -> Shard:
     if file.suffix.lower() != ".npy":
-        raise ConfigError(f"{file} is no .npy file; expected an array as numpy.save writes it, or a folder of them")
+        raise ConfigError(f"{file} is not a .npy file; expected an array as numpy.save writes it, or a folder of them")
     try:
         with open_regular(file) as opened:
             shape, fortran, dtype = _head(opened)
@@ -135,7 +135,7 @@ def _shard(file: Path) -> Shard:
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise ConfigError(f"{file} is no .npy file: {first_line(error)}", "write it with numpy.save") from error
+        raise ConfigError(f"{file} is not a .npy file: {first_line(error)}", "write it with numpy.save") from error
     if dtype.kind not in "biuf" or not shape or (fortran and len(shape) > 1):
         held = f"{dtype} of shape {list(shape)}" + (" in Fortran's order" if fortran else "")
         raise ConfigError(f"{file} holds {held}; expected numbers in C's order, one row an example")

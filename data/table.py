@@ -6,7 +6,7 @@ by one; so are values to be predicted, so that a loss of 1 is that of a guess.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from thalweg.data.archive import archive
 from thalweg.data.arrange import ORDER, Sizes, dealt, order
-from thalweg.data.columns import Columns, delimited, parquet
+from thalweg.data.columns import LISTED, Columns, delimited, parquet
 from thalweg.data.files import found, refuse_changed
+from thalweg.data.number import number
+from thalweg.data.pasted import pasted
 from thalweg.data.scale import scaled, scaled_each
 from thalweg.data.schema import TableConfig
 from thalweg.data.splits import Splits
@@ -113,7 +115,8 @@ def _from_columns(read: Callable[[Path, TableConfig], Columns]) -> Callable[[Pat
         if not names:
             raise ConfigError(f"{file} has no column beside dataset.target={config.target!r} and those left out")
         comma = config.decimal == "comma"
-        x = np.column_stack([numbers(columns, name, comma) for name in names])
+        _refuse_words(columns, names, config.ignore)
+        x = np.column_stack([numbers(columns, name, comma, config.ignore) for name in names])
         y, outputs = target(columns, config)
         notes = tuple(_index_note(file, name) for name in index)
         return Raw(x, y, outputs, columns.place, ("index",) if index else (), notes, tuple(names))
@@ -121,9 +124,23 @@ def _from_columns(read: Callable[[Path, TableConfig], Columns]) -> Callable[[Pat
     return reader
 
 
+def _refuse_words(columns: Columns, names: Sequence[str], ignored: Sequence[str]) -> None:
+    """Refuse columns without any number, all of them at once."""
+    worded = [
+        name
+        for name in names
+        if not any(number(cell) is not None or number(cell, comma=True) is not None for cell in columns.cells[name])
+    ]
+    if worded:
+        listed = ", ".join(map(repr, worded[:LISTED])) + (", …" if len(worded) > LISTED else "")
+        where = f"column {listed}" if len(worded) == 1 else f"columns {listed}"
+        out = f"leave {'it' if len(worded) == 1 else 'them'} out: {pasted('dataset.ignore', [*ignored, *worded])}"
+        raise ConfigError(f"{columns.file} has no numbers in the {where}", f"{out}; or write numbers for the words")
+
+
 def _index_note(file: Path, name: str) -> str:
     called = f"the column {name!r}" if name else "the first column, which has no name"
-    return f"{file}: {called}, is taken for a saved row index and is no feature; to make it one, name it"
+    return f"{file}: {called}, is taken for a saved row index and is not a feature; to make it one, name it"
 
 
 def _from_archive(file: Path, config: TableConfig) -> Raw:

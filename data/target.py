@@ -34,15 +34,18 @@ class Column:
     labels: Callable[[], str] = lambda: "number them from 0"
 
 
-def numbers(columns: Columns, name: str, comma: bool) -> NDArray[np.float64]:
-    """A column of finite numbers. Raises ConfigError naming the first row that has none."""
+def numbers(columns: Columns, name: str, comma: bool, ignored: Sequence[str] | None = None) -> NDArray[np.float64]:
+    """A column of finite numbers. Raises ConfigError naming the first row that has none.
+
+    ignored: the columns that are left out already, where this one could be too.
+    """
     found = np.array(numbers_of(columns.cells[name], comma), np.float64)  # None is NaN
     bad = np.flatnonzero(~np.isfinite(found))
     if len(bad):
         row, cell = int(bad[0]), columns.cells[name][bad[0]]
         raise ConfigError(
             f"{columns.file} has {_seen(cell)} in {columns.place(row)}, column {name!r}; expected a finite number",
-            _mended(name, cell, comma),
+            _mended(name, cell, comma, ignored),
         )
     return found
 
@@ -83,10 +86,12 @@ def classes(about: Column, values: NDArray[Any], wanted: int | None) -> tuple[ND
     return values.astype(np.int64), outputs
 
 
-def _mended(name: str, cell: Any, comma: bool) -> str:
+def _mended(name: str, cell: Any, comma: bool, ignored: Sequence[str] | None) -> str:
     if isinstance(cell, str) and number(cell, comma) is None and number(cell, not comma) is not None:
         return f"if the sign before a fraction is another: dataset.decimal={'point' if comma else 'comma'}"
-    return f"correct the row, or leave the column out: {pasted('dataset.ignore', [name])}"
+    if ignored is None:
+        return "correct the row"
+    return f"correct the row, or leave the column out: {pasted('dataset.ignore', [*ignored, name])}"
 
 
 def _seen(cell: Any) -> str:

@@ -110,5 +110,5 @@ def _characters(file: Path) -> NDArray[np.uint32]:
     """The code points of a file in UTF-8; bytes that are none become U+FFFD. Raises ConfigError for what is no text."""
     content = read_bytes(file).decode("utf-8", errors="replace")
     if "\0" in content:
-        raise ConfigError(f"{file} is no text in UTF-8: it holds a NUL", "remove it, or save it as UTF-8")
+        raise ConfigError(f"{file} is not text in UTF-8: it holds a NUL", "remove it, or save it as UTF-8")
     return np.frombuffer(content.encode("utf-32-le"), "<u4")

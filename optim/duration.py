@@ -22,6 +22,6 @@ def in_steps(text: str, per_unit: Fraction | float) -> int:
     """
     match = PATTERN.fullmatch(text.strip())
     if not match:
-        raise ValueError(f"{text!r} is no duration; write epochs (2ep) or a share of the run (5%)")
+        raise ValueError(f"{text!r} is not a duration; write epochs (2ep) or a share of the run (5%)")
     share = Fraction(match[1]) / (100 if match[2] == "%" else 1)
     return math.ceil(share * Fraction(per_unit))

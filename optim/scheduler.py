@@ -90,7 +90,7 @@ class ScheduledLR(LRScheduler):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved step, at its rates; a group that joined since has its own."""
         if not {"base_lrs", "last_epoch"} <= state_dict.keys():
-            raise ValueError("the loaded state is no schedule's; it should have base_lrs and last_epoch")
+            raise ValueError("the loaded state is not a schedule's; it should have base_lrs and last_epoch")
         groups, saved = self.optimizer.param_groups, len(state_dict["base_lrs"])
         if saved > len(groups):
             raise ValueError(f"the loaded schedule is of {saved} groups, and the optimizer has {len(groups)}")

@@ -193,7 +193,7 @@ def _spikes(results: Results, trials: Sequence[Row], batch: Sequence[Series | No
         if why := _no_control(trials[at], control, dead=_dead(results, at)):
             wanted = rate(float(f"{float(results.lr[at]) / _times_smaller(control):.1g}"))
             wrong.append(
-                f"{rates[-1]} {why}, so it is no control of spikes: add a smaller learning rate, such as {wanted}"
+                f"{rates[-1]} {why}, so it is not a control of spikes: add a smaller learning rate, such as {wanted}"
             )
             continue
         for member in members:

@@ -49,7 +49,7 @@ _PHRASES = {
     Drop.KEPT: "",
     Drop.EMPTY: "no usable cell",
     Drop.GUESS: Health.GUESS.value,
-    Drop.FEW: f"fewer than {FEWEST_CELLS} usable cells",
+    Drop.FEW: f"fewer than {FEWEST_CELLS} usable weight decays above 0",
     Drop.FLAT: "flat: decay makes no difference",
     Drop.FAR: "far above the best loss",
     Drop.EDGE: "on the grid's edge",

@@ -158,7 +158,7 @@ def _why(rows: Sequence[RowFit], fewest: int) -> str:
 def _tally(rows: Sequence[RowFit]) -> str:
     dropped = Counter(row.reason for row in rows if not row.kept)
     kept = sum(row.kept for row in rows)
-    left = ", ".join(f"{number} {reason}" for reason, number in dropped.most_common())
+    left = ", ".join(f"{number} ({reason})" for reason, number in dropped.most_common())
     return f"{kept} of {count(len(rows), 'learning rate')} used{f'; left out: {left}' if left else ''}"
 
 

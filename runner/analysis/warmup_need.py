@@ -259,13 +259,13 @@ def _said(levels: Sequence[WarmupLevel], table: _Table) -> tuple[str, str, bool]
     if not most.steady:
         label = "undecided: the largest learning rate goes up and down with warmup"
     elif most.factor <= LITTLE:
-        label = "nothing to see: the largest learning rate hardly moves"
+        label = "no effect seen: the largest learning rate hardly changes"
     else:
         unsure = "" if most.least > 1 else ", though the seeds do not make that certain"
         label = f"warmup allows a learning rate {short(most.factor, 2)} times as large{unsure}"
     open_ended = all(found.first.side or found.last.side for _, found in named)
     said = ", and ".join(_told(name, found) for name, found in named)
-    looked = f"Of {count(len(table.lr_R), 'learning rate')} and {count(len(levels), 'warmup')} looked at."
+    looked = f"Tried: {count(len(table.lr_R), 'learning rate')} and {count(len(levels), 'warmup')}."
     vague = open_ended if most.factor <= LITTLE else most.least <= 1
     return label, f"{label[0].upper()}{label[1:]}: {said}. {looked}", vague or not most.steady
 

@@ -101,7 +101,7 @@ def after(job: Job, report: Callable[[str, int, int], None]) -> list[str]:
 def _end_of(process: subprocess.Popen[bytes]) -> str:
     """Why a writer says no more. One that has closed its end may still be on its way out."""
     try:
-        return f"its writer ended ({process.wait(ENDING_SECONDS)})"
+        return f"the process that writes them ended with code {process.wait(ENDING_SECONDS)}"
     except subprocess.TimeoutExpired:
         return "it takes too long"
 

@@ -49,7 +49,7 @@ Cfg = Annotated[
 ]
 Resolve = Annotated[bool, typer.Option("--resolve", help="With --cfg: resolve interpolations.")]
 OnlyPanels = Annotated[
-    list[str] | None, typer.Option("--panel", metavar="NAME", help="Only this panel; may be given again.")
+    list[str] | None, typer.Option("--panel", metavar="NAME", help="Only this panel; may be given several times.")
 ]
 Info = Annotated[
     str | None, typer.Option("--info", metavar="[KIND]", help="Print where the configuration comes from and exit.")
@@ -86,12 +86,12 @@ Probe = Annotated[
     bool | None,
     typer.Option(
         "--probe/--no-probe",
-        help="Build each model in a separate process, say what is wrong, and time it [your own, not timed].",
+        help="Build each model in a separate process, say what is wrong, and time it [default: yours, not timed].",
         show_default=False,
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be trained, as thalweg plan does.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Go on with more than 10,000 trials.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree to more than 10,000 trials.")]
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ _OUTPUT = {
     ],
     "n": Annotated[int | None, typer.Option("-n", min=1, metavar="N", help="At most N lines.", show_default=False)],
     "sort": Annotated[
-        str | None, typer.Option("--sort", metavar="COLUMN", help="By a column; -COLUMN for the largest first.")
+        str | None, typer.Option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN: the largest first.")
     ],
     "columns": Annotated[str | None, typer.Option("--columns", metavar="A,B,…", help="Only these columns.")],
 }

@@ -100,7 +100,7 @@ def _fitting(columns: Columns, width: int) -> Columns:
             break
         del kept[max(spare, key=lambda name: (kept[name].count(None), least[name]))]
     if gone := [name for name in columns if name not in kept]:
-        say(f"no room for {', '.join(gone)}: --columns chooses, --csv has all")
+        say(f"no room for {', '.join(gone)}; choose with --columns A,B, or see all with --csv")
     return kept
 
 

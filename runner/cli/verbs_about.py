@@ -125,7 +125,7 @@ def import_wandb(
 def doctor(store: given.StorePath = None, json: given.Json = False) -> int:
     """Check this machine and environment.
 
-    Leaves with 1 if something that is needed fails.
+    The exit code is 1 if something that is needed fails.
     """
     from thalweg.runner.machine.doctor import examine
 

@@ -133,7 +133,7 @@ def split(words: Sequence[str]) -> tuple[list[str], Settings]:
     for word in settings:
         if not is_setting(word.partition("=")[0].lstrip("+~")):
             hint = "leave it out: a stored trial trains as it was"
-            raise UsageError(f"{word} is no setting of how trials are run", hint)
+            raise UsageError(f"{word} is not a setting of how trials are run", hint)
     return names, config.declare(config.Request(tuple(settings))).settings
 
 

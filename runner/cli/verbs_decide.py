@@ -250,7 +250,7 @@ def _sorted(words: Sequence[str] | None) -> tuple[str | None, list[str]]:
         key = word.partition("=")[0].lstrip("+~")
         if not is_setting(key):
             hint = "refine adds to what a study declares; to add other trials: thalweg sweep STUDY KEY=VALUES"
-            raise UsageError(f"{word} is no setting of how trials are run", hint)
+            raise UsageError(f"{word} is not a setting of how trials are run", hint)
     if len(names) > 1:
         raise UsageError(f"two studies are named, {names[0]!r} and {names[1]!r}", "refine one at a time")
     return (given.plain_name(names[0]) if names else None), settings

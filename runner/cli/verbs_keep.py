@@ -98,7 +98,7 @@ def tag(
     """Put tags on a study or a trial, or take them off. ls and show have them."""
     for word in tags:
         if not word or any(each.isspace() or not each.isprintable() for each in word):
-            raise UsageError(f"{word!r} is no tag; expected a word without spaces", "for sentences: thalweg note")
+            raise UsageError(f"{word!r} is not a tag; expected a word without spaces", "for sentences: thalweg note")
     with _opened(store) as opened:
         kind, key = _named(opened, what)
         now = opened.tag(kind, key, tags, off=off)

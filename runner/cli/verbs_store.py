@@ -32,7 +32,7 @@ def store(
 
     merge takes in trials, curves and studies of other stores, such as those of shards: each is checked first and taken
     whole or not at all; a trial that ended with other bits here is left as it is, and said. Merging twice is merging
-    once. check reads everything, and leaves with 5 if something is damaged. upgrade brings an older store to this
+    once. check reads everything; its exit code is 5 if something is damaged. upgrade brings an older store to this
     release's schema, keeping a copy; the next sweep would do it too.
     """
     if what not in WHAT:

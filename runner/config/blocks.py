@@ -325,7 +325,7 @@ def _checked_block(block: Block, metric: str, measured: Sequence[str]) -> Block:
                     name in block.derive and name not in list(block.derive)[: list(block.derive).index(key)]
                 ):
                     raise ConfigError(
-                        f"derive {key} reads {name!r}, which is no axis, key, or key derived above it",
+                        f"derive {key} reads {name!r}, which is not an axis, a key or a key derived above it",
                         f"did you mean {nearest(name, known)}?" if nearest(name, known) else None,
                     )
         updates, _ = updates_at(block, base, first)

@@ -181,7 +181,7 @@ def _sentence(error: ValidationError) -> ConfigError:
     if detail["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         if detail["loc"] == (last,) and last in {*sections(), *TRIAL_SECTIONS, *SETTINGS_SECTIONS}:
             hint = f"begin the file with the line # @package _global_, and set {last} beside study:, not inside it"
-            return ConfigError(f"{last} is no part of a study's section", hint)
+            return ConfigError(f"{last} is not a part of a study's section", hint)
         schema = _schema_at(detail["loc"][:-1])
         meant = nearest(last, [f.name for f in fields(schema)])
         hint = f"did you mean {meant}?" if meant else f"known here: {', '.join(f.name for f in fields(schema))}"

@@ -59,7 +59,7 @@ def with_typed(plain: dict[str, Any], words: Mapping[str, Word]) -> dict[str, An
         return plain
     if "" in words:
         if words[""].value is not None:
-            raise ConfigError(f"{words[''].text} is no rule; expected null", f"write 'study.stop={EXAMPLE}'")
+            raise ConfigError(f"{words[''].text} is not a rule; expected null", f"write 'study.stop={EXAMPLE}'")
         plain = {**plain, "stop": None}
     typed = {
         key: list(word.items or ()) if word.is_sweep else [word.value] if key == "rungs" else word.value

@@ -70,7 +70,7 @@ def study_of(file: Path) -> tuple[str, list[str]]:
     """
     sweep = _read(file)
     if not isinstance(sweep, Mapping) or not isinstance(sweep.get("parameters"), Mapping):
-        raise ConfigError(f"{file} is no sweep file of W&B: it has no parameters", "give the YAML of `wandb sweep`")
+        raise ConfigError(f"{file} is not a sweep file of W&B: it has no parameters", "give the YAML of `wandb sweep`")
     method = sweep.get("method")
     if method == "bayes":
         raise ConfigError(

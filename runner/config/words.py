@@ -109,6 +109,9 @@ def parse_word(text: str) -> Word:
         with one_sentence(f"{text[:60]!r} cannot be read", "an override is key=value, e.g. optimizer.lr=0.1,0.3"):
             override = _parser().parse_override(text)
     except ConfigError as error:
+        if text.endswith(","):
+            hint = "write values without spaces between them, e.g. optimizer.lr=0.1,0.3"
+            raise ConfigError(f"{text[:60]!r} cannot be read: it ends with a comma", hint) from error.__cause__
         raise ConfigError(error.message, _in_quotes(text) or error.hint) from error.__cause__
     with one_sentence(f"{text[:60]!r} cannot be read"):
         prefix = {"CHANGE": "", "ADD": "+", "FORCE_ADD": "++", "DEL": "~"}[override.type.name]

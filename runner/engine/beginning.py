@@ -84,7 +84,7 @@ def _of_file(init: InitConfig) -> dict[str, Tensor]:
         text = f"init.weights={init.weights} holds more than tensors, which would have to be run to be read"
         raise ConfigError(text, "write its state_dict alone: torch.save(model.state_dict(), FILE)") from error
     except Exception as error:  # whatever torch says of a file that is damaged, or none of its own
-        raise ConfigError(f"init.weights={init.weights} is no file of torch.save, or damaged") from error
+        raise ConfigError(f"init.weights={init.weights} is not a file of torch.save, or damaged") from error
     if not isinstance(held, Mapping) or not all(isinstance(each, Tensor) for each in held.values()):
         keys = f" with {_some([str(key) for key in held])}" if isinstance(held, Mapping) else ""
         text = f"init.weights={init.weights} holds a {type(held).__name__}{keys}; expected names and their tensors"
@@ -107,4 +107,4 @@ def _safetensors(init: InitConfig, content: bytes) -> dict[str, Tensor]:
     try:
         return load(content)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise ConfigError(f"init.weights={_short(init)} is no safetensors file, or damaged") from error
+        raise ConfigError(f"init.weights={_short(init)} is not a safetensors file, or damaged") from error

@@ -48,7 +48,7 @@ def since(text: str, now: datetime) -> datetime:
         return _time(text)
     except ValueError:
         hint = "write 30m, 12h, 7d, 2w, or a date such as 2026-03-05"
-        raise UsageError(f"--since {text} is no time", hint) from None
+        raise UsageError(f"--since {text} is not a time", hint) from None
 
 
 def _time(text: str) -> datetime:

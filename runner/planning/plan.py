@@ -102,7 +102,8 @@ class Plan:
         """Keys in which the groups to train differ, so that their trials share no program; a value for each group."""
         shared = [dict(flatten(structure_dict(group.trials[0].config))) for group in self.groups]
         keys = dict.fromkeys(key for each in shared for key in each)
-        values = {key: [each.get(key) for each in shared] for key in keys}
+        each_of = list(zip(shared, self.groups, strict=True))
+        values = {key: [own.get(key, _at(group.trials[0].config, key)) for own, group in each_of] for key in keys}
         apart = {key: each for key, each in values.items() if len(set(map(repr, each))) > 1}
         return {key: each for key, each in apart.items() if not _follows(key, apart)}
 
@@ -110,6 +111,13 @@ class Plan:
     def advice(self) -> list[str]:
         """What is worth knowing of the trials to train before they do, in sentences."""
         return advice(self.study, [trial for group in self.groups for trial in group.trials])
+
+
+def _at(config: Any, key: str) -> Any:
+    """A value that a structure leaves out, as its field was introduced with it; None where there is no such field."""
+    for name in key.split("."):
+        config = getattr(config, name, None)
+    return config
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class Shard:
         if match and 0 <= int(match[1]) <= int(match[2]) <= MOST and int(match[2]):
             return cls(int(match[1]), int(match[2]))
         raise UsageError(
-            f"--shard {text} is no share; expected i/n with 0 <= i <= n and 1 <= n <= {MOST:,}", "e.g. --shard 1/4"
+            f"--shard {text} is not a share; expected i/n with 0 <= i <= n and 1 <= n <= {MOST:,}", "e.g. --shard 1/4"
         )
 
     @classmethod

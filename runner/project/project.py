@@ -96,7 +96,8 @@ def _read(file: Path, modified: int) -> Project:
     texts = {key: _text(key, plain.get(key)) for key in ("config", "store", "study")}
     project = Project(folder=file.parent, code=_code(plain.get("code")), **texts)
     if project.config is not None and not (project.folder / project.config).is_dir():
-        raise ConfigError(f"{FILE} names config: {project.config}, which is no folder here", "make it, or leave it out")
+        seen = f"{FILE} names config: {project.config}, which is not a folder here"
+        raise ConfigError(seen, "make it, or leave it out")
     return project
 
 

@@ -42,17 +42,17 @@ _FORMS = (
     ("merge", "<<", ["<"]),
 )
 _TWO_WAYS = (
-    (r"yes|on", "true, or quote it"),
-    (r"no|off", "false, or quote it"),
-    (r"(?-i:None)", "null, or quote it"),
-    (r"[-+]?(?:\.?inf|\.?nan|infinity)", "a finite number, or quote it"),
-    (r"[-+]?0[0-9_]+", "the number without zeros in front, or quote it"),
+    (r"yes|on", "true, or put it in quotes"),
+    (r"no|off", "false, or put it in quotes"),
+    (r"(?-i:None)", "null, or put it in quotes"),
+    (r"[-+]?(?:\.?inf|\.?nan|infinity)", "a finite number, or put it in quotes"),
+    (r"[-+]?0[0-9_]+", "the number without zeros in front, or put it in quotes"),
     (
         rf"(?!(?:{_INTEGER}|{_FLOAT})\Z)[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:e[-+]?[0-9]+)?",
-        "each _ between two digits, or quote it",
+        "each _ between two digits, or put it in quotes",
     ),
-    (r"[-+]?0[xob][0-9a-f_]+", "the number in decimals, or quote it"),
-    (r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?", "the number in decimals, or quote it"),
+    (r"[-+]?0[xob][0-9a-f_]+", "the number in decimals, or put it in quotes"),
+    (r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?", "the number in decimals, or put it in quotes"),
 )
 """What YAML 1.1, YAML 1.2 and the command line read differently -> what to write instead."""
 
@@ -151,7 +151,7 @@ class _Reading:
             hint = "put it in quotes if that is its name" if name.value else None
             raise self._refusal(name, f"the key {name.value or 'is empty'} is not text; expected a name", hint)
         if _UNWRITABLE.search(name.value):
-            raise self._refusal(name, f"the key {name.value!r} holds characters that are no text", "remove them")
+            raise self._refusal(name, f"the key {name.value!r} holds characters that are not text", "remove them")
 
     def _scalar(self, node: yaml.ScalarNode, key: str) -> Any:
         at = f"{key} is " if key else "there is "
@@ -164,7 +164,7 @@ class _Reading:
         if kind in ("bool", "null"):
             return {"bool": node.value.lower() == "true", "null": None}[kind]
         if _UNWRITABLE.search(node.value):
-            raise self._refusal(node, f"{at}{node.value[:60]!r}, with characters that are no text", "remove them")
+            raise self._refusal(node, f"{at}{node.value[:60]!r}, with characters that are not text", "remove them")
         if node.value == "???" and self.changes:
             raise self._refusal(
                 node, f"{at}???, and what other files say would count", "write a value, or leave the line out"

@@ -29,7 +29,7 @@ const Curves = (() => {
     const found = [];
     for (let k = Math.floor(Math.log10(low)); k <= Math.log10(high); k++)
       for (const m of high / low > 100 ? [1] : [1, 2, 5]) if (m * 10 ** k >= low && m * 10 ** k <= high) found.push(m * 10 ** k);
-    return found;
+    return found.length > 1 ? found : ticks(low, high, false);
   }
 
   const title = () => which >= 0 ? DATA.told[which].title : DATA.curves.every(each => each.name.endsWith("loss")) ? "loss" : DATA.curves.map(each => each.title).join(", ");
@@ -64,7 +64,7 @@ const Curves = (() => {
     const xs = ticks(0, last, false).filter(Number.isInteger), ys = ticks(low, high, log);
     svg.append(make("path", {class: "grid", d: ys.map(v => `M${LEFT} ${y(v).toFixed(1)}H${RIGHT}`).join("") + xs.map(v => `M${x(v).toFixed(1)} ${TOP}V${BOTTOM}`).join("")}));
     for (const v of xs) svg.append(make("text", {x: x(v), y: BOTTOM + 14, class: "tick mid"}, v.toLocaleString("en")));
-    for (const v of ys) svg.append(make("text", {x: LEFT - 5, y: y(v) + 3.5, class: "tick end"}, log ? figure(v, 1) : plain(v)));
+    for (const v of ys) svg.append(make("text", {x: LEFT - 5, y: y(v) + 3.5, class: "tick end"}, log && high / low > 5 ? figure(v, 1) : plain(v)));
     svg.append(make("text", {x: (LEFT + RIGHT) / 2, y: BOTTOM + 29, class: "title mid"}, "training step"));
     svg.append(make("text", {transform: `translate(11 ${(TOP + BOTTOM) / 2})rotate(-90)`, class: "title mid"}, title()));
     for (const line of lines) {

@@ -94,9 +94,9 @@ def _costs(costs: Sequence[Cost], study: Study) -> Markup:
 
 def _costs_caption(costs: Sequence[Cost]) -> str:
     return (
-        "How much worse the result is on average where this axis is set without looking, and the best values of all"
-        f" others are then taken; with 95% intervals. {'×1' if costs[0].by_factors else '0'}: it does not matter which"
-        " value is taken."
+        "How much worse the result is on average if the value of this axis is taken at random, and all other axes have"
+        f" their best values for it; with 95% intervals. {'×1' if costs[0].by_factors else '0'}: it does not matter"
+        " which value is taken."
     )
 
 

@@ -49,7 +49,12 @@ def figure(value: float, digits: int = 3, width: int = 99) -> str:
 
 def short(value: float, digits: int = 3, width: int = 99) -> str:
     """Like `figure`, without the zeros that say nothing: 0.5, 2e-5, 30."""
-    text = figure(value, digits, width)
+    text = _plain(figure(value, digits))
+    return text if len(text) <= width else _plain(figure(value, digits, width))
+
+
+def _plain(text: str) -> str:
+    """A figure without the zeros at its end that say nothing."""
     mantissa, e, exponent = text.partition("e")
     if "." in mantissa:
         mantissa = mantissa.rstrip("0").rstrip(".") or "0"

@@ -41,12 +41,12 @@ def explained(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         name = getattr(error, "sqlite_errorname", None)
         if name is None and "decode to UTF-8" in str(error):
-            raise damaged(path, "a text in it is no text") from error
+            raise damaged(path, "a text in it cannot be read") from error
         if name is None:
             raise
         raise _sentence(path, name, str(error)) from error
     except UnicodeDecodeError as error:  # SQLite quotes what it found in the message
-        raise damaged(path, "a text in it is no text") from error
+        raise damaged(path, "a text in it cannot be read") from error
     except (OSError, ValueError) as error:
         if isinstance(error, ValueError) and "null byte" not in str(error):
             raise
@@ -83,7 +83,7 @@ def decoded(path: Path) -> Iterator[None]:
     try:
         yield
     except UnicodeEncodeError as error:
-        raise UsageError(f"{error.object[:60]!r} holds characters that are no text", "type it again") from error
+        raise UsageError(f"{error.object[:60]!r} holds characters that are not text", "type it again") from error
     except (ValueError, KeyError, TypeError, zlib.error) as error:
         raise damaged(path, f"it holds what no sweep wrote ({type(error).__name__}: {error})") from error
 

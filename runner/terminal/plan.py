@@ -82,12 +82,12 @@ def _stages(plan: Plan) -> list[str]:
 
 def _cost_lines(plan: Plan) -> list[str]:
     """What training is expected to take, where trials like these were trained before."""
-    return _cost(plan, plan.cost, "as {like} like these took", "was trained") if plan.cost else []
+    return _cost(plan, plan.cost, "by {like} like these", "was trained") if plan.cost else []
 
 
 def probed_lines(plan: Plan, cost: Cost | None, said: Sequence[str]) -> list[str]:
     """What training is expected to take by steps that were timed now, and what could not be timed."""
-    return [*(_cost(plan, cost, "as steps timed now took", "could be timed") if cost else []), *said]
+    return [*(_cost(plan, cost, "by steps timed just now", "could be timed") if cost else []), *said]
 
 
 def _cost(plan: Plan, cost: Cost, how: str, known: str) -> list[str]:

@@ -209,7 +209,8 @@ class Cluster:
         except ConnectionError as error:
             if address != "auto":
                 raise SetupError(f"launcher.address={address}: {last_line(str(error))}", NO_CLUSTER) from error
-            raise SetupError("launcher.address=auto: this machine is no node of a Ray cluster", NO_CLUSTER) from error
+            seen = "launcher.address=auto: this machine is not a node of a Ray cluster"
+            raise SetupError(seen, NO_CLUSTER) from error
         except Exception as error:
             where = f"launcher.address={address}" if address else "a local Ray"
             raise SetupError(f"{where}: {last_line(str(error))}", "see: ray status --address ADDRESS") from error
@@ -339,7 +340,7 @@ def _knock(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not re.fullmatch(r"[^/\s]+", host) or not re.fullmatch(r"\d{1,5}", port):
         raise SetupError(
-            f"launcher.address={address} is no address; expected HOST:PORT, or auto on a node of the cluster",
+            f"launcher.address={address} is not an address; expected HOST:PORT, or auto on a node of the cluster",
             "ray start --head prints it; without launcher.address a Ray of this machine is made",
         )
     try:

@@ -167,7 +167,7 @@ class Schedule:
             case Slower():
                 slow = self._taken_back(slot)
                 assert isinstance(slow, Train)
-                reason = f"fused its first steps had only {event.speed:.1f}× its speed at {len(slow.trials)} trials"
+                reason = f"{len(slow.trials)} trials at once had only {event.speed:.1f}× its speed at first"
                 return [Discard(slow), self._looped(slot, slow, reason)]
             case Progress():
                 self._reported[slot] += event.steps

@@ -119,7 +119,7 @@ def read(path: Path, trial_id: str, weight_hash: str | None = None) -> Weights:
         arrays, about = load(content), json.loads(header["thalweg"])
         said = header["check"]
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError("it is no file of weights, or damaged") from error
+        raise ValueError("it is not a file of weights, or damaged") from error
     if said != tagged_hash(TAG, about):
         raise ValueError("its header is damaged")
     frozen = read_frozen(frozen_file(path.parent, about[FROZEN])) if FROZEN in about else {}

@@ -23,7 +23,7 @@ def costs_said(costs: Sequence[Cost], metric: str, called: Callable[[str], str])
     if any(each.cost is not None and each.low is None for each in costs):
         found.append("What each axis costs has no interval with one seed: noise alone looks like a cost then.")
     if max((each.seeds for each in costs), default=0) == 2:
-        found.append("Two seeds leave these intervals very wide; a third would narrow them most.")
+        found.append("Two seeds leave these intervals very wide; a third seed would help most.")
     if dead:
         found.append(f"No cell is usable at {_list(dead)}: these are not part of the average.")
     return " ".join(found)
@@ -32,8 +32,8 @@ def costs_said(costs: Sequence[Cost], metric: str, called: Callable[[str], str])
 def _most(first: Cost, metric: str, called: Callable[[str], str]) -> str:
     becomes = f"multiplied by {first.worse.removeprefix('×')}" if first.by_factors else first.worse
     return (
-        f"What matters most is {called(first.key)}: if one of its {first.values} values is taken without looking, and"
-        f" the best values of all else with it, {metric} is {becomes} on average."
+        f"What matters most is {called(first.key)}: with one of its {first.values} values taken at random, and the best"
+        f" values of all other axes for it, {metric} is {becomes} on average."
     )
 
 

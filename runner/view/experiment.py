@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from thalweg.optim.duration import unit_of
@@ -71,8 +72,15 @@ def _data(config: Config) -> str:
     size, noise = lookup(config, "dataset.train_size"), lookup(config, "dataset.label_noise")
     known = [f"{count(size, 'training example')}"] if isinstance(size, int) else []
     wrong = [f"{short(100 * noise)}% of training labels wrong by design"] if is_number(noise) and noise > 0 else []
-    name = _named(config, "dataset")
+    name = _file(config) or _named(config, "dataset")
     return f"{name} ({', '.join(each)})" if (each := wrong + known) and name else name
+
+
+def _file(config: Config) -> str:
+    """The file or folder of the user's that the data are, by its last name."""
+    path = lookup(config, "dataset.path") or lookup(config, "dataset.x")
+    given = isinstance(path, str) and not lookup(config, "dataset._target_")
+    return PurePath(path).name if given else ""
 
 
 def _model(config: Config) -> str:

@@ -38,7 +38,7 @@ def judged(study: Study, rows: Sequence[Row], asked: str | None) -> Study:
 def _direction(study: Study, metric: str, end: str) -> Literal["min", "max"]:
     leaf = metric.rpartition("/")[2]
     if end and end not in ENDS:
-        raise UsageError(f"{end!r} is no end of {metric}; expected min or max", f"e.g. --metric {metric}:max")
+        raise UsageError(f"{end!r} is not an end of {metric}; expected min or max", f"e.g. --metric {metric}:max")
     if end:
         return ENDS[end]
     if leaf == study.metric.rpartition("/")[2]:

@@ -49,7 +49,7 @@ def _stopped(pruned: int, wanted: int, study: Study) -> str:
     """How many trials a rule stopped early, and what that leaves unknown."""
     by = f", by {study.stop.said}" if study.stop else ""
     said = f"{pruned:,} of {count(wanted, 'trial')} {'was' if pruned == 1 else 'were'} stopped early{by}"
-    return f"{said}: what these would have come to is not known, and an edge beside them may be the rule's own."
+    return f"{said}: how they would have ended is not known, so a best value beside them may not be the best."
 
 
 def _looks(refinements: int) -> str:

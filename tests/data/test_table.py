@@ -92,7 +92,7 @@ BAD: dict[str, tuple[tuple[Any, ...], dict[str, Any], str]] = {
     "twice": ((ROWS, "data.csv", "a,a,kind,number,b"), {}, "has two columns called 'a'"),
     "NaN": (([*ROWS, (1, "nan", "a", 1, 1)],), {}, "has 'nan' in line 42, column 'size'; expected a finite number"),
     "blank": (([*ROWS, (1, "", "a", 1, 1)],), {}, "has nothing in line 42, column 'size'"),
-    "word": ((ROWS,), {"ignore": ()}, "has 'a' in line 2, column 'kind'; expected a finite number"),
+    "word": ((ROWS,), {"ignore": ()}, "has no numbers in the column 'kind'"),
     "unmapped": ((ROWS,), {"target": "kind", "ignore": ()}, "has 'a' in line 2, column 'kind'; expected a class"),
     "unknown label": (
         (ROWS,),
@@ -102,8 +102,8 @@ BAD: dict[str, tuple[tuple[Any, ...], dict[str, Any], str]] = {
     "negative": (([(*r[:3], -1, 1) for r in ROWS],), {}, "has -1 in line 2, column 'number'; expected a class, from 0"),
     "fraction": ((ROWS,), {"target": "weight"}, "has 0.5 in line 3, column 'weight'; expected a class"),
     "from one": (([(*r[:3], 1 + r[3], 1) for r in ROWS],), {}, "holds the classes 1 to 3"),
-    "target": ((ROWS,), {"target": "nothing"}, "dataset.target names 'nothing', which is no column of"),
-    "ignored": ((ROWS,), {"ignore": ("nothing",)}, "dataset.ignore names 'nothing', which is no column of"),
+    "target": ((ROWS,), {"target": "nothing"}, "dataset.target names 'nothing', which is not a column of"),
+    "ignored": ((ROWS,), {"ignore": ("nothing",)}, "dataset.ignore names 'nothing', which is not a column of"),
     "too few": ((ROWS,), {"train_size": 39}, "of 40 examples 28 are for training"),
 }  # fmt: skip
 
@@ -177,7 +177,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
 def test_half_of_utf_16_is_no_text_in_utf_8(tmp_path):
     file = written(tmp_path, ROWS)
     file.write_bytes(file.read_text().encode("utf-16-le"))
-    with pytest.raises(ConfigError, match="is no text in utf-8: a NUL in line 1"):
+    with pytest.raises(ConfigError, match="is not text in utf-8: a NUL in line 1"):
         load_splits(config(file))
 
 
@@ -186,7 +186,7 @@ def test_another_encoding_is_asked_for_and_then_read(tmp_path, encoding):
     plain, other = written(tmp_path, ROWS), tmp_path / "other.csv"
     text = plain.read_text().replace("size", "größe")
     other.write_bytes(text.encode(encoding))
-    with pytest.raises(ConfigError, match="is no text in utf-8: ") as refused:
+    with pytest.raises(ConfigError, match="is not text in utf-8: ") as refused:
         load_splits(config(other))
     assert "dataset.encoding=" in refused.value.hint
     x = load_splits(config(other, encoding=encoding)).train.x
@@ -195,7 +195,7 @@ def test_another_encoding_is_asked_for_and_then_read(tmp_path, encoding):
 
 @pytest.mark.parametrize("encoding", ["klingon", "base64", "rot13", "a\0b"])
 def test_an_encoding_that_is_none_is_refused(tmp_path, encoding):
-    with pytest.raises(ConfigError, match=r"dataset\.encoding is|is no text in"):
+    with pytest.raises(ConfigError, match=r"dataset\.encoding is|is not text in"):
         load_splits(config(written(tmp_path, ROWS), encoding=encoding))
 
 
@@ -229,6 +229,30 @@ def test_a_quote_that_never_closes_swallows_no_rows(tmp_path):
         load_splits(config(written(tmp_path, [*ROWS[:3], (3, 1, '"b', 0, 1), *ROWS[4:]])))
 
 
+@pytest.mark.parametrize(
+    ("ignored", "words", "hint"),
+    [
+        ((), "has no numbers in the columns 'id', 'kind'", "leave them out: 'dataset.ignore=[id,kind]'"),
+        (("id",), "has no numbers in the column 'kind'", "leave it out: 'dataset.ignore=[id,kind]'"),
+        (("id", "kind"), "has 'x' in line 3, column 'a'", "leave the column out: 'dataset.ignore=[id,kind,a]'"),
+    ],
+)
+def test_a_hint_leaves_out_all_that_must_be_and_what_is_left_out_already(tmp_path, ignored, words, hint):
+    lines = [(f"p{n}", "red" if n % 2 else "", "x" if n == 1 else n, n, n % 2) for n in range(40)]
+    file = written(tmp_path, lines, header="id,kind,a,b,y")
+    with pytest.raises(ConfigError) as refused:
+        load_splits(config(file, target="y", ignore=ignored))
+    assert words in refused.value.message
+    assert hint in refused.value.hint
+
+
+def test_no_hint_leaves_the_target_out(tmp_path):
+    file = written(tmp_path, [(n, "x" if n == 1 else n) for n in range(40)], header="a,y")
+    with pytest.raises(ConfigError, match="has 'x' in line 3, column 'y'") as refused:
+        load_splits(config(file, target="y", kind="values", ignore=()))
+    assert refused.value.hint == "correct the row"
+
+
 # --- a saved row index
 
 
@@ -246,7 +270,7 @@ def test_a_saved_row_index_is_no_feature_and_that_is_said(tmp_path, names):
     read = read_table(asked)
     assert read.marks == ("index",)
     assert len(read.notes) == len(names)
-    assert "is taken for a saved row index and is no feature" in read.notes[0]
+    assert "is taken for a saved row index and is not a feature" in read.notes[0]
 
 
 @pytest.mark.parametrize(("names", "ignore"), [(("id",), ()), (("Unnamed: 0",), ("Unnamed: 0",)), (("",), ("",))])
@@ -520,7 +544,7 @@ def test_a_row_of_parquet_without_a_label_is_no_label(tmp_path, cells):
 
 def test_numbers_as_text_in_parquet_follow_the_same_rule(tmp_path):
     with pytest.raises(ConfigError, match="has '3_4' in row 0, counted from 0"):
-        load_splits(parquet_file(tmp_path, {**COLUMNS, "a": ["3_4"] * 40}))
+        load_splits(parquet_file(tmp_path, {**COLUMNS, "a": ["3_4", *["1"] * 39]}))
 
 
 def test_damaged_and_empty_parquet_is_one_sentence(tmp_path):

@@ -88,7 +88,7 @@ def test_a_text_with_too_few_windows_is_refused_with_both_numbers(folder):
 @pytest.mark.parametrize("content", ["a text".encode("utf-16"), "a text".encode("utf-32"), b"PK\x03\x04\x00\x00"])
 def test_what_is_no_text_is_refused_by_name(folder, content):
     (folder / "b.txt").write_bytes(content)
-    with pytest.raises(ConfigError, match=r"b\.txt is no text in UTF-8: it holds a NUL"):
+    with pytest.raises(ConfigError, match=r"b\.txt is not text in UTF-8: it holds a NUL"):
         load_splits(config(folder))
 
 

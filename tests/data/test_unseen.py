@@ -120,7 +120,7 @@ def test_arrays_of_a_table_are_found_and_scaled(tmp_path: Path, shape: tuple[int
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({"a": [1], "b": [2]}, "names 'still', which is no column of"),
+        ({"a": [1], "b": [2]}, "names 'still', which is not a column of"),
         ({**{name: [1] for name in FEATURES}, "a": ["?"]}, r"has '\?' in line 2, column 'a'; .*; correct the row"),
         ({**{name: [1] for name in FEATURES}, "a": [""]}, "has nothing in line 2, column 'a'"),
         ({name: [] for name in FEATURES}, "a header and no rows"),

@@ -448,7 +448,7 @@ def test_a_resumed_schedule_stays_the_one_it_was_made_with_and_says_so():
     m = scheduler.multiplier
     assert [group["lr"] for group in one_group_more.param_groups] == [0.1 * m, 0.2 * m]
     assert scheduler.base_lrs == [0.1]
-    with pytest.raises(ValueError, match="the loaded state is no schedule's; it should have base_lrs and last_epoch"):
+    with pytest.raises(ValueError, match="the loaded state is not a schedule's; it should have base_lrs"):
         scheduler.load_state_dict(lr_scheduler.ReduceLROnPlateau(first).state_dict())
     with pytest.raises(ValueError, match="the loaded schedule is of 2 groups, and the optimizer has 1"):
         scheduler.load_state_dict(other.state_dict())

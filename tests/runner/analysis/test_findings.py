@@ -124,7 +124,7 @@ def test_a_control_that_does_not_train_is_none_and_a_smaller_rate_is_asked_for(b
     found, _ = findings(rows, study, series.__getitem__)
     assert all(level.spike_free.estimate is None for level in found.levels)
     wanted = "add a smaller learning rate, such as 0.01"
-    assert f"learning rate 0.05, warmup 0 {why}, so it is no control of spikes: {wanted}" in found.verdict
+    assert f"learning rate 0.05, warmup 0 {why}, so it is not a control of spikes: {wanted}" in found.verdict
 
 
 @pytest.mark.parametrize(("end", "refused"), [(2.303, True), (2.31, False)])
@@ -136,7 +136,7 @@ def test_a_control_that_was_driven_to_guessing_is_none_and_one_that_hardly_moves
             series[row.trial_id] = {"train/batch_loss": Series(np.arange(100), falling)}
             rows[at] = replace(row, metrics={**row.metrics, "val/loss": end, "guess/loss": 2.303})
     found, _ = findings(rows, study, series.__getitem__)
-    assert ("ends no better than guessing, though it moved, so it is no control" in found.verdict) == refused
+    assert ("ends no better than guessing, though it moved, so it is not a control" in found.verdict) == refused
     assert all((level.spike_free.estimate is None) == refused for level in found.levels)
 
 

@@ -77,7 +77,7 @@ def test_where_warmup_does_nothing_that_is_said():
     one = table()
     dull = replace(one, loss=1.2 - 0.1 * np.log2(one.lr), spike=np.ones(len(one.lr)))
     found = warmup(dull)
-    assert found.label.startswith("nothing to see")
+    assert found.label.startswith("no effect seen")
     assert found.undetermined  # every rate trains: the axis ends too low to tell
 
 
@@ -109,7 +109,7 @@ def lasting(*rates, high=2.0):
 
 def test_a_largest_rate_that_stays_is_no_growth():
     found = warmup(lasting(0.5, 0.5, 0.5))
-    assert found.label == "nothing to see: the largest learning rate hardly moves"
+    assert found.label == "no effect seen: the largest learning rate hardly changes"
     assert "is 0.5 at the shortest and at the longest warmup" in found.verdict
     assert "0 to 0 steps" not in found.verdict
 

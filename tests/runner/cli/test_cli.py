@@ -277,7 +277,7 @@ def test_what_cannot_be_replayed_is_refused_in_a_sentence(thalweg, desk):
         store.declare(study, expand(study))
     for words, said in [
         (("replay", "smoke"), "thalweg audit smoke"),
-        (("replay", "3f2a", "optimizer.lr=1"), "optimizer.lr=1 is no setting"),
+        (("replay", "3f2a", "optimizer.lr=1"), "optimizer.lr=1 is not a setting"),
         (("replay", "launcher.workers=1"), "no trial is named"),
         (("replay", "zz"), "'zz' is not a trial id"),
         (("audit", "smoek"), "smoke"),
@@ -304,7 +304,7 @@ def test_weights_that_cannot_be_are_refused_in_a_sentence(thalweg, desk):
         (("smoke", "-o", "m.pt"), "smoke is a study, not a trial"),
         ((trial, trial, "-o", "m.pt"), "2 trials are named; expected one"),
         (("launcher.workers=1", "-o", "m.pt"), "0 trials are named; expected one"),
-        ((trial, "optimizer.lr=1", "-o", "m.pt"), "optimizer.lr=1 is no setting"),
+        ((trial, "optimizer.lr=1", "-o", "m.pt"), "optimizer.lr=1 is not a setting"),
         ((trial,), "--out"),
         ((trial, "-o", "m.h5"), "'.h5'; expected .safetensors or .pt"),
         ((trial, "-o", "nowhere/m.pt"), "a folder that is not there"),

@@ -78,7 +78,8 @@ def test_the_writer_beside_training_ends_when_the_driver_is_killed(tmp_path):
 def test_a_writer_that_is_killed_is_one_line(monkeypatch):
     stand_in(monkeypatch, "report('written', 3, 9); os.kill(os.getpid(), signal.SIGKILL)")
     assert mirror.after(JOB, lambda *said: None) == [
-        "W&B 3/9 written; its writer ended (-9); the results are in the store; go on: thalweg sync"
+        "W&B 3/9 written; the process that writes them ended with code -9; the results are in the store;"
+        " go on: thalweg sync"
     ]
 
 

@@ -94,7 +94,7 @@ def test_merge_makes_the_store_that_is_not_there(thalweg: Call) -> None:
         (("store", "merge"), 2, "needs the stores to take in"),
         (("store", "merge", "none.sqlite"), 5, "there is no store at"),
         (("store", "merge", HERE), 2, "is the store itself"),
-        (("plan", "study.name=x", "--shard", "5/4"), 2, "--shard 5/4 is no share"),
+        (("plan", "study.name=x", "--shard", "5/4"), 2, "--shard 5/4 is not a share"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(thalweg: Call, words: tuple[str, ...], code: int, said: str) -> None:
@@ -173,7 +173,7 @@ def test_names_tags_and_notes_are_shown_by_ls_and_show(thalweg: Call) -> None:
         (("rm", "ffff"), "no trial id in the store begins with ffff"),
         (("rename", "coupling", "../x"), "expected up to 64 of"),
         (("rename", "none", "other"), "the store has no study 'none'"),
-        (("tag", "coupling", "two words"), "is no tag"),
+        (("tag", "coupling", "two words"), "is not a tag"),
         (("note", "none", "text"), "the store has no study 'none'"),
     ],
 )

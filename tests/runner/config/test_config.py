@@ -395,7 +395,7 @@ REFUSED = [
     ("study.blocks=[]", "cannot be set on the command line"),
     ("coupling study.name=x", "cannot rename coupling"),
     ("optimizer.lr=(", "cannot be read"),
-    ("optimizer.lr=1,", "cannot be read"),
+    ("optimizer.lr=1,", "cannot be read: it ends with a comma"),
     ("optimizer.lr=choice(1,range(1,3))", "cannot be read"),
     ("=1", "there is no key ''"),
     ("~", "there is no key ''"),

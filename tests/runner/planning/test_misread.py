@@ -201,7 +201,7 @@ def test_a_plan_says_how_files_are_read_where_that_may_surprise(tmp_path: Path, 
         assert main(["plan", *WORDS, *asked, "--json"]) == 0
         return "\n".join(json.loads(capsys.readouterr().out)["advice"])
 
-    assert "is taken for a saved row index and is no feature" in advice(*words(MISREAD["index"](tmp_path)))
+    assert "is taken for a saved row index and is not a feature" in advice(*words(MISREAD["index"](tmp_path)))
     (tmp_path / "train").mkdir()
     (tmp_path / "data").mkdir()
     (tmp_path / "data/a.csv").write_text("x")

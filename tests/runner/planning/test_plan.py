@@ -156,6 +156,11 @@ def test_a_plan_says_what_keeps_trials_from_sharing_a_program():
     assert compare(declare(Request(words[3:])).study, None).apart_by == {}
 
 
+def test_a_value_that_a_structure_leaves_out_is_said_too():
+    plan = compare(declare(Request(("model=mlp", "model.dropout=0,0.5"))).study, None)
+    assert plan.apart_by == {"model.dropout": [0.0, 0.5]}
+
+
 def test_values_in_epochs_are_kept_ones_where_their_steps_were_trained():
     """With batch sizes beside them, one duration is several numbers of steps, and counts once."""
     words = ("budget.steps=1ep,2ep", "budget.batch_size=25,50")

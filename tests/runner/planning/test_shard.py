@@ -73,7 +73,7 @@ def test_stores_that_hold_a_share_each_make_the_whole_in_any_order(tmp_path: Pat
 
 @pytest.mark.parametrize("typed", ["0/0", "5/4", "1", "1/0", "a/b", "-1/4", "1/4/2", "1/999999", "½/4", ""])
 def test_what_is_no_share_is_refused(typed: str) -> None:
-    with pytest.raises(UsageError, match="is no share"):
+    with pytest.raises(UsageError, match="is not a share"):
         Shard.typed(typed)
 
 

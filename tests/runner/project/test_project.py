@@ -76,7 +76,7 @@ def test_an_edited_file_is_read_again(folder):
         ("cod: [nets]", "the key 'cod', which means nothing there | did you mean code?"),
         ("- a", "thalweg.yaml is list; expected keys"),
         ("store: 3", "store is 3; expected text"),
-        ("config: nowhere", "config: nowhere, which is no folder"),
+        ("config: nowhere", "config: nowhere, which is not a folder"),
         ("code: {a: 1}", "expected names of packages"),
         ("code: [nets.py]", "'nets.py'; expected the name of a package or module, without .py"),
         ("code: [../x]", "'../x'"),

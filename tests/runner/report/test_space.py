@@ -45,7 +45,7 @@ def test_diverged_cells_end_apart_and_are_counted():
 def test_of_a_metric_that_is_best_large_the_cost_is_a_difference_and_its_best_end_on_top():
     text = html_of(source_of(lambda lr, wd, b1, seed: 0.9 - b1 / 10 + seed / 1000, "val/r2", "max"), NOW)
     assert "higher is better" in text
-    assert re.search(r"all else with it, validation r2 is 0\.0\d+ \[0\.\d+, 0\.\d+\] lower on average", text)
+    assert re.search(r"all other axes for it, validation r2 is 0\.0\d+ \[0\.\d+, 0\.\d+\] lower on average", text)
 
 
 def test_names_are_inert_and_lie_at_equal_distances():

@@ -58,6 +58,12 @@ def test_dropping_zeros_changes_nothing(value):
     assert read(short(value)) == read(figure(value))
 
 
+@given(FINITE, st.integers(1, 12))
+def test_no_zero_before_the_point_goes_where_the_short_form_has_room(value, width):
+    whole = short(value)
+    assert len(whole) > width or short(value, 3, width) == whole
+
+
 def test_powers_of_two_are_fractions_only_where_all_values_are():
     assert labels([1 / 256, 0.5, 4.0]) == {1 / 256: "1/256", 0.5: "1/2", 4.0: "4"}
     assert labels([0.1, 0.5, 0.9]) == {0.1: "0.1", 0.5: "0.5", 0.9: "0.9"}

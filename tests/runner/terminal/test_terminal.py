@@ -55,7 +55,7 @@ def test_of_three_axes_it_is_said_what_each_costs():
     view = view_of(rows_of(bowl(0.01, random.Random(5), beta=0.3)), study_of())
     out = Console(file=io.StringIO(), width=200, markup=False)
     show_answer(out, view)
-    assert "What matters most is learning rate: if one of its 6 values is taken without looking" in written(out)
+    assert "What matters most is learning rate: with one of its 6 values taken at random" in written(out)
     assert "Then beta1 (×1.1" in written(out)
     (lr, beta, wd) = study_json(view)["costs"]
     assert (lr["key"], beta["key"], wd["key"]) == ("optimizer.lr", "optimizer.beta1", "optimizer.weight_decay")
@@ -96,7 +96,7 @@ def test_the_map_shows_means_marks_and_each_rows_best():
     assert ">6.3e-4" in text
     said = " ".join(text.split())
     assert "Only lr·wd matters: halve the weight decay when you double the learning rate (slope -1." in said
-    assert "11 of 12 learning rates used; left out: 1 beside a diverged cell." in said
+    assert "11 of 12 learning rates used; left out: 1 (beside a diverged cell)." in said
     assert "Expected beforehand: -1 ± 0.3, and so it came out." in said
 
 

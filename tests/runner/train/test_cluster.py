@@ -91,10 +91,10 @@ def test_without_ray_it_says_what_to_install(monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("head", "is no address; expected HOST:PORT, or auto"),
-        ("ray://head:10001", "is no address; expected HOST:PORT, or auto"),
-        ("local", "is no address; expected HOST:PORT, or auto"),
-        (":6379", "is no address; expected HOST:PORT, or auto"),
+        ("head", "is not an address; expected HOST:PORT, or auto"),
+        ("ray://head:10001", "is not an address; expected HOST:PORT, or auto"),
+        ("local", "is not an address; expected HOST:PORT, or auto"),
+        (":6379", "is not an address; expected HOST:PORT, or auto"),
         ("a..b:6379", "does not answer"),
         ("127.0.0.1:1", "does not answer: Connection refused"),
         ("[::1]:1", "does not answer"),
@@ -131,7 +131,7 @@ def test_a_ray_of_ours_reports_nothing_and_a_missing_cluster_is_one_sentence(mon
     Cluster(page.declare(*WORDS, *MODEL, "launcher=ray").settings)._join()
     assert pretended.reports == "0"
     assert (pretended.begun_in, Path.cwd()) == ("/", here)  # where it begins is on its workers' path
-    with pytest.raises(SetupError, match=r"launcher\.address=auto: this machine is no node of a Ray cluster"):
+    with pytest.raises(SetupError, match=r"launcher\.address=auto: this machine is not a node of a Ray cluster"):
         Cluster(page.declare(*WORDS, *MODEL, "launcher=ray", "launcher.address=auto").settings)._join()
 
 

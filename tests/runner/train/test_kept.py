@@ -243,7 +243,7 @@ def test_a_merge_takes_the_files_of_what_is_stored_with_that_hash(tmp_path: Path
         said = taken_in(store, other)
         assert taken_in(store, other) == said[1:]
     assert said[0] == "kept weights of 2 trials copied"
-    assert "are not taken: it is no file of weights" in said[1]
+    assert "are not taken: it is not a file of weights" in said[1]
     assert here(whole) == {i: hashes(share)[i] for i in (b, c)}
 
 

@@ -48,7 +48,7 @@ def test_groups_that_were_timed_are_added_up_and_the_others_are_not_known(plan, 
     assert cost is not None
     assert (cost.seconds, cost.fastest, cost.slowest, cost.unknown, cost.peak_bytes) == (6.0, 3.0, 12.0, 3, 1000)
     lines = probed_lines(plan, cost, said)
-    assert lines[0].startswith("about 6.0 s of one core (3.0 s to 12 s, as steps timed now took)")
+    assert lines[0].startswith("about 6.0 s of one core (3.0 s to 12 s, by steps timed just now)")
     assert "of 3 trials none like them could be timed" in lines[0]
     assert lines[1:] == ["not timed: boom"]
     monkeypatch.setattr(probe, "_heard", lambda asks, device, seconds: ([None, None], ["a", "b"]))

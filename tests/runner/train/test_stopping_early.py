@@ -208,7 +208,7 @@ def test_trials_that_were_measured_elsewhere_are_left_out_and_go_on(bench: Bench
         (["study.stop={rule: best, rungs: [25%]}"], "'median' or 'halving'"),
         (["study.stop={rule: median, rungs: [25%], at: 3}"], "study.stop.at"),
         (["study.stop={rule: median, rungs: [25%]}", "study.metric=train/loss"], "train/loss is not measured while"),
-        (["study.stop=median"], "is no rule"),
+        (["study.stop=median"], "is not a rule"),
     ],
 )
 def test_what_no_rule_can_keep_is_refused_in_one_sentence(bench: Bench, words: list[str], sentence: str) -> None:

@@ -38,6 +38,12 @@ def test_one_line_says_data_model_length_and_number():
     [
         ([{"dataset": {**DIGITS, "label_noise": 0.0}}], "digits (1,000 training examples) · MLP"),
         ([{"dataset": {"name": "text"}}], "text · MLP"),
+        ([{"dataset": {"name": "table", "path": "mine/parcels.csv", "train_size": None}}], "parcels.csv · MLP"),
+        (
+            [{"dataset": {"name": "arrays", "x": "shards/", "y": "y.npy", "train_size": 9}}],
+            "shards (9 training examples)",
+        ),
+        ([{"dataset": {"_target_": "mine.made", "path": "a.csv"}}], "made · MLP"),
         ([{"dataset": {"_target_": "mine.data.Birds"}}], "Birds · MLP"),
         ([{"model": {"_target_": "mine.Net", "width": 3}}], "examples) · Net · 600"),
         ([{}, {"model": {"name": "vit"}}], "MLP 32-32 or ViT · 600"),

@@ -103,7 +103,7 @@ def test_a_metric_is_judged_by_its_best_end(asked: str | None, expected: tuple[s
         ("guess/loss", "no trial of planted has the metric 'guess/loss'"),
         ("test/loss", "test/loss never chooses"),
         ("val/f", "which end of it is best is not known"),
-        ("val/f:up", "'up' is no end of val/f; expected min or max"),
+        ("val/f:up", "'up' is not an end of val/f; expected min or max"),
     ],
 )
 def test_a_metric_that_cannot_judge_is_refused_in_a_sentence(asked: str, said: str) -> None:
