@@ -33,8 +33,13 @@ def err() -> Console:
 
 
 def say(text: str) -> None:
-    """Print one line on stderr, harmless whatever it quotes."""
-    err().print(Text(clean(text)), soft_wrap=True)
+    """Print one line on stderr, harmless whatever it quotes.
+
+    A terminal gets it folded between words, unless it holds what is to be copied and typed.
+    """
+    screen = err()
+    typed = text.startswith("hint: ") or ": thalweg " in text
+    screen.print(Text(clean(text)), soft_wrap=typed or not screen.is_terminal)
 
 
 def emit_json(content: Mapping[str, Any]) -> None:

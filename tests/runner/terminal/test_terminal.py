@@ -241,6 +241,30 @@ def test_progress_on_a_terminal_is_one_line_that_goes_away():
     assert "50/100 trials" in written(out)
 
 
+@pytest.mark.parametrize(
+    ("width", "said"),
+    [
+        (40, "1,700/2,592 trials, 1.0 s left"),
+        (60, "1,700/2,592 trials, 12 diverged, 1.0 s left"),
+        (80, "1,700/2,592 trials, plain, 12 diverged, 10,000 a minute, 1.0 s left"),
+        (100, "1,700/2,592 trials, plain, 12 diverged, 10,000 a minute, 1.0 s left"),
+        (200, "1,700/2,592 trials, plain, 12 diverged, best trial's val/loss 0.644, 10,000 a minute, 1.0 s left"),
+    ],
+)
+def test_beside_the_bar_stands_what_has_room_and_always_the_time_left(width, said):
+    now = [0.0]
+    out = Console(file=io.StringIO(), force_terminal=True, width=width, markup=False)
+    with SweepProgress(out, 2592, "val/loss", {"a": "plain", "b": "wide"}, clock=lambda: now[0]) as progress:
+        progress.training("a")
+        now[0] = 8.0  # of starting, which says nothing of the time left
+        progress.progress(done=0, diverged=0, failed=0, fraction=0.001, best=None)
+        now[0] = 10.0
+        progress.progress(done=1700, diverged=12, failed=0, fraction=0.658, best=0.6444)
+    lines = [line for line in re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", written(out)).split("\r") if said in line]
+    assert lines
+    assert all(len(line.rstrip()) <= width and line.startswith("━") for line in lines)
+
+
 def test_failed_trials_are_counted_beside_diverged_ones():
     from dataclasses import replace
 
