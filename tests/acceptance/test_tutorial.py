@@ -21,16 +21,33 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     mine = folder / "mine"
     for name, study in re.findall(r"`(conf/study/\w+\.yaml)`:\n\n```yaml\n(.*?)```", TEXT, re.DOTALL):
         (mine / name).write_text(study, encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    (mine / "make_table.py").write_text(code, encoding="utf-8")
+    for name, code in re.findall(r"[Ss]ave this as\s`(\w+\.py)`.*?```python\n(.*?)```", TEXT, re.DOTALL):
+        (mine / name).write_text(code, encoding="utf-8")
     subprocess.run([sys.executable, "make_table.py"], cwd=mine, check=True, timeout=60)
+    _own_model(mine)
     return Desk(mine)
+
+
+def _own_model(mine: Path) -> None:
+    """What the section on a model of your own tells to write and to edit."""
+    ((name, model),) = re.findall(r"Save this as `(conf/model/\w+\.yaml)`.*?```yaml\n(.*?)```", TEXT, re.DOTALL)
+    (mine / name).write_text(model, encoding="utf-8")
+    (code,) = re.findall(r"`(code: .*?)`", TEXT)
+    project = mine / "thalweg.yaml"
+    project.write_text(re.sub(r"(?m)^code: \S+, \S+", code, project.read_text("utf-8")), encoding="utf-8")
+    study = (
+        (mine / "conf/study/tissue.yaml").read_text("utf-8").replace("override /model: mlp", "override /model: gated")
+    )
+    (mine / "conf/study/mine.yaml").write_text(re.sub(r"(?m)^model:.*\n", "", study), encoding="utf-8")
 
 
 @pytest.mark.long
 def test_the_studies_are_as_large_as_the_tutorial_says(desk: Desk) -> None:
     assert "135 trials wanted" in desk.thalweg("plan", "tissue").stdout
     assert "96 trials wanted" in desk.thalweg("plan", "warm").stdout
+    own = desk.thalweg("plan", "mine")
+    assert "135 trials wanted" in own.stdout
+    assert "given from the data: model.in_features=30 model.out_features=2" in own.stdout + own.stderr
 
 
 @pytest.mark.long
