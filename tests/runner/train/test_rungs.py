@@ -15,7 +15,7 @@ from thalweg.runner.facts.observation import Observations
 from thalweg.runner.study.trial import Trial
 from thalweg.runner.train import worker
 from thalweg.runner.train.messages import Note, Stage, Train, Trained
-from thalweg.runner.train.rungs import Rungs, clear, rungs_of, waiting
+from thalweg.runner.train.rungs import RUNG, Rungs, clear, rungs_of, waiting
 
 STEPS = 40
 
@@ -143,6 +143,13 @@ def test_files_go_once_nobody_needs_them_and_a_cohorts_own_checkpoints_stay(coho
     assert waiting(cohorts.folder).keys() == {*ids(trials[:2]), *ids(trials[3:])}
     clear(store, lambda asked: False)
     assert not cohorts.folder.exists()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_trial_waits_where_it_came_farthest_in_whatever_order_files_are(tmp_path, monkeypatch, order) -> None:
+    files = [(Path(name), {"trials": ["one"], RUNG: step, "step": step}) for name, step in (("a", 8), ("b", 16))]
+    monkeypatch.setattr("thalweg.runner.train.rungs.held", lambda folder: files[::order])
+    assert waiting(tmp_path) == {"one": (16, "b")}
 
 
 def test_a_folder_that_is_not_there_holds_nobody(tmp_path) -> None:
