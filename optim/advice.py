@@ -65,12 +65,14 @@ def decay_strength(config: OptimizerConfig) -> float | None:
 
 def decay_warning(configs: Iterable[OptimizerConfig]) -> str | None:
     """Return a sentence on those of `configs` whose decoupled decay takes a whole weight or more a step, or None."""
-    strengths = [strength for config in configs if (strength := decay_strength(config)) is not None and strength >= 1]
-    if not strengths:
+    known = [(config, strength) for config in configs if (strength := decay_strength(config)) is not None]
+    strong = [(config, strength) for config, strength in known if strength >= 1]
+    if not strong:
         return None
-    many, runaway = len(strengths), sum(strength > 2 for strength in strengths)
-    grow = f", and in {runaway:,}, beyond 2, makes them grow" if runaway else ""
-    return (
-        f"{many:,} {'trials have' if many > 1 else 'trial has'} lr·wd ≥ 1 (independent decay: wd ≥ 1): decay alone "
-        f"brings weights to 0 or flips their signs{grow}"
-    )
+    many, runaway = len(strong), sum(strength > 2 for _, strength in strong)
+    independent = sum(getattr(config, "decay", None) == "independent" for config, _ in strong)
+    mixed = "lr·wd ≥ 1 (wd ≥ 1 where decay is independent)"
+    what = "lr·wd ≥ 1" if not independent else "wd ≥ 1" if independent == many else mixed
+    grow = f"; in {runaway:,}, where it is above 2, it makes them grow" if runaway else ""
+    have = "trials have" if many > 1 else "trial has"
+    return f"{many:,} {have} {what}: weight decay alone brings weights to 0 or changes their signs{grow}"

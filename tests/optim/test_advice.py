@@ -56,15 +56,16 @@ def test_decay_of_a_whole_weight_a_step_is_warned_of():
         SGDConfig(name="sgd", lr=10, weight_decay=10, momentum=0.9, nesterov=False, decay="l2", decay_order="before"),
     ]
     assert decay_warning(sane) is None
-    assert decay_warning([*sane, adamw(0.1, 10)]).startswith("1 trial has lr·wd ≥ 1")
+    assert decay_warning([*sane, adamw(0.1, 10)]).startswith("1 trial has lr·wd ≥ 1: ")
     lion = LionConfig(
         name="lion", lr=1, weight_decay=2.5, decay="coupled", decay_order="before", decay_on="all", **RATES
     )
     strong = [adamw(0.5, 4), adamw(1e-3, 1.5, "independent"), lion]
     assert decay_warning(strong + sane) == (
-        "3 trials have lr·wd ≥ 1 (independent decay: wd ≥ 1): decay alone brings weights to 0 or flips their signs, "
-        "and in 1, beyond 2, makes them grow"
+        "3 trials have lr·wd ≥ 1 (wd ≥ 1 where decay is independent): weight decay alone brings weights to 0 or changes"
+        " their signs; in 1, where it is above 2, it makes them grow"
     )
+    assert decay_warning([adamw(1e-3, 1.5, "independent")]).startswith("1 trial has wd ≥ 1: ")
 
 
 def test_the_warning_tells_what_an_optimizer_does():
