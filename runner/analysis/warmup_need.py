@@ -265,7 +265,7 @@ def _said(levels: Sequence[WarmupLevel], table: _Table) -> tuple[str, str, bool]
         label = f"warmup allows a learning rate {short(most.factor, 2)} times as large{unsure}"
     open_ended = all(found.first.side or found.last.side for _, found in named)
     said = ", and ".join(_told(name, found) for name, found in named)
-    looked = f"Tried: {count(len(table.lr_R), 'learning rate')} and {count(len(levels), 'warmup')}."
+    looked = f"Tried: {count(len(table.lr_R), 'learning rate')} and {count(len(levels), 'length')} of warmup."
     vague = open_ended if most.factor <= LITTLE else most.least <= 1
     return label, f"{label[0].upper()}{label[1:]}: {said}. {looked}", vague or not most.steady
 

@@ -51,9 +51,11 @@ def draw_answer(source: Source, anchors: Mapping[str, str]) -> Markup:
 
 
 def lede(view: StudyView) -> list[Markup]:
-    """Return the answer in a few sentences: the verdicts and where they hold, or else the best cell."""
+    """Return the answer in a few sentences: the verdicts and where they hold; the best cell where none tells much."""
     couplings = [answer for answer in view.answers if isinstance(answer, Coupling)]
     said = _verdicts(couplings) if couplings else []
+    if couplings and all(answer.undetermined for answer in couplings):
+        said.append(_sentence(_best(view)))
     for answer in view.answers:
         if not isinstance(answer, Coupling):
             one_of_many = len(view.panels) > 1 and any(panel.name == answer.panel for panel in view.panels)
@@ -71,8 +73,8 @@ def _verdicts(answers: Sequence[Coupling]) -> list[Markup]:
     if len(answers) == 1:
         (answer,) = answers
         rest = answer.verdict[len(answer.label) :] if answer.verdict.lower().startswith(answer.label.lower()) else None
-        lead = tag("strong", _capital(answer.label))
-        return [_sentence(lead, rest if rest is not None else join(". ", answer.verdict))]
+        lead, told = tag("strong", _capital(answer.label)), answer.verdict.removeprefix(f"{_capital(OPEN)}. ")
+        return [_sentence(lead, rest if rest is not None else join(". ", told))]
     together: dict[str, list[Coupling]] = {}
     for answer in answers:
         label = answer.label.partition(":")[0]

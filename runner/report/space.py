@@ -85,7 +85,7 @@ def _costs(costs: Sequence[Cost], study: Study) -> Markup:
         tag("text", f"×{label}" if factors else label, x=at, y=bottom + LINE + 2, class_="tick mid")
         for at, label in ticks
     ]
-    way = "times" if factors else "higher by" if study.direction == "min" else "lower by"
+    way = "multiplied by" if factors else "higher by" if study.direction == "min" else "lower by"
     unit = f"{metric_title(study.metric)}, {way}"
     drawn.append(tag("text", unit, x=(AXIS_NAME + right) / 2, y=bottom + 30, class_="title mid"))
     label = "Cost of each axis: " + ", ".join(f"{short_title(each.key)} {each.worse}" for each in known)

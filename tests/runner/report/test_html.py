@@ -134,9 +134,11 @@ def test_verdicts_that_differ_are_each_named_with_their_panels():
 
 def test_a_slope_that_is_not_identified_gets_no_number():
     unknown = replace(answer("plain").slope, estimate=None, low=None, high=None, n=2)
-    made = answer("plain", slope=unknown, label="not identified", undetermined=True)
+    made = answer(
+        "plain", slope=unknown, label="not identified: flat", verdict="Not identified. 0 of 7 used.", undetermined=True
+    )
     said = Reader(html_of(seen(source(), answers=[made]), NOW)).text
-    assert "Not identified" in said
+    assert "Not identified: flat. 0 of 7 used. The lowest validation loss, 0.6" in said
     assert "-1.00" not in said
 
 
