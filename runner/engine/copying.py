@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.engine.digest import walked
 
 COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 """The complex numbers of a precision."""
@@ -25,6 +27,72 @@ def copied(module: nn.Module) -> nn.Module:
             if of.__dict__:
                 to.__dict__.update(copy.deepcopy(of.__dict__))
         return twin
+
+
+@contextmanager
+def aside(module: nn.Module) -> Iterator[nn.Module]:
+    """A copy that may be changed. Of one that cannot be copied, or shares parts with its copy, itself: it is as it was
+    afterwards."""
+    try:
+        twin = copied(module)
+    except Exception:  # whatever a part says against being copied
+        twin = module
+    if not {*twin.modules()} & {*module.modules()}:
+        yield twin
+        return
+    known = {id(each): "kept" for each in (*module.modules(), *module.parameters(), *module.buffers())}
+    held = [_Held.of(part, known) for part in module.modules()]
+    try:
+        yield module
+    finally:
+        for each in held:
+            each.put_back(known)
+
+
+class _Held(NamedTuple):
+    """A part, its attributes with copies of what they held, and its parameters and buffers with theirs."""
+
+    part: nn.Module
+    own: dict[str, tuple[Any, Any]]
+    tensors: list[tuple[Tensor, Tensor]]
+
+    @classmethod
+    def of(cls, part: nn.Module, known: Mapping[int, str]) -> _Held:
+        """What a part holds now. Parts and tensors (known, by id) are no attributes' copies."""
+        tensors = [each for each in (*part._parameters.values(), *part._buffers.values()) if each is not None]
+        memo = {id(each): each for each in (*part.modules(), *part.parameters(), *part.buffers())}
+        with _Copying():
+            own = {name: (value, _copy(value, memo)) for name, value in vars(part).items()}
+        return cls(part, own, [(each, each.detach().clone()) for each in tensors])
+
+    @torch.no_grad()
+    def put_back(self, known: Mapping[int, str]) -> None:
+        """Let it all be there again; what did not change stays itself, and so do dicts and lists, which others know."""
+        attributes = vars(self.part)
+        for name in attributes.keys() - self.own.keys():
+            del attributes[name]
+        for name, (value, before) in self.own.items():
+            if attributes.get(name) is value and walked(value, known) == walked(before, known):
+                continue
+            if isinstance(value, dict):
+                value.clear()
+                value.update(before)
+            elif isinstance(value, list):
+                value[:] = before
+            attributes[name] = value if isinstance(value, dict | list) else before
+        for tensor, numbers in self.tensors:
+            tensor.detach().copy_(numbers)
+
+
+def _copy(value: Any, memo: dict[int, Any]) -> Any:
+    """A deep copy; of what cannot be copied, itself."""
+    known = {*memo}
+    try:
+        return copy.deepcopy(value, memo)
+    except Exception:
+        for key in memo.keys() - known:
+            del memo[key]
+        return value
 
 
 def converted(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:

@@ -47,6 +47,8 @@ DISPATCH = "_clear_cache"
 PASSED = ("training", *TENSORS, *HOOKS)
 SEEDED = (random.random.__self__, np.random.rand.__self__, torch.default_generator)  # type: ignore[attr-defined]
 """The generators that are seeded for each pass: state of nobody's. (`from random import random` binds one.)"""
+SWITCHES = (torch.autocast, torch.autograd.profiler.record_function)
+"""What functions may be decorated with, and keeps what was before while one is called."""
 OPERATIONS = "torch._library"
 """Where torch's classes for operations of the user's are, which note what they were called with first."""
 STATELESS = {"_io", "_multiprocessing", "_thread", "builtins", "numpy", "socket", "threading", "torch", "weakref"}
@@ -86,6 +88,9 @@ class _Walk(pickle.Pickler):
             return _Stand, (type(value).__qualname__,)
         if isinstance(value, Tensor):
             return _Stand, (tensor_digest(value),), _beside(value)
+        if isinstance(value, SWITCHES):
+            set_up = {key: each for key, each in vars(value).items() if not key.startswith(("prev", "record"))}
+            return _Stand, (type(value).__qualname__,), set_up
         if isinstance(value, torch.Generator):
             return _Stand, (tensor_digest(value.get_state()),)
         if COMPILED in (own := own_attributes(value)):

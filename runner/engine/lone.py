@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.engine.copying import copied, refuse_other
+from thalweg.runner.engine.copying import aside, refuse_other
 from thalweg.runner.engine.digest import digest, unseen_in
 from thalweg.runner.engine.parameters import ParameterLayout
 from thalweg.runner.engine.world import World
@@ -137,8 +137,8 @@ class Lone:
     @contextmanager
     def measured(self, apart: bool) -> Iterator[nn.Module]:
         """The module in evaluation, its numbers in place: itself, or a copy where evaluation would change it."""
-        with self._world.of(copy.deepcopy(self._own)):
-            module = copied(self.module) if apart else self.module
+        taken = aside(self.module) if apart else nullcontext(self.module)
+        with self._world.of(copy.deepcopy(self._own)), taken as module:
             modes = {part: part.training for part in module.modules()}
             try:
                 module.eval()

@@ -2306,3 +2306,35 @@ class TrainReturnsNothing(Net):
 
     def forward(self, x):
         return self.z(self.drop(self.hidden(x)))
+
+
+class CopiesToItself(Late):
+    """Says that it need not be copied, and counts in evaluation too."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.n = 0
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def count(self):
+        self.n += 1
+        return self.n
+
+
+class CannotBeCopied(CopiesToItself):
+    def __deepcopy__(self, memo):
+        raise TypeError("no")
+
+
+class DecoratedByAutocast(Net):
+    """A decorator of torch's that notes what was before."""
+
+    @torch.autocast("cpu", dtype=torch.bfloat16)
+    def rough(self, x):
+        return super().hidden(x)
+
+    @torch.profiler.record_function("hidden")
+    def hidden(self, x):
+        return self.rough(x).to(x)

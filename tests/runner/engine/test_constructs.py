@@ -100,6 +100,7 @@ WHY = {
         "TrainReturnsNothing",
     ),
     ATTRIBUTES: (
+        "CopiesToItself", "CannotBeCopied",
         "Counter", "CountsInEvaluation", "ListOfLosses", "RunningTensor", "RunningInPlace", "KeepsAndCounts",
         "KeepsActivations",
         "Queue", "InSubmodule", "InDataclass", "InClosure", "InIterator", "InGenerator", "ChangesForward", "ActNorm",
@@ -140,7 +141,7 @@ WHY = {
         "SeedInAttribute", "SeedInList", "SharedMemory",
     ),
     DIFFERS: (
-        "ListedParameters", "Functions: gumbel", "Functions: permutation",
+        "DecoratedByAutocast", "ListedParameters", "Functions: gumbel", "Functions: permutation",
         "Functions: bernoulli",
     ),
     HOOKS: (
@@ -205,6 +206,7 @@ QUICK = (
     "FrozenFirst", "FrozenMiddle", "Teacher", "TeacherAtTimes", "Thaws", "ImportsInside",
     "MaskBuffer", "InAlias", "DrawsByName", "GeneratorInside", "OwnOperation",
     "InForeignList", "TrainReturnsNothing", "Held: database",
+    "CopiesToItself", "CannotBeCopied", "DecoratedByAutocast",
 )
 # fmt: on
 
