@@ -96,8 +96,8 @@ def predict(
         refuse_studies(opened, names[:1], NAMES)
         with SweepProgress(err(), 1, "") as progress:
             made = page.predict(opened, names[0], names[1], unverified=unverified, settings=settings, listener=progress)
-    if made.note:
-        say(made.note)
+    for line in made.note.splitlines():
+        say(line)
     if file is None:
         write_csv(made.columns)
         return
