@@ -105,7 +105,7 @@ def test_recommend_reads_test_figures_of_one_cell_only(decided: Desk, look) -> N
 
 
 REFUSED = [
-    ("refine tiny optimizer.lr=1", "no setting", "thalweg sweep"),
+    ("refine tiny optimizer.lr=1", "not a setting", "thalweg sweep"),
     ("refine tiny --moves all", "--moves all", "widen,halve,seeds"),
     ("refine tiny --panel other", "no panel 'other'", "grid"),
     ("refine tinny", "no study 'tinny'", "tiny"),

@@ -240,12 +240,12 @@ def test_reading_ahead_keeps_order_and_does_not_run_away() -> None:
 
 
 def test_one_thread_reads_while_it_is_in_time_and_others_help_where_it_is_late() -> None:
-    by, together = dict[int, int](), threading.Barrier(2)
+    by = dict[int, int]()
 
     def read(n: int) -> int:
         by[n] = threading.get_ident()
-        if n >= 40:  # comes back only while another reads too
-            together.wait(timeout=20)
+        if n >= 40:  # slower than whoever trains
+            time.sleep(0.02)
         return n
 
     found = ahead(read, range(60), at_once=3)

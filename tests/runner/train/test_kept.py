@@ -182,7 +182,7 @@ def test_a_damaged_file_is_never_used_and_the_weights_are_trained_again(tmp_path
     assert len(asked) == 1
     with Store.open(path) as store:
         (fault,) = kept.faults(kept.folder_of(path), store.weight_hashes)
-    assert "no file of weights, or damaged" in fault
+    assert "not a file of weights, or damaged" in fault
 
 
 def test_another_trials_file_by_this_ones_name_is_refused(tmp_path: Path) -> None:
