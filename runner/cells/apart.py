@@ -7,6 +7,7 @@ it: a difference between cells that differ in two keys is not the doing of one o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from thalweg.runner.facts.coordinates import option
@@ -24,10 +25,10 @@ def besides(rows: Sequence[Row], axes: Sequence[str], replicate: str | None) -> 
     """
     known = {*axes, replicate, REPLICATE, *NOT_CONFIGURED}
     found: dict[str, None] = {}
-    for section in dict.fromkeys(key for row in rows for key in row.config):
-        first = rows[0].config.get(section)
-        each = (row.config.get(section) for row in rows)
-        if any(value is not first and value != first for value in each):
+    configs = [row.config for row in rows]
+    for section in dict.fromkeys(chain.from_iterable(configs)):
+        values = [config.get(section) for config in configs]
+        if values.count(values[0]) < len(values):
             found |= dict.fromkeys(_besides(rows, section))
     return [key for key in found if key not in known and not _follows(rows, key)]
 

@@ -20,27 +20,31 @@ class Configs:
     """Reads canonical JSON of configurations one after another. What it returns is not to be changed."""
 
     def __init__(self) -> None:
-        self._last: dict[str, tuple[str, Any]] = {}  # key -> text of its value with what ends it, and the value
+        self._last: list[tuple[str, str, Any]] = []  # text of a key and its value with what ends it, key, value
         self._known: dict[tuple[str, str], Any] = {}  # key and text of a section or list -> its value, completed
 
     def read(self, text: str) -> Mapping[str, Any]:
         """Return what a text says, section by section."""
         made: dict[str, Any] = {}
-        at, end = 1, len(text)
-        while at < end - 1:
-            start = text.index('":', at) + 2
-            key = text[at + 1 : start - 2]
-            before, value = self._last.get(key, ("", None))
-            if not before or not text.startswith(before, start):
-                value, stop = _DECODE(text, start)
-                before = text[start : stop + 1]
-                if isinstance(value, dict | list):
-                    value = self._section(key, before[:-1], value)
-                self._last[key] = before, value
+        at, end, place = 1, len(text) - 1, 0
+        while at < end:
+            if place == len(self._last):
+                self._last.append(self._part(text, at))
+            elif not text.startswith(self._last[place][0], at):
+                self._last[place] = self._part(text, at)
+            whole, key, value = self._last[place]
             made[key] = value
-            at = start + len(before)
+            at, place = at + len(whole), place + 1
         unsaid = sections_unsaid()
         return made if unsaid.keys() <= made.keys() else dict(sorted({**unsaid, **made}.items()))
+
+    def _part(self, text: str, at: int) -> tuple[str, str, Any]:
+        start = text.index('":', at) + 2
+        key = text[at + 1 : start - 2]
+        value, stop = _DECODE(text, start)
+        if isinstance(value, dict | list):
+            value = self._section(key, text[start:stop], value)
+        return text[at : stop + 1], key, value
 
     def _section(self, key: str, text: str, value: Any) -> Any:
         known = self._known.get((key, text))
