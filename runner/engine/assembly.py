@@ -28,9 +28,6 @@ from thalweg.runner.study.target import KEY, PARTIAL, ModelTarget, Section
 Fills = Mapping[str, Mapping[str, Size]]
 """The key of a call, `model` or `model.config` -> the arguments it is given from the data."""
 
-COLOURS = "to have 3 channels, but got 1 channels"
-"""What torch's convolutions say of grey pictures where they read colours."""
-
 
 def assembled(target: ModelTarget, fills: Fills) -> nn.Module:
     """Return the module that a target gives. Raises ConfigError, naming key and fix."""
@@ -71,20 +68,32 @@ def thawed(value: Any, key: str = "", fills: Fills | None = None) -> Any:
 
 
 @contextmanager
-def fails_on(name: str, extent: Extent) -> Iterator[None]:
+def fails_on(name: str, module: nn.Module, extent: Extent) -> Iterator[None]:
     """Turn what a model says against examples into a ConfigError, with what to do if they lack colours."""
     try:
         with users_error(f"{name} fails on examples of {extent.shown}"):
             yield
     except ConfigError as error:
-        if COLOURS in str(error.__cause__):
+        if _reads_colours(module, extent):
             error.hint = "dataset.channels=3 repeats the grey one of digits and MNIST; let other data have three"
         raise
 
 
+def _reads_colours(module: nn.Module, extent: Extent) -> bool:
+    """Whether a model takes grey pictures once these have three channels."""
+    if not extent.is_image or extent.inputs[0] != 1:
+        return False
+    like = next(module.parameters())
+    try:
+        module(torch.zeros(2, 3, *extent.inputs[1:], dtype=like.dtype, device=like.device))
+    except Exception:  # whatever it says, these are not what it lacks
+        return False
+    return True
+
+
 def tried(module: nn.Module, extent: Extent, training: bool = False) -> Any:
     """What a module returns for two examples of such data, all zeros. Raises ConfigError for what it raises."""
-    with torch.no_grad(), fails_on("the model", extent):
+    with torch.no_grad(), fails_on("the model", module, extent):
         module.train(training)
         return called_with(module, _blank(extent))
 

@@ -59,7 +59,7 @@ def prepared(
         seen = f"dataset.augment changes one array, but an example of the dataset is {extent.shown}"
         raise ConfigError(seen, "write dataset.augment=[]")
     label = label_of(config.model.name, module.forward) if config.task.loss == MODELS_LOSS else None
-    with fails_on(f"model={config.model.name}", extent), forked(device):
+    with fails_on(f"model={config.model.name}", scratch, extent), forked(device):
         refuse_misfit(scratch, task, splits["train"], extent, label)
         if config.budget.at_once == 1:
             _refuse_lone_row(scratch, splits["train"], config.budget.accumulate)

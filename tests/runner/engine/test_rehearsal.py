@@ -74,6 +74,10 @@ class Images(Net):
 
 def data():
     raise OSError("no such table")
+
+class Flattened(nn.Sequential):
+    def __init__(self, num_classes):
+        super().__init__(nn.Flatten(), nn.Linear(192, num_classes))
 """
 
 
@@ -111,6 +115,7 @@ def test_nothing_is_wrong_with_a_model_that_trains_and_none_of_it_is_held_in_mem
         ("Narrow", (), "the model fails on examples of shape [1, 8, 8]"),
         ("Net", ("dataset=target", "dataset._target_=rehearsed.data"), "rehearsed.py, line 63: OSError: no such table"),
         ("Colours", (), "examples of shape [1, 8, 8] | but got 1 channels | dataset.channels=3 repeats the grey one"),
+        ("Flattened", (), "mat1 and mat2 shapes cannot be multiplied | dataset.channels=3 repeats the grey one"),
         ("Net", ("+model.width=0.5",), "TypeError"),
     ],
 )
