@@ -132,6 +132,12 @@ def test_the_word_to_type_for_a_model_that_reads_colours_is_one():
     ]
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pictures_that_are_not_here_yet_have_their_channels(channels):
+    (said,) = said_of("Images", "dataset=mnist", f"dataset.channels={channels}")
+    assert f"model.in_chans={channels}" in said.text
+
+
 def test_all_that_is_missing_is_said_at_once():
     config = expand(declare(Request(("model=target", "model._target_=rehearsed.Net"))).study)[0].trial.config
     # put together here, as an installed package's is: its source is not read when it is declared
