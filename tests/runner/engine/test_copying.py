@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from torch import nn
 
 from thalweg.runner.engine.copying import aside
+from thalweg.runner.engine.digest import digest
 
 
 class Odd(nn.Linear):
@@ -59,3 +62,10 @@ def test_what_can_be_copied_is_copied() -> None:
         assert isinstance(copy, nn.Linear)
         assert copy is not module
         assert torch.equal(copy.weight, module.weight)
+
+
+def test_what_nobody_sees_into_is_never_held_to_be_the_same() -> None:
+    """So that training which it is part of starts again instead of resuming."""
+    base = sqlite3.connect(":memory:")
+    assert digest([base]) != digest([base])
+    assert digest([threading.Lock()]) == digest([threading.Lock()])
