@@ -81,9 +81,9 @@ def fails_on(name: str, module: nn.Module, extent: Extent) -> Iterator[None]:
 
 def _reads_colours(module: nn.Module, extent: Extent) -> bool:
     """Whether a model takes grey pictures once these have three channels."""
-    if not extent.is_image or extent.inputs[0] != 1:
+    like = next(module.parameters(), None)
+    if like is None or not extent.is_image or extent.inputs[0] != 1:
         return False
-    like = next(module.parameters())
     try:
         module(torch.zeros(2, 3, *extent.inputs[1:], dtype=like.dtype, device=like.device))
     except Exception:  # whatever it says, these are not what it lacks
