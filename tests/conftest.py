@@ -43,8 +43,17 @@ LONG = (
 """Files, and folders with some, that take seconds; what is left is two thirds of the tests, in a minute."""
 
 
-NUMBERS = ("optim", "runner/engine", "runner/store", "runner/train")
-"""Where tests marked long hold what trains and what is stored: those that CI runs. All of them take 20 minutes."""
+NUMBERS = (
+    "acceptance/test_planted_slopes.py",
+    "acceptance/test_replay.py",
+    "acceptance/test_sweep.py",
+    "acceptance/test_train_longer.py",
+    "optim",
+    "runner/engine",
+    "runner/store",
+    "runner/train",
+)
+"""Where tests marked long hold what trains and what is stored: those that CI runs, in 14 minutes on two cores."""
 
 
 def pytest_ignore_collect(collection_path, config):

@@ -63,6 +63,7 @@ def test_the_best_decay_of_every_row_is_the_cell_nearest_to_the_exact_one(rows_o
         assert abs(away) <= HALF_A_STEP
 
 
+@pytest.mark.long
 def test_under_adam_with_l2_how_much_decay_there_is_makes_no_difference(rows_of) -> None:
     for row in rows_of["Adam + L2"]:
         scores = [cell.score for cell in row if cell.coordinate(WD) > 0]

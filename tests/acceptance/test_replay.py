@@ -85,6 +85,7 @@ def test_a_trial_on_a_table_predicts_a_file_from_python_and_from_the_command_lin
     assert (desk.folder / "out.csv").read_text().splitlines() == said
 
 
+@pytest.mark.long
 def test_another_torch_is_named_and_nothing_is_accused(copied: Desk) -> None:
     changed(copied, "UPDATE cohorts SET versions = json_set(versions, '$.torch', '1.0.0')")
     done = copied.thalweg("audit", "smoke", "-n", "5", "--seed", "3", code=3)

@@ -98,6 +98,7 @@ def kill_somewhere(desk: Desk, seed: int) -> int:
     return len(desk.hashes())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(swept: Desk, desk: Desk, kills: int) -> None:
     first = random.SystemRandom().randrange(10**6)

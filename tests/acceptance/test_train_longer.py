@@ -37,6 +37,7 @@ def of_1200(desk: Desk) -> list[tuple]:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", ["traced", pytest.param("loop", marks=pytest.mark.slow)])
 def test_killed_and_gone_on_with_it_is_what_it_would_have_been_at_once(desks, desk: Desk, engine: str) -> None:
     words, once = (*WORDS, f"engine={engine}"), desks(f"once-{engine}")

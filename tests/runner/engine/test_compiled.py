@@ -66,7 +66,7 @@ def test_no_bit_depends_on_place_or_neighbours_and_nothing_is_compiled_twice(
     assert workload.widths == [("compiled", 6)]
 
 
-def test_a_lane_that_diverges_keeps_the_state_before(trial_of, compiled, train_all) -> None:
+def test_a_lane_that_diverges_keeps_the_state_before(six, trial_of, compiled, train_all) -> None:
     dying = trial_of(30.0, warmup=0, rule={"beta1": 0.0}, **MADE)
     (fused,), (solo,) = compiled([dying] * 4)[:1], train_all([dying], "loop")
     assert (fused.outcome, fused.diverged_step) == (solo.outcome, solo.diverged_step)

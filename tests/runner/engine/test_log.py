@@ -153,6 +153,7 @@ def test_what_a_model_logs_is_what_a_script_would_see(trial_of, executor, layout
         assert told(each, "constant").tolist() == [3.0] * STEPS
 
 
+@pytest.mark.long
 def test_it_is_fused_and_changes_no_bit_and_no_id(trial_of) -> None:
     loud, silent = (trials_of(trial_of, "Net", arguments=(("tells", tells),)) for tells in (True, False))
     choice, *_ = choose(prepared(loud[0].config, CPU), Question(tuple(loud), "shared", "vmap"))
@@ -178,6 +179,7 @@ def test_a_loss_tells_beside_the_norms_and_evaluation_tells_nothing(trial_of, ex
             assert "val/top" in each.metrics
 
 
+@pytest.mark.long
 def test_a_mean_over_the_parts_of_a_batch_is_told(trial_of) -> None:
     budgets = [{"steps": STEPS, "batch_size": 16, "accumulate": parts} for parts in (1, 4)]
     for executor in EXECUTORS:

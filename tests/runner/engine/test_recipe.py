@@ -115,6 +115,7 @@ def test_a_trials_bits_do_not_depend_on_its_neighbours(trial_of, train_all, exec
     )
 
 
+@pytest.mark.long
 def test_a_rule_of_matrices_trains_fused_as_in_the_loop(trial_of, train_all) -> None:
     def muon(lr: float, decay_on: str, precision: str = "float64"):
         return trial_of(lr, 0.1, optimizer="muon", rule={"decay_on": decay_on}, precision=precision, steps=STEPS)
