@@ -45,11 +45,20 @@ def test_who_is_as_good_as_the_last_to_go_on_goes_on_too() -> None:
     assert standing(Stop("halving", (0.5,), 4.0), contest(*"abcd"), reached).until == dict.fromkeys("abc")
 
 
+def test_a_median_is_also_of_those_that_stopped_at_a_rung_before() -> None:
+    first, second = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}, {"a": 1.9, "b": 2.0}
+    reached = {trial: {25: value} | ({50: second[trial]} if trial in second else {}) for trial, value in first.items()}
+    found = standing(Stop("median", (0.25, 0.5)), contest(*"abcd"), reached)
+    assert found.until == {"a": None, "b": None}
+    assert found.pruned == dict.fromkeys("cd", Pruned(1, 25))
+
+
 def test_a_trial_of_several_contests_stops_where_all_stop_it() -> None:
     stops, waits = Standing(pruned={"a": Pruned(1, 25)}), Standing(waiting=frozenset("a"))
     assert together([stops, Standing(until={"a": None})]) == Standing({"a": None})
     assert together([stops, waits]) == Standing(waiting=frozenset("a"))
-    assert together([stops, Standing(pruned={"a": Pruned(2, 50)})]).pruned == {"a": Pruned(2, 50)}
+    later = Standing(pruned={"a": Pruned(2, 50)})
+    assert together([stops, later]).pruned == together([later, stops]).pruned == {"a": Pruned(2, 50)}
     assert together([Standing(until={"a": 50}), Standing(until={"a": 25})]).until == {"a": 50}
 
 
