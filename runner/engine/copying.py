@@ -41,7 +41,7 @@ def aside(module: nn.Module) -> Iterator[nn.Module]:
         yield twin
         return
     known = {id(each): "kept" for each in (*module.modules(), *module.parameters(), *module.buffers())}
-    held = [_Held.of(part, known) for part in module.modules()]
+    held = [_Held.of(part) for part in module.modules()]
     try:
         yield module
     finally:
@@ -57,8 +57,8 @@ class _Held(NamedTuple):
     tensors: list[tuple[Tensor, Tensor]]
 
     @classmethod
-    def of(cls, part: nn.Module, known: Mapping[int, str]) -> _Held:
-        """What a part holds now. Parts and tensors (known, by id) are no attributes' copies."""
+    def of(cls, part: nn.Module) -> _Held:
+        """What a part holds now. Parts and tensors are not copied with the attributes that hold them."""
         tensors = [each for each in (*part._parameters.values(), *part._buffers.values()) if each is not None]
         memo = {id(each): each for each in (*part.modules(), *part.parameters(), *part.buffers())}
         with _Copying():
