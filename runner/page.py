@@ -173,7 +173,7 @@ def refine(study: Study, moves: Sequence[Move], store: Store) -> Plan:
         store.refine(study.name, members, [move.document for move in moves])
     commits = store.last_commit()
     statuses = store.statuses(member.trial.id for member in members)
-    made = make_plan(replace(study, overridden=True), members, statuses, store.study_rows(study.name))
+    made = make_plan(replace(study, overridden=True), members, statuses, store.study_rows(study.name, metrics=False))
     return replace(made, commits=commits)
 
 

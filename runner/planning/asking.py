@@ -31,7 +31,7 @@ def grown(study: Study, rows: Sequence[Row]) -> Study:
 
     Raises SetupError where a batch will be asked for and optuna is not there.
     """
-    if not any(_asks(block) for block in study.blocks):
+    if not asks(study):
         return study
     if find_spec("optuna") is None:
         raise SetupError("sample method tpe needs optuna, which is not installed", "pip install optuna")
@@ -41,6 +41,11 @@ def grown(study: Study, rows: Sequence[Row]) -> Study:
         for block in study.blocks
     ]
     return replace(study, blocks=tuple(blocks))
+
+
+def asks(study: Study) -> bool:
+    """Whether any of its points depend on results."""
+    return any(_asks(block) for block in study.blocks)
 
 
 def unknown(study: Study) -> int:

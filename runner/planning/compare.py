@@ -11,7 +11,7 @@ from typing import Protocol
 from thalweg.runner.base.errors import UsageError
 from thalweg.runner.facts.record import History, TrialRecord
 from thalweg.runner.facts.row import Row, TrialStatus
-from thalweg.runner.planning.asking import grown, unknown
+from thalweg.runner.planning.asking import asks, grown, unknown
 from thalweg.runner.planning.plan import Plan, make_plan
 from thalweg.runner.planning.revision import renamed, repaired, revised, superseded
 from thalweg.runner.planning.starts import started
@@ -36,8 +36,8 @@ class Stored(Protocol):
     def histories(self, group_ids: Iterable[str]) -> Mapping[str, History]:
         """Group -> what its trials took to train, for those of which any finished."""
 
-    def study_rows(self, name: str) -> Sequence[Row]:
-        """The study as it was declared before; empty if it never was."""
+    def study_rows(self, name: str, *, metrics: bool = True) -> Sequence[Row]:
+        """The study as it was declared before; empty if it never was. metrics: with what was measured."""
 
     def study(self, name: str) -> Study:
         """A study that is there, as it was declared last."""
@@ -57,7 +57,7 @@ def compare(study: Study, stored: Stored | None, rerun: bool = False, metrics: S
     values that no trial can have, and UsageError for words that name a stored study and none of its trials.
     """
     commits = stored.last_commit() if stored else None
-    rows = stored.study_rows(study.name) if stored else ()
+    rows = stored.study_rows(study.name, metrics=asks(study)) if stored else ()
     study = grown(study, rows)
     members = started(expand(study), stored.trial if stored else None)
     excluded, later = study.size - len(members), unknown(study)

@@ -72,6 +72,8 @@ def renamed(members: Sequence[Member], done: Callable[[Collection[str]], Collect
     are done by their id of now. done: those of some ids that are done.
     """
     datasets = {dataset: _dataset_before(dataset) for dataset in {m.trial.config.dataset for m in members}}
+    if not any(datasets.values()):  # spares most studies a look at each member
+        return list(members)
     olds = {m.trial.id: _on(m.trial, then) for m in members if (then := datasets[m.trial.config.dataset])}
     there = set(done([*olds, *(old.id for old in olds.values())])) if olds else set()
     kept = {old.config.dataset for old in olds.values() if old.id in there}

@@ -116,9 +116,9 @@ class Both:
         asked = list(group_ids)
         return {**self.whole.histories(asked), **self.own.histories(asked)}
 
-    def study_rows(self, name: str) -> Sequence[Row]:
+    def study_rows(self, name: str, *, metrics: bool = True) -> Sequence[Row]:
         """The study as the whole has it, else the shard's own."""
-        return self.whole.study_rows(name) or self.own.study_rows(name)
+        return self.whole.study_rows(name, metrics=metrics) or self.own.study_rows(name, metrics=metrics)
 
     def study(self, name: str) -> Study:
         """A study that is there."""

@@ -277,12 +277,12 @@ def _no_study(db: sqlite3.Connection, name: str) -> UsageError:
     return UsageError(f"the store has no study {name!r}", hint)
 
 
-def study_rows(db: sqlite3.Connection, name: str) -> list[Row]:
+def study_rows(db: sqlite3.Connection, name: str, metrics: bool) -> list[Row]:
     """A row a member, in declared order, then what command lines added, then what is outside.
 
     Each has a coordinate on every axis of its block. Empty if there is no such study.
     """
-    metrics = _metrics(db, OF_STUDY, {"study": name})
+    measured = _metrics(db, OF_STUDY, {"study": name}) if metrics else {}
     found = db.execute(
         f"SELECT t.seq, t.id, m.block, m.axes, t.outcome, t.diverged_step, t.config, {OUTSIDE}, m.overridden,"
         " t.error, t.ended, p.rung, p.step"
@@ -302,7 +302,7 @@ def study_rows(db: sqlite3.Connection, name: str) -> list[Row]:
             axes=json.loads(axes),
             outcome=Outcome.PRUNED if pruned else _outcome(outcome),
             diverged_step=diverged_step,
-            metrics=metrics.get(seq, {}),
+            metrics=measured.get(seq, {}),
             config=configs.read(config),
             outside=bool(outside),
             overridden=bool(overridden),

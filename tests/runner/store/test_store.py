@@ -495,3 +495,19 @@ def test_what_trials_of_a_group_took_is_told_of_finished_ones(store):
     told = store.histories([group, "no such group"])
     assert told.keys() == {group}
     assert (told[group].trials, told[group].seconds, told[group].fastest, told[group].slowest) == (2, 0.25, 0.25, 0.25)
+
+
+def test_a_declaration_replaces_the_stops_of_its_own_trials_and_leaves_the_others(store):
+    *filed, typed = make_members((0.1, 0.2, 0.4))
+    first, second, third = (member.trial.id for member in (*filed, typed))
+    file, words = make_study(), make_study(overridden=True)
+
+    def stopped(study, members, *pruned):
+        store.declare(study, members, pruned=dict.fromkeys(pruned, Pruned(1, 5)))
+        return {row.trial_id for row in store.study_rows("coupling") if row.pruned}
+
+    assert stopped(file, filed, first, second) == {first, second}
+    assert stopped(words, [typed], third) == {first, second, third}
+    assert stopped(words, [typed]) == {first, second}
+    assert stopped(words, [typed], third) == {first, second, third}
+    assert stopped(file, filed, first) == {first, third}

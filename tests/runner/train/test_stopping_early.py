@@ -24,6 +24,7 @@ from thalweg.runner.facts.row import Row
 from thalweg.runner.planning.shard import Shard
 from thalweg.runner.planning.stopping import contests
 from thalweg.runner.study.study import Analysis
+from thalweg.runner.view.hindsight import hindsight
 
 
 @pytest.fixture
@@ -248,6 +249,9 @@ def test_hindsight_counts_the_best_cells_that_the_rule_would_have_stopped(bench:
     lost = [all(row.trial_id in gone for row in cell.rows) for cell in panel.near.cells]
     assert said.startswith(f"of 1 panel trained whole, this rule would have stopped the best cell of {int(lost[0])}")
     assert len(lost) == 1 or said.endswith(f"{sum(lost[1:])} of {len(lost) - 1} as good")
+    alone = next(trial for trial, row in rows.items() if row.axes["seed"] == 1)
+    uneven = [row for row in rows.values() if row.trial_id != alone]
+    assert "is not known" in hindsight(bench.plan(rule), uneven, bench.store)  # a cell of one seed among those of two
     bench.store._db.execute("DELETE FROM series")
     assert "is not known" in bench.plan(rule).hindsight
 
