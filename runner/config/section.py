@@ -188,7 +188,34 @@ def _sentence(error: ValidationError) -> ConfigError:
         return ConfigError(f"there is no key {key!r}", hint)
     if detail["type"] in ("missing", "missing_argument"):
         return ConfigError(f"{key} is missing")
-    return ConfigError(f"{key} is {shown(detail['input'])}; {detail['msg'][0].lower()}{detail['msg'][1:]}")
+    limit = "a number " if detail["type"].startswith(("greater_than", "less_than")) else ""
+    expected = KINDS.get(detail["type"], detail["msg"].replace("Input should be ", f"expected {limit}"))
+    forms = [WRITTEN[part] for part in detail["loc"] if part in WRITTEN]
+    return ConfigError(f"{key} is {shown(detail['input'])}; {expected}", f"for example {forms[-1]}" if forms else None)
+
+
+KINDS = {
+    "dict_type": "expected a section with its keys",
+    "dataclass_type": "expected a section with its keys",
+    "tuple_type": "expected a list",
+    "string_type": "expected a text",
+    "too_long": "expected one key",
+}
+WRITTEN: dict[int | str, str] = {
+    "axes": 'axes: {optimizer.lr: "0.1,0.2"}',
+    "zip": 'zip: {pair: {optimizer.lr: "0.1,0.2", optimizer.weight_decay: "0.01,0.02"}}',
+    "sample": "sample: {n: 60, method: sobol, seed: 0}",
+    "exclude": "exclude: optimizer.lr > 0.5",
+    "derive": "derive: {optimizer.weight_decay: 0.01 / optimizer.lr}",
+    "replicate": "replicate: {seed: 0..2}",
+    "vars": "vars: [lr_x_wd]",
+    "use": "use: [optimizer=sgd, schedule=constant]",
+    "blocks": 'blocks: [{name: grid, axes: {optimizer.lr: "0.1,0.2"}}]',
+    "analysis": "analysis: {coupling: {lr: optimizer.lr, wd: optimizer.weight_decay}}",
+    "expect": "expect: {slope: -1, tolerance: 0.2}",
+    "stop": "stop: {rule: halving, rungs: [25%, 50%]}",
+}
+"""Key of a study's section -> how it is written."""
 
 
 def _schema_at(loc: Sequence[int | str]) -> type[Any]:

@@ -9,12 +9,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.config import Request, declare, groups, info, job
 from thalweg.runner.config.compose import Composer, _at_interpolated, _at_plain
+from thalweg.runner.config.section import WRITTEN, read_section
 from thalweg.runner.study.arithmetic import stamped
 from thalweg.runner.study.keys import flatten, leaf_of, leaves, option_of, sections, trial_config
 from thalweg.runner.study.study import expand
@@ -768,3 +770,13 @@ def test_a_study_without_its_header_is_told_to_begin_with_it(tmp_path, text):
     with pytest.raises(ConfigError) as refused:
         declare(Request(("mine",), str(tmp_path)))
     assert "# @package _global_" in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize("key", sorted({*WRITTEN} - {"use"}))
+def test_a_section_of_another_kind_is_told_how_it_is_written(key):
+    written = yaml.safe_load(WRITTEN[key])
+    analysis = {} if key == "analysis" else yaml.safe_load(WRITTEN["analysis"])
+    assert read_section({"metric": "val/loss", **analysis, **written})
+    with pytest.raises(ConfigError, match=rf"study\.{key} is .*; expected") as refused:
+        read_section({"metric": "val/loss", key: 5})
+    assert refused.value.hint == f"for example {WRITTEN[key]}"
