@@ -44,11 +44,15 @@ LONG = (
 
 
 NUMBERS = (
+    "acceptance/test_decide.py",
+    "acceptance/test_own_project.py",
     "acceptance/test_planted_slopes.py",
     "acceptance/test_replay.py",
     "acceptance/test_sweep.py",
     "acceptance/test_train_longer.py",
+    "data/test_stored.py",
     "optim",
+    "runner/cli/test_mirror.py",
     "runner/engine",
     "runner/store",
     "runner/train",

@@ -43,6 +43,7 @@ def decided(desks) -> Desk:
     return desk
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_looking_twice_shows_the_same_plan_and_trains_nothing(decided: Desk) -> None:
     assert decided.seen["shown"] == decided.seen["again"]
@@ -50,6 +51,7 @@ def test_looking_twice_shows_the_same_plan_and_trains_nothing(decided: Desk) -> 
     assert {move["kind"] for move in decided.seen["shown"]["moves"]} >= {"widen"}
 
 
+@pytest.mark.long
 def test_what_was_shown_is_what_is_trained_and_it_belongs_to_the_study(decided: Desk, look) -> None:
     proposed = {point["id"] for move in decided.seen["shown"]["moves"] for point in move["points"]}
     assert len(proposed) == decided.seen["shown"]["trials"]
@@ -59,6 +61,7 @@ def test_what_was_shown_is_what_is_trained_and_it_belongs_to_the_study(decided: 
     assert not any(row["outside"] for row in members.values())
 
 
+@pytest.mark.long
 def test_the_next_look_says_how_often_and_the_answer_is_marked_adaptive(decided: Desk, look) -> None:
     assert json.loads(look("refine", "tiny", "--json"))["refinements"] == 1
     for verb in (("refine", "tiny"), ("recommend", "tiny"), ("show", "tiny")):
@@ -83,6 +86,7 @@ def test_a_killed_refinement_is_finished_before_anything_new_and_counts_once(dec
     assert "finish" not in {move["kind"] for move in after["moves"]}
 
 
+@pytest.mark.long
 def test_a_later_sweep_keeps_what_was_refined(decided: Desk, look) -> None:
     before = len(json.loads(look("ls", "tiny", "--json"))["trials"])
     refinements = json.loads(look("refine", "tiny", "--json"))["refinements"]
@@ -93,6 +97,7 @@ def test_a_later_sweep_keeps_what_was_refined(decided: Desk, look) -> None:
     assert json.loads(look("refine", "tiny", "--json"))["refinements"] == refinements >= 1
 
 
+@pytest.mark.long
 def test_recommend_reads_test_figures_of_one_cell_only(decided: Desk, look) -> None:
     found = json.loads(look("recommend", "tiny", "--json"))
     assert found["trained"] == len(decided.hashes())
@@ -114,6 +119,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("command", "seen", "advice"), REFUSED, ids=[row[0] for row in REFUSED])
 def test_a_mistake_is_one_sentence(decided: Desk, capsys, command: str, seen: str, advice: str) -> None:
     assert main([*command.split(), "--store", str(decided.store)]) == 2

@@ -165,6 +165,7 @@ def test_it_sweeps_fused_and_every_verb_reads_it(project: Desk) -> None:
     assert len(list((project.folder / "out").rglob("*.wandb"))) == 12 + 1  # and the study's own
 
 
+@pytest.mark.long
 def test_it_ends_where_plain_torch_ends(project: Desk) -> None:
     """Right results, against a loop that knows nothing of ours but the numbers of batches and the seeds."""
     stored = project.json("ls", "rates")["trials"]

@@ -42,6 +42,7 @@ def test_every_declared_trial_is_trained_once(swept: Desk) -> None:
     assert swept.query("SELECT count(*) FROM cohort_trials") == [(plan["wanted"],)]
 
 
+@pytest.mark.long
 def test_a_second_sweep_trains_nothing_and_says_so(swept: Desk) -> None:
     cohorts = swept.query("SELECT count(*) FROM cohorts")
     again = swept.thalweg("sweep", *SMALL)

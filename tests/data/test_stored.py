@@ -239,6 +239,7 @@ def test_reading_ahead_keeps_order_and_does_not_run_away() -> None:
     found.close()
 
 
+@pytest.mark.long
 def test_one_thread_reads_while_it_is_in_time_and_others_help_where_it_is_late() -> None:
     by = dict[int, int]()
 

@@ -52,6 +52,7 @@ def until(condition, seconds: float = 20.0) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_the_writer_beside_training_ends_with_it_and_all_it_started(monkeypatch):
     stand_in(monkeypatch, SLEEPS)
     before = set(started_by(os.getpid()))
@@ -61,6 +62,7 @@ def test_the_writer_beside_training_ends_with_it_and_all_it_started(monkeypatch)
     until(lambda: alive(pids) == [], 5)  # killed at once; the system takes a moment to end it
 
 
+@pytest.mark.long
 def test_the_writer_beside_training_ends_when_the_driver_is_killed(tmp_path):
     script = (
         f"import sys, time; sys.path[:] = {sys.path!r}; from thalweg.runner.cli import mirror\n"
@@ -112,6 +114,7 @@ def test_what_wandb_prints_does_not_disturb_what_is_told(monkeypatch):
     assert mirror.after(JOB, lambda *said: None) == ["no runs are written: the store is gone; go on: thalweg sync"]
 
 
+@pytest.mark.long
 def test_the_writer_beside_training_yields_to_it(monkeypatch):
     stand_in(monkeypatch, SLEEPS)
     before = set(started_by(os.getpid()))

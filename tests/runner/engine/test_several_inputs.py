@@ -158,6 +158,7 @@ def test_a_model_of_several_inputs_is_fused(trials) -> None:
         assert choice.executor == "vmap", choice
 
 
+@pytest.mark.long
 def test_metrics_of_all_outputs_stand_beside_the_usual_ones(trials) -> None:
     made = trials("named", "Several", output="logits")
     found = [trained(made, executor, metrics=("several.energy", "several.margin"))[0].metrics for executor in EXECUTORS]
@@ -171,6 +172,7 @@ def test_metrics_of_all_outputs_stand_beside_the_usual_ones(trials) -> None:
         np.testing.assert_allclose(found[0]["val/energy"], model(**x)["energy"].mean().item(), rtol=1e-9)
 
 
+@pytest.mark.long
 def test_accumulation_takes_parts_of_each_input(trials) -> None:
     whole, parts = (
         trials("named", "Net", budget={"steps": STEPS, "batch_size": 16, "accumulate": accumulate})

@@ -236,6 +236,7 @@ def test_an_override_only_adds_and_what_it_added_stays_inside(store):
     assert {lr: r.outside for (_, lr), r in rows(store).items()} == {0.1: True, 0.2: False, 0.4: False}
 
 
+@pytest.mark.long
 @given(st.lists(st.tuples(st.booleans(), st.sets(st.sampled_from((0.1, 0.2, 0.3, 0.4)))), min_size=1, max_size=5))
 def test_members_are_the_last_file_and_all_overrides(tmp_path_factory, declarations):
     with Store.open(tmp_path_factory.mktemp("s") / "s.sqlite", "write") as store:

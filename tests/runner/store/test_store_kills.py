@@ -141,6 +141,7 @@ def sweep_the_missing(path, members):
             train(store, missing[start : start + 3], points=60)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kills", [20, pytest.param(100, marks=pytest.mark.slow)])
 def test_killed_again_and_again_a_sweep_loses_and_repeats_nothing(folder, kills):
     dice, path = random.Random(SEED), folder / "s.sqlite"

@@ -95,6 +95,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_file({name: torch.randn(size) / 8 for name, size in sizes.items()}, "start.safetensors")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("start")
 @pytest.mark.parametrize("executor", [pytest.param("loop", marks=pytest.mark.slow), "traced"])
 @pytest.mark.parametrize("name", ASKED)

@@ -134,6 +134,7 @@ def test_from_600_to_1200_steps(tmp_path: Path) -> None:
     assert then.told("go on from step 600")
 
 
+@pytest.mark.long
 def test_from_there_it_goes_on_again_if_it_was_kept(tmp_path: Path) -> None:
     words = (*SCHEDULES["constant"], "engine=vmap")
     Swept(tmp_path / "s.sqlite", "budget.steps=20", "keep=all", *words)
@@ -142,6 +143,7 @@ def test_from_there_it_goes_on_again_if_it_was_kept(tmp_path: Path) -> None:
     assert then.onward == 4
 
 
+@pytest.mark.long
 def test_a_group_that_goes_on_trains_as_the_shorter_did_and_its_new_trials_with_it(tmp_path: Path) -> None:
     path, words = tmp_path / "s.sqlite", (*SCHEDULES["constant"], "engine=auto")
     Swept(path, "budget.steps=60", "keep=all", *words, "optimizer.lr=0.003")
@@ -207,6 +209,7 @@ def test_a_state_that_is_of_no_use_is_not_used(tmp_path: Path, monkeypatch: pyte
     assert then.told(said[how])
 
 
+@pytest.mark.long
 def test_states_are_there_only_where_a_longer_trial_has_the_same_steps(tmp_path: Path) -> None:
     for name, words in (*SCHEDULES.items(), ("cosine", REFUSED["cosine"][0])):
         path = tmp_path / f"{name}.sqlite"

@@ -125,6 +125,7 @@ def test_nobody_goes_on_before_all_are_at_the_rung(bench: Bench) -> None:
     assert len(set(bench.workers.trained)) == len(steps)
 
 
+@pytest.mark.long
 def test_an_end_without_the_rule_trains_who_stopped_and_another_study_never_took_them_for_trained(bench: Bench) -> None:
     bench.sweep(f"study.stop={RULES[0]}")
     gone = stopped(bench.rows())
@@ -144,6 +145,7 @@ def test_an_end_without_the_rule_trains_who_stopped_and_another_study_never_took
     assert not any(row.pruned for row in bench.rows("other").values())
 
 
+@pytest.mark.long
 def test_another_rule_stops_whom_it_would_have_stopped_but_for_those_that_are_done(bench: Bench) -> None:
     bench.sweep(f"study.stop={RULES[0]}")
     done = {trial for trial, row in bench.rows().items() if row.outcome is Outcome.FINISHED}

@@ -252,6 +252,7 @@ OTHERS = ("claim", "settle", "free", "decide", "look")
 """What other drivers on the store do, and that this one looks."""
 
 
+@pytest.mark.long
 @settings(max_examples=300)
 @given(st.data())
 def test_whatever_happens_each_trial_ends_once_and_none_is_lost(data: st.DataObject) -> None:
