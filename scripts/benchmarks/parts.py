@@ -192,7 +192,6 @@ def steps(effort: Effort) -> Section:
     figures, rows, notes = [], [], []
     seconds = 0.01 if effort.smoke else 0.4
     for workload in WORKLOADS[: effort.least(len(WORKLOADS), 1)]:
-        device = "cuda" if workload.needs_gpu else "cpu"
         said = absent(workload)
         if said:
             notes.append(f"{workload.title}: not measured ({said}).")
@@ -200,7 +199,7 @@ def steps(effort: Effort) -> Section:
             continue
         widths = [str(width) for width in (workload.widths[1:3] if effort.smoke else workload.widths)]
         try:
-            _, found = child("steps", str(effort.rounds), str(seconds), device, workload.name, *widths)
+            _, found = child("steps", str(effort.rounds), str(seconds), "cpu", workload.name, *widths)
         except SystemExit as error:  # its data cannot be had here, say
             notes.append(f"{workload.title}: not measured ({str(error).splitlines()[-1]}).")
             figures += step_figures(workload, {})
@@ -216,16 +215,7 @@ STEP_HEAD = "| workload | K | executor | µs per trial-step | times the solo loo
 
 def absent(workload: Workload) -> str | None:
     """Why a workload cannot be measured here, or None."""
-    if workload.needs_gpu and not gpu_present():
-        return "no GPU"
     return refused(lambda: trials_of(grid(workload, 1, COMPARED_STEPS)))
-
-
-def gpu_present() -> bool:
-    """Whether torch sees one."""
-    import torch
-
-    return torch.cuda.is_available()
 
 
 def gains(found: Mapping[str, dict[str, Any]], width: int, executors: Sequence[str]) -> list[float]:
@@ -238,7 +228,7 @@ def gains(found: Mapping[str, dict[str, Any]], width: int, executors: Sequence[s
 
 def step_figures(workload: Workload, found: Mapping[str, dict[str, Any]]) -> list[Figure]:
     """The figures to reach that a workload's steps decide."""
-    plain_ones, any_one = ("vmap", "traced"), ("loop", "vmap", "traced", "compiled", "graphed")
+    plain_ones, any_one = ("vmap", "traced"), ("loop", "vmap", "traced", "compiled")
     name, width = workload.title, workload.widths[-1]
     match workload.name:
         case "mlp":
@@ -250,23 +240,8 @@ def step_figures(workload: Workload, found: Mapping[str, dict[str, Any]]) -> lis
             measured = [each for each in (gains(found, lanes, any_one) for lanes in workload.widths) if each]
             fastest = max(measured, key=statistics.median, default=[])
             return [Figure(f"{name}: a step at its fastest K, ×", "≥ 1.3", fastest, 1.3)]
-        case "transformer":
-            return [Figure(f"{name}: a step, K={width}, ×", "≥ 0.97", gains(found, width, any_one), 0.97)]
-        case "mlp_gpu" | "cnn_28":
-            goal = 1.5 if workload.name == "mlp_gpu" else 12
-            what = f"{name}: {width} trials against one tuned solo trial"
-            figures = [Figure(f"{what}, ×", f"≤ {goal:g}", whole(found, width, any_one), most=goal)]
-            if workload.name == "mlp_gpu":
-                graphs = whole(found, width, ("graphed",))
-                figures.append(Figure(f"{what}, with CUDA graphs, ×", "≤ 0.5", graphs, most=0.5))
-            return figures
         case _:
-            return [Figure(f"{name}: K={width}, ×", "≥ 2.5", gains(found, width, any_one), 2.5)]
-
-
-def whole(found: Mapping[str, dict[str, Any]], width: int, executors: Sequence[str]) -> list[float]:
-    """How many times a solo trial's time all lanes together take, round by round."""
-    return [width / gain for gain in gains(found, width, executors)]
+            return [Figure(f"{name}: a step, K={width}, ×", "≥ 0.97", gains(found, width, any_one), 0.97)]
 
 
 def step_rows(workload: Workload, width: str, found: Mapping[str, dict[str, Any]]) -> list[str]:

@@ -18,7 +18,6 @@ class Workload:
     title: str
     words: tuple[str, ...]
     widths: tuple[int, ...]
-    needs_gpu: bool = False
 
 
 COMMON = ("optimizer=adamw", "schedule.warmup=0", "optimizer.weight_decay=0.01", "seed=0")
@@ -46,27 +45,6 @@ WORKLOADS = (
         "characters, transformer of 2 layers, d=64, T=64, B=16",
         ("model=gpt", "model.width=64", "model.depth=2", "dataset=stdlib", "budget.batch_size=16"),
         (8,),
-    ),
-    Workload(
-        "mlp_gpu",
-        "digits, MLP 64-64-64-10, B=64, on a GPU",
-        ("model=mlp", "model.hidden=[64,64]", "dataset=digits", "budget.batch_size=64"),
-        (64,),
-        needs_gpu=True,
-    ),
-    Workload(
-        "cnn_28",
-        "28×28 images, CNN, B=64, on a GPU",
-        ("model=cnn", "dataset=fashion_mnist", "budget.batch_size=64"),
-        (64,),
-        needs_gpu=True,
-    ),
-    Workload(
-        "vit_tiny",
-        "32×32 images, ViT-tiny, B=64, on a GPU",
-        ("model=vit", "dataset=cifar10", "budget.batch_size=64"),
-        (8,),
-        True,
     ),
 )
 

@@ -113,6 +113,11 @@ class Measured:
     solo: dict[str, float]
 
     @property
+    def overhead(self) -> float:
+        """How many times a step's time the whole takes: 1.1 is the goal."""
+        return self.whole / self.step
+
+    @property
     def row(self) -> str:
         """As a row of the table."""
         eager, graphed = self.solo["eager"], self.solo.get("graph", math.nan)
@@ -125,6 +130,41 @@ class Measured:
                 f"{self.peak / 1e9:.2f} GB",
             )
         )
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What the fastest executor of K trials is to take at most: so many times what `against` does, eager or graph."""
+
+    case: str
+    K: int
+    most: float
+    against: str = "eager"
+
+    def verdict(self, rows: Sequence[Measured]) -> str:
+        """A line: the goal, and the least that was measured, of any precision and executor; or that nothing was."""
+        mine = [row for row in rows if row.name.startswith(self.case) and self.K == row.K and self.against in row.solo]
+        what = f"{self.case} K={self.K}: at most {self.most:g} x one {self.against}"
+        if not mine:
+            return f"{what}: not measured"
+        least = min(mine, key=lambda row: row.whole / row.solo[self.against])
+        ratio = least.whole / least.solo[self.against]
+        reached = "reached" if ratio <= self.most else "MISSED"
+        return (
+            f"{what}: {reached}, {ratio:.2f} ({least.executor}, {least.precision}; whole / step {least.overhead:.2f})"
+        )
+
+
+GOALS = (
+    Goal("MLP", 64, 0.35),
+    Goal("MLP", 64, 1.7, "graph"),
+    Goal("MLP", 1024, 2),
+    Goal("MLP", 4096, 8),
+    Goal("CNN", 64, 12),
+    Goal("char-GPT", 16, 6),
+    Goal("ViT-tiny", 8, 5.5),
+    Goal("ResNet-18", 8, 8),
+)
 
 
 class Clock:
@@ -354,7 +394,7 @@ def main(path: str, seconds: str, *names: str) -> int:
     warnings.simplefilter("ignore")
     prepare()
     preparation.load_splits = splits_here  # type: ignore[assignment, attr-defined]
-    clock, rows = Clock(float(seconds)), []
+    clock, rows = Clock(float(seconds)), list[Measured]()
     print(ceilings())
     for case in CASES:
         if names and not any(name in case.name for name in names):
@@ -365,9 +405,9 @@ def main(path: str, seconds: str, *names: str) -> int:
                 continue
             for measured in rows_of(case, precision, clock):
                 print(measured.row)
-                rows.append(asdict(measured))
-                write_whole(Path(path), json.dumps(rows).encode())
-    print(f"{clock.spent:.0f} s")
+                rows.append(measured)
+                write_whole(Path(path), json.dumps([asdict(row) for row in rows]).encode())
+    print(*(goal.verdict(rows) for goal in GOALS), f"{clock.spent:.0f} s", sep="\n")
     return 0
 
 

@@ -237,3 +237,21 @@ def test_what_was_found_is_in_the_folder_when_all_is_killed(part, hang, kept, tm
         os.killpg(running.pid, signal.SIGKILL)
         running.wait(10)
     assert all((tmp_path / "out" / name).read_text().endswith("\n") for name in kept)
+
+
+@pytest.mark.long
+def test_a_goal_is_judged_by_the_fastest_of_its_trials_and_said_where_nothing_was_measured() -> None:
+    from gpu.second import GOALS, Goal, Measured
+
+    solo = {"eager": 1e-3, "graph": 1e-4}
+    slow, fast, other = (
+        Measured("MLP 64-64", "float32", lanes, executor, whole, whole / 2, 0, solo)
+        for lanes, executor, whole in ((64, "traced", 5e-4), (64, "graphed", 3e-4), (8, "graphed", 1e-5))
+    )
+    eager, graph = Goal("MLP", 64, 0.35), Goal("MLP", 64, 1.7, "graph")
+    assert "reached, 0.30 (graphed, float32; whole / step 2.00)" in eager.verdict([slow, fast, other])
+    assert "MISSED, 0.50 (traced" in eager.verdict([slow, other])
+    assert "MISSED, 3.00 (graphed" in graph.verdict([slow, fast])
+    alone = replace(fast, solo={"eager": 1e-3})  # capturing the solo trial failed
+    assert graph.verdict([alone]).endswith("one graph: not measured")
+    assert all(goal.verdict([]).endswith("not measured") for goal in GOALS)
