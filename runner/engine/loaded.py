@@ -28,7 +28,8 @@ from thalweg.data.schema import (
 )
 from thalweg.data.splits import Splits, repeated
 from thalweg.data.unseen import Unseen, unseen_arrays, unseen_rows, unseen_scaled, unseen_text
-from thalweg.runner.base.errors import MismatchError, UsageError
+from thalweg.runner.base.child import HASH_SEED, ORDER, walks_in_order
+from thalweg.runner.base.errors import MismatchError, UsageError, last_line
 from thalweg.runner.engine.evaluate import STREAM, evaluate, rows_at_once
 from thalweg.runner.engine.examples import as_held
 from thalweg.runner.engine.generators import forked, seed_all
@@ -104,23 +105,34 @@ def _unseen(data: Any, file: Path) -> Unseen:
 def loaded(config: TrialConfig, state_dict: Mapping[str, np.ndarray], loss: float | None) -> Loaded:
     """Build a trial's module and load its weights, strictly. loss: the stored validation loss, None if there is none.
 
-    Raises MismatchError where the module gives another.
+    Raises MismatchError where the module gives another, or cannot hold the weights.
     """
     workload = prepared(replace(config, init=FRESH), CPU)
     trial = Trial(config)
     with workload.numerics(), workload.apart():
         lone = workload.lone(config)
-        _load(lone.module, state_dict)
+        try:
+            _load(lone.module, state_dict)
+        except RuntimeError as error:
+            what = f"the model of {trial.id[:8]} cannot hold its weights"
+            raise MismatchError(f"{what}: {last_line(str(error)).rstrip('.')}", _in_order()) from error
         found = float(evaluate(workload, workload.start_own((lone,)), "val", "loop", seeds=[config.seed])["loss"])
     if loss is not None and not np.isclose(found, loss, rtol=CLOSE[config.precision], atol=1e-6):
         what = f"with the weights of {trial.id[:8]} its model has a validation loss of {found:.6g}, not {loss:.6g}"
-        raise MismatchError(f"{what}: its state_dict does not hold all that it is")
+        raise MismatchError(f"{what}: its state_dict does not hold all that it is", _in_order())
     module = workload.lone(config).module  # another, whose weights are its own: those of the first lie in one row
     _load(module, state_dict)
     if workload.pick:  # as one that picked from the beginning
         module.register_forward_hook(workload.pick)
     module.eval()
     return Loaded(workload, module)
+
+
+def _in_order() -> str | None:
+    """What may help, in a process that walks sets of words in another order than those that train."""
+    if walks_in_order():
+        return None
+    return f"if it is built in the order of a set of words, start with {HASH_SEED}={ORDER}, as processes that train are"
 
 
 def _load(module: nn.Module, state_dict: Mapping[str, np.ndarray]) -> None:

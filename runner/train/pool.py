@@ -1,31 +1,24 @@
 """The driver's side of the worker processes: starting them, hearing from them, noticing their death.
 
-Decides nothing about trials. Workers are spawned, not forked, so that each starts CUDA and threads afresh.
+Decides nothing about trials.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import pickle
-import signal
-import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from socket import socket
-from types import ModuleType
 from typing import cast
 
-from thalweg.runner.base import log, stacks
+from thalweg.runner.base import log
+from thalweg.runner.base.child import spawned
 from thalweg.runner.train import messages, worker
 
 STOP_SECONDS = 1.0
 BREATH_SECONDS = 1.0
-HASH_SEED = "PYTHONHASHSEED"
 
 
 @dataclass(eq=False)
@@ -62,7 +55,6 @@ class Pool:
     def __init__(self) -> None:
         self.workers: list[Worker] = []
         self._ahead: Worker | None = None
-        self._context = multiprocessing.get_context("spawn")
 
     def __enter__(self) -> Pool:
         return self
@@ -83,13 +75,9 @@ class Pool:
         return started
 
     def _spawned(self) -> Worker:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=worker.main, args=(theirs,), daemon=True)
-        with _sigint_ignored(), stacks.held_back(), _no_main(), one_order():  # a child inherits what they set
-            process.start()
-        theirs.close()
+        process, pipe = spawned(worker.main)
         log.write("worker started", worker=process.pid)
-        return Worker(process, ours)
+        return Worker(process, pipe)
 
     def hear(self, waker: socket | None = None) -> Iterator[tuple[Worker, messages.Said | None]]:
         """Wait for what workers say and yield it. None in place of it: that worker died and was removed.
@@ -133,43 +121,3 @@ class Pool:
                 each.process.kill()
                 each.process.join(STOP_SECONDS)
         self.workers.clear()
-
-
-@contextmanager
-def _no_main() -> Iterator[None]:
-    """Hides the caller's script while a process is started, which would run it once more, sweep and all."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-@contextmanager
-def one_order() -> Iterator[None]:
-    """Lets a process that is started walk sets of words in the same order as any other.
-
-    A model may build its layers in that order, and so draw their weights.
-    """
-    before = os.environ.get(HASH_SEED)
-    os.environ[HASH_SEED] = "0"
-    try:
-        yield
-    finally:
-        del os.environ[HASH_SEED]
-        if before is not None:
-            os.environ[HASH_SEED] = before
-
-
-@contextmanager
-def _sigint_ignored() -> Iterator[None]:
-    """Ignores SIGINT for a moment; only the main thread may, and elsewhere there is nothing to do."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

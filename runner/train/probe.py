@@ -5,14 +5,13 @@ The child imports torch, so that planning does not; whatever it does, the plan i
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import SimpleNamespace
 
-from thalweg.runner.base.child import belong_to_parent
+from thalweg.runner.base.child import belong_to_parent, spawned
 from thalweg.runner.base.errors import last_line
 from thalweg.runner.planning.plan import Cost, Plan
 from thalweg.runner.study.settings import Settings
@@ -55,11 +54,7 @@ def probed(plan: Plan, settings: Settings, seconds: float = SECONDS) -> tuple[Co
 
 def _heard(asks: Sequence[Ask], device: str, seconds: float) -> tuple[list[Timed | None], list[str]]:
     """What a child says of one group after another, until it is done, ends, or has had its time."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_child, args=(theirs, list(asks), device), daemon=True)
-    child.start()
-    theirs.close()
+    child, ours = spawned(_child, list(asks), device)
     heard: list[Timed | None] = []
     said: list[str] = []
     deadline = time.monotonic() + seconds

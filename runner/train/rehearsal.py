@@ -5,12 +5,11 @@ The child imports torch and the user's code, so that nobody else does; whatever 
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
-from thalweg.runner.base.child import belong_to_parent
+from thalweg.runner.base.child import belong_to_parent, spawned
 from thalweg.runner.facts.remark import Remark
 from thalweg.runner.facts.weights import Size
 from thalweg.runner.study.target import ModelTarget
@@ -39,12 +38,8 @@ def rehearsed(trials: Sequence[Trial], every: bool, seconds: float = SECONDS) ->
 
 def sizes(trials: Sequence[Trial], seconds: float = SECONDS) -> list[Size | None]:
     """What each of these trials takes that is kept, one of each structure; None where that is not found out in time."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
     configs = [trial.config for trial in trials[:MODELS]]
-    child = context.Process(target=_counting, args=(theirs, configs), daemon=True)
-    child.start()
-    theirs.close()
+    child, ours = spawned(_counting, configs)
     found: list[Size | None] = []
     deadline = time.monotonic() + seconds
     try:
@@ -69,11 +64,7 @@ def _counting(pipe: Connection, configs: Sequence[TrialConfig]) -> None:
 
 def _heard(configs: Sequence[TrialConfig], seconds: float) -> list[Remark]:
     """Have a child look at them in order, until it is done, ends, or has had its time."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_child, args=(theirs, list(configs)), daemon=True)
-    child.start()
-    theirs.close()
+    child, ours = spawned(_child, list(configs))
     remarks: list[Remark] = []
     deadline, looked_at = time.monotonic() + seconds, 0
     try:

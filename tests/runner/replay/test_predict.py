@@ -20,6 +20,7 @@ from thalweg.data.load import load_splits
 from thalweg.data.schema import DigitsConfig, PlantedConfig
 from thalweg.runner import page
 from thalweg.runner.base.errors import MismatchError, UsageError
+from thalweg.runner.engine import loaded as engine
 from thalweg.runner.engine.determinism import prepare
 from thalweg.runner.engine.loaded import Loaded
 from thalweg.runner.facts.weights import Weights
@@ -161,6 +162,20 @@ def test_a_module_that_does_not_give_the_stored_loss_is_refused(desk: Path) -> N
     other = model.Model(made.record, Weights(made.record.trial_id, arrays, made.weights.names))
     with pytest.raises(MismatchError, match=r"its model has a validation loss of \S+, not \S+: its state_dict"):
         predict.load(other)
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_a_module_that_cannot_hold_the_weights_is_refused(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, in_order: bool
+) -> None:
+    """As one whose layers are built in the order of a set of words, which is another in each process."""
+    monkeypatch.setattr(engine, "walks_in_order", lambda: in_order)
+    made = model_from(desk, "digits")
+    arrays = {name: array.T.copy() for name, array in made.weights.arrays.items()}
+    other = model.Model(made.record, Weights(made.record.trial_id, arrays, made.weights.names))
+    with pytest.raises(MismatchError, match="cannot hold its weights: size mismatch for") as refused:
+        predict.load(other)
+    assert ("start with PYTHONHASHSEED=0" in (refused.value.hint or "")) is not in_order
 
 
 def test_what_no_file_is_read_as_is_said(desk: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from thalweg.runner.base.signals import Signals
 from thalweg.runner.train.messages import Progress
-from thalweg.runner.train.pool import HASH_SEED, Pool, Worker, one_order
+from thalweg.runner.train.pool import Pool, Worker
 
 
 class Process:
@@ -141,32 +141,3 @@ except KeyboardInterrupt:
     sys.exit(7)
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 7
-
-
-@pytest.mark.parametrize("before", [None, "7"])
-def test_workers_walk_sets_of_words_in_one_order(monkeypatch: pytest.MonkeyPatch, before: str | None) -> None:
-    monkeypatch.delenv(HASH_SEED, raising=False)
-    if before:
-        monkeypatch.setenv(HASH_SEED, before)
-    said = []
-    for _ in range(2):
-        with one_order():
-            command = [sys.executable, "-c", "print(list({'query', 'key', 'value', 'out', 'gate'}))"]
-            said.append(subprocess.check_output(command))
-    assert said[0] == said[1]
-    assert os.environ.get(HASH_SEED) == before
-
-
-def test_a_worker_is_started_in_that_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-
-    class Started:
-        pid = 0
-
-        def start(self) -> None:
-            seen.append(os.environ.get(HASH_SEED))
-
-    pool = Pool()
-    monkeypatch.setattr(pool._context, "Process", lambda **_: Started())
-    pool.ahead()
-    assert seen == ["0"]
