@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -27,6 +28,29 @@ def copied(module: nn.Module) -> nn.Module:
             if of.__dict__:
                 to.__dict__.update(copy.deepcopy(of.__dict__))
         return twin
+
+
+def copied_or_itself(value: Any, memo: dict[int, Any]) -> Any:
+    """A deep copy, of a register that takes other things for keys than it has, too; of what cannot be copied, itself.
+
+    memo: what has been copied of things that are held elsewhere too.
+    """
+    known = len(memo)
+    try:
+        return _twin(value, memo)
+    except Exception:
+        for key in [*memo][known:]:
+            del memo[key]
+        return value
+
+
+def _twin(value: Any, memo: dict[int, Any]) -> Any:
+    twin = copy.deepcopy(value, memo)
+    own_keys = isinstance(value, dict) and type(value).__setitem__ is not dict.__setitem__
+    if own_keys and not isinstance(value, OrderedDict):
+        dict.clear(twin)
+        dict.update(twin, copy.deepcopy(dict(dict.items(value)), memo))
+    return twin
 
 
 @contextmanager
@@ -62,7 +86,7 @@ class _Held(NamedTuple):
         tensors = [each for each in (*part._parameters.values(), *part._buffers.values()) if each is not None]
         memo = {id(each): each for each in (*part.modules(), *part.parameters(), *part.buffers())}
         with _Copying():
-            own = {name: (value, _copy(value, memo)) for name, value in vars(part).items()}
+            own = {name: (value, copied_or_itself(value, memo)) for name, value in vars(part).items()}
         return cls(part, own, [(each, each.detach().clone()) for each in tensors])
 
     @torch.no_grad()
@@ -82,17 +106,6 @@ class _Held(NamedTuple):
             attributes[name] = value if isinstance(value, dict | list) else before
         for tensor, numbers in self.tensors:
             tensor.detach().copy_(numbers)
-
-
-def _copy(value: Any, memo: dict[int, Any]) -> Any:
-    """A deep copy; of what cannot be copied, itself."""
-    known = {*memo}
-    try:
-        return copy.deepcopy(value, memo)
-    except Exception:
-        for key in memo.keys() - known:
-            del memo[key]
-        return value
 
 
 def converted(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:

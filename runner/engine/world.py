@@ -8,11 +8,9 @@ model is built, trained or measured. Knows neither models nor training.
 from __future__ import annotations
 
 import builtins
-import copy
 import gc
 import os
 import sys
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.engine.copying import copied_or_itself
 from thalweg.runner.engine.digest import walked
 
 LARGEST = 2**24
@@ -99,7 +98,7 @@ class Look:
         for place in [*_places(packages), *_hooks_of_all()]:
             text = walked(place.value)
             if len(text) <= LARGEST:
-                held[id(place.holder), place.name] = place, _copied(place.value, memo), text
+                held[id(place.holder), place.name] = place, copied_or_itself(place.value, memo), text
         bound = [(holder, dict(vars(holder))) for holder in _others(packages)]
         return cls(held, bound, tuple(each.value for each in SETTINGS), _holders(packages))
 
@@ -152,7 +151,7 @@ class World:
     def fresh(self) -> list[Any]:
         """A trial's own values, as they are before it starts."""
         memo = dict[int, Any]()
-        return [_copied(part.value, memo) for part in self.parts]
+        return [copied_or_itself(part.value, memo) for part in self.parts]
 
     def texts(self) -> dict[str, bytes]:
         """What is held now by those of the user's packages and of torch's classes, by the name of the place."""
@@ -304,24 +303,3 @@ def _is_state(name: str, value: Any, packages: Sequence[str]) -> bool:
         return _within(value.__module__, packages)
     special = name.startswith("__") and name.endswith("__")
     return not (special or isinstance(value, type | ModuleType | BuiltinFunctionType))
-
-
-def _copied(value: Any, memo: dict[int, Any]) -> Any:
-    """A copy of a value, of which parts are held elsewhere too: memo says what has been copied of those."""
-    known = len(memo)
-    try:
-        return value if value is MISSING else _twin(value, memo)
-    except Exception:  # what cannot be copied is not changed, or is found to be
-        for key in [*memo][known:]:
-            del memo[key]
-        return value
-
-
-def _twin(value: Any, memo: dict[int, Any]) -> Any:
-    """A deep copy, of a register that takes other things for keys than it has, too."""
-    twin = copy.deepcopy(value, memo)
-    own_keys = isinstance(value, dict) and type(value).__setitem__ is not dict.__setitem__
-    if own_keys and not isinstance(value, OrderedDict):
-        dict.clear(twin)
-        dict.update(twin, copy.deepcopy(dict(dict.items(value)), memo))
-    return twin
