@@ -19,6 +19,7 @@ from thalweg.data.augment import Augment
 from thalweg.data.fields import Inputs
 from thalweg.models.build import build_model
 from thalweg.models.extent import Extent
+from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.beginning import Beginning
 from thalweg.runner.engine.calling import called_with
 from thalweg.runner.engine.copying import converted
@@ -86,6 +87,10 @@ class Workload:
         """The same, whose steps tell these of themselves beside their losses, and what the model tells."""
         recipe = replace(self.recipe, scalars=scalars, logged=self.habits.tells or ())
         return replace(self, recipe=recipe, programs={})
+
+    @cached_property
+    def _sizes(self) -> dict[str, list[int]]:
+        return _sizes(dict(self.module.named_parameters()))
 
     @cached_property
     def _tied(self) -> dict[str, str]:
@@ -175,12 +180,25 @@ class Workload:
     def _row(
         self, parameters: dict[str, nn.Parameter], buffers: dict[str, Tensor], others: Iterable[_Row] = ()
     ) -> _Row:
-        """A lane's weights `[1, P]`, its frozen parameters, those of another lane if they are the same, and buffers."""
+        """A lane's weights `[1, P]`, its frozen parameters, those of another lane if they are the same, and buffers.
+
+        Raises ConfigError for a module that is built with other sizes than the template.
+        """
+        self._refuse_other_sizes(_sizes(parameters), self._sizes)
         fixed = {name: p.detach() for name, p in parameters.items() if name not in self.layout.shapes}
         fixed = next((each for _, each, _ in others if _same(each, fixed)), fixed)
         return self.layout.flatten({name: p.detach()[None] for name, p in parameters.items()}), fixed, buffers
 
+    def _refuse_other_sizes(self, sizes: Mapping[str, list[int]], first: Mapping[str, list[int]]) -> None:
+        for name in first:
+            if sizes.get(name) != first[name]:
+                seen = f"{name} {first[name]}, then {sizes.get(name, 'none')}"
+                said = f"{self.config.model.name} is built with other sizes at other times: {seen}"
+                raise ConfigError(said, "take sizes from arguments alone, and let building it change nothing else")
+
     def _state(self, rows: list[_Row], modules: tuple[Lone, ...] = ()) -> State:
+        for _, _, buffers in rows:
+            self._refuse_other_sizes(_sizes(buffers), _sizes(rows[0][2]))
         theta_KP = torch.cat([theta for theta, _, _ in rows]).to(self.device)
         buffers = {name: torch.stack([held[name] for _, _, held in rows]).to(self.device) for name in rows[0][2]}
         apart = [fixed for _, fixed, _ in rows]
@@ -272,6 +290,10 @@ class Workload:
             return nullcontext()
         # Without its cache of rounded weights, which would outlive a step that changes them.
         return torch.autocast(self.device.type, ROUNDED[self.precision], cache_enabled=False)
+
+
+def _sizes(tensors: Mapping[str, Tensor]) -> dict[str, list[int]]:
+    return {name: [*tensor.shape] for name, tensor in tensors.items()}
 
 
 def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:

@@ -1634,6 +1634,28 @@ class UnluckySeed(Net):
             raise ValueError("not with this seed")
 
 
+class BuiltSmaller(Net):
+    """Takes its size out of a default, as if that were its own."""
+
+    def __init__(self, inputs, outputs, sizes={"width": 8}):  # noqa: B006
+        super().__init__(inputs, outputs, sizes.pop("width", 4))
+
+
+class DrawnSize(Net):
+    """Each seed has its own, of a layer, a frozen part or a buffer."""
+
+    def __init__(self, inputs, outputs, kind):
+        super().__init__(inputs, outputs)
+        size = torch.ones(2 + torch.initial_seed() % 3)
+        if kind == "buffer":
+            self.register_buffer("w", size)
+        else:
+            self.w = nn.Parameter(size, requires_grad=kind == "trained")
+
+    def hidden(self, x):
+        return super().hidden(x) * self.w.mean()
+
+
 # State where few would look, acting from the seventh step on: nothing that the first steps compute tells of it.
 
 

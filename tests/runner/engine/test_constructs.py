@@ -187,6 +187,7 @@ REFUSED = {
     "EvaluatesAfter": "train differently: .* at step 1",
     "KeepsFloat": "holds kept.weight in float32, and weights are trained in float64",
     "CastsItself": "holds middle.weight in float32, and weights are trained in float64",
+    "BuiltSmaller": r"is built with other sizes at other times: a.weight \[8, 64\], then \[4, 64\]",
     "HidesParameters": r"has other parameters\(\) than named_parameters\(\)",
 }
 # fmt: off

@@ -117,6 +117,14 @@ def test_a_seed_from_which_nothing_is_built_fails_alone(trial_of) -> None:
     assert all("not with this seed" in each.error for each in observed if each.outcome == "failed")
 
 
+@pytest.mark.parametrize("executor", ["loop", "vmap"])
+@pytest.mark.parametrize("kind", ["trained", "frozen", "buffer"])
+def test_seeds_that_give_other_sizes_are_no_cohort(trial_of, kind, executor) -> None:
+    trials = tuple(trials_of(trial_of, f"DrawnSize: {kind}", seed=seed)[0] for seed in range(3))
+    with pytest.raises(ConfigError, match=r"is built with other sizes at other times: w \[\d\], then \[\d\]"):
+        prepared(trials[0].config, CPU).start(trials, executor)
+
+
 def test_a_layer_that_is_made_in_the_forward_pass_is_refused(trial_of) -> None:
     with pytest.raises(ConfigError, match=r"makes late.weight in its forward pass, so no optimizer trains it"):
         prepared(trials_of(trial_of, "LateLayer")[0].config, CPU)
