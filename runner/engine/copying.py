@@ -53,6 +53,12 @@ def _twin(value: Any, memo: dict[int, Any]) -> Any:
     return twin
 
 
+def shared_parts(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two modules have a part or a parameter in common; those that call themselves equal are not one."""
+    ours, others = ({id(each) for each in (*of.modules(), *of.parameters())} for of in (one, other))
+    return not ours.isdisjoint(others)
+
+
 @contextmanager
 def aside(module: nn.Module) -> Iterator[nn.Module]:
     """A copy that may be changed. Of one that cannot be copied, or shares parts with its copy, itself: it is as it was
@@ -61,7 +67,7 @@ def aside(module: nn.Module) -> Iterator[nn.Module]:
         twin = copied(module)
     except Exception:  # whatever a part says against being copied
         twin = module
-    if not {*twin.modules()} & {*module.modules()}:
+    if not shared_parts(twin, module):
         yield twin
         return
     known = {id(each): "kept" for each in (*module.modules(), *module.parameters(), *module.buffers())}

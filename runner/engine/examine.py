@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from thalweg.data.fields import Inputs, mapped
 from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.engine.copying import shared_parts
 from thalweg.runner.engine.digest import HOOKS, tensor_digest
 from thalweg.runner.engine.generators import forked, seed_all, torch_state
 from thalweg.runner.engine.gradient import own_gradient
@@ -194,8 +195,7 @@ class _Examination:
         return self.workload.lone(self.workload.config)
 
     def _compare_builds(self) -> None:
-        ours, plain = ({*each.module.modules(), *each.module.parameters()} for each in (self.ours, self.plain))
-        if ours & plain:
+        if shared_parts(self.ours.module, self.plain.module):
             raise ConfigError(f"{self.name} returns what it returned before", "let it build a new module at each call")
         if any(not _equal(one, self.plain.parameters[name]) for name, one in self.ours.parameters.items()):
             hint = "draw them by torch, numpy.random or random, from no seed or generator of your own"

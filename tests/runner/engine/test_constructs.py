@@ -108,7 +108,7 @@ WHY = {
         "TeacherAtTimes", "Thaws",
         "Alternates", "WakesLater", "Held: object", "Held: says nothing", "Held: leaves out", "Held: slots",
         "Held: view", "Held: shared memory", "Held: coroutine", "Held: partial", "Held: script", "OnParameter",
-        "OnTensor", "Held: awaited", "Held: mapped", "Held: shown", "Held: class", "Held: executed",
+        "OnTensor", "EqualParts", "Held: awaited", "Held: mapped", "Held: shown", "Held: class", "Held: executed",
     ),
     NOT_SEEN: (
         "Held: database",
@@ -207,7 +207,7 @@ QUICK = (
     "FrozenFirst", "FrozenMiddle", "Teacher", "TeacherAtTimes", "Thaws", "ImportsInside",
     "MaskBuffer", "InAlias", "DrawsByName", "GeneratorInside", "OwnOperation",
     "InForeignList", "TrainReturnsNothing", "Held: database",
-    "CopiesToItself", "CannotBeCopied", "DecoratedByAutocast",
+    "CopiesToItself", "CannotBeCopied", "DecoratedByAutocast", "EqualParts",
 )
 # fmt: on
 
