@@ -3,7 +3,7 @@
 The one place that imports a user's code. A name says little about what it leads to (`logging.os.system`), so every
 step of the way must stay in a package that may be named, and what is called must be of the kind that is expected:
 a torch.nn.Module or Dataset class, a plain function, or a classmethod. What is to be an argument of a model may be any
-class of a declared package.
+class of a declared package, or of torchvision's models.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ from thalweg.runner.project.project import FILE, TRUSTED, Project, Role, check_n
 CLASSES: dict[Role, type] = {"model": nn.Module, "part": nn.Module, "dataset": Dataset}
 FUNCTIONS: dict[Role, tuple[str, ...]] = {
     "model": ("torchvision.models",),
-    "part": (),
+    "part": ("torchvision.models",),
     "dataset": (),
     "loss": ("torch.nn.functional",),
     "metric": ("torch.nn.functional",),
 }
-"""Packages of others whose plain functions may be called; those of a declared package always may."""
+"""Packages of others whose plain functions may be called, and for a part of a model any class; those of a declared
+package always may."""
 
 
 OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -65,7 +66,7 @@ def _admitted(key: str, role: Role, path: str, project: Project | None) -> Any:
         raise ConfigError(f"{key} is {path}, which comes from {made_in or 'nowhere'}, a package not declared", hint)
     if isinstance(found, type) and role in CLASSES and issubclass(found, CLASSES[role]):
         return found
-    if isinstance(found, type) and role == "part" and _inside(made_in, declared):
+    if isinstance(found, type) and role == "part" and _inside(made_in, (*declared, *FUNCTIONS[role])):
         return found
     if isinstance(found, FunctionType) and _inside(made_in, (*declared, *FUNCTIONS[role])):
         return found

@@ -317,6 +317,12 @@ def test_an_unsafe_part_is_refused_before_anything_is_called(path, said):
     assert sentence(model, "zoo.create_model", IMAGES, model_name="resnet", **arguments)
 
 
+def test_a_part_may_be_what_torchvision_configures_its_models_by():
+    stage = {"_target_": "torchvision.models.convnext.CNBlockConfig", "input_channels": 4, "out_channels": None}
+    made = model("torchvision.models.ConvNeXt", IMAGES, block_setting=[{**stage, "num_layers": 2}])
+    assert made(torch.zeros(2, *IMAGES.inputs)).shape == (2, 10)
+
+
 def test_what_the_outer_call_gives_must_be_a_module():
     assert "zoo.ViTConfig, another class; expected a subclass" in sentence(model, "zoo.ViTConfig")
     assert "zoo.settings returns dict; expected a torch.nn.Module" in sentence(model, "zoo.settings")

@@ -168,7 +168,8 @@ def test_no_refusal_called_anything():
      ("model", "torchvision.models.VisionTransformer"), ("model", "usernets.Net"),
      ("model", "usernets.make"), ("model", "usernets.anonymous"), ("dataset", "usernets.Pairs"),
      ("dataset", "usernets.rows"), ("dataset", "torchvision.datasets.FakeData"), ("loss", "usernets.number"),
-     ("loss", "torch.nn.functional.cross_entropy"), ("metric", "usernets.number")],
+     ("loss", "torch.nn.functional.cross_entropy"), ("metric", "usernets.number"),
+     ("part", "torchvision.models.resnet18"), ("part", "torchvision.models.convnext.CNBlockConfig")],
 )  # fmt: skip
 def test_what_is_safe_is_found(role, path):
     assert callable(resolved(f"{role}._target_", role, path))
