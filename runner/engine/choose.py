@@ -37,7 +37,9 @@ FEWEST = 40
 ALIKE_STEPS = 20
 """Steps of one trial that comparing gradients takes."""
 TIMED_STEPS = 9
-"""Steps of a recording that timing it takes: it is made, checked, and three are timed."""
+"""Steps of a recording that timing it takes: it is made, checked, and three are timed. As many are of the loop."""
+RECORDED = 0.5
+"""What recording a gradient takes, as a share of comparing it."""
 ROUNDS = 7
 MARGIN = 0.95
 """Share of the loop's time that fusing must stay below, since no timing is exact."""
@@ -138,7 +140,8 @@ class _Contest:
 
     def _fitting(self) -> int:
         """Trials that the memory has room for, beside the spare lanes that they need."""
-        return lanes_that_fit(self.workload, self.question.sharing) - spare_lanes(self.workload)
+        spare = spare_lanes(self.workload)
+        return lanes_that_fit(self.workload, self.question.sharing, enough=self.widths[-1] + spare) - spare
 
     def _fastest(self) -> tuple[str, str]:
         """The fastest executor for the whole group, and why; or raise Looped."""
@@ -177,9 +180,12 @@ class _Contest:
         if self.workload.habits.alone:
             raise Looped(f"the model {self.workload.habits.alone}")
         self._time_loop()
-        self._afford((ALIKE_STEPS if self.workload.foreign else 8) * self.loop.step_seconds + 4 * self.loop.built)
+        comparing, racing = ALIKE_STEPS if self.workload.foreign else 8, TIMED_STEPS
+        self._afford((comparing + racing) * self.loop.step_seconds + 4 * self.loop.built)
+        began = now(self.workload.device)
         if said := objection(self.workload, self.question.sample, self.question.layout):
             raise Looped(said)
+        self._afford(RECORDED * (now(self.workload.device) - began) + racing * self.loop.step_seconds)
 
     def _hold_against(self, seconds: float) -> None:
         """Let the first fused cohort show that its steps of one trial do not take longer."""

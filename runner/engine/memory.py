@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -23,12 +24,22 @@ APART, WIDEST_TRIED = 4, 1024
 """How many times one lane's memory a program must take to tell what each lane takes, and lanes tried for it at most."""
 
 
-def lanes_that_fit(workload: Workload, sharing: int) -> int:
-    """The widest program that this process should try, one of so many that share the device; at least 1."""
-    on_gpu = workload.device.type == "cuda"
-    once, each = _on_gpu(workload) if on_gpu else (0, max(_of_gradient(workload), _of_evaluation(workload)))
-    free = _free_on_gpu(workload.device) if on_gpu else available_bytes()
-    return max(1, int((SHARE * free / sharing - once) / (each + _of_state(workload))))
+def lanes_that_fit(workload: Workload, sharing: int, enough: float = math.inf) -> int:
+    """The widest program that this process should try, one of so many that share the device; at least 1.
+
+    Where `enough` surely fit it is not told how many more would.
+    """
+    state = _of_state(workload)
+    if workload.device.type == "cuda":
+        once, each = _on_gpu(workload)
+        return max(1, int((SHARE * _free_on_gpu(workload.device) / sharing - once) / (each + state)))
+    room, gradient = SHARE * available_bytes() / sharing, _of_gradient(workload)
+    if (
+        not workload.habits.mixes
+        and (surely := room / (max(gradient, _of_evaluation_at_most(workload)) + state)) >= enough
+    ):
+        return int(surely)
+    return max(1, int(room / (max(gradient, _of_evaluation(workload)) + state)))
 
 
 def _of_state(workload: Workload) -> int:
@@ -56,6 +67,14 @@ def _of_evaluation(workload: Workload) -> float:
     steps = (rows - RECORDED_ROWS[0]) / (RECORDED_ROWS[1] - RECORDED_ROWS[0])
     largest = max((one + (two - one) * steps for one, two in zip(less, more, strict=True)), default=0.0)
     return LIVE * largest / NARROWEST
+
+
+def _of_evaluation_at_most(workload: Workload) -> float:
+    """Of a lane, by the recorded gradient, whose forward pass makes about the same of its batch: twice that, as if
+    everything grew with the rows. It spares the recordings of an evaluation, which take as long as 40 steps."""
+    train = workload.splits["train"]
+    largest = max((each.bytes for each in recorded_pair(workload).operations()), default=0) / NARROWEST
+    return 2 * LIVE * largest * max(1.0, rows_at_once(train) / min(workload.batch_size, train.rows))
 
 
 def _evaluated(workload: Workload, rows: int) -> list[int]:

@@ -4,6 +4,7 @@ loop, but for a graph."""
 from __future__ import annotations
 
 import math
+import operator
 from itertools import pairwise
 
 import pytest
@@ -121,6 +122,27 @@ def test_work_too_short_for_finding_out_loops_after_few_steps(grid_of, clock, se
     assert choice.reason == f"about {4 * steps * seconds:.1f} s of work: too little to find out whether fusing pays"
     assert timed == [("loop", 1)] * len(timed)
     assert len(timed) * seconds <= 0.5 + 0.025 * 4 * steps * seconds + seconds
+
+
+def test_nothing_is_recorded_where_comparing_left_too_little_for_a_race(grid_of, clock, monkeypatch) -> None:
+    timed, spent = clock(MINUTE), [0.0]
+    began = module.now
+    monkeypatch.setattr(module, "now", lambda device: began(device) + spent[0])
+    monkeypatch.setattr(module, "objection", lambda *_: operator.setitem(spent, 0, 0.4))
+    recorded: list[Workload] = []
+
+    def spare(workload: Workload) -> int:
+        recorded.append(workload)
+        return 0
+
+    monkeypatch.setattr(module, "spare_lanes", spare)
+    for trials, pays in ((10_000, True), (100, False)):  # 8 s to find out, or .575
+        spent[0] = 0.0
+        recorded.clear()
+        choice = ask(grid_of(8), trials=trials)
+        assert (choice.executor != "loop", bool(recorded)) == (pays, pays)
+    assert choice.reason == "about 3.0 s of work: too little to find out whether fusing pays"
+    assert timed[-1] == ("loop", 1)
 
 
 def test_no_width_is_timed_that_costs_more_than_is_left(grid_of, clock) -> None:
@@ -499,7 +521,7 @@ def test_of_widths_that_are_as_fast_the_narrowest_is_taken(grid_of, clock) -> No
 
 @pytest.mark.parametrize("requested", ["auto", "traced"])
 def test_spare_lanes_count_as_memory(grid_of, monkeypatch, requested) -> None:
-    monkeypatch.setattr(module, "lanes_that_fit", lambda workload, sharing: 80)
+    monkeypatch.setattr(module, "lanes_that_fit", lambda workload, sharing, enough: 80)
     monkeypatch.setattr(module, "spare_lanes", lambda workload: 60)
     assert ask(grid_of(4, steps=600), requested, trials=100).width in (8, 16)
     monkeypatch.setattr(module, "spare_lanes", lambda workload: 79)
@@ -508,9 +530,9 @@ def test_spare_lanes_count_as_memory(grid_of, monkeypatch, requested) -> None:
 
 
 def test_memory_bounds_the_width(grid_of, monkeypatch) -> None:
-    monkeypatch.setattr(module, "lanes_that_fit", lambda workload, sharing: 20)
+    monkeypatch.setattr(module, "lanes_that_fit", lambda workload, sharing, enough: 20)
     assert ask(grid_of(4), "vmap").width == 16
-    monkeypatch.setattr(module, "lanes_that_fit", lambda workload, sharing: 3)
+    monkeypatch.setattr(module, "lanes_that_fit", lambda workload, sharing, enough: 3)
     assert ask(grid_of(4), "vmap").width == 3
 
 

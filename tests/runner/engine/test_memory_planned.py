@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -35,6 +36,18 @@ def test_small_batches_leave_the_evaluation_to_decide(workload) -> None:
     assert memory._of_gradient(small) < memory._of_evaluation(small) < memory._of_gradient(large)
     each = memory._of_evaluation(small) + memory._of_state(small)
     assert memory.lanes_that_fit(small, 1) == int(memory.SHARE * FREE / each)
+
+
+@pytest.mark.parametrize(("hidden", "batch_size"), [((512,), 2), ((512,), 2048), ((4096,), 2), ((), 16)])
+def test_no_evaluation_is_recorded_where_enough_surely_fit(workload, monkeypatch, hidden, batch_size) -> None:
+    made = workload(hidden, batch_size)
+    fit = memory.lanes_that_fit(made, 1)
+    assert memory._of_evaluation_at_most(made) > memory._of_evaluation(made)
+    monkeypatch.setattr(memory, "_of_evaluation", lambda workload: math.inf)
+    assert fit >= memory.lanes_that_fit(made, 1, enough=2) >= 2
+    assert memory.lanes_that_fit(made, 1, enough=fit + 1) == 1
+    mixing = replace(made, habits=replace(made.habits, mixes=True))
+    assert memory.lanes_that_fit(mixing, 1, enough=2) == 1
 
 
 def test_processes_that_share_a_device_share_its_memory(workload) -> None:
