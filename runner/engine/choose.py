@@ -147,12 +147,15 @@ class _Contest:
         """The fastest executor for the whole group, and why; or raise Looped."""
         self._fusable()
         traced = self._time_traced()
-        faster = self.loop.total / traced.total
+        busy, all_busy = (self.question.busy(width) for width in (self.width, LOOP_WIDTH))
+        faster = self.loop.total / traced.total * busy / all_busy
         if MARGIN * faster < 1:
-            raise Looped(f"{traced.lanes} trials at once have only {faster:.1f}× its speed")
+            few = f", as they keep {busy} of {all_busy} workers busy" if busy < all_busy else ""
+            raise Looped(f"{traced.lanes} trials at once have only {faster:.1f}× its speed{few}")
         gain = f"{traced.lanes} trials at once, {faster:.1f}× as fast as one by one"
         executor, reason = self._beyond_traced(traced, gain)
-        beside = self.question.steps * self.loop.step_seconds + self.loop.evaluation - traced.evaluation
+        beside = self.question.steps * self.loop.step_seconds * busy / all_busy
+        beside += self.loop.evaluation * busy / all_busy - traced.evaluation
         self._hold_against(max(beside / self.question.steps, 0.0))
         return executor, reason
 
@@ -225,6 +228,7 @@ class _Contest:
         if widths[0] < NARROWEST:
             raise Looped("two trials fused do not fit the memory")
         timed: list[Runner] = []
+        took: list[float] = []  # seconds of a trial, by the clock of all processes
         pair = self._pair_seconds()
         for width in widths:
             lanes = min(width, self.question.size)
@@ -234,13 +238,12 @@ class _Contest:
                 if not timed:
                     raise
                 break
-            slower = len(timed) > 1 and timed[-1].total > ALIKE * timed[-2].total
-            if slower or lanes == self.question.size:
+            took.append(timed[-1].total / self.question.busy(width))
+            if took[-1] > ALIKE * min(took) or lanes == self.question.size:
                 break
-        best = min(each.total for each in timed)
-        fastest = next(each for each in timed if each.total <= ALIKE * best)
-        self.width = widths[timed.index(fastest)]
-        return fastest
+        best = next(place for place, seconds in enumerate(took) if seconds <= ALIKE * min(took))
+        self.width = widths[best]
+        return timed[best]
 
     def _raced(self, lanes: int, pair: float, before: Runner | None) -> Runner:
         """Steps of `traced` and of the loop by turns, so that whatever else goes on slows both."""

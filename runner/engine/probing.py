@@ -18,7 +18,7 @@ from thalweg.runner.engine.seating import seats
 from thalweg.runner.engine.state import AVERAGE
 from thalweg.runner.engine.timing import seconds_of
 from thalweg.runner.engine.workload import Workload
-from thalweg.runner.facts.choice import Layout
+from thalweg.runner.facts.choice import Layout, pieces
 from thalweg.runner.study.trial import Trial
 
 FORWARD = 1 / 3
@@ -32,6 +32,7 @@ class Question:
     requested: "auto" measures, an executor is taken at its word. width limits the probes if given: what did not fit
     before. trials: how many the group has in all; workers: how many processes share them;
     sharing: how many of these share this one's device and its memory; evaluations: how often a trial is measured.
+    seeds: of all trials; idle: how many of the processes have nothing to do but these trials.
     """
 
     sample: tuple[Trial, ...]
@@ -42,6 +43,8 @@ class Question:
     workers: int = 1
     sharing: int = 1
     evaluations: int = 1
+    seeds: int = 1
+    idle: int = 1
 
     @property
     def size(self) -> int:
@@ -62,6 +65,12 @@ class Question:
     def shared_by(self) -> int:
         """How many processes there is work for."""
         return max(1, min(self.workers, self.size))
+
+    def busy(self, width: int) -> int:
+        """How many of the idle processes cohorts of that width keep at work."""
+        pools = self.seeds if self.layout == "shared" else 1
+        wanted = math.ceil(2 * self.workers / pools)
+        return min(self.idle, pools * pieces(math.ceil(self.size / pools), width, wanted))
 
 
 class Runner:

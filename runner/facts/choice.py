@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from thalweg.runner.study.trial import Trial
 
 LOOP_WIDTH = 8
 """Trials that a cohort of the loop holds: nothing is gained by more, and a kill loses at most one cohort."""
+
+SMALLEST_WORTH_CUTTING = 16
+"""Trials of a cohort below which it is not cut only to keep more workers busy."""
 
 Layout = Literal["shared", "per_lane"]
 """shared: a cohort has one seed and draws each batch once. per_lane: each lane draws its own."""
@@ -41,3 +45,8 @@ def layout_for(trials: Sequence[Trial]) -> Layout:
     """Share batches where a seed has trials enough to fill a cohort; else let lanes draw their own."""
     seeds = Counter(trial.config.seed for trial in trials)
     return "shared" if len(seeds) == 1 or len(trials) / len(seeds) >= 8 else "per_lane"
+
+
+def pieces(trials: int, width: int, wanted: int) -> int:
+    """Into how many cohorts trials that may train together are cut: none wider, and as many as wanted while wide."""
+    return max(math.ceil(trials / width), min(wanted, trials // SMALLEST_WORTH_CUTTING), 1)

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby, pairwise
 
-from thalweg.runner.facts.choice import LOOP_WIDTH, Choice, Layout
+from thalweg.runner.facts.choice import LOOP_WIDTH, Choice, Layout, pieces
 from thalweg.runner.study.trial import Trial
 from thalweg.runner.train.messages import Train
-
-SMALLEST_WORTH_CUTTING = 16
 
 
 def cut(trials: Sequence[Trial], choice: Choice, workers: int) -> list[tuple[Trial, ...]]:
@@ -23,8 +21,7 @@ def cut(trials: Sequence[Trial], choice: Choice, workers: int) -> list[tuple[Tri
     cohorts = []
     for pool in _pools(trials, choice.layout):
         share = math.ceil(2 * workers * len(pool) / len(trials))
-        pieces = max(math.ceil(len(pool) / width), min(share, len(pool) // SMALLEST_WORTH_CUTTING), 1)
-        cohorts += _even(pool, pieces)
+        cohorts += _even(pool, pieces(len(pool), width, share))
     return cohorts
 
 
@@ -43,6 +40,6 @@ def _pools(trials: Sequence[Trial], layout: Layout) -> list[list[Trial]]:
     return [list(pool) for _, pool in groupby(in_seeds, key=lambda trial: trial.config.seed)]
 
 
-def _even(trials: Sequence[Trial], pieces: int) -> list[tuple[Trial, ...]]:
-    edges = [round(len(trials) * i / pieces) for i in range(pieces + 1)]
+def _even(trials: Sequence[Trial], parts: int) -> list[tuple[Trial, ...]]:
+    edges = [round(len(trials) * i / parts) for i in range(parts + 1)]
     return [tuple(trials[a:b]) for a, b in pairwise(edges)]

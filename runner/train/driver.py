@@ -343,6 +343,7 @@ class _Driver:
             measured=self.remeasured.known,
             max_failures=self.max_failures,
             settling=self.plan.settling,
+            groups=len(self.plan.groups),
             rungs=rungs_of(self.folder, self.plan.until, self.plan.ids_to_train) if self.plan.study.stop else None,
         )
 

@@ -19,7 +19,8 @@ class Ask:
     """Choose executor and width for a group, from a sample of its trials. `attempt`, `moves` as in Train.
 
     trials: how many there are in all, for `workers` processes to share; `sharing` of these share a device. evaluations:
-    how often a trial is measured. starts: the folder of kept weights, from which trials may start.
+    how often a trial is measured. starts: the folder of kept weights, from which trials may start. seeds: how many the
+    group has; idle: how many workers have nothing to do but this group.
     """
 
     group_id: str
@@ -35,6 +36,8 @@ class Ask:
     scalars: tuple[str, ...] = ()
     evaluations: int = 1
     starts: str | None = None
+    seeds: int = 1
+    idle: int = 1
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ PROBED_TRIALS = 32
 class Terms:
     """What the pieces of work of a sweep have in common.
 
-    executor, width: as asked for, `auto` and None where the group's choice decides. workers: how many share the work;
-    sharing: how many of them a device. checkpoints: folder and seconds between them; None for none. weights: where
-    final weights go; starts: the folder of those that trials may start from. onward: trial -> the shorter one that it
-    goes on from; measured: trial -> hash and loss of kept weights, by which it is only to be measured. max_failures:
-    failed trials after which nothing more is trained; None for no limit. settling: how each group trains is found out
-    and kept, and no more is trained than that takes. rungs: how far each trial trains that is not to train to its end
-    at one go.
+    executor, width: as asked for, `auto` and None where the group's choice decides. workers: how many share the
+    work; sharing: how many of them a device. checkpoints: folder and seconds between them; None for none. weights:
+    where final weights go; starts: the folder of those that trials may start from. onward: trial -> the shorter one
+    that it goes on from; measured: trial -> hash and loss of kept weights, by which it is only to be measured.
+    max_failures: failed trials after which nothing more is trained; None for no limit. settling: how each group
+    trains is found out and kept, and no more is trained than that takes. groups: how many share the workers. rungs:
+    how far each trial trains that is not to train to its end at one go.
     """
 
     executor: str
@@ -44,11 +44,13 @@ class Terms:
     max_failures: int | None = None
     settling: bool = False
     rungs: Rungs | None = None
+    groups: int = 1
 
     def probe(self, group_id: str, trials: Sequence[Trial]) -> Ask:
         """The question how to train a group, with a sample of its trials: of one seed, if they share batches."""
         layout = layout_for(trials)
-        seed = Counter(trial.config.seed for trial in trials).most_common(1)[0][0]
+        seeds = Counter(trial.config.seed for trial in trials)
+        seed = seeds.most_common(1)[0][0]
         sample = [trial for trial in trials if layout == "per_lane" or trial.config.seed == seed]
         return Ask(
             group_id=group_id,
@@ -62,6 +64,8 @@ class Terms:
             sharing=self.sharing,
             evaluations=self.evaluations,
             starts=self.starts,
+            seeds=len(seeds),
+            idle=max(1, self.workers // self.groups),
         )
 
     def train(self, group_id: str, trials: tuple[Trial, ...], choice: Choice) -> Train:

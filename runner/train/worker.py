@@ -393,7 +393,10 @@ def _start_of(work: Work, trial: Trial) -> Mapping[str, np.ndarray] | None:
 def _question(ask: Ask, width: int | None = None) -> Question:
     from thalweg.runner.engine.probing import Question
 
-    return Question(ask.sample, ask.layout, ask.requested, width, ask.trials, ask.workers, ask.sharing, ask.evaluations)
+    return Question(
+        ask.sample, ask.layout, ask.requested, width, ask.trials, ask.workers, ask.sharing, ask.evaluations,
+        ask.seeds, ask.idle,
+    )  # fmt: skip
 
 
 def told(error: BaseException) -> str:

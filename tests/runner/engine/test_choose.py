@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import operator
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -19,6 +20,8 @@ from thalweg.runner.engine.probing import Question
 from thalweg.runner.engine.tabled import TabledSteps
 from thalweg.runner.engine.workload import Workload
 from thalweg.runner.facts.choice import Bar, Choice, layout_for
+from thalweg.runner.study.trial import Trial
+from thalweg.runner.train.cutting import cut
 
 MINUTE: dict[str | tuple[str, int], float] = {"loop": 1e-3, "traced": 4e-4, "vmap": 5e-4, "compiled": 2e-4}
 """Seconds of a step of one trial."""
@@ -154,6 +157,37 @@ def test_no_width_is_timed_that_costs_more_than_is_left(grid_of, clock) -> None:
 
 def clock_less(timed: list[tuple[str, int]], lanes: int) -> list[tuple[str, int]]:
     return [each for each in timed if each[1] <= lanes]
+
+
+@pytest.mark.parametrize(
+    ("narrow", "wide", "idle", "width", "said"),
+    [
+        (9e-4, 6e-4, 1, 16, "16 trials at once, 1.7× as fast as one by one"),
+        (9e-4, 6e-4, 2, 8, "8 trials at once, 1.1× as fast as one by one"),
+        (12e-4, 6e-4, 2, 8, "8 trials at once have only 0.8× its speed"),
+        (14e-4, 6e-4, 2, 8, "16 trials at once have only 0.8× its speed, as they keep 1 of 2 workers busy"),
+        (7e-4, 3e-4, 2, 16, "16 trials at once, 1.7× as fast as one by one"),
+    ],
+)
+def test_a_width_is_held_against_all_workers_that_the_loop_would_keep_busy(
+    grid_of, clock, narrow, wide, idle, width, said
+) -> None:
+    clock({"loop": 1e-3, ("traced", 8): narrow, ("traced", 16): wide})
+    choice, bar = judged(grid_of(16, steps=600), workers=2, idle=idle)
+    assert (choice.reason, choice.width) == (said, width)
+    if bar is not None:
+        assert bar.seconds == pytest.approx(1e-3 / (idle if width == 16 else 1))
+
+
+@pytest.mark.parametrize(("trials", "width", "seeds", "layout", "busy"), [
+    (16, 8, 1, "shared", 2), (16, 16, 1, "shared", 1), (31, 64, 1, "shared", 1), (32, 64, 1, "shared", 2),
+    (32, 16, 4, "shared", 4), (16, 16, 4, "per_lane", 1), (300, 64, 1, "shared", 4),
+])  # fmt: skip
+def test_what_cohorts_keep_busy_is_what_cutting_makes_of_them(grid_of, trials, width, seeds, layout, busy) -> None:
+    each = grid_of(trials // seeds if layout == "shared" else trials)
+    sample = [Trial(replace(trial.config, seed=seed)) for seed in range(seeds) for trial in each][:trials]
+    question = Question(tuple(sample), layout, "auto", trials=trials, workers=4, seeds=seeds, idle=4)
+    assert question.busy(width) == busy == min(4, len(cut(sample, Choice("traced", layout, width, ""), 4)))
 
 
 def test_compiling_must_earn_twice_its_time_over_the_whole_group(grid_of, clock) -> None:

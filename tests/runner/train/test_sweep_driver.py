@@ -22,7 +22,7 @@ from thalweg.runner.planning.plan import Plan
 from thalweg.runner.store import Store
 from thalweg.runner.terminal.plan import plan_details
 from thalweg.runner.train.checkpoints import Shelf, facts_of
-from thalweg.runner.train.cutting import SMALLEST_WORTH_CUTTING, cut
+from thalweg.runner.train.cutting import cut
 from thalweg.runner.train.driver import SweepResult
 from thalweg.runner.train.messages import Ask, Chosen, Event, OutOfMemory, Progress, Slower, Train, Trained, Work
 
@@ -157,7 +157,7 @@ def test_every_trial_is_in_one_cohort_no_wider_than_chosen(per_seed, executor, l
     assert all(0 < len(cohort) <= width for cohort in cohorts)
     if layout == "shared":
         assert all(len({trial.config.seed for trial in cohort}) == 1 for cohort in cohorts)
-    if layout == "per_lane" and len(trials) >= 2 * workers * SMALLEST_WORTH_CUTTING:
+    if layout == "per_lane" and len(trials) >= 2 * workers * 16:
         assert len(cohorts) >= 2 * workers
 
 
