@@ -46,7 +46,10 @@ MARGIN = 0.95
 ALIKE = 1.05
 """Of widths that differ by no more than this in speed the narrowest is taken, for its memory."""
 COMPILE_SECONDS = 15.0
-"""What compiling a step takes: 13 s for a first structure, more on a busy machine."""
+"""What compiling takes at least: 13 s for a first structure, more on a busy machine."""
+FIRST, PER_OPERATION = 10.0, 0.05
+"""What compiling a step takes, and more for each operation of its gradient: it was 12 s for a perceptron's 101, 29 for
+the 164 of a convolutional network, 40 for the 621 of a transformer of two layers."""
 OF_UPDATE = 0.5
 """Share of a graphed step that compiling update and guard can save: of the bytes of a perceptron's, half."""
 PROBED = 10
@@ -317,11 +320,11 @@ class _Contest:
         if hindrance:
             return "traced", f"{gain}; not compiled: {hindrance}"
         steps, loop = self.question.trial_steps / self.question.workers, self.loop.step_seconds
-        saved = KEPT * traced.step_seconds * steps
-        if saved >= 2 * COMPILE_SECONDS:  # else it need not be measured
+        saved, compiling = KEPT * traced.step_seconds * steps, self._compile_seconds()
+        if saved >= 2 * compiling:  # else it need not be measured
             saved *= _outside_products(self.workload, self.lanes)
         earned = ((1 + SHARE) * loop - traced.step_seconds) * steps
-        lacking = max(2 * COMPILE_SECONDS / max(saved, 1e-9), COMPILE_SECONDS / max(earned, 1e-9))
+        lacking = max(2 * compiling / max(saved, 1e-9), compiling / max(earned, 1e-9))
         if lacking > 1:
             return "traced", gain
         if not self._agrees("compiled"):
@@ -331,6 +334,11 @@ class _Contest:
             return "traced", f"{gain}; compiled it has {loop / compiled:.1f}×"
         gain = f"{self.lanes} trials at once, {loop / compiled:.1f}× as fast as one by one"
         return "compiled", f"{gain}, uncompiled {loop / traced.step_seconds:.1f}×"
+
+    def _compile_seconds(self) -> float:
+        """What compiling the step takes, by how much there is of it."""
+        operations = len(recorded_pair(self.workload).operations()) * self.workload.parts
+        return max(COMPILE_SECONDS, FIRST + PER_OPERATION * operations)
 
     def _seconds(self, executor: str, at_once: int = 1) -> float:
         """Seconds a trial-step of an executor at the chosen width, in blocks of so many steps."""

@@ -199,6 +199,13 @@ def test_compiling_must_earn_twice_its_time_over_the_whole_group(grid_of, clock)
     assert ask(grid_of(8), trials=10_000, workers=16).executor == "traced"
 
 
+def test_a_step_of_more_operations_takes_longer_to_compile_and_must_earn_that(grid_of, clock, monkeypatch) -> None:
+    clock(MINUTE)
+    assert ask(grid_of(8), trials=10_000).executor == "compiled"
+    monkeypatch.setattr(module, "PER_OPERATION", 0.5)  # as of ten times as many: 57 s may be saved
+    assert ask(grid_of(8), trials=10_000).executor == "traced"
+
+
 def test_a_compiled_step_that_is_slower_or_another_training_is_not_used(grid_of, clock, monkeypatch) -> None:
     clock({**MINUTE, "compiled": 5e-4})
     assert ask(grid_of(8), trials=10_000).reason == "8 trials at once, 2.5× as fast as one by one; compiled it has 2.0×"
