@@ -1,7 +1,7 @@
 """How often the coupling's 95% intervals cover a known slope, and how often an open question is called open.
 
-    scripts/calibrate --tables 500                   # prints the tables of docs/analysis.md; minutes
-    scripts/calibrate --tables 500 --write           # and puts them there
+    scripts/calibrate --tables 500                   # prints the tables of docs/analysis.md; 5 minutes on two cores
+    scripts/calibrate --tables 2000 --write          # and puts them there, as they stand
     scripts/calibrate --tables 2000 --cases random   # only the kinds whose name has this; with --write the others stay
 
 Every table is drawn from the seed of its case, so that the same call prints the same figures. tests/runner/analysis
