@@ -29,7 +29,7 @@ TAIL = 64
 _UNIFORM = """
 _log_softmax _log_softmax_backward_data _softmax _softmax_backward_data _to_copy _unsafe_view abs add addmm arange
 avg_pool2d avg_pool2d_backward baddbmm bernoulli bmm cat clamp_min clone convolution convolution_backward copy div
-embedding embedding_dense_backward empty empty_like exp expand fill full full_like gather index leaky_relu
+embedding embedding_dense_backward empty empty_like exp expand fill full full_like gather histc index leaky_relu
 leaky_relu_backward lift_fresh masked_fill max_pool2d_with_indices max_pool2d_with_indices_backward mean mm mul
 native_dropout native_dropout_backward native_group_norm native_group_norm_backward native_layer_norm
 native_layer_norm_backward neg new_empty new_zeros ones ones_like permute relu rsqrt scatter scatter_add select

@@ -133,6 +133,30 @@ def test_constants_alone_ask_for_no_spare_lanes_and_what_weights_are_written_int
     assert spare_lanes(prepared(trials[0].config, CPU)) > 0
 
 
+class Routed(nn.Module):
+    """Counts how many examples go to each of two experts, as mixtures of experts do."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.gate, self.last = nn.Linear(inputs, 2), nn.Linear(inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        counts = torch.histc(self.gate(x).argmax(1).float(), bins=2, min=0, max=1)
+        return self.last(x) * (1 + counts[0] / len(x)) + self.gate(x).mean()
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_counts_are_exact_and_ask_for_no_spare_lanes(model_is, grid_of, train_all) -> None:
+    model_is(Routed)
+    trials = grid_of(3, steps=4, warmup=1, batch_size=7)
+    assert spare_lanes(prepared(trials[0].config, CPU)) == 0
+    together = train_all(trials, "traced")
+    for chosen in ([1], [2, 0]):
+        alone = [each.weight_hash for each in train_all([trials[i] for i in chosen], "traced")]
+        assert alone == [together[i].weight_hash for i in chosen]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("executor", ["loop", *FUSED])
 def test_random_numbers_are_of_the_seed_and_the_step(model_is, trial_of, train_all, executor) -> None:
