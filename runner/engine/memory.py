@@ -34,10 +34,8 @@ def lanes_that_fit(workload: Workload, sharing: int, enough: float = math.inf) -
         once, each = _on_gpu(workload)
         return max(1, int((SHARE * _free_on_gpu(workload.device) / sharing - once) / (each + state)))
     room, gradient = SHARE * available_bytes() / sharing, _of_gradient(workload)
-    if (
-        not workload.habits.mixes
-        and (surely := room / (max(gradient, _of_evaluation_at_most(workload)) + state)) >= enough
-    ):
+    surely = room / (max(gradient, _of_evaluation_at_most(workload)) + state)
+    if surely >= enough and not workload.habits.mixes:  # what mixes rows may make more than in proportion to them
         return int(surely)
     return max(1, int(room / (max(gradient, _of_evaluation(workload)) + state)))
 
