@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
 
 import pytest
+from backends import InProcess
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_cases import make_trial
 
+from thalweg.runner import page
 from thalweg.runner.facts.choice import Bar, Choice
 from thalweg.runner.facts.observation import Observations, Outcome
 from thalweg.runner.facts.record import Committed, Refused
 from thalweg.runner.planning.plan import Group
+from thalweg.runner.store import Store
 from thalweg.runner.study.trial import Trial
 from thalweg.runner.train.messages import (
     Ask,
@@ -765,3 +768,20 @@ def test_where_how_groups_train_is_all_that_is_wanted_no_cohort_shows_its_speed(
     world.hear(world.ready(), Chosen("a", VMAP, BAR))
     assert world.schedule.at_rest
     assert (world.busy(), world.settled["a"]) == ([], [VMAP])
+
+
+@pytest.mark.parametrize(("optimizers", "idle"), [("adamw", 4), ("adamw,sgd", 2), ("adamw,sgd,lion", 1)])
+def test_a_group_is_asked_about_with_the_workers_that_no_other_group_keeps(tmp_path, optimizers, idle) -> None:
+    asked: list[Ask] = []
+
+    def do(work: Work) -> Iterator[Chosen | Trained]:
+        if isinstance(work, Ask):
+            asked.append(work)
+            yield Chosen(work.group_id, Choice("loop", work.layout, 8, "pretended"))
+        else:
+            yield well(work)
+
+    declared = page.declare(f"optimizer={optimizers}", "optimizer.lr=0.1,0.2", "seed=0..2", "tracker=none")
+    with Store.open(tmp_path / "s.sqlite", "write") as store:
+        page.sweep(page.plan(declared.study, store), store, declared.settings, backend=InProcess(do, size=4))
+    assert {(ask.workers, ask.idle, ask.seeds, ask.trials) for ask in asked} == {(4, idle, 3, 6)}
