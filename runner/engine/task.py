@@ -167,13 +167,13 @@ class Own(Task):
         return self.usual.loss(outputs, y, label_smoothing) if own is None else own(outputs, y)
 
     def sums(self, outputs: Tensor, y: Tensor, of_all: Sequence[Tensor] = ()) -> Tensor:
-        """What the usual task sums, the number of examples, and each function times that.
+        """What the usual task sums, the number of examples, and each function times that. Functions are given copies.
 
         of_all: what those gave for the batch, `[K]` each.
         """
         usual_KM = self.usual.sums(outputs, y)
         rows_K = usual_KM.new_full((len(outputs),), len(y))
-        own = [torch.stack([of(each, y) for each in outputs]) for of in self.functions.values()]
+        own = [torch.stack([of(each.clone(), y.clone()) for each in outputs]) for of in self.functions.values()]
         sums = [_double(each).to(usual_KM.device) * len(y) for each in (*own, *of_all)]
         return torch.cat([usual_KM, torch.stack([rows_K, *sums], dim=1)], dim=1)
 

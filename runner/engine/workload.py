@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from thalweg.data.augment import Augment
-from thalweg.data.fields import Inputs
+from thalweg.data.fields import Inputs, mapped
 from thalweg.models.build import build_model
 from thalweg.models.extent import Extent
 from thalweg.runner.base.errors import ConfigError
@@ -236,7 +236,7 @@ class Workload:
 
     def loss_of(self, module: Callable[..., Any], batch: Batch, label_smoothing: Tensor | None = None) -> Tensor:
         """The mean loss on a batch of a module, or of what stands for one."""
-        (x, y), of_all = batch, self.of_all.get("loss")
+        (x, y), of_all = (batch := self._lent(batch)), self.of_all.get("loss")
         if of_all is None:
             return self.task.loss(self.outputs(module, x), y, label_smoothing)
         return of_all(self._answer(module, batch), y, x).to(self.dtype)
@@ -247,10 +247,16 @@ class Workload:
 
     def answers(self, module: Callable[..., Any], batch: Batch) -> Answers:
         """The outputs that are measured, `[B, …]`, and what the functions give that are given all of them."""
+        batch = self._lent(batch)
         if not self.of_all:
             return self.outputs(module, batch[0]), ()
         answer, (x, y) = self._answer(module, batch), batch
         return self._picked(answer), tuple(function(answer, y, x) for function in self.of_all.values())
+
+    def _lent(self, batch: Batch) -> Batch:
+        """A batch for one pass of code of the user's, which may write into it; data are never handed out themselves."""
+        x, y = batch
+        return (mapped(Tensor.clone, x), y.clone()) if self.foreign else batch
 
     def outputs(self, module: Callable[..., Any], x: Inputs[Tensor]) -> Tensor:
         """What a module, or what stands for one, makes of examples, in this structure's precision."""

@@ -122,6 +122,21 @@ def test_a_loss_and_a_metric_of_the_users_are_minimised_and_measured_as_means_ov
     assert (pieces["ones"] == 1).all()
 
 
+def test_a_metric_that_writes_into_what_it_is_given_changes_nothing_else() -> None:
+    def spoils(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        outputs.zero_()
+        y.zero_()
+        return outputs.sum()
+
+    outputs, y = (each.clone() for each in BATCHES["classes"])
+    task = Own(TASKS["classes"](), {"spoils": spoils, "hinge": hinge})
+    found = task.finish(task.sums(outputs, y))
+    expected, labels = BATCHES["classes"]
+    torch.testing.assert_close(found["hinge"], torch.stack([hinge(one, labels) for one in expected]))
+    assert torch.equal(outputs, expected)
+    assert torch.equal(y, labels)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
