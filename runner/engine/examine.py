@@ -250,14 +250,9 @@ class _Examination:
             raise
 
     def _shift(self) -> None:
-        """Move the weights of both alike, and not in proportion."""
-        generator = torch.Generator().manual_seed(0)
+        """Move the weights of both alike."""
         views = self.workload.layout.views(self.state.theta)
-        for name, parameter in self.plain.parameters.items():
-            size = float(parameter.detach().square().mean().sqrt().nan_to_num()) if parameter.numel() else 0.0
-            noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype).to(parameter.device)
-            noise *= SHIFT * (size or 0.1)
-            parameter.data.add_(noise)
+        for name, noise in _moved(self.plain).items():
             views[name][0].add_(noise)
 
     def _measured(self) -> tuple[bool, bool]:
@@ -323,10 +318,11 @@ class _Examination:
         return all(a is b if a is None or b is None else self._same(a, b) for a, b in pairs)
 
     def _pair(self, steps: int) -> tuple[Lone, Lone]:
-        """Two alike, after so many steps of equal weights: none or one."""
+        """Two alike, after so many steps: none or one."""
         pair = self._built(), self._built()
         for each in pair[: 2 * steps]:
             _plain_pass(self.workload, each, _feed(self.workload, 0))
+            _moved(each)
         return pair
 
     def _same(self, ours: Tensor, plain: Tensor) -> bool:
@@ -342,6 +338,18 @@ class _Examination:
             f"two modules of {self.name}, built from one seed, train differently: {what} at step {step}",
             "draw random numbers by torch, numpy.random or random, and let no other tensor share a parameter's memory",
         )
+
+
+@torch.no_grad()
+def _moved(lone: Lone) -> dict[str, Tensor]:
+    """Move a module's weights, in place as an optimizer does, and not in proportion; return by how much."""
+    generator, moves = torch.Generator().manual_seed(0), {}
+    for name, parameter in lone.parameters.items():
+        size = float(parameter.square().mean().sqrt().nan_to_num()) if parameter.numel() else 0.0
+        noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype).to(parameter.device)
+        moves[name] = noise * (SHIFT * (size or 0.1))
+        parameter.add_(moves[name])
+    return moves
 
 
 def _feed(workload: Workload, step: int) -> Feed:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -51,7 +52,9 @@ def _run_own(workload: Workload, state: State, block: Block) -> Tensor:
     asking = state.theta.device.type == "cpu"
     told = 1 + len(workload.recipe.told)
     losses = torch.full((block.steps, told), math.nan, dtype=state.theta.dtype, device=state.theta.device)
-    with state.modules[0].at_home():
+    (lone,) = state.modules
+    with lone.at_home(), lone.in_place(state.theta) as theta:
+        state = replace(state, theta=theta)
         for t, feed in enumerate(block.feeds(workload)):
             losses[t] = train_step(workload.recipe, gradient, state, feed, asking=asking)
             if not state.alive:

@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.copying import aside, refuse_other
@@ -38,6 +39,7 @@ class Lone:
         self.taken: dict[str, int] | None = None
         self._world, self._own = world, own
         self._theta: Tensor | None = None
+        self._home: Tensor | None = None
         self._views: dict[str, Tensor] = {}
         self._versions: dict[str, int] = {}
         self._places: list[int] = []
@@ -48,6 +50,19 @@ class Lone:
         """Where the trial's own values stand in the user's classes and modules."""
         with self._world.of(self._own):
             yield
+
+    @contextmanager
+    def in_place(self, theta_1P: Tensor) -> Iterator[Tensor]:
+        """A lane's weights in the memory where they were first. Theta moves when a neighbour's lane is dropped; what
+        the module keeps of a weight (`weight.detach()`) must follow it as before."""
+        if self._home is None:
+            self._home = theta_1P
+        moved = self._home.data_ptr() != theta_1P.data_ptr()
+        if moved:
+            self._home.copy_(theta_1P)
+        yield self._home
+        if moved:
+            theta_1P.copy_(self._home)
 
     def sit(self, layout: ParameterLayout, theta_1P: Tensor, buffers: Mapping[str, Tensor]) -> None:
         """Take over a lane's weights, to share their memory, and its buffers, as copies. layout: theta's."""
@@ -91,8 +106,12 @@ class Lone:
             parameter.data = view
 
     def gradients(self) -> dict[str, Tensor]:
-        """Hand over the gradients `[1, *shape]`, zero where there is none, and remember which these are."""
+        """Hand over the gradients `[1, *shape]`, zero where there is none, and remember which these are.
+
+        A weight that has one is about to be written to, which its `_version` says to who keeps what is made of it.
+        """
         grads, idle = {}, []
+        increment_version([each for each in self.parameters.values() if each.grad is not None])
         for name, parameter in self.parameters.items():
             grad = parameter.grad
             parameter.grad = None

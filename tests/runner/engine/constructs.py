@@ -2378,3 +2378,44 @@ class DecoratedByAutocast(Net):
     @torch.profiler.record_function("hidden")
     def hidden(self, x):
         return self.rough(x).to(x)
+
+
+class WritesInput(Net):
+    """Scales its input where it lies: in training, in evaluation, or both."""
+
+    def __init__(self, inputs, outputs, kind):
+        super().__init__(inputs, outputs)
+        self.modes = {"training": (True,), "evaluation": (False,), "both": (True, False)}[kind]
+
+    def forward(self, x):
+        if self.training in self.modes:
+            x.mul_(0.7)
+            x.flatten(1)[:, :9] = 0.0
+        return super().forward(x)
+
+
+class Caches(Net):
+    """Keeps what it made of a weight, as long as that is the same by its identity, or by its version."""
+
+    def __init__(self, inputs, outputs, kind):
+        super().__init__(inputs, outputs)
+        self.key = {"identity": id, "version": lambda weight: weight._version}[kind]
+        self.of = self.norm = None
+
+    def forward(self, x):
+        if self.of != self.key(self.z.weight):
+            self.of, self.norm = self.key(self.z.weight), self.z.weight.detach().norm()
+        return super().forward(x) / (1 + self.norm)
+
+
+class KeepsAlias(Net):
+    """From its first pass on it keeps a tensor that shares a weight's memory, and sees the weight through it."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.seen = None
+
+    def forward(self, x):
+        if self.seen is None and self.training:
+            self.seen = self.z.weight.detach()
+        return super().forward(x) / (1 + (0 if self.seen is None else self.seen.norm()))

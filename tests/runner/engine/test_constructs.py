@@ -97,9 +97,10 @@ WHY = {
         "FrozenFirst", "FrozenMiddle", "Middle: frozen", "ImportsInside",
         "EvaluatesInside", "Sequences: scaled dot product, learned bias", "Sequences: encoder, padded", "MaskBuffer",
         "FillsRegisterByClass", "Dispatched", "OwnOperation", "Profiled", "GeneratorInside", "OddTensors",
-        "TrainReturnsNothing",
+        "TrainReturnsNothing", "WritesInput: training", "WritesInput: evaluation", "WritesInput: both",
     ),
     ATTRIBUTES: (
+        "Caches: identity", "Caches: version", "KeepsAlias",
         "CopiesToItself", "CannotBeCopied",
         "Counter", "CountsInEvaluation", "ListOfLosses", "RunningTensor", "RunningInPlace", "KeepsAndCounts",
         "KeepsActivations",
@@ -208,6 +209,7 @@ QUICK = (
     "MaskBuffer", "InAlias", "DrawsByName", "GeneratorInside", "OwnOperation",
     "InForeignList", "TrainReturnsNothing", "Held: database",
     "CopiesToItself", "CannotBeCopied", "DecoratedByAutocast", "EqualParts",
+    "WritesInput: evaluation", "WritesInput: both", "Caches: identity", "Caches: version",
 )
 # fmt: on
 
@@ -294,7 +296,7 @@ def plain(trial, splits, extent):
 @torch.no_grad()
 def measured(net, seed, data):
     seed_all(stream_key(seed, "evaluate"))
-    parts = [(functional.cross_entropy(net(x), y).item(), len(x)) for x, y in data.chunks(rows_at_once(data))]
+    parts = [(functional.cross_entropy(net(x.clone()), y).item(), len(x)) for x, y in data.chunks(rows_at_once(data))]
     return sum(loss * n for loss, n in parts) / sum(n for _, n in parts)
 
 

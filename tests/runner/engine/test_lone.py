@@ -157,9 +157,9 @@ def test_what_a_step_does_with_gradients_it_does_for_all_alike(trial_of, name, p
         np.testing.assert_allclose(a, b, rtol=1e-9)
 
 
-@pytest.mark.parametrize("executor", ["loop", "traced"])
-def test_a_user_s_trial_that_dies_leaves_the_others_alone(trial_of, executor) -> None:
-    trials = trials_of(trial_of, "Normed", lrs=(0.01, 1e300, 0.02), optimizer="sgd")
+@pytest.mark.parametrize(("name", "executor"), [("Normed", "loop"), ("Normed", "traced"), ("KeepsAlias", "loop")])
+def test_a_user_s_trial_that_dies_leaves_the_others_alone(trial_of, name, executor) -> None:
+    trials = trials_of(trial_of, name, lrs=(0.01, 1e300, 0.02), optimizer="sgd")
     alone = run(trials[2:], executor)[0]
     first, second, third = run(trials, executor)
     assert (first.outcome, second.outcome, third.weight_hash) == ("finished", "diverged", alone.weight_hash)
