@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -59,10 +59,13 @@ def shared_parts(one: nn.Module, other: nn.Module) -> bool:
     return not ours.isdisjoint(others)
 
 
+Aside = Callable[[nn.Module], AbstractContextManager[nn.Module]]
+"""What makes of a module one that may be changed."""
+
+
 @contextmanager
 def aside(module: nn.Module) -> Iterator[nn.Module]:
-    """A copy that may be changed. Of one that cannot be copied, or shares parts with its copy, itself: it is as it was
-    afterwards."""
+    """A copy that may be changed. Of one that cannot be copied, or shares parts with its copy, itself, put back."""
     try:
         twin = copied(module)
     except Exception:  # whatever a part says against being copied
@@ -70,6 +73,13 @@ def aside(module: nn.Module) -> Iterator[nn.Module]:
     if not shared_parts(twin, module):
         yield twin
         return
+    with put_back(module):
+        yield module
+
+
+@contextmanager
+def put_back(module: nn.Module) -> Iterator[nn.Module]:
+    """The module itself, which may be changed: it is as it was afterwards."""
     known = {id(each): "kept" for each in (*module.modules(), *module.parameters(), *module.buffers())}
     held = [_Held.of(part) for part in module.modules()]
     try:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from thalweg.data.fields import Inputs, mapped
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.engine.copying import shared_parts
+from thalweg.runner.engine.copying import Aside, aside, put_back, shared_parts
 from thalweg.runner.engine.digest import HOOKS, tensor_digest
 from thalweg.runner.engine.generators import forked, seed_all, torch_state
 from thalweg.runner.engine.gradient import own_gradient
@@ -82,7 +82,7 @@ def _first_pass(workload: Workload, step: int) -> None:
     seed = workload.config.seed + step
     lone = workload.lone(replace(workload.config, seed=seed))
     own_gradient(workload)(workload.start_own((lone,)), _feed(workload, step))
-    _outputs(workload, lone, apart=False)
+    _outputs(workload, lone)
 
 
 def _set_once(workload: Workload, world: World, packages: Sequence[str]) -> frozenset[str]:
@@ -255,22 +255,23 @@ class _Examination:
         for name, noise in _moved(self.plain).items():
             views[name][0].add_(noise)
 
-    def _measured(self) -> tuple[bool, bool]:
-        """(whether a copy must be measured, whether evaluation changes the module)."""
+    def _measured(self) -> tuple[Aside | None, bool]:
+        """(how it is measured, whether evaluation changes the module)."""
         before = _whole(self.ours)
-        outputs = _outputs(self.workload, self.ours, apart=False, watch=self.watch)
-        plain = _outputs(self.workload, self.plain, apart=False)
+        outputs = _outputs(self.workload, self.ours, watch=self.watch)
+        plain = _outputs(self.workload, self.plain)
         self._agree("outputs in evaluation", 2, {"": outputs}, {"": plain})
         if before == _whole(self.ours) and self._still_at_first():
-            return False, False
-        if self._copies():
-            return True, True
+            return None, False
+        for apart in (aside, put_back):
+            if self._leaves_alone(apart):
+                return apart, True
         if self._trains_on():
-            return False, True
+            return None, True
         hint = "let no evaluation change what training then acts on"
         raise ConfigError(f"{self.name} is changed by being evaluated, and cannot be copied for it", hint)
 
-    def _mixes(self, apart: bool) -> bool:
+    def _mixes(self, apart: Aside | None) -> bool:
         """Whether answers for half of a batch change with the other half, of which one example takes the places.
 
         Both halves: what is read one way, as a sequence by an LSTM, does not know of later examples.
@@ -290,27 +291,27 @@ class _Examination:
     def _still_at_first(self) -> bool:
         """Whether evaluation before the first step leaves the module as it was built."""
         before = _whole(self.untouched)
-        _outputs(self.workload, self.untouched, apart=False)
+        _outputs(self.workload, self.untouched)
         return before == _whole(self.untouched)
 
-    def _copies(self) -> bool:
-        """Whether a copy gives what the module would, and leaves it as it was; before the first step as well."""
-        return all(self._copies_of(*self._pair(steps)) for steps in (0, 1))
+    def _leaves_alone(self, apart: Aside) -> bool:
+        """Whether what is measured so gives what the module would, which stays as it was; before the first step too."""
+        return all(self._leaves(apart, *self._pair(steps)) for steps in (0, 1))
 
-    def _copies_of(self, ours: Lone, plain: Lone) -> bool:
+    def _leaves(self, apart: Aside, ours: Lone, plain: Lone) -> bool:
         before = _whole(ours)
         try:
-            outputs = _outputs(self.workload, ours, apart=True)
+            outputs = _outputs(self.workload, ours, apart)
         except Exception:  # whatever a part says against being copied
             return False
-        return before == _whole(ours) and self._same(outputs, _outputs(self.workload, plain, apart=False))
+        return before == _whole(ours) and self._same(outputs, _outputs(self.workload, plain))
 
     def _trains_on(self) -> bool:
         """Whether a step is the same after evaluation as without; the first one as well."""
         return all(self._trains_alike(*self._pair(steps)) for steps in (0, 1))
 
     def _trains_alike(self, ours: Lone, plain: Lone) -> bool:
-        _outputs(self.workload, ours, apart=False)
+        _outputs(self.workload, ours)
         (loss, grads), (other, others) = (
             _plain_pass(self.workload, each, _feed(self.workload, 1)) for each in (ours, plain)
         )
@@ -378,7 +379,12 @@ def _plain_pass(workload: Workload, lone: Lone, feed: Feed) -> tuple[Tensor, dic
 
 @torch.no_grad()
 def _outputs(
-    workload: Workload, lone: Lone, apart: bool, watch: Watch | None = None, of: Inputs[Tensor] | None = None
+    workload: Workload,
+    lone: Lone,
+    apart: Aside | None = None,
+    *,
+    watch: Watch | None = None,
+    of: Inputs[Tensor] | None = None,
 ) -> Tensor:
     """What the module makes of the first examples in evaluation, or of others."""
     x, y = _feed(workload, 0).batch

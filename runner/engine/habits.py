@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from thalweg.runner.engine.copying import Aside
+
 
 @dataclass(frozen=True)
 class Habits:
     """What a model was seen to do.
 
     draws: it draws random numbers. steady: it leaves its Python attributes as they are, so that a recording holds.
-    unused: parameters that get no gradient. apart: a copy of it is measured, since evaluation changes it. alone: why
+    unused: parameters that get no gradient. apart: how it is measured, where evaluation would change it. alone: why
     each trial needs a module of its own, in words that follow "the model"; None where they may share one. writes: it
     writes what depends on its weights into tensors that it makes. mixes: in evaluation too, its answer for an example
     depends on the others beside it. tells: the names under which it logs numbers of a step, None before it was seen.
@@ -19,7 +21,7 @@ class Habits:
     draws: bool = False
     steady: bool = True
     unused: frozenset[str] = frozenset()
-    apart: bool = False
+    apart: Aside | None = None
     alone: str | None = None
     writes: bool = False
     mixes: bool = False

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import increment_version
 
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.engine.copying import aside, refuse_other
+from thalweg.runner.engine.copying import Aside, refuse_other
 from thalweg.runner.engine.digest import digest, unseen_in
 from thalweg.runner.engine.parameters import ParameterLayout
 from thalweg.runner.engine.world import World
@@ -154,9 +154,9 @@ class Lone:
         return unseen_in(self.module, _known(self.parameters, self.buffers_now()))
 
     @contextmanager
-    def measured(self, apart: bool) -> Iterator[nn.Module]:
-        """The module in evaluation, its numbers in place: itself, or a copy where evaluation would change it."""
-        taken = aside(self.module) if apart else nullcontext(self.module)
+    def measured(self, apart: Aside | None) -> Iterator[nn.Module]:
+        """The module in evaluation, its numbers in place: itself, or what `apart` makes of it."""
+        taken = apart(self.module) if apart else nullcontext(self.module)
         with self._world.of(copy.deepcopy(self._own)), taken as module:
             modes = {part: part.training for part in module.modules()}
             try:

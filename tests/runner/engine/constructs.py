@@ -2419,3 +2419,26 @@ class KeepsAlias(Net):
         if self.seen is None and self.training:
             self.seen = self.z.weight.detach()
         return super().forward(x) / (1 + (0 if self.seen is None else self.seen.norm()))
+
+
+class CountsAndCaches(Caches):
+    """Counts evaluations too, which acts late. A copy of it is measured otherwise."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs, "identity")
+        self.measured = 0
+
+    def forward(self, x):
+        self.measured += not self.training
+        return super().forward(x) / (1 if self.measured < 4 else self.measured)
+
+
+class Consumes(Net):
+    """Refused: what evaluation takes from a generator, training misses, and nobody puts it back."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.numbers = (n for n in itertools.count(1))
+
+    def forward(self, x):
+        return super().forward(x) / next(self.numbers)

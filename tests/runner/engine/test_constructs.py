@@ -100,7 +100,7 @@ WHY = {
         "TrainReturnsNothing", "WritesInput: training", "WritesInput: evaluation", "WritesInput: both",
     ),
     ATTRIBUTES: (
-        "Caches: identity", "Caches: version", "KeepsAlias",
+        "Caches: identity", "Caches: version", "KeepsAlias", "CountsAndCaches", "HookOnce",
         "CopiesToItself", "CannotBeCopied",
         "Counter", "CountsInEvaluation", "ListOfLosses", "RunningTensor", "RunningInPlace", "KeepsAndCounts",
         "KeepsActivations",
@@ -184,7 +184,7 @@ REFUSED = {
     "InContext": "training changes what constructs.CONTEXT holds",
     "InThread": "training changes what constructs.THREAD holds",
     "InEnvironment": "training changes the environment's variables",
-    "HookOnce": "is changed by being evaluated, and cannot be copied for it",
+    "Consumes": "is changed by being evaluated, and cannot be copied for it",
     "EvaluatesAfter": "train differently: .* at step 1",
     "KeepsFloat": "holds kept.weight in float32, and weights are trained in float64",
     "CastsItself": "holds middle.weight in float32, and weights are trained in float64",
@@ -209,7 +209,8 @@ QUICK = (
     "MaskBuffer", "InAlias", "DrawsByName", "GeneratorInside", "OwnOperation",
     "InForeignList", "TrainReturnsNothing", "Held: database",
     "CopiesToItself", "CannotBeCopied", "DecoratedByAutocast", "EqualParts",
-    "WritesInput: evaluation", "WritesInput: both", "Caches: identity", "Caches: version",
+    "WritesInput: evaluation", "WritesInput: both", "CountsAndCaches", "Caches: version",
+    "HookOnce",
 )
 # fmt: on
 
