@@ -6,6 +6,7 @@ is a leftover and is written anew. So a kill, a lost ledger or a removed folder 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shlex
@@ -273,9 +274,18 @@ def _write_missing(state: _Export, ledger: Ledger) -> str | None:
     except ThalwegError:
         raise  # the store's own, met while loading a series
     except Exception as error:  # recorded: wandb raises kinds of its own when its service dies
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's
+        if _of_disk(error):
+            raise
         return f"W&B stopped ({_brief(error)})"
+
+
+def _of_disk(error: Exception) -> bool:
+    """Whether a file is at fault, and not the connection to W&B's service, whose errors are of the same kind."""
+    lost = isinstance(error, ConnectionError | TimeoutError) or getattr(error, "errno", None) in LOST
+    return isinstance(error, OSError) and error.errno is not None and not lost
+
+
+LOST = (errno.ENOTCONN, errno.ESHUTDOWN, errno.EBADF)
 
 
 def _write_all(state: _Export, ledger: Ledger, writer: RunWriter) -> str | None:

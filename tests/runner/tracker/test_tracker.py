@@ -549,6 +549,21 @@ def test_killed_in_mid_export_each_trial_is_there_once_after_the_next(tmp_path, 
     assert all(read_run(file)["exit"] == 0 for file in run_files(tmp_path)[:: count // 4])
 
 
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        *((number, "W&B stopped (") for number in ("ECONNRESET", "EPIPE", "ECONNREFUSED", "ETIMEDOUT", "ENOTCONN")),
+        *((number, "files cannot be written: ") for number in ("ENOSPC", "EACCES", "EROFS", "EIO", "EDQUOT")),
+    ],
+)
+def test_a_connection_that_is_lost_is_not_put_down_to_the_disk(tmp_path, monkeypatch, number, said):
+    def fails(*_, **__):
+        raise OSError(getattr(errno, number), os.strerror(getattr(errno, number)))
+
+    monkeypatch.setitem(exporter.WRITERS, "wandb", fails)
+    assert export(make_trials(1), tmp_path / "a.sqlite", SETTINGS).problem.startswith(said)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the service's process in /proc")
 def test_a_killed_service_is_one_line_and_the_next_export_makes_it_good(tmp_path):
     store = tmp_path / "a.sqlite"
