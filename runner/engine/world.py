@@ -39,10 +39,14 @@ class MISSING:
     """Stands for nothing at a place."""
 
 
-class Place(NamedTuple):
-    """A name in a class or a module."""
+Holder = type | ModuleType | FunctionType
+"""What has names of its own for all of a process."""
 
-    holder: type | ModuleType
+
+class Place(NamedTuple):
+    """A name in a class, a module or a function."""
+
+    holder: Holder
     name: str
 
     @property
@@ -58,7 +62,8 @@ class Place(NamedTuple):
             delattr(self.holder, self.name)
 
     def __str__(self) -> str:
-        inside = f"{self.holder.__module__}.{self.holder.__qualname__}" if isinstance(self.holder, type) else None
+        module = isinstance(self.holder, ModuleType)
+        inside = None if module else f"{self.holder.__module__}.{self.holder.__qualname__}"
         return f"{inside or self.holder.__name__}.{self.name}"
 
 
@@ -87,7 +92,7 @@ class Look:
     """The user's world at one moment: a copy of each value and what it holds; of others' names what they stand for."""
 
     held: dict[tuple[int, str], tuple[Place, Any, bytes]]
-    bound: list[tuple[type | ModuleType, dict[str, Any]]]
+    bound: list[tuple[Holder, dict[str, Any]]]
     settings: tuple[Any, ...]
     holders: list[type | ModuleType]
 
@@ -269,8 +274,9 @@ def _below(parent: type, seen: set[type]) -> set[type]:
     return seen
 
 
-def _others(packages: Sequence[str]) -> list[type | ModuleType]:
-    """Layers of torch's and others', tensors, and the modules that the user's modules and functions name."""
+def _others(packages: Sequence[str]) -> list[Holder]:
+    """Layers of torch's and others', tensors, and the modules that the user's modules and functions name, with the
+    functions of these that are named."""
     values = [value for holder in _holders(packages) for value in vars(holder).values()]
     names = {name for value in values if isinstance(value, FunctionType) for name in value.__code__.co_names} | UNSEEN
     named = {value.__name__ for value in values if isinstance(value, ModuleType)} | (names & sys.modules.keys())
@@ -284,7 +290,9 @@ def _others(packages: Sequence[str]) -> list[type | ModuleType]:
     named_classes = [each for each in [*values, *within] if isinstance(each, type)]
     classes = [*TENSORS, *_below(nn.Module, {nn.Module}), *named_classes]
     foreign = [each for each in classes if not _within(each.__module__, packages)]
-    holders: list[type | ModuleType] = [*foreign, *modules]
+    methods = [value for each in foreign for name, value in vars(each).items() if name in names]
+    called = [each for each in (*values, *within, *methods) if isinstance(each, FunctionType)]
+    holders: list[Holder] = [*foreign, *modules, *(f for f in called if not _within(f.__module__, packages))]
     return [*{id(each): each for each in holders}.values()]
 
 

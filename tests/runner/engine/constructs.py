@@ -1927,11 +1927,12 @@ class InForeignList(Net):
 
 def foreign(kind):
     held = {"module class": nn.Module, "tensor": torch.Tensor, "optimizer": torch.optim.SGD}
-    return {**held, "sys": sys, "init": nn.init}[kind]
+    functions = {"function": F.relu, "method": nn.Linear.forward}
+    return {**held, **functions, "sys": sys, "init": nn.init}[kind]
 
 
 class InForeign(Late):
-    """In a class or a module of others, which is no layer or is not named at the top."""
+    """In a class, module or function of others, which is no layer or is not named at the top."""
 
     def __init__(self, inputs, outputs, kind):
         super().__init__(inputs, outputs)

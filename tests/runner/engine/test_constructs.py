@@ -124,7 +124,7 @@ WHY = {
     ),
     FOREIGN: (
         "InForeign: module class", "InForeign: tensor", "InForeign: optimizer", "InForeign: sys", "InForeign: init",
-        "InForeignList",
+        "InForeignList", "InForeign: function", "InForeign: method",
     ),
     IN_MATH: (
         "InOtherModule",
@@ -262,7 +262,8 @@ def as_a_new_process():
         hooks.clear()
         torch.tanh = tanh
         torch.set_default_dtype(dtype)
-        for holder in (math, torch.nn.Linear, torch.nn.Module, torch.Tensor, torch.optim.SGD, sys, torch.nn.init):
+        classes = torch.nn.Linear, torch.nn.Module, torch.Tensor, torch.optim.SGD
+        for holder in (*classes, math, sys, torch.nn.init, functional.relu, torch.nn.Linear.forward):
             for name in {"calls", "calls_here"} & {*vars(holder)}:
                 delattr(holder, name)
 
