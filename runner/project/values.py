@@ -61,19 +61,31 @@ _MAX_DIGITS = 300
 _UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
+DEEPEST = 100
+"""Levels of nodes within nodes that a file may have."""
+
+
 class Loader(yaml.SafeLoader):  # type: ignore[misc]
     """PyYAML's safe loader with our forms of scalars, refusing tags while it composes."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (as PyYAML has it)
 
+    depth = 0
+
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
-        """Refuse a tag, which the nodes no longer tell from what was resolved."""
+        """Refuse a tag, which the nodes no longer tell from what was resolved; raise RecursionError beyond DEEPEST."""
         event = self.peek_event()
         tag = getattr(event, "tag", None)
         if tag:
             said = tag.replace(_TAG, "!!")
             raise yaml.MarkedYAMLError(problem=f"the tag {said} means nothing here", problem_mark=event.start_mark)
-        return super().compose_node(parent, index)
+        if self.depth == DEEPEST:  # Python's own limit is raised by libraries: compiling with torch does
+            raise RecursionError
+        self.depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
 
 
 for _name, _pattern, _first in _FORMS:

@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml  # type: ignore[import-untyped]
 
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.base.regular import open_regular
-from thalweg.runner.project.values import Loader, plain
+from thalweg.runner.project.values import DEEPEST, Loader, plain
 
 _MAX_NODES = 100_000
 _MAX_BYTES = 256_000
@@ -102,7 +102,7 @@ def _parsed(text: str, file: Path) -> Iterator[tuple[Loader, yaml.Node | None]]:
     try:
         loader = Loader(text)
         tree = loader.get_single_node()
-        if tree is not None and _expanded(tree, {}) > _MAX_NODES:
+        if tree is not None and _expanded(tree, {}).nodes > _MAX_NODES:
             raise _too_large(file)
         yield loader, tree
     except RecursionError:
@@ -119,15 +119,24 @@ def _too_large(file: Path) -> ConfigError:
     return ConfigError(f"{file} is too large or too deeply nested for a configuration file")
 
 
-def _expanded(node: yaml.Node, sizes: dict[int, float]) -> float:
-    """Return the number of nodes once every alias is written out; infinite for an alias inside itself."""
+class _Size(NamedTuple):
+    """Of a node, once every alias is written out: nodes, infinitely many for an alias inside itself; and levels."""
+
+    nodes: float
+    levels: int
+
+
+def _expanded(node: yaml.Node, sizes: dict[int, _Size]) -> _Size:
+    """Return how large a node is. Raises RecursionError beyond DEEPEST."""
     if id(node) not in sizes:
-        sizes[id(node)] = float("inf")
+        sizes[id(node)] = _Size(float("inf"), 0)
         if isinstance(node, yaml.MappingNode):
-            inner = sum(_expanded(key, sizes) + _expanded(value, sizes) for key, value in node.value)
-        elif isinstance(node, yaml.SequenceNode):
-            inner = sum(_expanded(item, sizes) for item in node.value)
+            parts = [part for pair in node.value for part in pair]
         else:
-            inner = 0
-        sizes[id(node)] = 1 + inner
+            parts = node.value if isinstance(node, yaml.SequenceNode) else []
+        inner = [_expanded(part, sizes) for part in parts]
+        levels = 1 + max((each.levels for each in inner), default=0)
+        if levels > DEEPEST:
+            raise RecursionError
+        sizes[id(node)] = _Size(1 + sum(each.nodes for each in inner), levels)
     return sizes[id(node)]

@@ -24,6 +24,8 @@ BOMBS = {
     "depth of maps": "a: " + "{b: " * 10_000 + "1" + "}" * 10_000,
     "depth of blocks": "\n".join(" " * i + "a:" for i in range(600)),
     "depth of dashes": "- " * 10_000 + "1",
+    "a little too deep": "[" * 101 + "]" * 101,
+    "depth through aliases": "\n".join(["a0: &a0 {b: 1}", *(f"a{i}: &a{i} {{b: *a{i - 1}}}" for i in range(1, 120))]),
     "size": "a: " + "x" * 300_000,
     "many keys": "\n".join(f"k{i}: {i}" for i in range(120_000)),
 }
@@ -34,6 +36,22 @@ TAGS = [
 ]
 
 
+@pytest.fixture(params=[None, 8_000], ids=["as it is", "raised"])
+def _limit(request):
+    """Python's own limit, which torch raises where it compiles: no refusal rests on it."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(request.param or before)
+    yield
+    sys.setrecursionlimit(before)
+
+
+def test_a_file_may_be_a_hundred_levels_deep(tmp_path):
+    file = tmp_path / "deep.yaml"
+    file.write_text("[" * 100 + "]" * 100)
+    refuse_bombs(file)
+
+
+@pytest.mark.usefixtures("_limit")
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused(tmp_path, name):
     file = tmp_path / "bomb.yaml"
