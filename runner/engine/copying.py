@@ -1,4 +1,5 @@
-"""Copies of modules, and their conversion to a precision. Both go where torch's own refuse or lose something."""
+"""Copies of modules and of what they hold, and their conversion to a precision, where torch's own refuse or lose
+something."""
 
 from __future__ import annotations
 

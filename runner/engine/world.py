@@ -1,8 +1,9 @@
 """State that all models of a process share: attributes of classes and globals of modules, in the user's packages.
 
-Of what those packages use of others (torch's classes, `math`, torch's own hooks for all modules) it is seen when a name
-is bound anew. A trial's model may change all of this and act on it. Each trial then has its own, put in place while its
-model is built, trained or measured. Knows neither models nor training.
+Of what those packages use of others (torch's classes and functions, `math`, torch's own hooks for all modules) it is
+seen when a name is bound anew; what others' objects hold is not looked at. A trial's model may change all of this and
+act on it. Each trial then has its own, put in place while its model is built, trained or measured. Knows neither models
+nor training.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@
 | anything else       | text, dates too; quotes make text of anything                         |
 | optimizer.lr: 1     | optimizer: {lr: 1}, but where a study names its axes                  |
 | twice, no text, !!x | a key given twice, a key that is no text, any tag: refused            |
+| a: {b: {c: …}}      | sections within sections, 100 levels deep at most                     |
 """
 
 from __future__ import annotations
