@@ -1,5 +1,4 @@
-"""How every process of ours is started that runs a user's code, and what it does first. Knows nothing of what it does
-then."""
+"""How every process of ours that runs a user's code is started, and what it does first. Not what it does then."""
 
 from __future__ import annotations
 
