@@ -23,6 +23,7 @@ def signalled(number: int, seconds: float, **variables: str) -> tuple[int, str]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored behind a shell's &
     )
     time.sleep(seconds)
     (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
