@@ -62,40 +62,35 @@ def tagged_hash_of_parts(tag: str, parts: Mapping[str, str]) -> str:
     return hashlib.sha256(f"{tag}\n{{{text}}}".encode()).hexdigest()
 
 
-class Texts:
-    """Canonical JSON of what configurations share, written once for each object.
-
-    A study's trials share most of their sections, and writing these anew for each took two thirds of a plan.
-    """
-
-    def __init__(self, plain: Callable[[Any], Any]) -> None:
-        self._plain = plain
-        self._written: dict[Hashable, tuple[Any, str]] = {}  # the object too, so that its number stays its own
-
-    def of(self, part: Any) -> str:
-        """The text of a part; equal to `canonical_json` of what it is as plain values."""
-        kind = type(part)
-        key = (kind, part) if kind in _LEAVES else id(part)
-        known = self._written.get(key)
-        if known is None:
-            if len(self._written) >= _MOST_TEXTS:
-                self._written.clear()
-            text = canonical_json(part if kind in _LEAVES else self._plain(part))
-            known = self._written[key] = (part, text)
-        return known[1]
-
-
 _MOST_TEXTS = 10_000
 
 
 def identity_hash(tag: str, config: Any) -> str:
-    """Return `tagged_hash(tag, identity_dict(config))`."""
-    parts = {
-        name: _IDENTITY.of(value)
-        for name, value, _, introduced in _items(config)
-        if introduced is _NEVER or value != introduced
-    }
-    return tagged_hash_of_parts(tag, parts)
+    """Return `tagged_hash(tag, identity_dict(config))`, of a schema none of whose own fields is spread."""
+    entries = []
+    for each, written in _entries(config.__class__):
+        value = getattr(config, each.name)
+        kind = type(value)
+        key = (kind, value) if kind in _LEAVES else id(value)
+        known = written.get(key)
+        if known is None:
+            if len(written) >= _MOST_TEXTS:
+                written.clear()
+            said = each.introduced_as is _NEVER or value != each.introduced_as
+            known = written[key] = (value, f'"{each.name}":{canonical_json(_identity(value))}' if said else "")
+        if known[1]:
+            entries.append(known[1])
+    return hashlib.sha256(f"{tag}\n{{{','.join(entries)}}}".encode()).hexdigest()
+
+
+@cache
+def _entries(schema: Any) -> list[tuple[_Field, dict[Hashable, tuple[Any, str]]]]:
+    """The fields of a schema in the order of their names. Each with what identities say of it, for each of its values.
+
+    The value stands beside it, so that its number stays its own.
+    """
+    assert not any(each.spread for each in _fields(schema))
+    return [(each, {}) for each in sorted(_fields(schema))]
 
 
 def structure_hash(tag: str, config: Any) -> str:
@@ -142,10 +137,29 @@ def _structure_texts(config: Any) -> dict[str, str]:
     parts = {}
     for name, value, per_trial, introduced in _items(config):
         if not per_trial:
-            text = _STRUCTURE.of(value)
-            if introduced is _NEVER or text != _STRUCTURE.of(introduced):
+            text = _structure_text(value)
+            if introduced is _NEVER or text != _structure_text(introduced):
                 parts[name] = text
     return parts
+
+
+def _structure_text(part: Any) -> str:
+    """The canonical JSON of the structure of a part, written once for each object.
+
+    A study's trials share most of their sections, and writing these anew for each took two thirds of a plan.
+    """
+    kind = type(part)
+    key = (kind, part) if kind in _LEAVES else id(part)
+    known = _WRITTEN.get(key)
+    if known is None:
+        if len(_WRITTEN) >= _MOST_TEXTS:
+            _WRITTEN.clear()
+        known = _WRITTEN[key] = (part, canonical_json(part if kind in _LEAVES else _structure(part)))
+    return known[1]
+
+
+_WRITTEN: dict[Hashable, tuple[Any, str]] = {}
+"""Parts of configurations and their texts; the part too, so that its number stays its own."""
 
 
 def as_dict(config: Any) -> dict[str, Any]:
@@ -166,9 +180,12 @@ def identity_dict(config: Any) -> dict[str, Any]:
     for name, value, _, introduced in _items(config):
         if introduced is not _NEVER and value == introduced:
             continue
-        is_leaf = type(value) in _LEAVES
-        plain[name] = value if is_leaf else identity_dict(value) if is_dataclass(value) else _config_value(value)
+        plain[name] = _identity(value)
     return plain
+
+
+def _identity(value: Any) -> Any:
+    return value if type(value) in _LEAVES else identity_dict(value) if is_dataclass(value) else _config_value(value)
 
 
 def introductory(schema: Any) -> dict[str, Any]:
@@ -188,10 +205,6 @@ def structure_dict(config: Any) -> dict[str, Any]:
         if introduced is _NEVER or value != _structure(introduced):
             plain[name] = value
     return plain
-
-
-_STRUCTURE = Texts(lambda part: _structure(part))
-_IDENTITY = Texts(lambda part: identity_dict(part) if is_dataclass(part) else _config_value(part))
 
 
 def _items(config: Any) -> Iterator[tuple[str, Any, bool, Any]]:

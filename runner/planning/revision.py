@@ -59,7 +59,7 @@ def revised(
     taken = {old: new for old, new in anew.items() if rerun or new.id in there}
     files = {m.trial.id: _differing(before[m.trial.id], now[m.trial.id]) for m in stale if m.trial.id not in taken}
     return Revised(
-        members=[replace(m, trial=taken.get(m.trial.id, m.trial)) for m in members],
+        members=[replace(m, trial=taken[m.trial.id]) if m.trial.id in taken else m for m in members],
         changed=dict(Counter(files.values())),
         replaced=tuple(taken),
     )

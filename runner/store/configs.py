@@ -7,7 +7,6 @@ What an earlier version did not store is there with the value that its absence m
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping
 from json import JSONDecoder
 from typing import Any
@@ -21,33 +20,56 @@ class Configs:
     """Reads canonical JSON of configurations one after another. What it returns is not to be changed."""
 
     def __init__(self) -> None:
-        self._heads: list[str] = []  # of the text read before: all of it up to where each of its parts ends
-        self._parts: list[tuple[str, Any]] = []  # key and value of each part
-        self._order: dict[str, Any] = {}  # the keys of the configuration read before, in the order of their names
+        self._of: dict[str, Mapping[str, Any]] = {}  # by the ids of their trials
+        self._before: dict[str, Any] = {}  # the configuration read before, in the order of its names
+        self._entries: list[tuple[str, str]] = []  # its text in parts, up to the comma or brace; key of each
         self._known: dict[tuple[str, str], Any] = {}  # key and text of a section or list -> its value, completed
+
+    def of(self, trial_id: str, text: str) -> Mapping[str, Any]:
+        """Return what the text of a trial says, which its id stands for; a plan and its answer both read it."""
+        found = self._of.get(trial_id)
+        if found is None:
+            found = self._of[trial_id] = self.read(text)
+        return found
 
     def read(self, text: str) -> Mapping[str, Any]:
         """Return what a text says, section by section."""
-        same = bisect_left(self._heads, True, key=lambda head: not text.startswith(head))
-        del self._heads[same:], self._parts[same:]
-        at = len(self._heads[-1]) if same else 1
-        while at < len(text) - 1:
-            at = self._part(text, at)
-        made = {**sections_unsaid(), **dict(self._parts)}
-        if made.keys() != self._order.keys():
-            self._order = dict.fromkeys(sorted(made))
-        return self._order | made
+        made, at = self._before.copy(), 1
+        for place, (entry, key) in enumerate(self._entries):
+            if not text.startswith(entry, at):
+                told, value, entry = self._entry(text, at)
+                if told != key:
+                    return self._read_anew(text)
+                made[key] = value
+                self._entries[place] = entry, key
+            at += len(entry)
+        if at != len(text):
+            return self._read_anew(text)
+        self._before = made
+        return made
 
-    def _part(self, text: str, at: int) -> int:
-        """Read the key and value that begin at a place, and return where the next ones do."""
+    def _read_anew(self, text: str) -> Mapping[str, Any]:
+        """Read a text whose keys are not those of the one before."""
+        made, at = dict(sections_unsaid()), 1
+        self._entries = []
+        while at < len(text) - 1:
+            key, value, entry = self._entry(text, at)
+            made[key] = value
+            self._entries.append((entry, key))
+            at += len(entry)
+        self._before = dict(sorted(made.items()))
+        return self._before
+
+    def _entry(self, text: str, at: int) -> tuple[str, Any, str]:
+        """Return the key and the value that begin at a place, and their text; no key where the text has ended."""
+        if at >= len(text) - 1:
+            return "", None, ""
         start = text.index('":', at) + 2
         key = text[at + 1 : start - 2]
         value, stop = _DECODE(text, start)
         if isinstance(value, dict | list):
             value = self._section(key, text[start:stop], value)
-        self._heads.append(text[: stop + 1])
-        self._parts.append((key, value))
-        return stop + 1
+        return key, value, text[at : stop + 1]
 
     def _section(self, key: str, text: str, value: Any) -> Any:
         known = self._known.get((key, text))

@@ -277,7 +277,7 @@ def _no_study(db: sqlite3.Connection, name: str) -> UsageError:
     return UsageError(f"the store has no study {name!r}", hint)
 
 
-def study_rows(db: sqlite3.Connection, name: str, metrics: bool) -> list[Row]:
+def study_rows(db: sqlite3.Connection, name: str, metrics: bool, configs: Configs) -> list[Row]:
     """A row a member, in declared order, then what command lines added, then what is outside.
 
     Each has a coordinate on every axis of its block. Empty if there is no such study.
@@ -291,7 +291,6 @@ def study_rows(db: sqlite3.Connection, name: str, metrics: bool) -> list[Row]:
         " WHERE s.name = ? ORDER BY m.declared DESC, m.overridden DESC, m.position, t.seq",
         (name,),
     )
-    configs = Configs()
     rows = []
     for *told, rung, step in found:
         seq, trial_id, block, axes, outcome, diverged_step, config, outside, overridden, error, ended = told
@@ -303,7 +302,7 @@ def study_rows(db: sqlite3.Connection, name: str, metrics: bool) -> list[Row]:
             outcome=Outcome.PRUNED if pruned else _outcome(outcome),
             diverged_step=diverged_step,
             metrics=measured.get(seq, {}),
-            config=configs.read(config),
+            config=configs.of(trial_id, config),
             outside=bool(outside),
             overridden=bool(overridden),
             error=error,

@@ -33,6 +33,7 @@ from thalweg.runner.facts.replayed import Audit
 from thalweg.runner.facts.row import Row, TrialStatus
 from thalweg.runner.machine.device import network_file_system
 from thalweg.runner.store import claims, keeping, reading, writing
+from thalweg.runner.store.configs import Configs
 from thalweg.runner.store.connection import decoded, explained, is_store, open_reading, open_writing, version_of
 from thalweg.runner.store.lock import Lock
 from thalweg.runner.store.schema import MIGRATIONS, Migration
@@ -72,6 +73,7 @@ class Store:
         self._clock = clock
         self._file = _identity(path) if lock else None
         self._version = version
+        self._configs = Configs()
 
     @classmethod
     def open(
@@ -452,7 +454,7 @@ class Store:
         Empty if there is no such study. metrics: with these; plans of 20,000 trials go without.
         """
         with self._snapshot() as db:
-            return reading.study_rows(db, name, metrics)
+            return reading.study_rows(db, name, metrics, self._configs)
 
     def trial(self, prefix: str) -> TrialRecord:
         """The trial whose id begins with `prefix`. Raises UsageError if none or several do."""

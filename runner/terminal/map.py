@@ -47,11 +47,11 @@ def draw(panel: Panel, found: Coupling | None, width: int) -> list[Text]:
     rows = {row.lr: row for row in found.rows} if found else {}
     bests = _bests(panel)
     layout = _layout(panel, found, width)
-    named = labels(panel.row_values)
+    named, heads = labels(panel.row_values), _heads(panel, layout)
     lines = []
     for number, band in enumerate(layout.bands):
         last = number == len(layout.bands) - 1
-        lines += _header(panel, found, layout, band, last)
+        lines += _header(panel, found, layout, [heads[x] for x in band], last)
         for y in panel.row_values:
             line = Text(f"{named[y]:>{layout.label}} ")
             for x in band:
@@ -99,15 +99,19 @@ def _layout(panel: Panel, found: Coupling | None, width: int) -> _Layout:
     return _Layout(label, cell, best, bands)
 
 
-def _header(panel: Panel, found: Coupling | None, layout: _Layout, band: Sequence[Scalar], last: bool) -> list[Text]:
+def _heads(panel: Panel, layout: _Layout) -> dict[Scalar, str]:
+    """What stands above each column."""
     named = labels(panel.column_values, fractions=False, width=layout.cell - 1)
     if any(text.startswith(".") for text in named.values()):
         named = {x: text.removeprefix("0") or text for x, text in named.items()}
-    tight = {x: figure(x, 1) if len(text) >= layout.cell and is_number(x) else text for x, text in named.items()}
+    return {x: figure(x, 1) if len(text) >= layout.cell and is_number(x) else text for x, text in named.items()}
+
+
+def _header(panel: Panel, found: Coupling | None, layout: _Layout, heads: Sequence[str], last: bool) -> list[Text]:
     top = Text(" " * (layout.label + 1) + f" {clean(leaf(panel.x or ''))}", "dim")
     line = Text(f"{clean(leaf(panel.y or '')):>{layout.label}} ", "dim")
-    for x in band:
-        line.append(f"{tight[x]:>{layout.cell - 1}} ", "bold")
+    for head in heads:
+        line.append(f"{head:>{layout.cell - 1}} ", "bold")
     if last and found:
         line.append(f"{RIDGE:>{layout.best + MARGIN}}", "dim")
     return [top, line]
