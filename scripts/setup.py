@@ -10,6 +10,7 @@ had finished.
 
 from __future__ import annotations
 
+import compileall
 import errno
 import fcntl
 import os
@@ -148,6 +149,7 @@ def make() -> None:
         else:
             say(f"requirements.lock or pyproject.toml has changed: bringing {VENV} up to date")
         install(needed)
+        compile_ours()
         STAMP.write_bytes(wanted())
 
 
@@ -172,6 +174,12 @@ def install(needed: float) -> None:
     run([*pip, "--require-hashes", "--compile-bytecode", *wheels, "--requirements", str(LOCK)], environ)
     run([*pip, "--offline", "--no-build-isolation", "--editable", str(ROOT)], environ)
     shutil.rmtree(VENV / "uv-cache", ignore_errors=True)
+
+
+def compile_ours() -> None:
+    """Keep our modules compiled: where PYTHONDONTWRITEBYTECODE is set, each command compiled them again, for 0.2 s."""
+    for folder in (SOURCE / "thalweg", *(SOURCE / "thalweg" / name for name in FOLDERS)):  # links are not followed
+        compileall.compile_dir(folder, quiet=2)
 
 
 def cache(needed: float) -> Path:

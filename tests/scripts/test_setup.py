@@ -111,6 +111,7 @@ def test_the_first_call_installs_and_the_second_starts_at_once(clone):
         "pip install",
         "pip install",
     ]
+    assert [*clone.root.glob("runner/__pycache__/__init__.*.pyc")]
     second = clone.call("ls")
     assert second.err == ""
     assert len(clone.installs()) == 3
