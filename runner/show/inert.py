@@ -7,8 +7,11 @@ import unicodedata
 
 def clean(text: object) -> str:
     """Return text on one line without control characters, escape sequences' starts or direction overrides."""
+    text = str(text)
+    if text.isascii() and text.isprintable():  # nearly all: a report of 20,000 trials cleans 60,000
+        return text
     kept = []
-    for character in str(text):
+    for character in text:
         if character in "\n\r\t":
             kept.append(" ")
         elif unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):

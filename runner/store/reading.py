@@ -371,7 +371,7 @@ def reached_steps(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, int]:
     return dict(found.fetchall())
 
 
-def trial(db: sqlite3.Connection, prefix: str) -> TrialRecord:
+def trial(db: sqlite3.Connection, prefix: str, configs: Configs) -> TrialRecord:
     """The trial whose id begins with `prefix`. Raises UsageError if none or several do."""
     if not re.fullmatch("[0-9a-f]{1,64}", prefix):
         raise UsageError(f"{prefix!r} is not a trial id, which is made of the digits 0-9 and a-f")
@@ -384,7 +384,7 @@ def trial(db: sqlite3.Connection, prefix: str) -> TrialRecord:
         (count,) = db.execute("SELECT count(*) FROM trials WHERE id >= ? AND id < ?", span).fetchone()
         shown = [trial_id[: max(SHOWN, len(prefix) + 1)] for trial_id in found] + ["…"] * (count > len(found))
         raise UsageError(f"{count} trial ids begin with {prefix}: {', '.join(shown)}", "give more digits")
-    return trial_records(db, "SELECT seq FROM trials WHERE id = :id", {"id": found[0]})[0]
+    return trial_records(db, "SELECT seq FROM trials WHERE id = :id", {"id": found[0]}, configs)[0]
 
 
 def membership(db: sqlite3.Connection, trial_id: str) -> list[Membership]:
@@ -393,23 +393,23 @@ def membership(db: sqlite3.Connection, trial_id: str) -> list[Membership]:
     return [m for each in _memberships(db, chosen, {"id": trial_id}).values() for m in each]
 
 
-def done_records(db: sqlite3.Connection, study_name: str | None) -> list[TrialRecord]:
+def done_records(db: sqlite3.Connection, study_name: str | None, configs: Configs) -> list[TrialRecord]:
     """Every finished or diverged trial, of one study or of all, in the order in which they were declared."""
     chosen = "SELECT seq FROM trials WHERE outcome IN ('finished', 'diverged')"
     if study_name is not None:
         chosen += f" AND seq IN ({OF_STUDY})"
-    return trial_records(db, chosen, {"study": study_name})
+    return trial_records(db, chosen, {"study": study_name}, configs)
 
 
-def told_records(db: sqlite3.Connection, study_name: str | None) -> list[TrialRecord]:
+def told_records(db: sqlite3.Connection, study_name: str | None, configs: Configs) -> list[TrialRecord]:
     """Every trial that has something to tell: done, failed, or stopped early by a study's rule; in declared order."""
     chosen = "SELECT seq FROM trials WHERE (outcome IS NOT NULL OR seq IN (SELECT trial FROM stops))"
     if study_name is not None:
         chosen += f" AND seq IN ({OF_STUDY})"
-    return trial_records(db, chosen, {"study": study_name})
+    return trial_records(db, chosen, {"study": study_name}, configs)
 
 
-def trial_records(db: sqlite3.Connection, chosen: str, values: Values) -> list[TrialRecord]:
+def trial_records(db: sqlite3.Connection, chosen: str, values: Values, configs: Configs) -> list[TrialRecord]:
     """Records of the trials whose seq the query `chosen` gives."""
     metrics = _metrics(db, chosen, values)
     memberships = _memberships(db, chosen, values)
@@ -420,13 +420,13 @@ def trial_records(db: sqlite3.Connection, chosen: str, values: Values) -> list[T
         values,
     )
     names = [column[0] for column in found.description]
-    records, configs = [], Configs()
+    records = []
     given: dict[str, dict[str, Given]] = {}
     for row in found:
         one = dict(zip(names, row, strict=True))
         seq = one.pop("seq")
         one["trial_id"] = one.pop("id")
-        one["config"] = configs.read(one["config"])
+        one["config"] = configs.of(one["trial_id"], one["config"])
         one["tags"] = tuple(json.loads(one["tags"]))
         one["outcome"] = _outcome(one["outcome"])
         one["metrics"] = metrics.get(seq, {})

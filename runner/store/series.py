@@ -47,6 +47,13 @@ def _differences(steps: bytes) -> bytes | None:
 
 def unpack(packed: Packed) -> Series:
     """Return what was packed: steps int64 [n], values float64 [n]."""
-    steps = np.cumsum(np.frombuffer(zlib.decompress(packed.steps), dtype="<i8"), dtype=np.int64)
     values = np.frombuffer(zlib.decompress(packed.points), dtype=packed.dtype).astype(np.float64)
-    return Series(steps, values)
+    return Series(_steps(packed.steps), values)
+
+
+@lru_cache(maxsize=32)
+def _steps(differences: bytes) -> np.ndarray:
+    """Steps whose differences were packed; not to be written to, as all trials of a cohort have them in common."""
+    found = np.cumsum(np.frombuffer(zlib.decompress(differences), dtype="<i8"), dtype=np.int64)
+    found.flags.writeable = False
+    return found

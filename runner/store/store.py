@@ -459,7 +459,7 @@ class Store:
     def trial(self, prefix: str) -> TrialRecord:
         """The trial whose id begins with `prefix`. Raises UsageError if none or several do."""
         with self._snapshot() as db:
-            return reading.trial(db, prefix)
+            return reading.trial(db, prefix, self._configs)
 
     def membership(self, trial_id: str) -> list[Membership]:
         """The studies and blocks that a trial belongs to."""
@@ -489,12 +489,12 @@ class Store:
     def export_rows(self, study: str | None = None) -> list[TrialRecord]:
         """Every finished or diverged trial, of one study or of all, in declared order."""
         with self._snapshot() as db:
-            return reading.done_records(db, study)
+            return reading.done_records(db, study, self._configs)
 
     def told_rows(self, study: str | None = None) -> list[TrialRecord]:
         """Every trial that is done, failed or was stopped early, of one study or of all, in declared order."""
         with self._snapshot() as db:
-            return reading.told_records(db, study)
+            return reading.told_records(db, study, self._configs)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
