@@ -57,25 +57,52 @@ def cost(results: Results, which: Bools, reference: float | None, name: str) -> 
     capped = _capped(taken)
     if reference is not None:  # a best cell with a seed above its loss at initialisation is capped as all others are
         reference = min(reference, *(float(capped[taken.lr == lr].mean()) for lr in np.unique(taken.lr)))
-    seeds = np.unique(taken.seed)
-    per_seed = [float(capped[taken.seed == seed].mean()) - (reference or 0.0) for seed in seeds]
-    estimate = None if reference is None else fmean(per_seed)
-    half = t95(len(per_seed) - 1) * stdev(per_seed) / math.sqrt(len(per_seed)) if len(per_seed) > 1 else None
+    means, n = _replicates(taken, capped)
+    half = t95(n - 1) * stdev(means) / math.sqrt(n) if len(means) > 1 else None
+    estimate = None if reference is None else fmean(means) - reference
     ends: tuple[float | None, float | None] = (None, None)
     if half is not None and estimate is not None:  # no rate costs less than the best does
         ends = max(estimate - half, min(estimate, 0.0)), estimate + half
-    caveats = ("one seed: no interval",) if half is None else ()
+    seeds = len(np.unique(taken.seed))
+    caveats = _caveats(seeds, len(means))
     return Finding(
         name=name,
         estimate=estimate,
         low=ends[0],
         high=ends[1],
-        n=len(per_seed),
+        n=n,
         counted="seeds",
         unit=UNIT,
         method=METHOD,
         caveats=caveats,
     )
+
+
+def _replicates(taken: Results, capped: Floats) -> tuple[list[float], int]:
+    """Means over the learning rates, which count alike, of every seed that has them all, and how many seeds these are.
+
+    A seed of some learning rates alone, as more seeds for the best ones are, would say little or much for where it is.
+    Where fewer than two have all, it is one mean, of all seeds, with the number of seeds that each learning rate has.
+    """
+    rates = np.unique(taken.lr)
+    cells = [
+        {float(seed): capped[at & (taken.seed == seed)].mean() for seed in np.unique(taken.seed[at])}
+        for at in (taken.lr == rate for rate in rates)
+    ]
+    whole = sorted(set(cells[0]).intersection(*cells)) if cells else []
+    if len(whole) > 1:
+        return [fmean(float(cell[seed]) for cell in cells) for seed in whole], len(whole)
+    return [fmean(fmean(map(float, cell.values())) for cell in cells)], min(map(len, cells))
+
+
+def _caveats(seeds: int, means: int) -> tuple[str, ...]:
+    if means == seeds and means > 1:
+        return ()
+    if seeds == 1:
+        return ("one seed: no interval",)
+    if means == 1:
+        return ("fewer than two seeds were trained at every learning rate: no interval",)
+    return (f"{count(seeds - means, 'seed')} more, not trained at every learning rate, left out",)
 
 
 def at_start(results: Results) -> Floats:
@@ -112,7 +139,7 @@ def _said(curves: Sequence[Curve], reference: float | None, mixed: bool) -> tupl
     if len(ranked) == 1:
         return (
             _text(least.sensitivity),
-            f"A learning rate other than the best costs {_text(least.sensitivity)} on average.",
+            f"A learning rate other than the best costs {_on_average(least.sensitivity)}.",
             False,
         )
     apart = _apart(least.sensitivity, most.sensitivity)
@@ -126,6 +153,13 @@ def _said(curves: Sequence[Curve], reference: float | None, mixed: bool) -> tupl
 
 def _apart(one: Finding, other: Finding) -> bool:
     return one.high is not None and other.low is not None and one.high < other.low
+
+
+def _on_average(found: Finding) -> str:
+    if found.estimate is None:
+        return "not known"
+    ends = "" if found.low is None or found.high is None else f" (95% {figure(found.low)} to {figure(found.high)})"
+    return f"{figure(found.estimate)} on average{ends}"
 
 
 def _text(found: Finding) -> str:

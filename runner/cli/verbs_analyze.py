@@ -56,7 +56,9 @@ def analyze(
         int | None,
         typer.Option("--classes", min=2, metavar="N", help="Classes: a loss of 4·ln N or more is unhealthy."),
     ] = None,
-    maximize: Annotated[bool, typer.Option("--maximize", help="Larger values of the loss column are better.")] = False,
+    maximize: Annotated[
+        bool, typer.Option("--maximize", help="Larger values of the loss column are better (coupling).")
+    ] = False,
     store: given.StorePath = None,
     json: given.Json = False,
 ) -> None:
@@ -111,6 +113,10 @@ def _of_table(
 
     if question not in NEEDS:
         raise UsageError(f"{question!r} is not a question; expected {', '.join(NEEDS)}", "see: thalweg analyze --help")
+    if maximize and question != "coupling":
+        raise UsageError(
+            f"--maximize is for coupling: {question} asks about a loss", "name a column of losses: --loss COL"
+        )
     wanted = {role: names[role] for role in (*NEEDS[question], *MAY[question])}
     columns = {role: name for role, name in wanted.items() if name is not None}
     parts = read(_text(path), columns, classes=classes, maximize=maximize)

@@ -64,3 +64,36 @@ def test_one_curve_that_trains_better_does_not_look_more_sensitive_for_it():
 def test_one_seed_has_no_interval():
     (first, _) = sensitivity(*curves(seeds=1)).curves
     assert (first.sensitivity.low, first.sensitivity.high) == (None, None)
+
+
+def taken(one, names, which):
+    return one.take(which), [name for name, here in zip(names, which, strict=True) if here]
+
+
+def test_seeds_added_at_the_best_learning_rate_alone_change_nothing():
+    one, names = curves()
+    more, of_more = curves(seeds=9)
+    found = sensitivity(*taken(more, of_more, (more.seed < 3) | (more.lr == 1.0)))
+    for curve, expected in zip(found.curves, sensitivity(one, names).curves, strict=True):
+        assert expected.sensitivity.caveats == ()
+        assert curve.sensitivity.estimate == pytest.approx(expected.sensitivity.estimate, abs=0.04)
+        assert curve.sensitivity.n == 3
+        assert curve.sensitivity.caveats == ("6 seeds more, not trained at every learning rate, left out",)
+
+
+def test_a_learning_rate_counts_alike_however_many_of_its_seeds_are_missing():
+    one, names = curves()
+    found = sensitivity(*taken(one, names, (one.seed == 0) | (one.lr == 1.0)))
+    narrow = found.curves[0].sensitivity
+    squares = np.log2(LRS) ** 2
+    assert narrow.estimate == pytest.approx(np.minimum(0.1 * squares, 1.8).mean(), abs=0.02)
+    assert (narrow.low, narrow.n) == (None, 1)
+    assert narrow.caveats == ("fewer than two seeds were trained at every learning rate: no interval",)
+
+
+def test_points_drawn_at_random_have_no_interval_over_seeds():
+    lr = np.geomspace(1e-3, 1, 50)
+    one = Results(lr=lr, loss=1 + np.log10(lr) ** 2, seed=np.arange(50), initial=np.full(50, 99.0))
+    (curve,) = sensitivity(one, ["all"] * 50).curves
+    assert curve.sensitivity.estimate == pytest.approx(3.03, abs=0.05)
+    assert (curve.sensitivity.low, curve.sensitivity.n) == (None, 1)

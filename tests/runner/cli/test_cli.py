@@ -551,6 +551,8 @@ def test_analyze_answers_a_stored_study_as_show_does(thalweg, swept):
         (("coupling", "--table", "."), "cannot read .: it is a folder; expected a file"),
         (("cuopling", "--table", "mine.csv"), "'cuopling' is not a question; expected coupling, warmup, sensitivity"),
         (("coupling", "--table", "mine.csv"), "no column 'lr'"),
+        (("warmup", "--table", "mine.csv", "--maximize"), "--maximize is for coupling: warmup asks about a loss"),
+        (("sensitivity", "--table", "mine.csv", "--maximize"), "--maximize is for coupling: sensitivity asks about"),
         (
             ("coupling", "--table", "mine.csv", "--lr", "who"),
             "line 2, column 'who' holds 's0'; expected a learning rate above 0",
