@@ -325,7 +325,8 @@ def _about(word: Word) -> dict[str, Any]:
         keys = ", ".join((*_STUDY_KEYS, "exclude", "sample.n", "stop"))
         hint = f"override the axes by their own keys; of the study itself: {keys}"
         raise ConfigError(f"{word.text} cannot be set on the command line", hint)
-    return {name: word.value}
+    as_typed = name in ("name", "question") and not isinstance(word.value, str | None)
+    return {name: word.typed.strip() if as_typed else word.value}
 
 
 def _sort_choice(word: Word, typed: _Typed, groups: Mapping[str, list[str]]) -> None:

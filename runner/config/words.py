@@ -28,6 +28,8 @@ _RESERVED = ("true", "false", "null", "none", "inf", "nan")
 
 _ZIP = re.compile(r"([^\s=]+)=\s*zip\((.*)\)\s*")
 _BEGINS = re.compile(r"\s*[^\s'\"(\[{=]+=")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_SMALL = re.compile(r"(?<!\w)(?:\d[\d_]*(?:\.\d*)?|\.\d+)[eE]-\d+(?!\w)")
 ZIP_EXAMPLE = "zip(optimizer.lr=choice(0.1,0.2),budget.batch_size=choice(32,64))"
 
 _MAX_LENGTH = 20_000
@@ -252,6 +254,9 @@ def _refuse_garbage(text: str) -> None:
         raise ConfigError(f"{text[:40]!r}… is too long or too deeply nested", f"write a range instead: {FORMS}")
     if not text.isprintable():
         raise ConfigError(f"{text[:60]!r} holds characters that cannot be printed", "remove them")
+    for small in _SMALL.findall(_QUOTED.sub("", text.partition("=")[2])):
+        if not float(small.replace("_", "")) and re.search("[1-9].*[eE]", small):
+            raise ConfigError(f"{text[:60]!r} holds {small}, which is too small a number: it would be 0", "write 0")
 
 
 def _spelled(value: Any) -> str:

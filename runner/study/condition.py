@@ -135,6 +135,8 @@ def _unknown(word: str, known: Collection[str]) -> ConfigError:
     near = list(dict.fromkeys([*([one] if one else []), *difflib.get_close_matches(word, known, n=3)]))
     if near:
         return ConfigError(f"there is no {word!r} here", f"did you mean {' or '.join(near[:3])}?")
+    if not known:
+        return ConfigError(f"there is no {word!r} here: nothing varies", "give an axis several values")
     listed = ", ".join(sorted(known)[:12])
     return ConfigError(f"there is no {word!r} here", f"known: {listed}; a text stands in quotes: '{word}'")
 

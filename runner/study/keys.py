@@ -513,13 +513,18 @@ def _expected(key: str, hint: Any) -> str:
 def _bounds(hint: Any) -> str:
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     limits = [
-        f"{signs[name]} {getattr(rule, name)}"
+        f"{signs[name]} {_bound(getattr(rule, name))}"
         for meta in get_args(hint)[1:]
         for rule in getattr(meta, "metadata", [])
         for name in signs
-        if getattr(rule, name, None) is not None and getattr(rule, name) < 2**53
+        if getattr(rule, name, None) is not None
     ]
     return f" {' and '.join(limits)}" if limits else ""
+
+
+def _bound(limit: float) -> str:
+    power = int(limit).bit_length() - 1
+    return f"2^{power}" if limit == 2**power > 2**53 else str(limit)
 
 
 def _one_of(options: Iterable[str]) -> str:

@@ -187,7 +187,9 @@ def _stepped(text: str, low: Fraction, high: Fraction, kind: str, by: Fraction) 
 
 def _counted(text: str, low: Fraction, high: Fraction, n: int, kind: str) -> Points:
     if n < (1 if kind == "/dec" else 2):
-        raise ConfigError(f"range {text} asks for {n} points", f"ask for at least {1 if kind == '/dec' else 2}")
+        raise ConfigError(
+            f"range {text} asks for {n} point{'s' * (n != 1)}", f"ask for at least {1 if kind == '/dec' else 2}"
+        )
     if kind == "lin":
         return Points(text, n, lambda: _linear(low, (high - low) / (n - 1), n))
     _positive(text, low)
@@ -208,7 +210,7 @@ def _geometric(text: str, low: Fraction, ratio: Decimal, count: int) -> Points:
 
 
 def _linear(low: Fraction, by: Fraction, count: int) -> Iterable[Fraction | int]:
-    if low.denominator == 1 == by.denominator:
+    if by and low.denominator == 1 == by.denominator:
         return range(int(low), int(low + count * by), int(by))
     return (low + i * by for i in range(count))
 

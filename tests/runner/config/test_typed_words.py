@@ -180,3 +180,14 @@ class TestNull:
         more = ("dataset.train_size=null",) if word == "dataset=digits" else ()
         with pytest.raises(ConfigError, match="null"):
             declare(Request((word, *more)))
+
+
+@pytest.mark.parametrize("name", ["1e3", "true", "007", "1.50", "2026", "x1e-400"])
+def test_a_study_has_the_name_that_was_typed(name):
+    assert declare(Request((f"study.name={name}", f"study.question={name}"))).study.name == name
+    assert declare(Request((f"study.name={name}", f"study.question={name}"))).study.question == name
+
+
+@pytest.mark.parametrize("word", ["optimizer.lr=0e-400", "optimizer.lr=1e-300", "study.question='1e-400'"])
+def test_a_number_that_is_0_is_taken(word):
+    assert declare(Request((word,))).study.size == 1
