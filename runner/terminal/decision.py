@@ -92,7 +92,7 @@ def cost(moves: Sequence[Move], seconds_a_trial: float | None) -> str:
 
 def _line(out: Console, label: str, text: str, style: str = "") -> None:
     """A labelled paragraph, folded under its label's right."""
-    wrapped = Text(clean(text), style).wrap(out, max(out.width - LABEL - 1, 30))
+    wrapped = Text(clean(text), style).wrap(out, out.width - LABEL - 1)
     for number, part in enumerate(wrapped):
         part.rstrip()
         out.print(Text.assemble((f"{label if number == 0 else '':<{LABEL}} ", "dim"), part))

@@ -37,7 +37,8 @@ def longest_word(texts: Iterable[str]) -> int:
 class _Table(Table):
     """A table that gives each column room for its longest word before it gives any column more.
 
-    rich narrows the widest columns alike, in the middle of words where they are many.
+    rich narrows the widest columns alike, in the middle of words where they are many. Where there is no room for that,
+    heads are broken before what stands below them: half of a number is another number.
     """
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -54,6 +55,11 @@ class _Table(Table):
             whole if column.no_wrap else longest_word(each)
             for column, whole, each in zip(self.columns, most, texts, strict=True)
         ]
+        if sum(least) + len(least) > room:
+            least = [
+                whole if column.no_wrap else longest_word(each[1:])
+                for column, whole, each in zip(self.columns, most, texts, strict=True)
+            ]
         if sum(least) + GAP * len(least) > room >= sum(least) + len(least):
             self.padding = (0, 1, 0, 0)
         room -= self.padding[1] * len(most)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from thalweg.runner.terminal.listing import curve
 from thalweg.runner.terminal.text import console, longest_word, row, table
 
+NUMBERS = st.floats(0.001, 999).map("{:.4g}".format)
 WORDS = st.lists(st.text("abcxyz", min_size=1, max_size=9), min_size=1, max_size=5).map(" ".join)
 
 
@@ -70,3 +71,11 @@ def test_a_series_is_drawn_as_bars(values, drawn):
 @given(st.lists(st.floats(), max_size=200))
 def test_any_series_is_at_most_sixteen_bars(values):
     assert len(curve(values)) <= 16
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=4))
+def test_a_number_is_whole_where_heads_are_broken(lines):
+    """Half of a number is another number."""
+    text = printed([["weight decay", "diverged", "learning rate", "momentum", "validation"], *map(list, lines)], 40)
+    numbers = [value for line in lines for value in line]
+    assert [word for word in text.split() if word in numbers] == numbers
