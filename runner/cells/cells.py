@@ -11,14 +11,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from statistics import fmean
 from typing import Any, Literal
 
 from thalweg.optim.duration import unit_of
 from thalweg.runner.base.canonical import Scalar, canonical_json
 from thalweg.runner.cells.apart import alone, besides
 from thalweg.runner.cells.health import Health, ceiling, guess_of, health, is_guess, is_loss, measured
-from thalweg.runner.cells.noise import NEAR, interval, pooled
+from thalweg.runner.cells.noise import NEAR, interval, mean_of, pooled
 from thalweg.runner.facts.coordinates import coordinate, has
 from thalweg.runner.facts.observation import Outcome
 from thalweg.runner.facts.row import Row, lookup
@@ -70,7 +69,7 @@ class Cell:
     @cached_property
     def mean(self) -> float | None:
         """Mean of the metric over replicates; None if any diverged or none has finished."""
-        return fmean(self.values) if self.values and not self.diverged else None
+        return mean_of(self.values) if self.values and not self.diverged else None
 
     @cached_property
     def interval(self) -> tuple[float, float] | None:
@@ -100,7 +99,7 @@ class Cell:
     @cached_property
     def score(self) -> float:
         """The mean on the scale that cells are compared on, lower is better."""
-        return self._scored(fmean(self.values))
+        return self._scored(mean_of(self.values))
 
     @property
     def by_factors(self) -> bool:

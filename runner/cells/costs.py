@@ -14,11 +14,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean, stdev
+from statistics import stdev
 from typing import Literal
 
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.cells.cells import Cell, Panel, ranked
+from thalweg.runner.cells.noise import mean_of
 from thalweg.runner.cells.student import t95
 from thalweg.runner.show.numbers import figure, is_number
 
@@ -113,7 +114,7 @@ def cost_of(cells: Sequence[Cell], key: str) -> Cost:
     half = math.inf
     if len(found) > 1:
         half = t95(seeds - 1) * stdev(found) * (1 / seeds + 1 / (seeds - 1)) ** 0.5
-    mean, known = fmean(found) if found else None, math.isfinite(half)
+    mean, known = mean_of(found) if found else None, math.isfinite(half)
     return Cost(
         key=key,
         cost=mean,
@@ -131,13 +132,13 @@ def _cost(at: Sequence[Sequence[Cell]], out: int | None) -> float:
     """Choose on the seeds but `out`, and judge on that one; with None, on all."""
 
     def chosen(cells: Iterable[Cell]) -> Cell:
-        return min(cells, key=lambda cell: fmean(score for seed, score in enumerate(cell.scores) if seed != out))
+        return min(cells, key=lambda cell: mean_of(score for seed, score in enumerate(cell.scores) if seed != out))
 
     def judged(cell: Cell) -> float:
         return cell.score if out is None else cell.scores[out]
 
     best = [chosen(cells) for cells in at]
-    return fmean(map(judged, best)) - judged(chosen(best))
+    return mean_of(map(judged, best)) - judged(chosen(best))
 
 
 def groups(cells: Sequence[Cell], key: str) -> list[list[Cell]]:

@@ -16,9 +16,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from statistics import fmean
 
 from thalweg.data.schema import DATASETS
+from thalweg.runner.cells.noise import mean_of
 from thalweg.runner.facts.observation import GUESS, Outcome
 from thalweg.runner.facts.row import Row, lookup
 
@@ -79,11 +79,11 @@ def is_guess(rows: Sequence[Row], metric: str) -> bool:
         if guess is None or not values:
             continue
         if name not in RISING:
-            return _lost(fmean(values), guess)
+            return _lost(mean_of(values), guess)
         guess_loss, losses = guess_of(rows, f"{split}/loss"), measured(rows, f"{split}/loss")
-        little = 1 - fmean(values) >= UNTRAINED * (1 - guess)
-        by_loss = guess_loss is None or not losses or _lost(fmean(losses), guess_loss)
-        return fmean(values) <= guess or (little and by_loss)
+        little = 1 - mean_of(values) >= UNTRAINED * (1 - guess)
+        by_loss = guess_loss is None or not losses or _lost(mean_of(losses), guess_loss)
+        return mean_of(values) <= guess or (little and by_loss)
     return False
 
 

@@ -6,6 +6,7 @@ Pure. The variance of log losses is pooled (of other metrics as they are): seeds
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -34,7 +35,15 @@ def pooled(replicates: Iterable[Sequence[float]]) -> Noise | None:
     freedom = sum(len(scores) - 1 for scores in several)
     if not freedom:
         return None
-    return Noise(math.sqrt(sum(stdev(each) ** 2 * (len(each) - 1) for each in several) / freedom), freedom)
+    return Noise(math.hypot(*(stdev(each) * math.sqrt((len(each) - 1) / freedom) for each in several)), freedom)
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """Return the mean of some numbers, of such whose sum is beyond all floats as well."""
+    try:
+        return fmean(values)
+    except OverflowError:
+        return math.fsum(value / len(values) for value in values)
 
 
 def interval(values: Sequence[float], metric: str) -> tuple[float, float] | None:
@@ -51,12 +60,12 @@ def interval(values: Sequence[float], metric: str) -> tuple[float, float] | None
     """
     if len(values) < 2:
         return None
-    mean, half = fmean(values), t95(len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    mean, half = mean_of(values), t95(len(values) - 1) * stdev(values) / math.sqrt(len(values))
     leaf = metric.rpartition("/")[2]
     if half == 0 or not math.isfinite(half):
         return (mean, mean) if half == 0 else None
     if leaf.endswith(("loss", "bits_per_character")) and min(values) > 0:
-        return mean * math.exp(-half / mean), mean * math.exp(half / mean)
+        return mean * math.exp(-half / mean), min(mean * math.exp(half / mean), sys.float_info.max)
     if leaf in ("accuracy", "calibration_error") and min(values) >= 0 and max(values) <= 1:
         odds, step = math.log(mean / (1 - mean)), half / (mean * (1 - mean))
         return _share(odds - step), _share(odds + step)

@@ -3,12 +3,15 @@
 | what the rates ended as                               | then                                        |
 |-------------------------------------------------------|---------------------------------------------|
 | even the smallest diverged                            | smaller ones                                |
+| the loss stands still                                 | larger ones: nothing has moved yet          |
+| it does at rates very far apart, up to large ones     | none: it is not the rate                    |
 | the loss falls from rate to rate, up to the largest   | larger ones: nothing has moved far yet      |
 | it falls up to a rate beyond which trials diverged    | between these two                           |
 | it is least at the smallest rate, or alike at all     | smaller ones                                |
 | it is alike at rates that lie very far apart          | none: it is not the rate                    |
 | it is least in between                                | none: it is not the rate                    |
 | the training split is learned, the other one is not   | none either                                 |
+| a rate of 0 diverged, or no other was tried           | none either                                 |
 
 Pure: knows which rates, not which trials.
 """
@@ -19,11 +22,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean
 from typing import Literal
 
 from thalweg.runner.cells.cells import Cell
 from thalweg.runner.cells.health import Health, is_guess, measured
+from thalweg.runner.cells.noise import mean_of
 from thalweg.runner.decide.ladder import Side, between, further
 from thalweg.runner.show.numbers import is_number
 
@@ -35,6 +38,8 @@ FALLING = 0.8
 VERY_FAR, SMALL = 1e4, 1e-3
 """Rates are not to blame where the loss is alike over such a factor, and from so small a one on: a network that dies of
 its first step at large rates is alike there."""
+MOVING = 0.1
+"""A rate at which a network that is alive moves; one whose loss stands still at smaller ones may need larger ones."""
 ALIKE, STILL = 0.01, 1e-6
 """Losses that differ by less than this share are alike; and if by no more than rounding does, nothing has moved."""
 
@@ -58,36 +63,56 @@ def rescue(cells: Sequence[Cell], key: str) -> Rescue | None:
     rates: dict[float, list[Cell]] = {}
     for cell in sorted(ended, key=lambda cell: float(cell.coordinate(key))):
         rates.setdefault(float(cell.coordinate(key)), []).append(cell)
-    whole = {rate: at for rate, at in rates.items() if any(cell.n and not cell.diverged for cell in at)}
+    at_zero = rates.pop(0.0, [])  # at which nothing moves: it is compared with, and no step leads from it
+    if at_zero and not _whole(at_zero):
+        return Rescue(None, 0.0, (), "even a learning rate of 0 diverged: the learning rate is not the cause")
+    if not rates:
+        return Rescue(None, 0.0, (), "no learning rate above 0 was tried")
+    whole = {rate: at for rate, at in rates.items() if _whole(at)}
     smallest, largest, tried = min(rates), max(rates), tuple(rates)
     if any(_learned(cell) for cell in ended):
         why = f"the training split is learned, but validation is {Health.GUESS}: the learning rate is not the cause"
         return Rescue(None, smallest, (), why)
     if smallest not in whole:
-        why = "the smallest learning rate diverged" if whole else "every learning rate diverged"
+        where = "the smallest learning rate" if whole else f"every learning rate{' above 0' if at_zero else ''}"
+        lost = not any(cell.n for at in ([rates[smallest]] if whole else rates.values()) for cell in at)
+        why = f"{where} diverged" if lost else f"some trials diverged at {where}"
         return Rescue("below", smallest, _out(tried, "below"), why)
-    losses = [_losses(at) for at in whole.values()]
-    means = [fmean(each) for each in losses]
-    if _falls(losses):
+    seen = (
+        Health.UNHEALTHY
+        if {cell.health for at in whole.values() for cell in at} == {Health.UNHEALTHY}
+        else Health.GUESS
+    )
+    losses = [_losses(at) for at in ([at_zero] if at_zero else []) + list(whole.values())]
+    still = _stands_still(losses)
+    if still and smallest <= SMALL and largest >= max(VERY_FAR * smallest, MOVING):
+        return Rescue(None, smallest, (), f"{seen}, and nothing moved: the learning rate is not the cause")
+    if still or _falls(losses):
         last = max(whole)
         if last == largest:
-            why = f"{Health.GUESS}, and the loss still falls towards larger learning rates"
-            return Rescue("above", largest, _out(tried, "above"), why)
-        lost = min(rate for rate in rates if rate > last)
-        why = f"{Health.GUESS} up to one learning rate, diverged at the next"
-        return Rescue("between", last, (between(last, lost, True),), why)
+            why = "nothing moved" if still else "the loss still falls towards larger learning rates"
+            return Rescue("above", largest, _out(tried, "above"), f"{seen}, and {why}")
+        lost_at = min(rate for rate in rates if rate > last)
+        why = f"{seen} up to one learning rate, diverged at the next"
+        return Rescue("between", last, (between(last, lost_at, True),), why)
+    means = [mean_of(_losses(at)) for at in whole.values()]
     alike = min(means) + ALIKE * abs(min(means))
     if max(means) <= alike and smallest <= SMALL and max(whole) >= VERY_FAR * smallest:
-        why = f"{Health.GUESS}, and no different at learning rates far apart: the learning rate is not the cause"
+        why = f"{seen}, and no different at learning rates far apart: the learning rate is not the cause"
         return Rescue(None, smallest, (), why)
     if means[0] <= alike:
-        why = f"{Health.GUESS}, and the loss does not fall towards larger learning rates"
+        why = f"{seen}, and the loss does not fall towards larger learning rates"
         return Rescue("below", smallest, _out(tried, "below"), why)
     if means[-1] <= alike and max(whole) == largest:
-        why = f"{Health.GUESS}, and the loss is least at the largest learning rates"
+        why = f"{seen}, and the loss is least at the largest learning rates"
         return Rescue("above", largest, _out(tried, "above"), why)
-    why = f"{Health.GUESS} at any learning rate, and worst at both ends: the learning rate is not the cause"
+    why = f"{seen} at any learning rate, and worst at both ends: the learning rate is not the cause"
     return Rescue(None, smallest, (), why)
+
+
+def _whole(cells: Sequence[Cell]) -> bool:
+    """Whether there is a cell none of whose trials diverged."""
+    return any(cell.n and not cell.diverged for cell in cells)
 
 
 def _learned(cell: Cell) -> bool:
@@ -106,12 +131,20 @@ def _losses(cells: Sequence[Cell]) -> list[float]:
     return found
 
 
+def _steps(losses: Sequence[Sequence[float]]) -> list[float]:
+    """What the loss does from one rate to the next, trial by trial."""
+    return [b - a for one, other in pairwise(losses) for a, b in zip(one, other, strict=False)]
+
+
+def _stands_still(losses: Sequence[Sequence[float]]) -> bool:
+    steps = _steps(losses)
+    return bool(steps) and all(abs(step) <= STILL * abs(losses[0][0]) for step in steps)
+
+
 def _falls(losses: Sequence[Sequence[float]]) -> bool:
-    """Whether the loss falls with the rate, trial by trial, or stands still as nothing has moved."""
-    steps = [b - a for one, other in pairwise(losses) for a, b in zip(one, other, strict=False)]
-    still = all(abs(step) <= STILL * abs(losses[0][0]) for step in steps)
-    falling = sum(step < 0 for step in steps) >= FALLING * len(steps) and sum(steps) < 0
-    return bool(steps) and (still or falling)
+    """Whether the loss falls with the rate, trial by trial."""
+    steps = _steps(losses)
+    return bool(steps) and sum(step < 0 for step in steps) >= FALLING * len(steps) and sum(steps) < 0
 
 
 def _out(rates: Sequence[float], side: Side) -> tuple[float, ...]:

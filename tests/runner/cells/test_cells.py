@@ -334,3 +334,18 @@ def test_points_that_are_drawn_are_listed_and_not_mapped():
     (panel,) = panels(rows, replace(study, analyses=()))
     assert (panel.x, panel.y, len(panel.cells)) == (None, None, 3)
     assert set(panel.axes) == {planted.LR, "budget.batch_size"}
+
+
+@pytest.mark.parametrize("metric", ["val/myloss", "val/mine", "val/r2x"])
+@pytest.mark.parametrize("values", [(1.7e308,) * 3, (-1.7e308, 1.7e308, 0.5), (1e308, 1.5e308, 1.7e308)])
+def test_numbers_at_the_end_of_all_floats_have_a_mean(metric, values):
+    rows = [
+        replace(planted.row("one", {"seed": seed}, 1.0), metrics={metric: value}) for seed, value in enumerate(values)
+    ]
+    cell = Cell({}, tuple(rows), metric, "min", signed=min(values) < 0)
+    assert min(values) <= cell.mean <= max(values)
+    low, high = cell.interval or (cell.mean, cell.mean)
+    assert low <= cell.mean <= high
+    found = near_optimal([cell, Cell({}, tuple(rows), metric, "min", signed=min(values) < 0)])
+    assert found is not None
+    assert len(found.cells) == 2

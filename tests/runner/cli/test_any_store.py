@@ -34,6 +34,7 @@ TABLES = [
 ]
 """Of trials alone: no answer that could need a word of caution."""
 GRID = ("optimizer.lr=1/8..1:x2", "optimizer.weight_decay=0,0.001..1:x10", "seed=0..1")
+OWN_LOSS = ("task.loss=model", "model=target", "model._target_=torch.nn.Linear")
 COUPLED = """# @package _global_
 # A study of the tests.
 study:
@@ -124,6 +125,8 @@ STATES: dict[str, Callable[[Desk], None]] = {
     "confounded": confounded,
     "several data": lambda desk: sweep(desk, "dataset=digits,noisy_regression", *GRID[:1], fate=mixed),
     "several data of one kind": lambda desk: sweep(desk, "dataset.label_noise=0,0.4", *GRID[:2], fate=mixed),
+    "rates from 0": lambda desk: sweep(desk, "optimizer.lr=0,1/8,1", "seed=0..1", fate=guessed),
+    "beyond all floats": lambda desk: sweep(desk, *OWN_LOSS, *GRID, fate=lambda trial: finished(trial, 1.6e308)),
     "by accuracy": lambda desk: sweep(desk, *GRID, "study.metric=val/accuracy", fate=mixed),
 }
 

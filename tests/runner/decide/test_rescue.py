@@ -120,3 +120,49 @@ def test_where_the_training_split_is_learned_no_rate_is_to_blame(training, learn
     (lost,) = stuck(panels(rows, study), rows, study)
     assert (lost.moves == ()) is learned
     assert ("the training split is learned" in lost.why) is learned
+
+
+@pytest.mark.parametrize(
+    ("surface", "rates", "why"),
+    [
+        pytest.param(lambda lr, seed: CHANCE, [1.0, 10.0], "and nothing moved", id="a guess"),
+        pytest.param(lambda lr, seed: CHANCE - lr / 100, [1.0, 10.0], "still falls", id="falls from what it is at 0"),
+        pytest.param(
+            lambda lr, seed: None if lr else CHANCE, [1e-3, 1e-2], "every learning rate above 0", id="diverged"
+        ),
+        pytest.param(lambda lr, seed: None, [], "even a learning rate of 0 diverged", id="diverged at 0 too"),
+        pytest.param(lambda lr, seed: CHANCE + lr, [1e-3, 1e-2], "does not fall", id="rises"),
+    ],
+)
+def test_beside_a_rate_of_0_there_is_one_to_try(surface, rates, why):
+    study = declared("optimizer=sgd", "optimizer.lr=0,0.1", "seed=0..2")
+    found, said = tried(study, lambda axes: surface(axes[LR], axes["seed"]))
+    assert found == pytest.approx(rates)
+    assert why in said
+
+
+def test_a_rate_of_0_alone_leads_nowhere():
+    found, said = tried(declared("optimizer=sgd", "optimizer.lr=0", "seed=0..2"), lambda axes: CHANCE)
+    assert (found, said) == ([], "no learning rate above 0 was tried")
+
+
+@pytest.mark.parametrize(
+    ("surface", "rates", "why"),
+    [
+        (lambda lr, seed: 2.4, "1e-9..1e-6:x10", "no better than guessing, and nothing moved"),
+        (
+            lambda lr, seed: 2.4,
+            "1e-5..1:x10",
+            "no better than guessing, and nothing moved: the learning rate is not the",
+        ),
+        (lambda lr, seed: 99.0 - lr, "1e-3..1:x10", "unhealthy loss, and the loss still falls"),
+        (lambda lr, seed: None if seed else CHANCE, "1e-3..1:x10", "some trials diverged at every learning rate"),
+        (lambda lr, seed: None if lr < 0.1 and seed else 2.4, "1e-3..1:x10", "some trials diverged at the smallest"),
+        (lambda lr, seed: None, "1e-3..1:x10", "every learning rate diverged"),
+    ],
+)
+def test_what_was_seen_is_said_as_it_was(surface, rates, why):
+    study = declared("optimizer=sgd", f"optimizer.lr={rates}", "seed=0..2")
+    found, said = tried(study, lambda axes: surface(axes[LR], axes["seed"]))
+    assert said.startswith(why)
+    assert bool(found) is not said.endswith("not the cause")
