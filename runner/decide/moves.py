@@ -44,7 +44,7 @@ MOST_CELLS = 16
 FEWEST_SEEDS = 3
 WELL_KNOWN = "the best lies inside the grid, close to its neighbours, and no other is as good"
 INSIDE = "then the grid should hold the best one"
-FAR_APART = "which value is best is clear, but the next ones tried are far from it"
+FAR_APART = "a value next to the best one is clearly worse, and far from it"
 
 
 @dataclass(frozen=True)
@@ -203,9 +203,9 @@ class _Panel:
         else those that the replicates cannot tell from the best, which alone matters where these tell nothing."""
         found = [(line, line.best) for line in ladders(self.panel.cells, key, self.panel.axes) if line.best is not None]
         best = self.near.best
-        if not best.by_factors:
-            return [line for line, _ in found]
         if any(analysis.kind == "coupling" for analysis in self.study.analyses):
+            if not best.by_factors:
+                return [line for line, _ in found]
             counts = _counts([own.score - best.score for _, own in found])
             return [line for (line, _), counted in zip(found, counts, strict=True) if counted]
         return [line for line, own in found if own is best or own.score <= best.score + (self.near.margin or 0.0)]
@@ -270,7 +270,9 @@ class _Panel:
         if self.near.margin is None:
             why, effect = "one seed does not show how much seeds differ", "the noise becomes known"
         else:
+            more_rows = not {*self.undecided} <= {id(cell) for cell in self.near.cells}
             why = f"with {count(n, 'seed')}, {count(len(self.undecided), 'cell')} are too close to say which is best"
+            why += ", of all or of its row" if more_rows else ""
             effect = _sharper(self.near, n, n + more)
         yield self._move("seeds", key, f"{more} more at {count(len(cells), 'cell')}", why, effect, made)
 
@@ -341,4 +343,4 @@ def _sharper(near: NearOptimal, n: int, then: int) -> str:
 
 
 def _closer(key: str) -> str:
-    return f"the best {spoken(key)} is then known twice as closely"
+    return f"the best {spoken(key)} is then known more closely"

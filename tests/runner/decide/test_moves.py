@@ -147,6 +147,29 @@ def test_the_rows_that_are_refined_are_those_that_count_in_the_slope(tilt):
     assert {m.axes[LR] for m in halved.members} == {row.lr for row in found.rows if row.kept}
 
 
+@pytest.mark.parametrize("base", [0.5, -10])
+def test_only_cells_that_may_be_best_get_seeds_on_any_scale(base):
+    """Losses below 0 are compared by differences: rows that are clearly worse matter as little as those of others."""
+    study = declared(*GRID)
+
+    def surface(axes):
+        return base + 0.3 * abs(math.log2(axes[LR] / 0.25)) + 1e-6 * axes[WD] + 0.01 * axes["seed"]
+
+    rows = rows_of(study, surface)
+    (panel,) = panels(rows, study)
+    (seeds,) = [move for move in moves([panel], study) if move.kind == "seeds"]
+    assert {m.axes[LR] for m in seeds.members} == {0.25}
+    assert f"{len(panel.near.cells)} cells are too close to say which is best" in seeds.why
+
+
+def test_no_value_is_called_clear_that_is_not():
+    study = declared("optimizer=sgd", "optimizer.lr=1e-3,0.1,1e3", "seed=0..2")
+    found = proposed(study, lambda axes: None if axes[LR] > 1 else 0.5 + 0.01 * axes["seed"] - 0.001 * axes[LR])
+    assert kinds(found) == [("halve", "lr"), ("seeds", "seed")]
+    assert found[0].why == "a value next to the best one is clearly worse, and far from it"
+    assert "2 cells are too close" in found[1].why
+
+
 def test_a_new_point_is_the_trial_that_a_declaration_of_it_would_be():
     product = declared(*GRID)
     found = proposed(product, bowl())
