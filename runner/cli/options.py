@@ -160,10 +160,13 @@ def store_path(given: str | None) -> Path:
     return place(given)
 
 
-def open_to_read(given: str | None) -> Store | None:
-    """Open the store to read; where there is none, say on stderr where it was looked for and return None."""
+def open_to_read(given: str | None, named: object = None) -> Store | None:
+    """Open the store to read; where there is none, say on stderr where it was looked for and return None.
+
+    named: what was asked for by name; without a store there is no such thing, which is an error.
+    """
     path = store_path(given)
-    store = Store.open_if_present(path)
+    store = Store.open(path) if named else Store.open_if_present(path)
     if store is None:
         say(f"no store at {path.absolute()}")
         return None

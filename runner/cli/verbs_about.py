@@ -73,7 +73,7 @@ def sync(
 
     words_given = [word for word in words or () if word.startswith("tracker")]
     names = [given.plain_name(word) for word in words or () if word not in words_given]
-    opened = given.open_to_read(store)
+    opened = given.open_to_read(store, names)
     if opened is None:
         return 0
     with opened:

@@ -51,12 +51,12 @@ def recommend(
     The cells that are as good as the best, the largest safe rate, the smallest sufficient warmup, and the few
     trials that would make the choice surer. Chosen on validation; test metrics once, for the chosen cell.
     """
-    opened = given.open_to_read(store)
+    opened = given.open_to_read(store, study)
     with opened or nullcontext():
         record = given.study_of(opened, study) if opened else None
         if opened is None or record is None:
             if json:
-                emit_json({"study": study and given.plain_name(study), "recommendations": []})
+                emit_json({"study": None, "recommendations": []})
             return
         from thalweg.runner import page
 
@@ -93,7 +93,7 @@ def refine(
     """
     asked, path = _Asked(_kinds(moves), tuple(panel or ())), given.store_path(store)
     name, settings_words = _sorted(words)
-    opened = given.open_to_read(store)
+    opened = given.open_to_read(store, name)
     with opened or nullcontext():
         record = given.study_of(opened, name) if opened else None
         if opened is None or record is None:

@@ -60,16 +60,14 @@ def list_(
     from thalweg.runner.cli.list_trials import Asked, list_trials
 
     asked = Asked.of(words or (), study, since, metric)
-    with _reading(store) as opened:
+    with _reading(store, asked.study) as opened:
         if asked.conditions or asked.since or (asked.study and output.is_table):
             list_trials(opened, asked, output)
         elif asked.study is None:
             if metric is not None:
                 raise UsageError("--metric judges trials, and studies are listed here", f"ls STUDY --metric {metric}")
             _list_studies(opened.studies() if opened else [], output)
-        elif opened is None:
-            _nothing(output.json, {"study": asked.study, "trials": []})
-        else:
+        elif opened is not None:
             _list_cells(opened, asked.study, metric, output.json)
 
 
@@ -87,9 +85,9 @@ def show(
 
     A trial is named by the beginning of its id.
     """
-    with _reading(store) as opened:
+    with _reading(store, what) as opened:
         if opened is None:
-            _nothing(json, {"study": what, "panels": []})
+            _nothing(json, {"study": None, "panels": []})
             return
         if what and names_trial(opened, what):
             if panel:
@@ -117,10 +115,10 @@ def best(
     Chosen on the mean over seeds of the study's metric, with all cells that are as good within the noise; with -n, the
     N best ones, and which of them are as good. Test metrics are reported once, for the chosen cell.
     """
-    with _reading(store) as opened:
+    with _reading(store, study) as opened:
         record = given.study_of(opened, study) if opened else None
         if opened is None or record is None:
-            _nothing(json, {"study": study and given.plain_name(study), "best": None, "blocks": []})
+            _nothing(json, {"study": None, "best": None, "blocks": []})
             return
         from thalweg.runner import page
 
@@ -135,8 +133,8 @@ def best(
 
 
 @contextmanager
-def _reading(store: str | None) -> Iterator[Store | None]:
-    opened = given.open_to_read(store)
+def _reading(store: str | None, named: str | None) -> Iterator[Store | None]:
+    opened = given.open_to_read(store, named)
     try:
         yield opened
     finally:

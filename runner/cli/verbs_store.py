@@ -96,6 +96,8 @@ def _merge(path: Path, others: list[str], json: bool) -> int:
         )
     from thalweg.runner.train.keeper import taken_in
 
+    for other in others:  # one that is not there makes no store here
+        Store.open(Path(other).expanduser()).close()
     said = []
     with Store.open(path, "write") as opened:
         for other in others:

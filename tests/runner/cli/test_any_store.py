@@ -328,3 +328,21 @@ def test_every_verb_says_what_is_confounded(desk: Desk, words: list[str]) -> Non
             "On digits, hidden=[32,32]:",
             "On digits, hidden=[8]:",
         ]
+
+
+@pytest.mark.parametrize(
+    "words", [*(words for words in VERBS if "mine" in words and words[0] != "analyze"), ["sync", "mine"]]
+)
+def test_a_study_that_is_named_is_missed_where_there_is_no_store(desk: Desk, words: list[str]) -> None:
+    code, out, err = desk(*words)
+    assert (code, out) == (5, ""), (words, err)
+    assert err.startswith("error: there is no store at results/thalweg.sqlite"), words
+    assert not Path("results").exists()
+
+
+@pytest.mark.parametrize("words", [["ls"], ["show"], ["best"], ["recommend"], ["refine"], ["sync"], ["best", "--json"]])
+def test_without_a_store_and_a_name_nothing_is_wrong(desk: Desk, words: list[str]) -> None:
+    code, out, err = desk(*words)
+    assert code == 0, err
+    assert err.startswith("no store at ")
+    assert json.loads(out)["study"] is None if "--json" in words else out == ""

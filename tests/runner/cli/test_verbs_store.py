@@ -187,3 +187,10 @@ def test_a_word_that_names_nothing_is_one_sentence(thalweg: Call, words: tuple[s
 def test_none_of_them_makes_a_store(thalweg: Call, words: tuple[str, ...]) -> None:
     assert thalweg(*words)[0] == 5
     assert not Path("results").exists()
+
+
+def test_a_merge_with_what_is_not_there_makes_no_store(thalweg: Call) -> None:
+    code, _, err = thalweg("store", "merge", "none.sqlite")
+    assert code == 5
+    assert "there is no store at none.sqlite" in err
+    assert not Path("results").exists()

@@ -153,7 +153,8 @@ def test_only_cells_that_may_be_best_get_seeds_on_any_scale(base):
     study = declared(*GRID)
 
     def surface(axes):
-        return base + 0.3 * abs(math.log2(axes[LR] / 0.25)) + 1e-6 * axes[WD] + 0.01 * axes["seed"]
+        across = abs(math.log10(max(axes[WD], 1e-9) * 300))
+        return base + 0.3 * abs(math.log2(axes[LR] / 0.25)) + 1e-6 * across + 0.01 * axes["seed"]
 
     rows = rows_of(study, surface)
     (panel,) = panels(rows, study)
