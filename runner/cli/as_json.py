@@ -245,7 +245,7 @@ def best(view: StudyView, n: int | None = None) -> dict[str, Any]:
         "metric": view.study.metric,
         "direction": view.study.direction,
         **_near(overall),
-        "test": {name: {"mean": cell.mean, "n": cell.n} for name, cell in measured.items()},
+        "test": {name: _estimate(cell) for name, cell in measured.items()},
         "blocks": [{"block": each.block, "dataset": each.data, **_near(each.near)} for each in view.of_blocks],
         **({} if n is None else {"ranked": [_ranked(each, n) for each in view.of_data]}),
         "notes": view.notes,
@@ -264,16 +264,17 @@ def _near(found: NearOptimal | None) -> dict[str, Any]:
     return {"best": near[0], "near_optimal": near, "margin": found.margin, "pooled": found.pooled, "usable": found.of}
 
 
-def _cell(cell: Cell) -> dict[str, Any]:
+def _estimate(cell: Cell) -> dict[str, Any]:
     low, high = cell.interval or (None, None)
+    return {"n": cell.n, "mean": cell.mean, "low": low, "high": high}
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
     return {
         "block": cell.rows[0].block,
         "health": cell.health,
         "axes": said(cell.axes),
-        "n": cell.n,
-        "mean": cell.mean,
-        "low": low,
-        "high": high,
+        **_estimate(cell),
         "diverged": cell.diverged,
         "trials": [member.trial_id for member in cell.rows],
     }
@@ -304,7 +305,7 @@ def _recommendation(found: Recommendation) -> dict[str, Any]:
         "dataset": found.data,
         "apart": found.apart,
         **_candidate(found.chosen),
-        "test": {name: {"mean": cell.mean, "n": cell.n} for name, cell in found.test},
+        "test": {name: _estimate(cell) for name, cell in found.test},
         "bounds": [asdict(bound) for bound in found.bounds],
         "others": [_candidate(each) for each in found.candidates[1:]],
         "rivals": found.rivals,

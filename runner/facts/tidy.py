@@ -41,15 +41,22 @@ def trials(rows: Iterable[Row], test: bool = False) -> Columns:
 
 
 def curves(ids: Iterable[str], series: Callable[[str], Mapping[str, Series]], names: Sequence[str] = ()) -> Columns:
-    """Return a line a point of the series called `names`, or of all: trial's id, metric, step, value."""
+    """Return a line a point of the series called `names`, or of all: trial's id, metric, step, value.
+
+    Raises UsageError for a name that no trial has, where trials have others.
+    """
     columns: Columns = {"trial": [], "metric": [], "step": [], "value": []}
+    there: dict[str, None] = {}
     for trial_id in ids:
         for name, one in series(trial_id).items():
+            there[name] = None
             if not names or name in names:
                 columns["trial"] += [trial_id] * len(one.steps)
                 columns["metric"] += [name] * len(one.steps)
                 columns["step"] += one.steps.tolist()
                 columns["value"] += one.values.tolist()
+    if there and (missing := [name for name in names if name not in there]):
+        raise UsageError(f"no trial has the curve {missing[0]!r}", f"there are {', '.join(sorted(there))}")
     return columns
 
 

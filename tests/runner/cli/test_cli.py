@@ -20,6 +20,7 @@ from thalweg.runner.cli.app import app
 from thalweg.runner.config import Request, declare
 from thalweg.runner.facts.observation import Observations, Outcome
 from thalweg.runner.facts.record import CohortRecord
+from thalweg.runner.show.numbers import figure
 from thalweg.runner.store import Store
 from thalweg.runner.study.study import expand
 from thalweg.runner.train import driver
@@ -583,6 +584,9 @@ def test_best_has_the_near_optimal_set_and_test_once(thalweg, swept):
     assert found["near_optimal"][0] == found["best"]
     assert len(found["blocks"]) == 4
     assert list(found["test"]) == ["test/loss"]
+    tested = found["test"]["test/loss"]
+    assert tested["low"] < tested["mean"] < tested["high"]
+    assert f"95% {figure(tested['low'])} … {figure(tested['high'])}" in thalweg("best")[1]
     assert "test" not in found["blocks"][0]
     assert thalweg("best")[1].count("test/loss") == 1
 
