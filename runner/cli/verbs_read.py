@@ -90,8 +90,9 @@ def show(
             _nothing(json, {"study": None, "panels": []})
             return
         if what and names_trial(opened, what):
-            if panel:
-                raise UsageError(f"--panel is of a study, and {what} is a trial", "leave it out")
+            for option, given_it in {"panel": panel, "maps": maps, "rows": rows, "metric": metric}.items():
+                if given_it:
+                    raise UsageError(f"--{option} is of a study, and {what} is a trial", "leave it out")
             _show_trial(opened, opened.trial(what), json, curve)
         elif curve:
             text = f"--curve draws a trial's curves, and {what or 'that'} is a study"

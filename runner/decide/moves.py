@@ -139,7 +139,7 @@ def _rescues(panel: Panel, study: Study, block: Block | None, seen: set[str]) ->
     made = [member for row, moved in tried if (member := _fresh(row, block, moved, seen))]
     if made:
         effect = "then a learning rate that trains should be found"
-        yield Move("widen", panel.name, key, _points(key, made), found.why, effect, tuple(made))
+        yield Move("widen", panel.name, key, _points(key, made, panel.cells), found.why, effect, tuple(made))
 
 
 def _fresh(like: Row, block: Block | None, moved: Mapping[str, Scalar], seen: set[str]) -> Member | None:
@@ -151,10 +151,10 @@ def _fresh(like: Row, block: Block | None, moved: Mapping[str, Scalar], seen: se
     return member
 
 
-def _points(key: str, made: Sequence[Member]) -> str:
-    """The new values as they are read: few of them one by one, many as their span."""
+def _points(key: str, made: Sequence[Member], beside: Iterable[Cell]) -> str:
+    """The new values as those beside them are read: few of them one by one, many as their span."""
     values = sorted({value for member in made if is_number(value := member.axes[key])})
-    named = labels(values)
+    named = labels(dict.fromkeys([*values, *(v for cell in beside if is_number(v := cell.coordinate(key)))]))
     listed = [named[value] for value in values]
     return f"{spoken(key)} {', '.join(listed) if len(listed) <= 4 else f'{listed[0]} … {listed[-1]}'}"
 
@@ -228,13 +228,13 @@ class _Panel:
                 end = "smallest" if side == "below" else "largest"
                 where = f" at {count(len(of_side), _rows(self.panel))}" if self.panel.y else ""
                 why = f"the {end} value tried is the best one{where}"
-                yield self._move("widen", key, _points(key, made), why, INSIDE, made)
+                yield self._move("widen", key, _points(key, made, self.panel.cells), why, INSIDE, made)
 
     def _halve(self, lines: Sequence[tuple[Ladder, Limits]], key: str) -> Iterator[Move]:
         middles = [(at.best, self._middle(line, at.best, beside)) for line, at in lines for beside in at.coarse]
         made = [member for best, point in middles for member in self._at(best, {key: point})]
         if made:
-            yield self._move("halve", key, _points(key, made), FAR_APART, _closer(key), made)
+            yield self._move("halve", key, _points(key, made, self.panel.cells), FAR_APART, _closer(key), made)
 
     def _along_ridge(self, key: str, inner: str) -> Iterator[Move]:
         """The same along the rates: a rung is the best cell of its row, any of them where none is usable."""
@@ -253,28 +253,32 @@ class _Panel:
             made = [m for point in points for cell in of_row for m in self._at(cell, {key: point})]
             self._ends += [] if made else [key]
             why = f"the best {spoken(key)} is the {'largest' if at.edge == 'above' else 'smallest'} one tried"
-            yield self._move("widen", key, _points(key, made), why, INSIDE, made)
+            yield self._move("widen", key, _points(key, made, self.panel.cells), why, INSIDE, made)
         beside = _beside(of_row, at.best, inner)
         points = [self._middle(ridge, at.best, rung) for rung in at.coarse]
         made = [m for point in points for cell in beside for m in self._at(cell, {key: point})]
         if made:
-            yield self._move("halve", key, _points(key, made), FAR_APART, _closer(key), made)
+            yield self._move("halve", key, _points(key, made, self.panel.cells), FAR_APART, _closer(key), made)
 
     def _seeds(self) -> Iterator[Move]:
         key = self.study.replicate
         if key is None or not self.undecided:
             return
         cells = sorted(self.undecided.values(), key=lambda cell: cell.score)[:MOST_CELLS]
-        made = [member for cell in cells for member in self._more(cell, key)]
+        added = [list(self._more(cell, key)) for cell in cells]
+        made = [member for members in added for member in members]
         n, more = cells[0].n, len(made) // len(cells)
         if self.near.margin is None:
             why, effect = "one seed does not show how much seeds differ", "the noise becomes known"
         else:
             more_rows = not {*self.undecided} <= {id(cell) for cell in self.near.cells}
-            why = f"with {count(n, 'seed')}, {count(len(self.undecided), 'cell')} are too close to say which is best"
+            seeds, close = _span((cell.n for cell in cells), "seed"), count(len(self.undecided), "cell")
+            why = f"with {seeds}, {close} are too close to say which is best"
             why += ", of all or of its row" if more_rows else ""
             effect = _sharper(self.near, n, n + more)
-        yield self._move("seeds", key, f"{more} more at {count(len(cells), 'cell')}", why, effect, made)
+        yield self._move(
+            "seeds", key, f"{_span(map(len, added))} more at {count(len(cells), 'cell')}", why, effect, made
+        )
 
     def _more(self, cell: Cell, key: str) -> Iterator[Member]:
         """As many seeds again, at least so that there are a few; numbered after all that the panel has."""
@@ -319,6 +323,13 @@ def _rows(panel: Panel) -> str:
 def difference(score: float, of: Cell) -> str:
     """A difference in score of cells like `of` as it is read: of a loss a share, of others the difference itself."""
     return f"{short(100 * math.expm1(score), 2)}%" if of.by_factors else short(score, 2)
+
+
+def _span(numbers: Iterable[int], noun: str = "") -> str:
+    """From the least to the most of some numbers, with their noun: 3 seeds, 2 to 3 seeds."""
+    found = sorted(set(numbers))
+    least = f"{found[0]:,} to " if len(found) > 1 else ""
+    return least + (count(found[-1], noun) if noun else f"{found[-1]:,}")
 
 
 def _varies(cells: Sequence[Cell], key: str) -> bool:

@@ -222,5 +222,6 @@ def config_lines(config: Mapping[str, Any], indent: int = 0) -> list[str]:
         if isinstance(value, Mapping):
             lines += [f"{'  ' * indent}{key}:", *config_lines(value, indent + 1)]
         else:
-            lines.append(f"{'  ' * indent}{key}: {value}")
+            said = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
+            lines.append(f"{'  ' * indent}{key}: {said}")
     return [clean(line) for line in lines]

@@ -573,10 +573,19 @@ def test_show_finds_a_trial_by_the_beginning_of_its_id(thalweg, swept):
     assert swept[0].id in out
     assert "val/loss" in out
     assert "weight_decay" in out
+    assert "None" not in out
+    assert "fingerprint: null" in out
     assert "revision" not in out  # of a user's code, which has none here
     shown = strict(thalweg("show", swept[0].id[:10], "--json")[1])
     assert shown["trial"]["id"] == swept[0].id
     assert shown["trial"]["config"]["budget"]["steps"] == 40
+
+
+@pytest.mark.parametrize("option", [["--maps"], ["--rows"], ["--metric", "val/loss"], ["--panel", "x"]])
+def test_what_is_of_a_study_is_refused_of_a_trial(thalweg, swept, option):
+    code, _, err = thalweg("show", swept[0].id[:10], *option)
+    assert code == 2
+    assert f"{option[0]} is of a study, and {swept[0].id[:10]} is a trial" in err
 
 
 def test_best_has_the_near_optimal_set_and_test_once(thalweg, swept):

@@ -163,6 +163,28 @@ def test_only_cells_that_may_be_best_get_seeds_on_any_scale(base):
     assert f"{len(panel.near.cells)} cells are too close to say which is best" in seeds.why
 
 
+def test_numbers_of_seeds_that_differ_are_said_as_such():
+    study = declared("optimizer=sgd", "optimizer.lr=1/64..4:x4", "seed=0..2")
+    rows = rows_of(study, lambda axes: 0.5 + 0.01 * axes["seed"] + abs(math.log2(axes[LR] / 0.25)) * 1e-4)
+    rows.remove(next(row for row in rows if (row.axes[LR], row.axes["seed"]) == (0.25, 1)))
+    (seeds,) = [move for move in moves(panels(rows, study), study) if move.kind == "seeds"]
+    assert "2 to 3 more at" in seeds.what
+    assert seeds.why.startswith("with 2 to 3 seeds, ")
+
+
+def test_new_values_are_named_as_those_beside_them():
+    study = declared("optimizer=sgd", "optimizer.lr=1/64..4:x4", "seed=0..2")
+    (found,) = proposed(study, lambda axes: 0.5 + abs(math.log2(axes[LR] / 0.25)))
+    assert (found.kind, found.what) == ("halve", "learning rate 1/8, 1/2")
+    (found,) = proposed(study, lambda axes: 0.5 + axes[LR] if axes[LR] > 1 / 64 else None)
+    assert (found.kind, found.what) == ("halve", "learning rate 1/32, 1/8")
+    (found,) = proposed(study, lambda axes: None if axes[LR] > 1 / 16 else 0.5 + 0.3 * (axes[LR] < 1 / 16))
+    assert (found.kind, found.what) == ("halve", "learning rate 1/32, 1/8")
+    study = declared("optimizer=sgd", "optimizer.lr=1,2,8", "seed=0..2")
+    (found,) = proposed(study, lambda axes: 0.5 + abs(axes[LR] - 2) if axes[LR] != 8 else None)
+    assert "learning rate" in found.what
+
+
 def test_no_value_is_called_clear_that_is_not():
     study = declared("optimizer=sgd", "optimizer.lr=1e-3,0.1,1e3", "seed=0..2")
     found = proposed(study, lambda axes: None if axes[LR] > 1 else 0.5 + 0.01 * axes["seed"] - 0.001 * axes[LR])
