@@ -28,7 +28,7 @@ from thalweg.runner.decide.ladder import (
 )
 from thalweg.runner.decide.points import member_at, members_of
 from thalweg.runner.decide.rescue import rescue
-from thalweg.runner.facts.row import Row
+from thalweg.runner.facts.row import Row, lookup
 from thalweg.runner.show.numbers import count, is_number, labels, short, spoken
 from thalweg.runner.study.study import Block, Member, Study
 
@@ -282,7 +282,7 @@ class _Panel:
 
     def _more(self, cell: Cell, key: str) -> Iterator[Member]:
         """As many seeds again, at least so that there are a few; numbered after all that the panel has."""
-        used = (row.axes.get(key) for each in self.panel.cells for row in each.rows)
+        used = (row.axes.get(key, lookup(row.config, key)) for each in self.panel.cells for row in each.rows)
         first = max((int(value) for value in used if isinstance(value, int)), default=-1) + 1
         for seed in range(first, first + max(cell.n, FEWEST_SEEDS - cell.n)):
             yield from self._new(cell.rows[0], {key: seed})

@@ -12,7 +12,7 @@ from typing import Any
 
 from thalweg.runner.base.canonical import Scalar
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.facts.row import Row
+from thalweg.runner.facts.row import Row, lookup
 from thalweg.runner.study.arithmetic import stamped
 from thalweg.runner.study.keys import coerced, trial_config
 from thalweg.runner.study.study import Base, Block, Member, updates_at
@@ -29,7 +29,12 @@ def member_at(like: Row, block: Block | None, moved: Mapping[str, Scalar]) -> Me
     kept = {key: value for key, value in like.axes.items() if key not in derive}
     coordinates = {key: value for key, value in kept.items() if key not in groups}
     coordinates |= {key: coerced(key, value) for key, value in moved.items()}
-    base = Base({}, lambda updates: _updated(like.config, updates))
+    listed = {key for key in coordinates if isinstance(lookup(like.config, key), list)} - {*moved}
+
+    def at(updates: Mapping[str, Scalar]) -> dict[str, Any]:  # a list, an axis' value as text, is in the trial already
+        return _updated(like.config, {key: value for key, value in updates.items() if key not in listed})
+
+    base = Base({}, at)
     grid = Block(like.block, (), (base,), derive=derive)
     try:
         updates, derived = updates_at(grid, base, coordinates)

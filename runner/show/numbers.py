@@ -99,7 +99,7 @@ def labels(values: Iterable[Scalar], *, fractions: bool = True, width: int = 99)
 
 
 def _digits(values: set[float], width: int) -> int:
-    most = min(16, max(3, width))  # more have no room
+    most = min(17, max(3, width))  # more have no room
     known = (n for n in range(3, most + 1) if len({short(v, n, width) for v in values}) == len(values))
     return next(known, 3)
 

@@ -127,9 +127,9 @@ def _show_overall(out: Console, of: Best, view: StudyView, n: int | None) -> Non
         return
     if found.margin is None:
         return
-    pooled = f"95%, variance pooled over {count(found.pooled, 'cell')}"
+    pooled = f" (95%, variance pooled over {count(found.pooled, 'cell')})" if found.of > 1 else ""
     known = as_good(len(found.cells) - 1, found.of - 1)
-    out.print(Text(f"{known[0].upper()}{known[1:]} ({pooled}):"))
+    out.print(Text(f"{known[0].upper()}{known[1:]}{pooled}:"))
     made = table(study.metric, "95% interval", "at", *["in"] * several, right={study.metric})
     for cell in found.cells[:SHOWN_CELLS]:
         mean = figure(cell.mean, 4) if cell.mean is not None else None

@@ -185,6 +185,23 @@ def test_new_values_are_named_as_those_beside_them():
     assert "learning rate" in found.what
 
 
+@pytest.mark.parametrize("axis", ["model.hidden=[8],[16,16]", "optimizer=sgd,adamw", "sam=none,standard"])
+def test_whatever_an_axis_holds_more_seeds_can_be_trained_there(axis):
+    study = declared("seed=0..2", axis)
+    (found,) = proposed(study, lambda axes: 0.5 + 0.01 * axes["seed"])
+    assert (found.kind, len(found.members)) == ("seeds", 6)
+    by_hand = {m.trial.id for m in expand(declared("seed=3..5", axis))}
+    assert {m.trial.id for m in found.members} == by_hand
+    assert {m.axes["seed"] for m in found.members} == {3, 4, 5}
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_a_seed_that_is_no_axis_is_counted_as_well(seed):
+    study = declared("optimizer=sgd", "optimizer.lr=0.1,0.2,0.4", f"seed={seed}")
+    (found,) = [m for m in proposed(study, lambda axes: 0.5 + abs(axes[LR] - 0.2)) if m.kind == "seeds"]
+    assert {m.axes["seed"] for m in found.members} == {seed + 1, seed + 2}
+
+
 def test_no_value_is_called_clear_that_is_not():
     study = declared("optimizer=sgd", "optimizer.lr=1e-3,0.1,1e3", "seed=0..2")
     found = proposed(study, lambda axes: None if axes[LR] > 1 else 0.5 + 0.01 * axes["seed"] - 0.001 * axes[LR])

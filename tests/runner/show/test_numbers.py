@@ -82,3 +82,11 @@ def test_spans_of_time_and_counts():
     spans = [0.04, 54, 130, 3 * 3600 + 300, 90000]
     assert [duration(s) for s in spans] == ["0.0 s", "54 s", "2 min 10 s", "3 h 05 min", "1 d 01 h"]
     assert (count(1, "trial"), count(2592, "trial")) == ("1 trial", "2,592 trials")
+
+
+@given(st.floats(1e-300, 1e300), st.integers(1, 3))
+def test_neighbours_among_floats_have_names_of_their_own(value, steps):
+    values = [value]
+    for _ in range(steps):
+        values.append(math.nextafter(values[-1], math.inf))
+    assert len(set(labels(values).values())) == len(values)
