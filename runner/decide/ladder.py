@@ -50,8 +50,8 @@ class Ladder:
 class Limits:
     """What keeps a ladder's best from being known better: at most one of edge, and step and noise side by side.
 
-    edge: the side on which the grid ends at the best. coarse: neighbours clearly worse, or unusable, with room
-    between. tied: neighbours that the replicates cannot tell from the best.
+    edge: the side on which the grid ends at the best, unless all are as good. coarse: neighbours clearly worse, or
+    unusable, with room between. tied: neighbours that the replicates cannot tell from the best.
     """
 
     best: Cell
@@ -109,7 +109,10 @@ def limits(of: Ladder, margin: float | None) -> Limits | None:
         return Limits(
             best, None, (), tuple(cell for cell in of.cells if cell is not best and _is_tied(cell, best, margin))
         )
-    if at == len(of.cells) - 1:
+    last = len(of.cells) - 1
+    if at in (0, last) and margin is not None and all(_is_tied(cell, best, margin) for cell in of.cells):
+        return Limits(best, None, (), (of.cells[1 if at == 0 else last - 1],))  # all are as good: noise put it there
+    if at == last:
         return Limits(best, "above", (), ())
     if at == 0:
         none_as_good = of.zero is not None and of.zero.usable and of.zero.score <= best.score + (margin or 0.0)

@@ -30,7 +30,7 @@ def notes(study: Study, cut: Sequence[Panel], answers: Sequence[Answer], own: st
     if len({panel.data for panel in cut}) > 1:
         found.append("Results on different data are not compared: each has a best of its own.")
     if (len(answers) or len(cut)) > 1:
-        found.append(f"{_looked_at(len(answers) or len(cut), answers)}.")
+        found.append(f"{_looked_at(cut, answers)}.")
     if study.hypothesis:
         found.append(f"Expected beforehand: {study.hypothesis}")
     if study.refinements:
@@ -38,10 +38,12 @@ def notes(study: Study, cut: Sequence[Panel], answers: Sequence[Answer], own: st
     return [clean(note) for note in found]
 
 
-def _looked_at(panels: int, answers: Sequence[Answer]) -> str:
-    """How many panels were looked at, and how many came out as expected."""
+def _looked_at(cut: Sequence[Panel], answers: Sequence[Answer]) -> str:
+    """How many panels were looked at, answers of several questions each, and how many came out as expected."""
+    noun = "answer" if len({each.kind for each in answers}) > 1 else "panel"
     met = [each.as_expected for each in answers if each.kind == "coupling" and each.as_expected is not None]
-    said = f"{count(panels, 'panel')} looked at: the more there are, the more easily one stands out by chance"
+    looked = count(len(answers) or len(cut), noun)
+    said = f"{looked} looked at: the more there are, the more easily one stands out by chance"
     return f"{said}. {sum(met)} of {count(len(met), 'slope')} came out as expected beforehand" if met else said
 
 

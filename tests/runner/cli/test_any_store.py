@@ -346,3 +346,9 @@ def test_without_a_store_and_a_name_nothing_is_wrong(desk: Desk, words: list[str
     assert code == 0, err
     assert err.startswith("no store at ")
     assert json.loads(out)["study"] is None if "--json" in words else out == ""
+
+
+def test_answers_of_several_questions_are_not_called_panels(desk: Desk) -> None:
+    with_questions(desk, by_rate)
+    _, out, _ = desk("show", "mine")
+    assert "3 answers looked at" in " ".join(out.split())

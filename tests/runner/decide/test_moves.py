@@ -202,6 +202,16 @@ def test_a_seed_that_is_no_axis_is_counted_as_well(seed):
     assert {m.axes["seed"] for m in found.members} == {seed + 1, seed + 2}
 
 
+@pytest.mark.parametrize("slope", [0, 1e-5, -1e-5])
+def test_where_all_are_as_good_no_end_of_the_grid_is_the_best(slope):
+    """Which of them is lowest, noise decides: wider would lead nowhere, and more seeds may tell."""
+    study = declared("optimizer=sgd", "optimizer.lr=1/64..4:x4", "seed=0..2")
+    found = proposed(study, lambda axes: 0.5 + 0.01 * axes["seed"] + slope * math.log2(axes[LR]))
+    assert kinds(found) == [("seeds", "seed")]
+    clear = proposed(study, lambda axes: 0.5 + 0.01 * axes["seed"] + 1e4 * slope * math.log2(axes[LR]))
+    assert kinds(clear) == ([("widen", "lr")] if slope else [("seeds", "seed")])
+
+
 def test_no_value_is_called_clear_that_is_not():
     study = declared("optimizer=sgd", "optimizer.lr=1e-3,0.1,1e3", "seed=0..2")
     found = proposed(study, lambda axes: None if axes[LR] > 1 else 0.5 + 0.01 * axes["seed"] - 0.001 * axes[LR])
