@@ -146,9 +146,12 @@ def open_reading(path: Path, migrations: Sequence[Migration], now: str) -> tuple
     try:
         return _reading(path, "rw", migrations, now), None
     except sqlite3.OperationalError as error:
-        if not error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+        stale, name = _stale(path), error.sqlite_errorname
+        # no room for the index of a log that is empty: nobody writes, and nothing has to be looked up in it
+        full = stale is None and name.startswith(("SQLITE_FULL", "SQLITE_IOERR_SHM"))
+        if not full and not name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
             raise
-        return _reading(path, "ro&immutable=1", migrations, now), _stale(path)
+        return _reading(path, "ro&immutable=1", migrations, now), stale
 
 
 def _reading(path: Path, mode: str, migrations: Sequence[Migration], now: str) -> sqlite3.Connection | None:

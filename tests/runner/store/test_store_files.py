@@ -242,6 +242,20 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(path):
         store.declare(make_study(), make_members([1.0]))
 
 
+def test_a_store_on_a_full_disk_can_be_read(path):
+    filled(path)
+
+    def work():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        with Store.open(path) as store:
+            assert len(store.study_rows("coupling")) == 3
+            assert store.warnings == ()
+
+    assert wait(in_child(work)) == 0
+    with Store.open(path, "write") as store:
+        store.declare(make_study(), make_members([1.0]))
+
+
 def test_a_full_disk_is_named(path):
     with Store.open(path, "write") as store:
         store._db.execute("PRAGMA max_page_count = 30")
