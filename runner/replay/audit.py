@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
+from thalweg.runner.base.errors import UsageError
 from thalweg.runner.facts.record import TrialRecord
 from thalweg.runner.facts.replayed import Audit, Verdict
 from thalweg.runner.replay.again import Again
@@ -19,7 +20,12 @@ def population(records: Sequence[TrialRecord], study: str) -> list[TrialRecord]:
 
 
 def sample(records: Sequence[TrialRecord], size: int, seed: int) -> list[TrialRecord]:
-    """A random sample without replacement: the same for the same trials, size and seed. All, if there are no more."""
+    """A random sample without replacement: the same for the same trials, size and seed. All, if there are no more.
+
+    Raises UsageError for a sample of none.
+    """
+    if size < 1:
+        raise UsageError(f"an audit of {size} trials bounds nothing", "give n=1 or more; 60 bound 5%, 200 bound 1.5%")
     return list(records) if size >= len(records) else random.Random(seed).sample(records, size)
 
 

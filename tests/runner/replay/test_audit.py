@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from replay_cases import RECORD
 
+from thalweg.runner.base.errors import UsageError
 from thalweg.runner.facts.record import Membership
 from thalweg.runner.facts.replayed import Audit, Replayed, Verdict, percent, upper_bound
 from thalweg.runner.replay.again import Again
@@ -76,6 +77,12 @@ def test_the_same_trials_size_and_seed_give_the_same_sample() -> None:
     assert sample(records, 10, 0) == sample(list(records), 10, 0) != sample(records, 10, 1)
     assert len({each.trial_id for each in sample(records, 10, 0)}) == 10
     assert sample(records, 50, 3) == sample(records, 99, 4) == records
+
+
+@pytest.mark.parametrize("size", [0, -5])
+def test_a_sample_of_none_is_refused(size) -> None:
+    with pytest.raises(UsageError, match=f"an audit of {size} trials bounds nothing"):
+        sample([], size, 0)
 
 
 def test_only_trials_that_are_in_the_study_are_drawn() -> None:
