@@ -11,8 +11,8 @@ of other tools) answer another question: how much the whole grid varies, its use
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from statistics import stdev
 from typing import Literal
@@ -22,6 +22,7 @@ from thalweg.runner.cells.cells import Cell, Panel, ranked
 from thalweg.runner.cells.noise import mean_of
 from thalweg.runner.cells.student import t95
 from thalweg.runner.show.numbers import figure, is_number
+from thalweg.runner.study.study import SAMPLE, Block
 
 FEW = 3
 """An axis with more values than this for each cell at them was drawn at random: its values are put in groups."""
@@ -34,7 +35,7 @@ class Cost:
 
     low, high: its 95% interval over the seeds; None with one seed, where noise counts as cost. values: how many values,
     or groups of values, are compared; `dead` ones have no usable cell and are no part of the mean. by_factors: scores
-    are logarithms. direction: which end of the metric is best.
+    are logarithms. direction: which end of the metric is best. along: axes that a zip moves with it.
     """
 
     key: str
@@ -46,6 +47,7 @@ class Cost:
     seeds: int
     by_factors: bool
     direction: Literal["min", "max"]
+    along: tuple[str, ...] = ()
 
     @property
     def told(self) -> bool:
@@ -72,11 +74,15 @@ class Cost:
 
 @dataclass(frozen=True)
 class Space:
-    """The cells of panels that may be compared, and the axes that vary over them, three at least."""
+    """The cells of panels that may be compared, and the axes that vary over them, three at least.
+
+    along: axis -> those that a zip moves with it: which of them made a difference, nobody can say. They count once.
+    """
 
     name: str
     cells: tuple[Cell, ...]
     axes: tuple[str, ...]
+    along: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def best(self) -> Cell | None:
@@ -86,12 +92,15 @@ class Space:
     @property
     def costs(self) -> list[Cost]:
         """What each axis costs, the dearest first."""
-        found = [cost_of(self.cells, key) for key in self.axes]
+        tied = {key for others in self.along.values() for key in others}
+        own = [key for key in self.axes if key not in tied]
+        found = [replace(cost_of(self.cells, key), along=self.along.get(key, ())) for key in own]
         return sorted(found, key=lambda each: (each.cost is None, -(each.cost or 0.0)))
 
 
-def spaces(cut: Iterable[Panel]) -> list[Space]:
+def spaces(cut: Iterable[Panel], blocks: Iterable[Block] = ()) -> list[Space]:
     """Return the grids of three axes and more: panels of one block, on the same data, that differ in single keys."""
+    zips = {block.name: [each.keys for each in block.bundles if each.name != SAMPLE] for block in blocks}
     together: dict[tuple[str, str, str], list[Panel]] = {}
     for panel in cut:
         together.setdefault((panel.block, panel.data, panel.apart), []).append(panel)
@@ -99,8 +108,20 @@ def spaces(cut: Iterable[Panel]) -> list[Space]:
     for (block, _, apart), members in together.items():
         cells = tuple(cell for panel in members for cell in panel.cells)
         axes = tuple(key for key in members[0].axes if len({repr(cell.axes.get(key)) for cell in cells}) > 1)
-        if len(axes) > 2:
-            found.append(Space(", ".join(filter(None, (block, apart))), cells, axes))
+        along = _along(cells, axes, zips.get(block, ()))
+        if len(axes) - sum(map(len, along.values())) > 2:
+            found.append(Space(", ".join(filter(None, (block, apart))), cells, axes, along))
+    return found
+
+
+def _along(cells: Sequence[Cell], axes: Sequence[str], zips: Iterable[Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Of each zip whose axes always take their values together: the first of them, and the others."""
+    found = {}
+    for keys in zips:
+        tied = [key for key in axes if key in keys]
+        points = [[repr(cell.axes.get(key)) for key in tied] for cell in cells]
+        if len(tied) > 1 and {len(set(each)) for each in zip(*points, strict=True)} == {len(set(map(tuple, points)))}:
+            found[tied[0]] = tuple(tied[1:])
     return found
 
 
@@ -132,13 +153,13 @@ def _cost(at: Sequence[Sequence[Cell]], out: int | None) -> float:
     """Choose on the seeds but `out`, and judge on that one; with None, on all."""
 
     def chosen(cells: Iterable[Cell]) -> Cell:
-        return min(cells, key=lambda cell: mean_of(score for seed, score in enumerate(cell.scores) if seed != out))
+        return min(cells, key=lambda cell: mean_of([score for seed, score in enumerate(cell.scores) if seed != out]))
 
     def judged(cell: Cell) -> float:
         return cell.score if out is None else cell.scores[out]
 
     best = [chosen(cells) for cells in at]
-    return mean_of(map(judged, best)) - judged(chosen(best))
+    return mean_of([judged(cell) for cell in best]) - judged(chosen(best))
 
 
 def groups(cells: Sequence[Cell], key: str) -> list[list[Cell]]:

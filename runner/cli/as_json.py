@@ -155,6 +155,7 @@ def _cost(grid: str, cost: Cost) -> dict[str, Any]:
     return {
         "grid": grid,
         "key": cost.key,
+        "along": list(cost.along),
         **{name: None if score is None else cost.shown(score) for name, score in ends.items()},
         "factor": cost.by_factors,
         "values": cost.values,

@@ -43,6 +43,10 @@ MOST_CELLS = 16
 """Cells that get more seeds: the best ones, where more are as good within the noise."""
 FEWEST_SEEDS = 3
 WELL_KNOWN = "the best lies inside the grid, close to its neighbours, and no other is as good"
+NO_AXIS = "there is no axis of numbers to widen or to halve"
+DRAWN = (
+    "no two points lie side by side on an axis, so that there is none to widen or to halve; more points may find more"
+)
 INSIDE = "then the grid should hold the best one"
 FAR_APART = "a value next to the best one is clearly worse, and far from it"
 
@@ -100,7 +104,7 @@ def nothing_more(panels: Sequence[Panel], study: Study) -> str:
     said = [f"no value lies beyond: {', '.join(ends)}"] if ends else []
     said += [f"an axis of two values is a comparison, and is not widened: {', '.join(sorted(two))}"] if two else []
     if not said and found:
-        said = [WELL_KNOWN if axes else "there is no axis of numbers to widen or to halve"]
+        said = [NO_AXIS if not axes else WELL_KNOWN if any(each.has_ladder() for each in found) else DRAWN]
     return "; ".join(said)
 
 
@@ -180,6 +184,11 @@ class _Panel:
         """The numeric axes, and their values."""
         keys = [key for key in self.panel.axes if _varies(self.panel.cells, key)]
         return {key: {cell.axes[key] for cell in self.panel.cells} for key in keys}
+
+    def has_ladder(self) -> bool:
+        """Whether the best cell stands among others on an axis."""
+        lines = (line for key in self.axes() for line in ladders(self.panel.cells, key, self.panel.axes))
+        return any(len(line.cells) > 1 and any(cell is self.near.best for cell in line.cells) for line in lines)
 
     def ends(self) -> list[str]:
         """The axes that are to be widened where no trial can be."""

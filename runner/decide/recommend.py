@@ -162,7 +162,9 @@ def _largest_rate(chosen: Candidate, key: str) -> Bound | None:
     last, beyond = line.cells[at], line.cells[at + 1] if at + 1 < len(line.cells) else None
     seeds = count(last.n, "seed")
     if beyond is None:
-        why = f"{seeds} trained there, and no larger learning rate was tested"
+        larger = any(is_number(rate := cell.coordinate(key)) and rate > line.at(last) for cell in chosen.panel.cells)
+        elsewhere = " with all else as it is" if larger else ""
+        why = f"{seeds} trained there, and no larger learning rate was tested{elsewhere}"
     else:
         value = labels(cell.axes[key] for cell in line.cells)[beyond.axes[key]]
         why = f"{seeds} trained there; {_failed(beyond)} at {value}"

@@ -12,7 +12,7 @@ def costs_said(costs: Sequence[Cost], metric: str, called: Callable[[str], str])
     """Return what costs say of a metric. called: how an axis is named."""
     told = [each for each in costs if each.told]
     unsure = [each for each in costs if each.low is not None and not each.told]
-    dead = [f"{each.dead} of {count(each.values, 'value')} of {called(each.key)}" for each in costs if each.dead]
+    dead = [f"{each.dead} of {count(each.values, 'value')} of {_named(each, called)}" for each in costs if each.dead]
     found = []
     if told:
         found.append(_most(told[0], metric, called))
@@ -32,13 +32,19 @@ def costs_said(costs: Sequence[Cost], metric: str, called: Callable[[str], str])
 def _most(first: Cost, metric: str, called: Callable[[str], str]) -> str:
     becomes = f"multiplied by {first.worse.removeprefix('×')}" if first.by_factors else first.worse
     return (
-        f"What matters most is {called(first.key)}: with one of its {first.values} values taken at random, and the best"
-        f" values of all other axes for it, {metric} is {becomes} on average."
+        f"What matters most is {_named(first, called)}: with one of its {first.values} values taken at random, and the"
+        f" best values of all other axes for it, {metric} is {becomes} on average."
     )
 
 
+def _named(cost: Cost, called: Callable[[str], str]) -> str:
+    """An axis, with those that a zip moves with it."""
+    axis, *others = map(called, (cost.key, *cost.along))
+    return f"{axis} with {_list(others)}" if others else axis
+
+
 def _listed(costs: Sequence[Cost], called: Callable[[str], str]) -> str:
-    return _list([f"{called(each.key)} ({each.worse})" for each in costs])
+    return _list([f"{_named(each, called)} ({each.worse})" for each in costs])
 
 
 def _list(words: Sequence[str]) -> str:

@@ -99,7 +99,7 @@ class StudyView:
     @cached_property
     def spaces(self) -> list[Space]:
         """The grids of three axes and more that have a usable cell."""
-        return [each for each in spaces(self.panels) if each.best is not None]
+        return [each for each in spaces(self.panels, self.study.blocks) if each.best is not None]
 
     @cached_property
     def owners(self) -> Mapping[int, Panel]:

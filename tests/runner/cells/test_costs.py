@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from itertools import product
 from statistics import fmean, stdev
 
 import planted_rows as planted
@@ -12,6 +13,8 @@ from three_axes import B1, B1S, LRS, WDS, bowl, cells_of, rows_of, study_of
 
 from thalweg.runner.cells.cells import panels
 from thalweg.runner.cells.costs import cost_of, groups, spaces
+from thalweg.runner.study.study import Axis, Block, Bundle
+from thalweg.runner.view.costs import costs_said
 
 
 def test_without_noise_the_cost_is_what_was_planted():
@@ -69,3 +72,29 @@ def test_three_axes_are_a_space_and_two_are_none():
     assert len(space.cells) == len(LRS) * len(WDS) * len(B1S)
     block = planted.block("one")
     assert spaces(panels(planted.rows(block, planted.valley_of(-1)), planted.study(block))) == []
+
+
+def zipped(*more):
+    """Learning rate and weight decay of one zip, beside other axes."""
+    points = ((0.1, 1.0), (0.2, 2.0), (0.4, 3.0))
+    pair = Bundle("pair", (planted.LR, planted.WD), points)
+    axes = tuple(Axis(key, (0.0, 1.0), "") for key in more)
+    study = planted.study(Block("grid", (*axes, Axis("seed", (0, 1, 2), "")), bundles=(pair,)), analyses=(), vars=())
+    at = [
+        {planted.LR: lr, planted.WD: wd, **dict(zip(more, values, strict=True)), "seed": seed}
+        for lr, wd in points
+        for values in product((0.0, 1.0), repeat=len(more))
+        for seed in range(3)
+    ]
+    rows = [planted.row("grid", each, 0.5 + each[planted.LR] + 0.1 * sum(each[key] for key in more)) for each in at]
+    return spaces(panels(rows, study), study.blocks)
+
+
+def test_axes_of_a_zip_are_one_axis():
+    """Which of them made the difference, nobody can say."""
+    assert zipped(B1) == []
+    (space,) = zipped(B1, "optimizer.eps")
+    assert [(each.key, each.along) for each in space.costs if each.along] == [(planted.LR, (planted.WD,))]
+    assert planted.WD not in [each.key for each in space.costs]
+    said = costs_said(space.costs, "val/loss", str)
+    assert "optimizer.lr with optimizer.weight_decay" in said

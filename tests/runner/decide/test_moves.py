@@ -8,7 +8,7 @@ from planted_studies import GRID, LR, WD, bowl, declared, panels_of, row_of, row
 
 from thalweg.runner.analysis.findings import findings
 from thalweg.runner.cells.cells import near_optimal, panels
-from thalweg.runner.decide import moves, unfinished
+from thalweg.runner.decide import moves, nothing_more, unfinished
 from thalweg.runner.study.study import Analysis, expand
 from thalweg.runner.study.trial import Trial
 
@@ -210,6 +210,15 @@ def test_where_all_are_as_good_no_end_of_the_grid_is_the_best(slope):
     assert kinds(found) == [("seeds", "seed")]
     clear = proposed(study, lambda axes: 0.5 + 0.01 * axes["seed"] + 1e4 * slope * math.log2(axes[LR]))
     assert kinds(clear) == ([("widen", "lr")] if slope else [("seeds", "seed")])
+
+
+def test_points_that_were_drawn_are_not_said_to_surround_the_best():
+    words = ("optimizer=sgd", "optimizer.lr=1e-3..1:log", "optimizer.weight_decay=1e-5..1:log", "study.sample.n=12")
+    study = declared(*words, "seed=0..2")
+    rows = rows_of(study, lambda axes: 0.5 + abs(math.log2(axes[LR] / 0.1)) / 20)
+    cut = panels(rows, study)
+    assert moves(cut, study) == []
+    assert nothing_more(cut, study).startswith("no two points lie side by side on an axis")
 
 
 def test_no_value_is_called_clear_that_is_not():

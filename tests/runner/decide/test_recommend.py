@@ -123,3 +123,11 @@ def test_one_seed_has_no_margin_and_one_axis_no_panel_of_two():
     assert found.chosen.near.margin is None
     assert found.bounds[0].chance == pytest.approx(0.95)
     assert panels_of(declared("optimizer=sgd", "optimizer.lr=1/64..4:x4", "seed=0"), bowl())[0].x is None
+
+
+def test_a_larger_rate_that_was_tested_elsewhere_is_not_denied():
+    words = ("optimizer=sgd", "optimizer.lr=1e-3..1:log", "optimizer.weight_decay=1e-5..1:log", "study.sample.n=12")
+    study = declared(*words, "seed=0..2")
+    rows = rows_of(study, lambda axes: 0.5 + abs(math.log2(axes[LR] / 0.1)) / 20)
+    (found,) = recommend(panels(rows, study), rows, study)
+    assert found.bounds[0].why.endswith("no larger learning rate was tested with all else as it is")
