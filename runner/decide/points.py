@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from thalweg.runner.base.canonical import Scalar
-from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.base.errors import ConfigError, StoreError
 from thalweg.runner.facts.row import Row, lookup
 from thalweg.runner.study.arithmetic import stamped
 from thalweg.runner.study.keys import coerced, trial_config
 from thalweg.runner.study.study import Base, Block, Member, updates_at
-from thalweg.runner.study.trial import Trial
+from thalweg.runner.study.trial import SHOWN, Trial
 
 
 def member_at(like: Row, block: Block | None, moved: Mapping[str, Scalar]) -> Member | None:
@@ -39,6 +39,9 @@ def member_at(like: Row, block: Block | None, moved: Mapping[str, Scalar]) -> Me
     try:
         updates, derived = updates_at(grid, base, coordinates)
         trial = Trial(stamped(trial_config(base.at(updates))))
+    except KeyError:
+        text = f"the configuration of trial {like.trial_id[:SHOWN]} is damaged"
+        raise StoreError(text, "see what else is: thalweg store check") from None
     except ConfigError:  # a warmup longer than the run, a negative rate: nothing is there to be measured
         return None
     return Member(trial, like.block, {**kept, **coordinates, **derived})

@@ -7,6 +7,7 @@ import pytest
 from planted_studies import GRID, LR, WD, bowl, declared, panels_of, row_of, rows_of
 
 from thalweg.runner.analysis.findings import findings
+from thalweg.runner.base.errors import StoreError
 from thalweg.runner.cells.cells import near_optimal, panels
 from thalweg.runner.decide import moves, nothing_more, unfinished
 from thalweg.runner.study.study import Analysis, expand
@@ -219,6 +220,13 @@ def test_points_that_were_drawn_are_not_said_to_surround_the_best():
     cut = panels(rows, study)
     assert moves(cut, study) == []
     assert nothing_more(cut, study).startswith("no two points lie side by side on an axis")
+
+
+def test_a_damaged_configuration_is_said():
+    study = declared("optimizer=sgd", "optimizer.lr=1/64..4:x4", "seed=0..2")
+    rows = [replace(row, config={}) for row in rows_of(study, lambda axes: 0.5 + abs(axes[LR]))]
+    with pytest.raises(StoreError, match="is damaged"):
+        moves(panels(rows, study), study)
 
 
 def test_no_value_is_called_clear_that_is_not():

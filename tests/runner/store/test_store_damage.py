@@ -119,3 +119,28 @@ def test_a_name_that_is_no_text_is_one_sentence(tmp_path, whole):
             with pytest.raises(UsageError) as raised:
                 ask("x\udcff")
             assert "\n" not in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE studies SET outline = 'broken'", f"the declaration of study {NAME} cannot be read"),
+        ("UPDATE studies SET outline = '{}'", f"the declaration of study {NAME} cannot be read"),
+        ("UPDATE studies SET document = 'broken'", f"the declaration of study {NAME} cannot be read"),
+        ("UPDATE members SET axes = 'broken' WHERE trial = 1", f"the axes of trial {IDS[0][:8]} cannot be read"),
+        ("UPDATE members SET axes = '[]' WHERE trial = 1", f"the axes of trial {IDS[0][:8]} cannot be read"),
+        ("UPDATE trials SET ended = 'soon' WHERE seq = 1", f"when training ended of trial {IDS[0][:8]} cannot be read"),
+        ("UPDATE trials SET config = '{}' WHERE seq = 1", f"trial {IDS[0][:8]} has an id that does not belong"),
+    ],
+)
+def test_check_finds_what_cannot_be_read(tmp_path, whole, statement, said):
+    path = tmp_path / "s.sqlite"
+    path.write_bytes(whole)
+    with Store.open(path) as store:
+        assert store.faults()[0] == []
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(statement)
+        db.commit()
+    with Store.open(path) as store:
+        (found,) = store.faults()[0]
+    assert found.startswith(said)
