@@ -55,11 +55,14 @@ def cost(results: Results, which: Bools, reference: float | None, name: str) -> 
     """LR sensitivity of the trials of a mask against a reference loss."""
     taken = results.take(which)
     capped = _capped(taken)
+    cells = _counted(taken, capped)
+    of_rate = [fmean(cell.values()) for cell in cells]
     if reference is not None:  # a best cell with a seed above its loss at initialisation is capped as all others are
-        reference = min(reference, *(float(capped[taken.lr == lr].mean()) for lr in np.unique(taken.lr)))
-    means, n = _replicates(taken, capped)
-    half = t95(n - 1) * stdev(means) / math.sqrt(n) if len(means) > 1 else None
-    estimate = None if reference is None else fmean(means) - reference
+        reference = min(reference, *of_rate)
+    n = min(map(len, cells))
+    means = [fmean(cell[seed] for cell in cells) for seed in cells[0]] if n > 1 and _is_whole(cells) else []
+    half = t95(n - 1) * stdev(means) / math.sqrt(n) if means else None
+    estimate = None if reference is None else fmean(of_rate) - reference
     ends: tuple[float | None, float | None] = (None, None)
     if half is not None and estimate is not None:  # no rate costs less than the best does
         ends = max(estimate - half, min(estimate, 0.0)), estimate + half
@@ -78,30 +81,30 @@ def cost(results: Results, which: Bools, reference: float | None, name: str) -> 
     )
 
 
-def _replicates(taken: Results, capped: Floats) -> tuple[list[float], int]:
-    """Means over the learning rates, which count alike, of every seed that has them all, and how many seeds these are.
+def _counted(taken: Results, capped: Floats) -> list[dict[int, float]]:
+    """Each learning rate's losses by seed, of the seeds that have them all; of all seeds where fewer than two have.
 
     A seed of some learning rates alone, as more seeds for the best ones are, would say little or much for where it is.
-    Where fewer than two have all, it is one mean, of all seeds, with the number of seeds that each learning rate has.
     """
-    rates = np.unique(taken.lr)
     cells = [
-        {float(seed): capped[at & (taken.seed == seed)].mean() for seed in np.unique(taken.seed[at])}
-        for at in (taken.lr == rate for rate in rates)
+        {int(seed): float(capped[at & (taken.seed == seed)].mean()) for seed in np.unique(taken.seed[at])}
+        for at in (taken.lr == rate for rate in np.unique(taken.lr))
     ]
-    whole = sorted(set(cells[0]).intersection(*cells)) if cells else []
-    if len(whole) > 1:
-        return [fmean(float(cell[seed]) for cell in cells) for seed in whole], len(whole)
-    return [fmean(fmean(map(float, cell.values())) for cell in cells)], min(map(len, cells))
+    whole = sorted(set(cells[0]).intersection(*cells))
+    return [{seed: cell[seed] for seed in whole} for cell in cells] if len(whole) > 1 else cells
+
+
+def _is_whole(cells: Sequence[dict[int, float]]) -> bool:
+    return all(cell.keys() == cells[0].keys() for cell in cells)
 
 
 def _caveats(seeds: int, means: int) -> tuple[str, ...]:
-    if means == seeds and means > 1:
-        return ()
     if seeds == 1:
         return ("one seed: no interval",)
-    if means == 1:
+    if not means:
         return ("fewer than two seeds were trained at every learning rate: no interval",)
+    if means == seeds:
+        return ()
     return (f"{count(seeds - means, 'seed')} more, not trained at every learning rate, left out",)
 
 

@@ -11,6 +11,7 @@ of other tools) answer another question: how much the whole grid varies, its use
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -27,6 +28,7 @@ from thalweg.runner.study.study import SAMPLE, Block
 FEW = 3
 """An axis with more values than this for each cell at them was drawn at random: its values are put in groups."""
 GROUPS = 5
+LARGEST = math.log(sys.float_info.max)
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Cost:
 
     def shown(self, score: float) -> float:
         """Return a cost as it is read: a factor of a loss, a difference of anything else."""
-        return math.exp(score) if self.by_factors else score
+        return math.exp(min(score, LARGEST)) if self.by_factors else score
 
     @property
     def worse(self) -> str:

@@ -42,6 +42,8 @@ STEPS_OUT = 2
 MOST_CELLS = 16
 """Cells that get more seeds: the best ones, where more are as good within the noise."""
 FEWEST_SEEDS = 3
+MOST = 700.0
+"""Beyond this difference of logarithms a share is beyond all floats."""
 WELL_KNOWN = "the best lies inside the grid, close to its neighbours, and no other is as good"
 NO_AXIS = "there is no axis of numbers to widen or to halve"
 DRAWN = (
@@ -331,7 +333,7 @@ def _rows(panel: Panel) -> str:
 
 def difference(score: float, of: Cell) -> str:
     """A difference in score of cells like `of` as it is read: of a loss a share, of others the difference itself."""
-    return f"{short(100 * math.expm1(score), 2)}%" if of.by_factors else short(score, 2)
+    return f"{short(100 * math.expm1(min(score, MOST)), 2)}%" if of.by_factors else short(score, 2)
 
 
 def _span(numbers: Iterable[int], noun: str = "") -> str:

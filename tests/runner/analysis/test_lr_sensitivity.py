@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from thalweg.runner.analysis import Results, sensitivity
 from thalweg.runner.base.errors import UsageError
@@ -97,3 +99,14 @@ def test_points_drawn_at_random_have_no_interval_over_seeds():
     (curve,) = sensitivity(one, ["all"] * 50).curves
     assert curve.sensitivity.estimate == pytest.approx(3.03, abs=0.05)
     assert (curve.sensitivity.low, curve.sensitivity.n) == (None, 1)
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.1, 0.2]), st.integers(0, 4), st.floats(0.1, 3)), min_size=1, max_size=16))
+def test_no_learning_rate_costs_less_than_nothing(trials):
+    lr, seed, loss = (np.array(column) for column in zip(*{t[:2]: t for t in trials}.values(), strict=True))
+    (curve,) = sensitivity(
+        Results(lr=lr, loss=loss, seed=seed, initial=np.full(len(lr), 2.3)), ["one"] * len(lr)
+    ).curves
+    found = curve.sensitivity
+    assert found.estimate >= -1e-9
+    assert found.low is None or -1e-9 <= found.low <= found.estimate <= found.high

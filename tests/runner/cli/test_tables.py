@@ -69,8 +69,8 @@ def test_an_export_is_what_python_gives(stored: Call, desk: Path) -> None:  # no
     assert len(lines(stored("export", "wide", "--curves", "all")[1])) == len(everything) > len(curves)
     assert list(lines(stored("export", "wide", "--test")[1])[0]) == list(tested.columns)
     assert not any(name.startswith("test/") for name in trials.columns)
-    code, printed, err = stored("export", "wide", "--curves", "val/loss,val/los")
-    assert (code, printed) == (2, "")
+    code, nothing, err = stored("export", "wide", "--curves", "val/loss,val/los")
+    assert (code, nothing) == (2, "")
     assert "no trial has the curve 'val/los'" in err
     assert "val/loss" in err.partition("hint:")[2]
 

@@ -222,6 +222,13 @@ def test_points_that_were_drawn_are_not_said_to_surround_the_best():
     assert nothing_more(cut, study).startswith("no two points lie side by side on an axis")
 
 
+def test_losses_at_both_ends_of_all_floats_differ_by_a_share_that_can_be_said():
+    study = declared("optimizer=sgd", "optimizer.lr=1/64..4:x4", "seed=0..1")
+    rows = rows_of(study, lambda axes: 1e-300 if axes["seed"] % 2 else 1.0)
+    (found,) = [move for move in moves(panels(rows, study), study) if move.kind == "seeds"]
+    assert "%" in found.effect
+
+
 def test_a_damaged_configuration_is_said():
     study = declared("optimizer=sgd", "optimizer.lr=1/64..4:x4", "seed=0..2")
     rows = [replace(row, config={}) for row in rows_of(study, lambda axes: 0.5 + abs(axes[LR]))]
