@@ -38,6 +38,7 @@ REPLICATED = (
     f"median and 95% interval of {DRAWS} tables redrawn with the noise pooled over seeds, with what rows scatter beyond"
 )
 SCATTER = "95% interval by Student's t of the rows about the line"
+ONE_SEED_NEAR = "the cells near the best have one seed: the interval knows how rows scatter about a line alone"
 ONE_SEED = "one seed: the interval knows how rows scatter about a line, but not the noise between seeds"
 
 
@@ -55,7 +56,8 @@ def coupling(
     if scattered.without_rows(folded):
         slope, rows = scattered.ridge(results)
         return _answer(results, folded, slope, rows, flips, panel, expect)
-    spread, log = noise(folded), results.scale == "log"
+    log = results.scale == "log"
+    spread = noise(folded, log)
     assumed = spread or roughness(folded)
     judged = judge(folded, assumed, log)
     fit = _fit(folded, assumed or Noise(0.0, 1))
@@ -112,7 +114,7 @@ def _slope(folded: Grid, fit: _Fit, weighed: Weighed, *, replicated: bool) -> Fi
         n=int(kept.sum()),
         unit=UNIT,
         method=f"{METHOD}; {REPLICATED if replicated else SCATTER}",
-        caveats=() if replicated else (ONE_SEED,),
+        caveats=() if replicated else (ONE_SEED if folded.count_RC.max(initial=0) < 2 else ONE_SEED_NEAR,),
     )
 
 

@@ -14,13 +14,16 @@ FEWEST = 4
 that are needed to know it without seeds."""
 
 
-def noise(folded: Grid) -> Noise | None:
+def noise(folded: Grid, log: bool) -> Noise | None:
     """Pool the variance between seeds over the cells near the best; None without replicates.
+
+    log: scores are logarithms of losses. Others have a unit, in which no distance is near: all cells count, as they do
+    for what is as good as the best.
 
     What a seed does to all cells of a row alike cannot move the row's best, and is removed: seeds share batches.
     """
     best = folded.mean_RC.min(initial=math.inf)
-    near = folded.usable_RC & (folded.mean_RC <= best + NEAR) & (folded.count_RC > 1)
+    near = folded.usable_RC & (folded.mean_RC <= best + (NEAR if log else math.inf)) & (folded.count_RC > 1)
     rest = np.where(near, folded.score_RCS.transpose(2, 0, 1) - np.where(near, folded.mean_RC, 0), np.nan)
     there = np.isfinite(rest)  # [S,R,C]
     seeds = there.any(2).sum(0)

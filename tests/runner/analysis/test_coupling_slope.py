@@ -51,6 +51,26 @@ def test_rescaling_the_loss_leaves_the_slope():
         assert ends[0] == pytest.approx(ends[1], abs=1e-9)
 
 
+@pytest.mark.parametrize("scale", ["linear", "negated"])
+@pytest.mark.parametrize("unit", [1e-4, 10.0, 1e4])
+def test_the_unit_of_what_is_no_loss_leaves_the_slope(scale, unit):
+    one = planted(noise=0.03)
+    sign = 1 if scale == "linear" else -1
+    one, other = (replace(one, loss=sign * by * (one.loss - 9), scale=scale, chance=None) for by in (1.0, unit))
+    for name in ("estimate", "low", "high"):
+        assert getattr(coupling(one).slope, name) == pytest.approx(getattr(coupling(other).slope, name), abs=1e-6)
+
+
+def test_it_is_said_which_cells_have_one_seed():
+    one = planted(noise=0.03)
+    best = int(one.loss.argmin())
+    one = one.take((one.lr != one.lr[best]) | (one.wd != one.wd[best]) | (one.seed == one.seed[best]))
+    alone = replace(one, loss=np.where((one.lr == one.lr[best]) & (one.wd == one.wd[best]), 1e-3, one.loss))
+    assert coupling(alone).slope.caveats == (
+        "the cells near the best have one seed: the interval knows how rows scatter about a line alone",
+    )
+
+
 @pytest.mark.parametrize("slope", [-1.0, 0.0])
 def test_relabelling_coupled_decay_as_independent_adds_exactly_one(slope):
     one = planted(slope)
