@@ -67,10 +67,14 @@ def interval(values: Sequence[float], metric: str) -> tuple[float, float] | None
     if leaf.endswith(("loss", "bits_per_character")) and min(values) > 0:
         return mean * math.exp(-half / mean), min(mean * math.exp(half / mean), sys.float_info.max)
     if leaf in ("accuracy", "calibration_error") and min(values) >= 0 and max(values) <= 1:
+        if not 0 < mean < 1:  # by rounding
+            return max(0.0, mean - half), min(mean + half, 1.0)
         odds, step = math.log(mean / (1 - mean)), half / (mean * (1 - mean))
         return _share(odds - step), _share(odds + step)
     if leaf == "r2" and max(values) <= 1:
         rest = 1 - mean
+        if not rest:
+            return mean - half, mean
         return 1 - rest * math.exp(half / rest), 1 - rest * math.exp(-half / rest)
     return mean - half, mean + half
 

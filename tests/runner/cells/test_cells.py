@@ -203,6 +203,9 @@ def test_losses_below_0_are_compared_as_they_are():
 @example("val/r2", [0.0, 1.0], 1.0)
 @example("val/accuracy", [0.0, 1.0], 1.0)
 @example("val/loss", [0.0, 1.0], 1.0)
+@example("val/accuracy", [1.0, 1 - 2**-53], 1.0)
+@example("val/calibration_error", [0.0, 5e-324], 1.0)
+@example("val/r2", [1.0, 1 - 2**-53], 1.0)
 def test_no_interval_holds_what_its_metric_cannot_be(metric, values, scale):
     positive = metric.endswith(("loss", "character"))
     if positive:

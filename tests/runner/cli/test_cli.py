@@ -250,15 +250,22 @@ def test_a_reader_that_leaves_early_is_no_error(desk):
 # reading what is not there
 
 
-@pytest.mark.parametrize(
-    "words", [("ls",), ("ls", "coupling"), ("show",), ("show", "coupling"), ("best",), ("best", "x")]
-)
+@pytest.mark.parametrize("verb", ["ls", "show", "best"])
 @pytest.mark.parametrize("as_json", [True, False])
-def test_reading_a_missing_store_is_empty_and_names_the_path(thalweg, desk, words, as_json):
-    code, out, err = thalweg(*words, *["--json"] * as_json)
+def test_reading_a_missing_store_is_empty_and_names_the_path(thalweg, desk, verb, as_json):
+    code, out, err = thalweg(verb, *["--json"] * as_json)
     assert code == 0
     assert str(desk / "results" / "thalweg.sqlite") in err
     assert strict(out) if as_json else out == ""
+    assert list(desk.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", ["ls", "show", "best", "recommend", "refine"])
+@pytest.mark.parametrize("as_json", [True, False])
+def test_what_a_missing_store_cannot_hold_is_an_error(thalweg, desk, verb, as_json):
+    code, out, err = thalweg(verb, "coupling", *["--json"] * (as_json and verb != "refine"))
+    assert (code, out) == (5, "")
+    assert f"there is no store at {desk / 'results' / 'thalweg.sqlite'}" in err
     assert list(desk.iterdir()) == []
 
 
