@@ -93,7 +93,8 @@ class Store:
             return cls._open_writing(path, migrations, clock)
         store = cls.open_if_present(path, migrations=migrations, clock=clock)
         if store is None:
-            raise StoreError(f"there is no store at {path}", "thalweg sweep STUDY makes one; --store PATH names one")
+            said = f"there is no store at {Path(path).absolute()}"
+            raise StoreError(said, "thalweg sweep STUDY makes one; --store PATH names one")
         return store
 
     @classmethod

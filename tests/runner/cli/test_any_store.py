@@ -336,7 +336,7 @@ def test_every_verb_says_what_is_confounded(desk: Desk, words: list[str]) -> Non
 def test_a_study_that_is_named_is_missed_where_there_is_no_store(desk: Desk, words: list[str]) -> None:
     code, out, err = desk(*words)
     assert (code, out) == (5, ""), (words, err)
-    assert err.startswith("error: there is no store at results/thalweg.sqlite"), words
+    assert err.startswith(f"error: there is no store at {Path('results/thalweg.sqlite').absolute()}"), words
     assert not Path("results").exists()
 
 

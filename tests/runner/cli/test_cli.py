@@ -260,15 +260,6 @@ def test_reading_a_missing_store_is_empty_and_names_the_path(thalweg, desk, verb
     assert list(desk.iterdir()) == []
 
 
-@pytest.mark.parametrize("verb", ["ls", "show", "best", "recommend", "refine"])
-@pytest.mark.parametrize("as_json", [True, False])
-def test_what_a_missing_store_cannot_hold_is_an_error(thalweg, desk, verb, as_json):
-    code, out, err = thalweg(verb, "coupling", *["--json"] * (as_json and verb != "refine"))
-    assert (code, out) == (5, "")
-    assert f"there is no store at {desk / 'results' / 'thalweg.sqlite'}" in err
-    assert list(desk.iterdir()) == []
-
-
 def test_the_store_is_the_option_then_the_variable_then_the_default(thalweg, desk, monkeypatch):
     monkeypatch.setenv("THALWEG_STORE", str(desk / "by-variable"))
     assert "by-variable" in thalweg("ls")[2]
