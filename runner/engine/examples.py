@@ -63,6 +63,15 @@ class Examples:
         """Whether examples stay in files, to be read when they are asked for."""
         return any(isinstance(each, Rows) for each in fields(self.x).values())
 
+    def to(self, dtype: torch.dtype) -> Examples:
+        """The same, whose fractions are made ready in this precision."""
+
+        def held(each: Tensor | Rows) -> Tensor | Rows:
+            return each if isinstance(each, Rows) else _typed(each, dtype)
+
+        scale, shift = (None if each is None else each.to(dtype) for each in (self.scale, self.shift))
+        return Examples(mapped(held, self.x), _typed(self.y, dtype), self.device, dtype, scale, shift)
+
     def take(self, rows: Tensor) -> Batch:
         """Return the examples of int64 row numbers of any leading shape, such as `[B]` or `[K, B]`."""
         return self._ready(self._x(rows), self.y[rows])

@@ -5,6 +5,7 @@ Knows neither what it costs nor which executor is the faster one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -24,11 +25,17 @@ from thalweg.runner.engine.workload import ROUNDED, Workload
 from thalweg.runner.facts.choice import Layout
 from thalweg.runner.study.trial import Trial
 
+NUDGE, NUDGES = 1e-3, 3
+"""By how much of their size weights are moved off a kink, and how often at most. Of the passes of a ShuffleNet of width
+.5, in float32, one in six has an activation that rounding alone puts on the other side of 0: 1.9e-2 of its gradient."""
+
 
 def objection(workload: Workload, sample: Sequence[Trial], layout: Layout) -> str | None:
     """Why these trials must not be fused, or None: two are fused, and their gradient is compared with each one's own.
 
-    A user's model is compared at other weights too than its template was built with, and in evaluation.
+    A user's model is compared at other weights too than its template was built with, and in evaluation. A gradient
+    jumps where an activation is 0 but for rounding: what differs there counts no more if it is the same a little
+    beside it, and everywhere in float64.
     """
     if workload.habits.alone:
         return f"the model {workload.habits.alone}"
@@ -70,10 +77,9 @@ def shift(state: State, share: float) -> None:
 
 def _unlike(workload: Workload, pair: tuple[Trial, ...], block: Block, states: tuple[State, State]) -> str | None:
     """What differs between a pass fused and one alone, from such states."""
-    (fused, alone), feed, tolerance = states, next(block.feeds(workload)), TOLERANCE[workload.precision]
+    (fused, alone), tolerance = states, TOLERANCE[workload.precision]
     try:
-        gradient = accumulated(vmap_gradient(workload, block.shared), workload.parts, block.shared)
-        _, fused_KP, buffers = gradient(fused, feed)
+        fused_KP, buffers = _fused_pass(workload, fused, block)
         measured_K = _val_loss(workload, fused, "vmap", pair) if workload.foreign else None
     except (MemoryError, torch.OutOfMemoryError):
         raise
@@ -81,7 +87,7 @@ def _unlike(workload: Workload, pair: tuple[Trial, ...], block: Block, states: t
         return hindrance(error)
     own_KP, own_buffers = _own_pass(workload, alone, block)
     worst = distance(own_KP, fused_KP)
-    if not worst <= tolerance:
+    if not worst <= tolerance and not _jumps(workload, pair, block, states):
         return f"the fused gradient differs from the loop's by {worst:.1e}"
     if workload.foreign and not deviation(buffers, own_buffers) <= tolerance:
         return "the fused forward pass leaves other buffers than the loop's"
@@ -90,6 +96,32 @@ def _unlike(workload: Workload, pair: tuple[Trial, ...], block: Block, states: t
         if not worst <= tolerance:
             return f"the fused evaluation differs from the loop's by {worst:.1e}"
     return None
+
+
+def _jumps(workload: Workload, pair: tuple[Trial, ...], block: Block, states: tuple[State, State]) -> bool:
+    """Whether a gradient differs by rounding alone: not a little beside these weights, and not in float64."""
+    if workload.precision != "float32":
+        return False
+    fused, alone = states
+    here = fused.theta.clone()
+    beside = math.inf
+    for _ in range(NUDGES):
+        shift(fused, NUDGE)
+        shift(alone, NUDGE)
+        beside = min(beside, distance(_own_pass(workload, alone, block)[0], _fused_pass(workload, fused, block)[0]))
+        if beside <= TOLERANCE["float32"]:
+            break
+    for state in states:
+        state.theta.copy_(here)
+    layout: Layout = "shared" if block.shared else "per_lane"
+    return beside <= TOLERANCE["float32"] and objection(workload.in_float64(), pair, layout) is None
+
+
+def _fused_pass(workload: Workload, state: State, block: Block) -> tuple[Tensor, dict[str, Tensor]]:
+    """All trials' gradients at once, `[K, P]`, and their buffers after the pass, `[K, …]`."""
+    gradient = accumulated(vmap_gradient(workload, block.shared), workload.parts, block.shared)
+    _, grad_KP, buffers = gradient(state, next(block.feeds(workload)))
+    return grad_KP, buffers
 
 
 def _own_pass(workload: Workload, state: State, block: Block) -> tuple[Tensor, dict[str, Tensor]]:

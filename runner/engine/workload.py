@@ -88,6 +88,18 @@ class Workload:
         recipe = replace(self.recipe, scalars=scalars, logged=self.habits.tells or ())
         return replace(self, recipe=recipe, programs={})
 
+    def in_float64(self) -> Workload:
+        """The same in float64, whose first weights are the same numbers: what differs there too is no rounding."""
+        dtype = torch.float64
+        return replace(
+            self,
+            module=converted(initialised(self.config, self.extent), self.device, dtype),
+            splits={name: split.to(dtype) for name, split in self.splits.items()},
+            dtype=dtype,
+            precision="float64",
+            programs={},
+        )
+
     @cached_property
     def _sizes(self) -> dict[str, list[int]]:
         return _sizes(dict(self.module.named_parameters()))

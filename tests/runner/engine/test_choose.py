@@ -3,6 +3,7 @@ loop, but for a graph."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from dataclasses import replace
@@ -494,6 +495,35 @@ def test_a_fused_gradient_with_nan_is_not_used(grid_of, monkeypatch) -> None:
     monkeypatch.setattr(likeness, "vmap_gradient", spoiled)
     choice = ask(grid_of(4))
     assert (choice.executor, choice.reason) == ("loop", "the fused gradient differs from the loop's by nan")
+
+
+@pytest.mark.parametrize(
+    ("calls", "in_float64", "executor"),
+    [
+        ({0}, False, "traced"),  # at the weights that are compared first, and a little beside them no more
+        ({0, 1}, False, "traced"),
+        ({0, 1, 2, 3}, False, "loop"),
+        ({0}, True, "loop"),  # no rounding
+    ],
+)
+def test_a_gradient_that_jumps_by_rounding_alone_keeps_no_model_from_being_fused(
+    grid_of, monkeypatch, calls, in_float64, executor
+) -> None:
+    """As that of ReLU where activations are 0 but for rounding."""
+    honest, number = likeness.vmap_gradient, itertools.count()
+
+    def jumping(workload, shared):
+        def gradient(state, feed):
+            loss_K, grad_KP, buffers = honest(workload, shared)(state, feed)
+            exact = grad_KP.dtype == torch.float64
+            grad_KP[1] *= 1.02 if (in_float64 if exact else next(number) in calls) else 1.0
+            return loss_K, grad_KP, buffers
+
+        return gradient
+
+    monkeypatch.setattr(likeness, "vmap_gradient", jumping)
+    said = ask(grid_of(4)).reason
+    assert (said == "the fused gradient differs from the loop's by 2.0e-02") == (executor == "loop"), said
 
 
 @pytest.mark.long
