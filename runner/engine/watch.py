@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from thalweg.runner.engine.forms import MAKERS
 from thalweg.runner.engine.generators import others_state, seed_all, torch_state
 from thalweg.runner.engine.recording import READS
 from thalweg.runner.engine.user import place_now
@@ -78,13 +79,17 @@ class _Functions(TorchFunctionMode):
     def __init__(self, watch: Watch) -> None:
         super().__init__()
         self.watch = watch
+        self.made: list[Tensor] = []  # which lives as long as what it is compared with
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.watch.hooks |= func in HOOKING
-        self.watch.writes |= _writes(func, args)
+        self.watch.writes |= _writes(func, args, self.made)
         if func in SHOWING:
             self.watch.read()
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        if func in MAKERS and isinstance(result, Tensor):
+            self.made.append(result)
+        return result
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -103,13 +108,21 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-def _writes(func: Any, args: Any) -> bool:
-    """Whether a function writes what has a gradient into a tensor that has none."""
+def _writes(func: Any, args: Any, made: Sequence[Tensor]) -> bool:
+    """Whether a function writes what may differ between trials into a tensor that is the same for all: what has a
+    gradient into one that has none; where nothing has one, as in evaluation, fractions into one that the model made."""
     name = getattr(func, "__name__", "")
     in_place = name == "__setitem__" or name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
     if not in_place or not args or not isinstance(args[0], Tensor) or args[0].requires_grad:
         return False
-    return any(isinstance(each, Tensor) and each.requires_grad for each in args[1:])
+    written = [each for each in args[1:] if isinstance(each, Tensor)]
+    if torch.is_grad_enabled():
+        return any(each.requires_grad for each in written)
+    return any(each.is_floating_point() for each in written) and any(_is_of(args[0], each) for each in made)
+
+
+def _is_of(view: Tensor, whole: Tensor) -> bool:
+    return view is whole or view._base is whole
 
 
 def _by_numbers(func: Any, args: Any) -> bool:

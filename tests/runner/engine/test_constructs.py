@@ -98,6 +98,7 @@ WHY = {
         "EvaluatesInside", "Sequences: scaled dot product, learned bias", "Sequences: encoder, padded", "MaskBuffer",
         "FillsRegisterByClass", "Dispatched", "OwnOperation", "Profiled", "GeneratorInside", "OddTensors",
         "TrainReturnsNothing", "WritesInput: training", "WritesInput: evaluation", "WritesInput: both",
+        "CachesEvaluated",
     ),
     ATTRIBUTES: (
         "Caches: identity", "Caches: version", "KeepsAlias", "CountsAndCaches", "HookOnce",
@@ -200,7 +201,7 @@ QUICK = (
     "TensorHook", "NodeHook", "BackwardHook", "AccumulateHook", "OptimizerInBackward", "FeaturesByHook", "ActNorm",
     "ActNormByData", "LazyBuffer", "GrowingBuffer", "MaxNorm", "PythonRandom", "NumpyRandom", "AlwaysDropout",
     "OwnGenerator", "GlobalTorchGenerator", "Unused", "LayerDrop", "WakesLater", "Experts", "SparseGradient", "Gate",
-    "Empty", "SparseBuffer", "Tied", "TiedModules", "Normed", "Functions: written into zeros",
+    "Empty", "SparseBuffer", "Tied", "TiedModules", "Normed", "Functions: written into zeros", "CachesEvaluated",
     "Functions: written into torch.zeros", "Functions: old function", "Functions: dropout turned round",
     "Sequences: LSTM, dropout", "Sequences: encoder layer, as it is", "SpectralParametrized",
     "Held: leaves out", "Held: coroutine", "Held: script", "OnParameter", "InNestedClass", "HooksAll", "PatchesTorch",
