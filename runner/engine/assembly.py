@@ -27,6 +27,8 @@ from thalweg.runner.study.target import KEY, PARTIAL, ModelTarget, Section
 
 Fills = Mapping[str, Mapping[str, Size]]
 """The key of a call, `model` or `model.config` -> the arguments it is given from the data."""
+WANTS_INTEGERS = "scalar types: Long, Int"
+"""What torch says of fractions where an embedding takes numbers of words."""
 
 
 def assembled(target: ModelTarget, fills: Fills) -> nn.Module:
@@ -74,7 +76,9 @@ def fails_on(name: str, module: nn.Module, extent: Extent) -> Iterator[None]:
         with users_error(f"{name} fails on examples of {extent.shown}"):
             yield
     except ConfigError as error:
-        if _reads_colours(module, extent):
+        if not extent.integers and not extent.fields and WANTS_INTEGERS in str(error.__cause__):
+            error.hint = 'one array becomes fractions; what a dict holds stays whole: return {"input_ids": x}, y'
+        elif _reads_colours(module, extent):
             error.hint = "dataset.channels=3 repeats the grey one of digits and MNIST; let other data have three"
         raise
 

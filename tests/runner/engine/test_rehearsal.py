@@ -62,6 +62,13 @@ class Colours(nn.Sequential):
     def __init__(self, num_classes):
         super().__init__(nn.Conv2d(3, num_classes, 8), nn.Flatten())
 
+class Words(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(20, 10)
+    def forward(self, x):
+        return self.table(x.flatten(1)).mean(1)
+
 class Swallows(Net):
     def __init__(self, in_features, num_classes, hidden=8, **kwargs):
         super().__init__(in_features, num_classes, hidden)
@@ -113,9 +120,10 @@ def test_nothing_is_wrong_with_a_model_that_trains_and_none_of_it_is_held_in_mem
         ("Two", (), "returns a tuple of 0 [2, 10], 1 [2, 1, 8, 8] | expected one tensor | pick one: model.output=0"),
         ("Trains", (), "examples of shape [1, 8, 8] in training | pick one: model.output=0"),
         ("Narrow", (), "the model fails on examples of shape [1, 8, 8]"),
-        ("Net", ("dataset=target", "dataset._target_=rehearsed.data"), "rehearsed.py, line 63: OSError: no such table"),
+        ("Net", ("dataset=target", "dataset._target_=rehearsed.data"), "rehearsed.py, line 70: OSError: no such table"),
         ("Colours", (), "examples of shape [1, 8, 8] | but got 1 channels | dataset.channels=3 repeats the grey one"),
         ("Flattened", (), "mat1 and mat2 shapes cannot be multiplied | dataset.channels=3 repeats the grey one"),
+        ("Words", (), 'torch.FloatTensor | what a dict holds stays whole: return {"input_ids": x}, y'),
         ("Net", ("+model.width=0.5",), "TypeError"),
     ],
 )
