@@ -54,10 +54,10 @@ def _twin(value: Any, memo: dict[int, Any]) -> Any:
     return twin
 
 
-def shared_parts(one: nn.Module, other: nn.Module) -> bool:
-    """Whether two modules have a part or a parameter in common; those that call themselves equal are not one."""
-    ours, others = ({id(each) for each in (*of.modules(), *of.parameters())} for of in (one, other))
-    return not ours.isdisjoint(others)
+def shared_parts(one: nn.Module, other: nn.Module) -> list[nn.Module | nn.Parameter]:
+    """Parts and parameters that two modules have in common; those that call themselves equal are not one."""
+    ours = {id(each) for each in (*one.modules(), *one.parameters())}
+    return [each for each in (*other.modules(), *other.parameters()) if id(each) in ours]
 
 
 Aside = Callable[[nn.Module], AbstractContextManager[nn.Module]]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from thalweg.data.fields import Inputs, mapped
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.copying import Aside, aside, put_back, shared_parts
-from thalweg.runner.engine.digest import HOOKS, tensor_digest
+from thalweg.runner.engine.digest import HOOKS, digest, tensor_digest
 from thalweg.runner.engine.generators import forked, seed_all, torch_state
 from thalweg.runner.engine.gradient import own_gradient
 from thalweg.runner.engine.habits import Habits
@@ -59,6 +59,7 @@ def examined(workload: Workload, look: Look, packages: Sequence[str]) -> tuple[H
     """
     with forked(workload.device), workload.numerics():
         _first_pass(workload, 0)
+        look = look.settled(packages)
         world = look.changed(packages)
         once = _set_once(workload, world, packages) if world.parts else frozenset()
         settled = {name: text for name, text in world.texts().items() if name in once}
@@ -140,7 +141,10 @@ class _Examination:
     def __init__(self, workload: Workload) -> None:
         self.workload, self.name = workload, workload.config.model.name
         self.watch = Watch(workload.device)
-        self.ours, self.plain, self.untouched = self._built(), self._built(), self._built()
+        self.ours, self.plain = self._built(), self._built()
+        self.shared = shared_parts(self.ours.module, self.plain.module)
+        self.shared_at_first = [digest(each) for each in self.shared]
+        self.untouched = self._built()
         self.idle: list[frozenset[str]] = []
         self.moves = False
         self.tells: dict[str, None] = {}
@@ -154,6 +158,7 @@ class _Examination:
         self._refuse_new_parameters()
         steady = first == self.ours.kept()
         apart, changed = self._measured()
+        self._refuse_shared(self.shared if self.shared_at_first != [digest(each) for each in self.shared] else [])
         return Habits(
             draws=self.watch.draws or self.watch.draws_elsewhere,
             steady=steady and not changed,
@@ -195,12 +200,19 @@ class _Examination:
         return self.workload.lone(self.workload.config)
 
     def _compare_builds(self) -> None:
-        if shared_parts(self.ours.module, self.plain.module):
-            raise ConfigError(f"{self.name} returns what it returned before", "let it build a new module at each call")
+        self._refuse_shared([each for each in self.shared if not _is_bare(each)])
         if any(not _equal(one, self.plain.parameters[name]) for name, one in self.ours.parameters.items()):
             hint = "draw them by torch, numpy.random or random, from no seed or generator of your own"
             raise ConfigError(f"{self.name} starts from other weights each time it is built from one seed", hint)
         self.state = self.workload.start_own((self.ours,))
+
+    def _refuse_shared(self, parts: Sequence[nn.Module | nn.Parameter]) -> None:
+        """Two builds may have in common what neither is trained nor changes, as the default `act=nn.ReLU()`."""
+        if parts:
+            seen = "what" if self.ours.module in parts else f"a {type(parts[0]).__name__} within that"
+            raise ConfigError(
+                f"{self.name} returns {seen} it returned before", "let it build a new module at each call"
+            )
 
     def _refuse_new_parameters(self) -> None:
         known = {id(parameter) for parameter in self.ours.parameters.values()}
@@ -403,6 +415,13 @@ def _has_hooks(module: nn.Module) -> bool:
     hooks = [hook for part in module.modules() for name in HOOKS for hook in getattr(part, name).values()]
     leaves = [getattr(leaf, name) for leaf in module.parameters() for name in LEAF_HOOKS]
     return any(leaves) or not all(isinstance(hook, Pick) for hook in hooks)
+
+
+def _is_bare(part: nn.Module | nn.Parameter) -> bool:
+    """Whether it is made of torch's own layers without tensors, which keep nothing of what they have seen."""
+    if isinstance(part, nn.Parameter) or [*part.parameters(), *part.buffers()]:
+        return False
+    return all(type(each).__module__.startswith("torch.nn.") for each in part.modules())
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

@@ -127,6 +127,15 @@ class Look:
         new = [part for part in new if not isinstance(part.place.value, FunctionType | type)]
         return World((*old, *new, *self.rebound(packages), *self._set()))
 
+    def settled(self, packages: Sequence[str]) -> Look:
+        """The same, but for what objects of other packages' that cannot be copied found out when they were first used,
+        as a logger does and a field of numbers of sympy's."""
+
+        def now(place: Place, value: Any, text: bytes) -> tuple[Place, Any, bytes]:
+            return place, value, walked(value) if value is place.value and _is_others(value, packages) else text
+
+        return replace(self, held={key: now(*each) for key, each in self.held.items()})
+
     def rebound(self, packages: Sequence[str]) -> Iterator[World.Part]:
         """What stands for something else now, in the classes and modules of others."""
         for holder, before in self.bound:
@@ -301,6 +310,11 @@ def _hooks_of_all() -> list[Place]:
     """Where hooks for all modules of a process are kept."""
     holder = nn.modules.module
     return [Place(holder, name) for name in vars(holder) if name.startswith("_global_")]
+
+
+def _is_others(value: Any, packages: Sequence[str]) -> bool:
+    """Whether it is an object of a package that nobody declared, and not of Python's, torch's or numpy's."""
+    return not _within(type(value).__module__, [*packages, "torch", "numpy", *sys.stdlib_module_names])
 
 
 def _within(module: Any, packages: Sequence[str]) -> bool:

@@ -8,6 +8,7 @@ import collections
 import contextvars
 import functools
 import itertools
+import logging
 import math
 import mmap
 import multiprocessing
@@ -1238,6 +1239,74 @@ def cached(inputs, outputs):
 def the_same(inputs, outputs):
     """Refused: one module for all."""
     return cached(inputs, outputs)
+
+
+ACTIVATION = nn.Sequential(nn.GELU(), nn.Dropout(0.2))
+
+
+class SharesActivation(Net):
+    """The default of an argument is one module for all."""
+
+    def __init__(self, inputs, outputs, act=ACTIVATION):
+        super().__init__(inputs, outputs)
+        self.act = act
+
+    def forward(self, x):
+        return self.z(self.act(self.hidden(x)))
+
+
+class CountsCalls(nn.ReLU):
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return super().forward(x) + self.calls
+
+
+class Settles(nn.ReLU):
+    first = None
+
+    def forward(self, x):
+        if self.first is None:
+            self.first = float(x.detach().mean())
+        return super().forward(x) + self.first
+
+
+class SharesElsewhere(SharesActivation):
+    """Refused: one part for all, which another package keeps, has weights or changes."""
+
+    def __init__(self, inputs, outputs, kind):
+        parts = {"layer": nn.Linear(8, 8), "counter": CountsCalls(), "activation": nn.ReLU(), "settling": Settles()}
+        super().__init__(inputs, outputs, vars(logging.root).setdefault(f"constructs_{kind}", parts[kind]))
+
+
+class Foreign:
+    """Stands for an object of another package's: a logger, a field of numbers."""
+
+    __module__ = "another_package"
+    uses = 0
+
+    def __deepcopy__(self, memo):
+        raise TypeError("cannot be copied")
+
+
+FIELD, COUNTER = Foreign(), Foreign()
+
+
+class UsesField(Net):
+    """What it uses finds something out when it is first used."""
+
+    def forward(self, x):
+        FIELD.uses = 1
+        return super().forward(x)
+
+
+class UsesCounter(Net):
+    """Refused: what it uses changes each time."""
+
+    def forward(self, x):
+        COUNTER.uses += 1
+        return super().forward(x)
 
 
 class Middle(Net):
