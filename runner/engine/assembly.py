@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -27,19 +27,51 @@ from thalweg.runner.study.target import KEY, PARTIAL, ModelTarget, Section
 
 Fills = Mapping[str, Mapping[str, Size]]
 """The key of a call, `model` or `model.config` -> the arguments it is given from the data."""
+Listed = type[list[Any]] | type[tuple[Any, ...]]
+"""What a list of YAML becomes."""
+TUPLES: set[ModelTarget] = set()
+"""Targets that were found to want tuples."""
 WANTS_INTEGERS = "scalar types: Long, Int"
 """What torch says of fractions where an embedding takes numbers of words."""
 
 
 def assembled(target: ModelTarget, fills: Fills) -> nn.Module:
-    """Return the module that a target gives. Raises ConfigError, naming key and fix."""
+    """Return the module that a target gives. Raises ConfigError, naming key and fix.
+
+    YAML has lists alone: a target that raises with these is given tuples, from the same random numbers.
+    """
+    if target in TUPLES:
+        return _assembled(target, fills, tuple)
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    try:
+        return _assembled(target, fills, list)
+    except ConfigError:
+        if not any(_has_lists(value) for _, value in target.arguments):
+            raise
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])
+        random.setstate(before[2])
+        with suppress(ConfigError):
+            module = _assembled(target, fills, tuple)
+            TUPLES.add(target)
+            return module
+        raise
+
+
+def _has_lists(value: Any) -> bool:
+    return isinstance(value, tuple) or (
+        isinstance(value, Section) and any(_has_lists(inner) for _, inner in value.arguments)
+    )
+
+
+def _assembled(target: ModelTarget, fills: Fills, sequence: Listed) -> nn.Module:
     arguments = dict(target.arguments)
     picks = (
         target.output is not None and "output" not in takes(resolved(f"model.{KEY}", "model", target._target_)).names
     )
     if target.output is not None and not picks:
         arguments["output"] = target.output
-    module = _made("model", "model", target._target_, arguments, fills)
+    module = _made("model", "model", target._target_, arguments, fills, sequence)
     if not isinstance(module, nn.Module):
         raise ConfigError(f"{target.name} returns {type(module).__name__}; expected a torch.nn.Module")
     if target.output is not None and picks:
@@ -47,9 +79,10 @@ def assembled(target: ModelTarget, fills: Fills) -> nn.Module:
     return module
 
 
-def _made(key: str, role: Role, path: str, arguments: Mapping[str, Any], fills: Fills) -> Any:
+def _made(key: str, role: Role, path: str, arguments: Mapping[str, Any], fills: Fills, sequence: Listed) -> Any:
     build, own = resolved(f"{key}.{KEY}", role, path), {KEY, PARTIAL}
-    values = {name: thawed(value, f"{key}.{name}", fills) for name, value in arguments.items() if name not in own}
+    given = {name: value for name, value in arguments.items() if name not in own}
+    values = {name: thawed(value, f"{key}.{name}", fills, sequence) for name, value in given.items()}
     if arguments.get(PARTIAL):
         signature = takes(build)
         refuse_call(key, path, signature, values, signature.required)
@@ -57,16 +90,16 @@ def _made(key: str, role: Role, path: str, arguments: Mapping[str, Any], fills: 
     return called(f"{key}.{KEY}", build, {**fills.get(key, {}), **values})
 
 
-def thawed(value: Any, key: str = "", fills: Fills | None = None) -> Any:
+def thawed(value: Any, key: str = "", fills: Fills | None = None, sequence: Listed = list) -> Any:
     """An argument as its target is given it: a section becomes a dict, or what its own target gives."""
     if isinstance(value, tuple):
-        return [thawed(item, f"{key}[{place}]", fills) for place, item in enumerate(value)]
+        return sequence(thawed(item, f"{key}[{place}]", fills, sequence) for place, item in enumerate(value))
     if not isinstance(value, Section):
         return value
     arguments = dict(value.arguments)
     if KEY in arguments:
-        return _made(key, "part", arguments[KEY], arguments, fills or {})
-    return {name: thawed(inner, f"{key}.{name}", fills) for name, inner in arguments.items()}
+        return _made(key, "part", arguments[KEY], arguments, fills or {}, sequence)
+    return {name: thawed(inner, f"{key}.{name}", fills, sequence) for name, inner in arguments.items()}
 
 
 @contextmanager

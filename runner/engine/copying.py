@@ -57,7 +57,8 @@ def _twin(value: Any, memo: dict[int, Any]) -> Any:
 def shared_parts(one: nn.Module, other: nn.Module) -> list[nn.Module | nn.Parameter]:
     """Parts and parameters that two modules have in common; those that call themselves equal are not one."""
     ours = {id(each) for each in (*one.modules(), *one.parameters())}
-    return [each for each in (*other.modules(), *other.parameters()) if id(each) in ours]
+    others: list[nn.Module | nn.Parameter] = [*other.modules(), *other.parameters()]
+    return [each for each in others if id(each) in ours]
 
 
 Aside = Callable[[nn.Module], AbstractContextManager[nn.Module]]

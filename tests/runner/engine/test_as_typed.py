@@ -147,6 +147,19 @@ class Wide(nn.Module):
     def __init__(self, channels, num_classes):
         super().__init__()
 
+class Blocks(nn.Module):
+    '''Takes a tuple for several and anything else for one, as packages do.'''
+    def __init__(self, d_in, d_out, sizes=(8,), act=None):
+        super().__init__()
+        self.first = nn.Linear(d_in, 8)
+        sizes = sizes if isinstance(sizes, tuple) else (sizes,)
+        self.rest = nn.ModuleList(nn.Linear(8, size) for size in sizes)
+        self.act, self.head = act, nn.Linear(8, d_out)
+    def forward(self, x):
+        for layer in self.rest:
+            x = layer(self.first(x) if x.shape[1] != 8 else x)
+        return self.head(x)
+
 class Draws(nn.Module):
     '''Draws its weights from numpy and Python, and does not fit with its defaults.'''
     def __init__(self, n_features=7, n_classes=7):
@@ -321,6 +334,18 @@ def test_a_part_may_be_what_torchvision_configures_its_models_by():
     stage = {"_target_": "torchvision.models.convnext.CNBlockConfig", "input_channels": 4, "out_channels": None}
     made = model("torchvision.models.ConvNeXt", IMAGES, block_setting=[{**stage, "num_layers": 2}])
     assert made(torch.zeros(2, *IMAGES.inputs)).shape == (2, 10)
+
+
+def test_a_target_that_raises_with_lists_is_given_tuples_from_the_same_random_numbers():
+    import zoo  # type: ignore[import-not-found]
+
+    for _ in range(2):
+        made = model("zoo.Blocks", sizes=[8, 8], act={"widths": [1, [2]]})
+        assert made.act == {"widths": (1, (2,))}
+        torch.manual_seed(0)
+        plain = zoo.Blocks(4, 3, (8, 8)).state_dict()
+        assert all(torch.equal(tensor, plain[name]) for name, tensor in made.state_dict().items())
+    assert "zoo.Blocks failed" in sentence(model, "zoo.Blocks", sizes=["a"])
 
 
 def test_what_the_outer_call_gives_must_be_a_module():
