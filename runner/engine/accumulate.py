@@ -19,32 +19,31 @@ from thalweg.runner.engine.streams import stream_key
 
 
 def accumulated(gradient: Gradient, parts: int, shared: bool) -> Gradient:
-    """The gradient that takes a batch in so many equal parts. shared: whether all lanes see one batch, `[B, …]`."""
+    """The gradient that takes a batch in so many equal parts. shared: whether all lanes see one batch, `[B, …]`.
+
+    That of a module of its own takes them itself.
+    """
     if parts == 1:
         return gradient
 
     def mean(state: State, feed: Feed) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         first, *others = parts_of(feed, parts, shared)
         losses, grad_KP, buffers = gradient(state, first)
-        losses, idle = losses.clone(), _idle(state)
+        losses = losses.clone()
         for part in others:
             more, more_KP, buffers = gradient(replace(state, buffers=buffers), part)
             losses += more
             grad_KP += more_KP
-            idle = [one & other for one, other in zip(idle, _idle(state), strict=True)]
-        for lone, names in zip(state.modules, idle, strict=True):
-            lone.idle = names  # what no part gave a gradient
         return losses.div_(parts), grad_KP.div_(parts), buffers
 
     return mean
 
 
-def _idle(state: State) -> list[frozenset[str]]:
-    return [lone.idle for lone in state.modules]
-
-
 def parts_of(feed: Feed, parts: int, shared: bool) -> Iterator[Feed]:
     """What each part of a step is fed; the first draws the random numbers that the whole would."""
+    if parts == 1:
+        yield feed
+        return
     (x, y), dim = feed.batch, 0 if shared else 1
     chunks = {name: each.chunk(parts, dim) for name, each in fields(x).items()}
     for number, targets in enumerate(y.chunk(parts, dim)):

@@ -48,7 +48,7 @@ def _run_solo(workload: Workload, state: State, block: Block) -> Tensor:
 
 def _run_own(workload: Workload, state: State, block: Block) -> Tensor:
     """The losses of a lane that has a module. Where it has died it goes no further: NaN, which nobody reads."""
-    gradient = accumulated(own_gradient(workload), workload.parts, shared=True)
+    gradient = own_gradient(workload, workload.parts)
     asking = state.theta.device.type == "cpu"
     told = 1 + len(workload.recipe.told)
     losses = torch.full((block.steps, told), math.nan, dtype=state.theta.dtype, device=state.theta.device)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from thalweg.runner.engine.accumulate import parts_of
 from thalweg.runner.engine.generators import seed_all
 from thalweg.runner.engine.inputs import Feed
 from thalweg.runner.engine.parameters import ParameterLayout
@@ -70,8 +71,11 @@ def solo_gradient(workload: Workload) -> Gradient:
     return gradient
 
 
-def own_gradient(workload: Workload) -> Gradient:
+def own_gradient(workload: Workload, parts: int = 1) -> Gradient:
     """The gradient of a single trial by a module of its own, as in a script: whatever the module does, it does.
+
+    parts: in how many a batch is taken. Each one's loss is divided by their number before its backward pass, which adds
+    to the gradients of those before: hooks see what they see in a script.
 
     The next pass writes into the module's buffers again. Where a step takes two of which the first counts, as SAM's
     does, they are handed out as copies.
@@ -83,16 +87,20 @@ def own_gradient(workload: Workload) -> Gradient:
         smoothing = None if feed.label_smoothing is None else feed.label_smoothing[0]
         lone.sit(workload.layout, state.theta, state.buffers)
         lone.forget_gradients()
-        if feed.key is not None:
-            seed_all(feed.key)
-        with torch.enable_grad(), workload.hearing() as heard:
-            loss = workload.loss_of(lone.module, feed.batch, smoothing)
-            loss.backward(state.scale.factor[0] if state.scale else None)  # type: ignore[no-untyped-call]
-        lone.moved()
+        told = []
+        for part in parts_of(feed, parts, shared=True):
+            if part.key is not None:
+                seed_all(part.key)
+            with torch.enable_grad(), workload.hearing() as heard:
+                loss = workload.loss_of(lone.module, part.batch, smoothing)
+                share = loss / parts if parts > 1 else loss
+                share.backward(state.scale.factor[0] if state.scale else None)  # type: ignore[no-untyped-call]
+            lone.moved()
+            told.append(beside(loss.detach(), heard.numbers(loss.detach())))
         now = {name: buffer.detach() for name, buffer in lone.buffers_now().items()}
         buffers = {name: (buffer.clone() if copies else buffer)[None] for name, buffer in now.items()}
-        told = beside(loss.detach(), heard.numbers(loss.detach()))
-        return told[None], workload.layout.flatten(lone.gradients()), buffers
+        mean = torch.stack(told).mean(0) if parts > 1 else told[0]
+        return mean[None], workload.layout.flatten(lone.gradients()), buffers
 
     return gradient
 

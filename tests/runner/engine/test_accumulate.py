@@ -83,7 +83,10 @@ def test_a_tabled_step_takes_parts_too(trial_of) -> None:
     np.testing.assert_allclose(found.T.numpy(), expected, rtol=1e-4)
 
 
-OWN = ("Normed", "Unused", "Counter", "TorchRandom", "Alternates", "ForwardHook", "Dropout")
+OWN = (
+    *("Normed", "Unused", "Counter", "TorchRandom", "Alternates", "ForwardHook", "Dropout"),
+    *("RareParameterHook", "AccumulateHook", "TensorHook", "OptimizerInBackward"),
+)
 
 
 @pytest.fixture
