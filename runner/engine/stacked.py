@@ -33,8 +33,12 @@ def over_trials(function: Callable[..., Any], in_dims: Any = 0, *, writes: bool 
     """
 
     def stacking(*arguments: Any) -> Any:
-        with _Forms(_lanes(arguments) if writes else 0), forms.in_place():
-            return function(*arguments)
+        with _Forms(_lanes(arguments) if writes else 0) as stacked, forms.in_place():
+            result = function(*arguments)
+        if stacked.raised is not None:
+            said = f"torch raised {stacked.raised} in the pass of all trials, of one maybe, and the model went on"
+            raise RuntimeError(f"{said}; engine=loop has a pass for each")
+        return result
 
     return vmap(stacking, in_dims=in_dims, randomness="same")
 
@@ -45,18 +49,24 @@ def _lanes(arguments: Any) -> int:
 
 
 class _Forms(TorchFunctionMode):
-    """Puts the stacked form in the place of a function of torch that has one. lanes: of what is made, 0 for one."""
+    """Puts the stacked form in the place of a function of torch that has one. lanes: of what is made, 0 for one.
+    raised: the kind of error that a function ended with, which may be one trial's alone."""
 
     def __init__(self, lanes: int) -> None:
         super().__init__()
         self.lanes = lanes
+        self.raised: str | None = None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         form = FORMS.get(func)
         result = NotImplemented if form is None else form(*args, **kwargs)
         if result is NotImplemented:
-            result = func(*args, **kwargs)
+            try:
+                result = func(*args, **kwargs)
+            except RuntimeError as error:
+                self.raised = type(error).__name__
+                raise
         return forms.made_for(self.lanes, result) if self.lanes and func in forms.MAKERS else result
 
 

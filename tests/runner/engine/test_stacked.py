@@ -228,3 +228,18 @@ def test_attention_is_batched_within_torchs_own_layers_too(recwarn) -> None:
     module, weights, buffers, x = lanes_of("attention of torch's layer")
     through(stacked.over_trials, module, weights, buffers, x, 0)
     assert not [each for each in recwarn if "batching rule" in str(each.message)]
+
+
+def test_who_catches_an_error_of_one_trial_does_not_take_all_another_way() -> None:
+    """Of two matrices one is not positive; each alone goes its own way."""
+
+    def factor(matrix: Tensor) -> Tensor:
+        try:
+            return torch.linalg.cholesky(matrix)
+        except RuntimeError:
+            return matrix
+
+    matrices = torch.stack([torch.eye(3), -torch.eye(3)])
+    assert torch.equal(stacked.over_trials(factor)(matrices[:1]), matrices[:1])
+    with pytest.raises(RuntimeError, match="in the pass of all trials, of one maybe, and the model went on"):
+        stacked.over_trials(factor)(matrices)
