@@ -9,6 +9,7 @@ module that holds such a thing has another digest each time.
 from __future__ import annotations
 
 import contextvars
+import ctypes
 import functools
 import hashlib
 import inspect
@@ -18,10 +19,12 @@ import pickle
 import random
 import sys
 import threading
+from _thread import LockType
 from collections.abc import Mapping
 from types import (
     AsyncGeneratorType,
     BuiltinFunctionType,
+    CellType,
     CoroutineType,
     FrameType,
     FunctionType,
@@ -40,6 +43,8 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 """Hooks that act in a pass, numbered through all modules of the process."""
 COMPILED = "_torchdynamo_orig_callable"
 """Where torch.compile keeps what it was given. What it makes of that is no state."""
+UNCOMPILED = "__dynamo_disable"
+"""Where torch keeps, of a function that it has called first, what its compiler leaves alone."""
 OTHERS = {*sys.stdlib_module_names, "torch", "numpy"}
 """Packages whose classes hold no state, wherever these are."""
 DISPATCH = "_clear_cache"
@@ -51,8 +56,12 @@ SWITCHES = (torch.autocast, torch.autograd.profiler.record_function)
 """What functions may be decorated with, and keeps what was before while one is called."""
 OPERATIONS = "torch._library"
 """Where torch's classes for operations of the user's are, which note what they were called with first."""
-STATELESS = {"_io", "_multiprocessing", "_thread", "builtins", "numpy", "socket", "threading", "torch", "weakref"}
+STATELESS = {"_io", "_multiprocessing", "_thread", "builtins", "socket", "threading", "torch", "weakref"}
 """Packages whose objects hold nothing where they say nothing: locks, references, code. (Files are not looked for.)"""
+POINTING: type = ctypes._SimpleCData.__mro__[-2]
+"""What C keeps, and where it keeps more."""
+VIEWS: Any = tuple(type(getattr({}, view)()) for view in ("keys", "values", "items"))
+"""Dicts' views, which may be all that is held of a dict."""
 TIMES = itertools.count()
 """How often something was digested that shows nothing of what it holds: it may be another each time."""
 
@@ -103,7 +112,8 @@ class _Walk(pickle.Pickler):
                 for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
                 if name != "__class__"  # of who defines it, for super()
             ]
-            held = (value.__defaults__, value.__kwdefaults__, cells, vars(value), _globals_of(value))
+            own = {key: held for key, held in vars(value).items() if key != UNCOMPILED}
+            held = (value.__defaults__, value.__kwdefaults__, cells, own, _globals_of(value))
             return _Stand, (value.__module__, value.__qualname__), held
         if isinstance(value, GeneratorType):
             return _Stand, (inspect.getgeneratorstate(value),), (_locals(value.gi_frame), value.gi_yieldfrom)
@@ -125,7 +135,7 @@ class _Walk(pickle.Pickler):
             reduced = value.__reduce_ex__(4)
         except Exception:  # a lock, a file: whatever it does not say of itself
             memory = _memory(value)
-            if not own and not memory and package not in STATELESS:
+            if not own and (not memory or isinstance(value, POINTING)) and package not in STATELESS:
                 self.blind.append(f"{type(value).__module__}.{type(value).__qualname__}")
             return _Stand, (type(value),), (own, memory)
         if isinstance(reduced, str):
@@ -161,6 +171,12 @@ def _hidden(value: Any) -> Any:
         return bytes(value)
     if isinstance(value, MappingProxyType):
         return dict(value)
+    if isinstance(value, VIEWS):
+        return [*value]
+    if isinstance(value, CellType):
+        return [_contents(value)]
+    if isinstance(value, LockType):
+        return value.locked()
     if isinstance(value, AsyncGeneratorType):
         return _locals(value.ag_frame), value.ag_await
     if isinstance(value, CoroutineType):
@@ -230,6 +246,8 @@ def _walked(value: Any, known: Mapping[int, str] | None) -> tuple[bytes, list[st
 
 def tensor_digest(tensor: Tensor) -> str:
     """A digest of a tensor of any layout, its kind included."""
+    if torch._C._functorch.is_batchedtensor(tensor):
+        return "of all trials"  # in a pass that is over
     if tensor.is_nested:
         return f"nested {[tensor_digest(each) for each in tensor.unbind()]}"
     kind = f"{tensor.dtype} {tuple(tensor.shape)} {tensor.layout} {tensor.requires_grad}"

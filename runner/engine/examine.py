@@ -6,19 +6,22 @@ step for step, whatever the reason that they might not. What only a module of it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
-from thalweg.data.fields import Inputs, mapped
+from thalweg.data.fields import mapped
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.copying import Aside, aside, put_back, shared_parts
-from thalweg.runner.engine.digest import HOOKS, digest, tensor_digest
-from thalweg.runner.engine.generators import forked, seed_all, torch_state
+from thalweg.runner.engine.digest import HOOKS, digest, tensor_digest, walked
+from thalweg.runner.engine.evaluate import rows_at_once
+from thalweg.runner.engine.examples import Batch
+from thalweg.runner.engine.generators import forked, others_state, seed_all, torch_state
 from thalweg.runner.engine.gradient import own_gradient
 from thalweg.runner.engine.habits import Habits
 from thalweg.runner.engine.inputs import Feed
@@ -27,7 +30,7 @@ from thalweg.runner.engine.outputs import Pick
 from thalweg.runner.engine.streams import stream_key
 from thalweg.runner.engine.told import hearing
 from thalweg.runner.engine.watch import Watch
-from thalweg.runner.engine.world import Look, Shared, World
+from thalweg.runner.engine.world import HINT, Look, Shared, World, cached
 
 if TYPE_CHECKING:
     from thalweg.runner.engine.workload import Workload
@@ -58,15 +61,18 @@ def examined(workload: Workload, look: Look, packages: Sequence[str]) -> tuple[H
     Raises ConfigError for one that would not train here as in a script, or not twice the same.
     """
     with forked(workload.device), workload.numerics():
-        _first_pass(workload, 0)
-        look = look.settled(packages)
-        world = look.changed(packages)
+        filled = look.emptied(packages)  # by the pass that showed what fits
+        first, look, world = _changed_by(workload, 0, look, packages)
         once = _set_once(workload, world, packages) if world.parts else frozenset()
         settled = {name: text for name, text in world.texts().items() if name in once}
         world = world.without(once)
         world.restore()
+        if filled and first != _first_pass(workload, 0):
+            said = f"what {filled[0]} keeps in its cache is another for each trial, and all of a process share it"
+            raise ConfigError(said, HINT)
+        world.restore()
         shared = Shared.at(packages, look)
-        examination = _Examination(replace(workload, world=world))
+        examination = _Examination(replace(workload, world=world), packages)
         habits = examination.habits()
         shared.refuse_changed(packages)
         late = look.changed(packages).since(settled)  # while the modules live, by which something may be kept
@@ -74,16 +80,29 @@ def examined(workload: Workload, look: Look, packages: Sequence[str]) -> tuple[H
         del examination
         if late.parts:
             habits = replace(habits, alone=habits.alone or f"changes {late.shown}")
-            world = World((*world.parts, *late.parts))
+            world = world.joined(late)
     return habits, world
 
 
-def _first_pass(workload: Workload, step: int) -> None:
-    """Build a module, and take that step of a seed of its own as its first one."""
+def _changed_by(workload: Workload, step: int, look: Look, packages: Sequence[str]) -> tuple[object, Look, World]:
+    """What a first pass gives, the look once that is settled which it found out, and what it changed since: evaluation
+    may undo what training did."""
+    seen = list[World]()
+    given = _first_pass(workload, step, lambda: seen.append(look.settled(packages).changed(packages)))
+    look = look.settled(packages)
+    return given, look, seen[0].joined(look.changed(packages))
+
+
+def _first_pass(workload: Workload, step: int, then: Callable[[], None] = lambda: None) -> object:
+    """Build a module, and take that step of a seed of its own as its first one; then evaluate. Returns the loss, and
+    what generators are at."""
     seed = workload.config.seed + step
     lone = workload.lone(replace(workload.config, seed=seed))
-    own_gradient(workload)(workload.start_own((lone,)), _feed(workload, step))
+    loss, _, _ = own_gradient(workload)(workload.start_own((lone,)), _feed(workload, step))
+    drawn = torch_state(workload.device), others_state()
+    then()
     _outputs(workload, lone)
+    return tensor_digest(loss), drawn
 
 
 def _set_once(workload: Workload, world: World, packages: Sequence[str]) -> frozenset[str]:
@@ -93,8 +112,8 @@ def _set_once(workload: Workload, world: World, packages: Sequence[str]) -> froz
     """
     first, look = world.texts(), Look.at(packages)
     try:
-        _first_pass(workload, 1)
-        again, later = {str(part.place) for part in look.changed(packages).parts}, world.texts()
+        _, _, changed = _changed_by(workload, 1, look, packages)
+        again, later = {str(part.place) for part in changed.parts}, world.texts()
         imported = _set_by_imports(workload, world) - again
         world = world.without(imported)
         world.restore()
@@ -138,8 +157,8 @@ def _missing_name(error: BaseException) -> str | None:
 class _Examination:
     """Steps of a module as the loop takes them (`ours`) and as a script would (`plain`), side by side."""
 
-    def __init__(self, workload: Workload) -> None:
-        self.workload, self.name = workload, workload.config.model.name
+    def __init__(self, workload: Workload, packages: Sequence[str]) -> None:
+        self.workload, self.name, self.packages = workload, workload.config.model.name, packages
         self.watch = Watch(workload.device)
         self.ours, self.plain = self._built(), self._built()
         self.shared = shared_parts(self.ours.module, self.plain.module)
@@ -152,13 +171,17 @@ class _Examination:
     def habits(self) -> Habits:
         """Take the steps, measure the module, and say what was seen."""
         self._compare_builds()
-        first = self.ours.kept()
+        kept = [self.ours.kept()]
         self._step(0)
+        kept.append(self.ours.kept())  # which a second step may undo
         self._step_elsewhere()
+        kept.append(self.ours.kept())
         self._refuse_new_parameters()
-        steady = first == self.ours.kept()
+        self._refuse_counted_modes()
+        steady = len({*kept}) == 1
         apart, changed = self._measured()
         self._refuse_shared(self.shared if self.shared_at_first != [digest(each) for each in self.shared] else [])
+        self._refuse_cached()
         return Habits(
             draws=self.watch.draws or self.watch.draws_elsewhere,
             steady=steady and not changed,
@@ -177,12 +200,16 @@ class _Examination:
             "hooks gradients in its forward pass": self.watch.hooks,
             f"holds {unseen}, whose state nobody sees": unseen is not None,
             "changes attributes of its own": not steady,
+            "computes in threads, where nobody sees what it does": self.watch.threads,
             "is changed by evaluation": changed,
             f"changes {places}": bool(places),
             "changes its weights in its forward pass": self.moves,
             f"acts on the numbers in its tensors{self.watch.place}; torch.where, or multiplying by a mask, "
             "would be fused": self.watch.reads,
+            f"catches what torch raises{self.watch.catching}, of one trial and not of all": self.watch.catches,
             "draws numpy's or Python's random numbers": self.watch.draws_elsewhere,
+            "keeps tensors in a cache, and writes into tensors that it makes": self.watch.writes
+            and self._caches_tensors(),
             "leaves parameters without a gradient at some steps": len({*self.idle}) > 1,
             "keeps in attributes what it drew when built": self._draws_attributes(),
         }
@@ -221,6 +248,42 @@ class _Examination:
             raise ConfigError(
                 f"{self.name} makes {new[0]} in its forward pass, so no optimizer trains it", "make it in __init__"
             )
+
+    def _refuse_counted_modes(self) -> None:
+        """A script sets the mode once or for each step, so that to set it again must change nothing."""
+        lone = self.untouched
+        before = lone.kept()
+        lone.module.train()
+        if lone.unseen is None and before != lone.kept():
+            said = f"train() of {self.name} changes what it holds, and a script calls it once or for each step"
+            raise ConfigError(said, "let train() set modes alone, and count in the forward pass")
+
+    def _refuse_cached(self) -> None:
+        """What is cached for a module or its tensors must be the same for each, or else it is state of theirs."""
+        built = [self.ours, self.plain]
+        if self._cached_of(built):
+            built.append(self.workload.lone(replace(self.workload.config, seed=self.workload.config.seed + 1)))
+            _plain_pass(self.workload, built[-1], _feed(self.workload, 1))
+        for (place, _), texts in self._cached_of(built).items():
+            if len(texts) > 1:
+                said = f"{place} keeps in its cache what it makes of the model's weights, which then change"
+                raise ConfigError(said, f"{HINT} (functools.cached_property does)")
+
+    def _cached_of(self, built: Sequence[Lone]) -> dict[tuple[str, str], set[bytes]]:
+        """What is cached for these modules or tensors of theirs, by function and the other arguments."""
+        of = {id(each) for lone in built for each in (*lone.module.modules(), *lone.parameters.values())}
+        known = {id(each): name for lone in built for name, each in (lone.parameters | lone.buffers_now()).items()}
+        found: dict[tuple[str, str], set[bytes]] = {}
+        for place, key, value in cached(self.packages):
+            parts = key if isinstance(key, tuple) else (key,)
+            if any(id(part) in of for part in parts):
+                others = [type(part) if id(part) in of else part for part in parts]
+                found.setdefault((place, repr(others)), set()).add(walked(value, known))
+        return found
+
+    def _caches_tensors(self) -> bool:
+        values = [value for _, _, value in cached(self.packages)]
+        return any(isinstance(leaf, Tensor) for leaf in tree_leaves(values))
 
     def _step(self, step: int) -> None:
         """A pass of both, compared."""
@@ -273,6 +336,7 @@ class _Examination:
         outputs = _outputs(self.workload, self.ours, watch=self.watch)
         plain = _outputs(self.workload, self.plain)
         self._agree("outputs in evaluation", 2, {"": outputs}, {"": plain})
+        _outputs(self.workload, self.ours, of=self._measured_at_once())  # which may be more than a step takes
         if before == _whole(self.ours) and self._still_at_first():
             return None, False
         for apart in (aside, put_back):
@@ -282,6 +346,11 @@ class _Examination:
             return None, True
         hint = "let no evaluation change what training then acts on"
         raise ConfigError(f"{self.name} is changed by being evaluated, and cannot be copied for it", hint)
+
+    def _measured_at_once(self) -> Batch:
+        """The examples that are measured first."""
+        val = self.workload.splits["val"]
+        return next(val.chunks(rows_at_once(val)))
 
     def _mixes(self, apart: Aside | None) -> bool:
         """Whether answers for half of a batch change with the other half, of which one example takes the places.
@@ -294,7 +363,7 @@ class _Examination:
         earlier = mapped(lambda each: torch.cat([each[:1].expand_as(each[:half]), each[half:]]), x)
         try:
             out, out_later, out_earlier = (
-                _outputs(self.workload, self.plain, apart, of=each) for each in (x, later, earlier)
+                _outputs(self.workload, self.plain, apart, of=(each, y)) for each in (x, later, earlier)
             )
         except Exception:  # such data it was never given
             return False
@@ -347,6 +416,8 @@ class _Examination:
             self._refuse(f"there is a difference of {worst:.1e} in {what}", step)
 
     def _refuse(self, what: str, step: int) -> None:
+        if self.watch.gradients:
+            _refuse_gradients(self.name, "asks for")
         raise ConfigError(
             f"two modules of {self.name}, built from one seed, train differently: {what} at step {step}",
             "draw random numbers by torch, numpy.random or random, and let no other tensor share a parameter's memory",
@@ -373,15 +444,24 @@ def _feed(workload: Workload, step: int) -> Feed:
     return Feed(batch, {}, None, torch.tensor(step), stream_key(workload.config.seed, "forward", step))
 
 
+def _refuse_gradients(name: str, does: str) -> NoReturn:
+    said = f"{name} {does} gradients in its forward pass, before which some scripts clear them, and others after it"
+    raise ConfigError(said, "keep what it needs of them in attributes or buffers, or add to the loss instead")
+
+
 def _plain_pass(workload: Workload, lone: Lone, feed: Feed) -> tuple[Tensor, dict[str, Tensor | None]]:
-    """Loss and gradients as a script would take them: which may set the mode for each pass, or once for all."""
+    """Loss and gradients as a script would take them: which may set the mode for each pass, or once for all, and clear
+    the gradients of the pass before, or clear them only now."""
     assert feed.key is not None
     lone.module.train()
     seed_all(feed.key)
-    for parameter in lone.parameters.values():
-        parameter.grad = None
     with lone.at_home(), torch.enable_grad():
+        before = {name: parameter.grad for name, parameter in lone.parameters.items()}
         loss = workload.loss_of(lone.module, feed.batch)
+        if any(before[name] is not parameter.grad for name, parameter in lone.parameters.items()):
+            _refuse_gradients(workload.config.model.name, "adds to")
+        for parameter in lone.parameters.values():
+            parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
     grads = {name: parameter.grad for name, parameter in lone.parameters.items()}
     return loss.detach(), {
@@ -396,13 +476,13 @@ def _outputs(
     apart: Aside | None = None,
     *,
     watch: Watch | None = None,
-    of: Inputs[Tensor] | None = None,
+    of: Batch | None = None,
 ) -> Tensor:
     """What the module makes of the first examples in evaluation, or of others."""
-    x, y = _feed(workload, 0).batch
+    batch = _feed(workload, 0).batch if of is None else of
     with lone.measured(apart) as module, watch.watching(EVALUATED) if watch else nullcontext():
         seed_all(EVALUATED)
-        return workload.answers(module, (x if of is None else of, y))[0]
+        return workload.answers(module, batch)[0]
 
 
 def _whole(lone: Lone) -> object:

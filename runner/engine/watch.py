@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
+import dis
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from queue import SimpleQueue
+from types import CodeType, FrameType
 from typing import Any
 
 import torch
@@ -12,6 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from thalweg.runner.engine.digest import OTHERS, SEEDED
 from thalweg.runner.engine.forms import MAKERS
 from thalweg.runner.engine.generators import others_state, seed_all, torch_state
 from thalweg.runner.engine.recording import READS
@@ -24,35 +29,53 @@ HOOKING = {
     Tensor.requires_grad_,
 }
 """Ways to interfere with a backward pass from within a forward pass."""
+GRADIENT = Tensor.grad.__get__  # type: ignore[union-attr]
 SHOWING = {
     *(Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__, Tensor.__repr__, Tensor.__format__),
-    *(Tensor.apply_, Tensor.map_),
+    *(Tensor.apply_, Tensor.map_, Tensor.data_ptr, Tensor.untyped_storage, Tensor.storage, Tensor.__reduce_ex__),
 }
 """Ways for Python to see a tensor's numbers without an operation of torch's."""
+STATES = ("get_state", "clone_state", "graphsafe_get_state", "getstate")
+"""What generators are asked for by who draws from a copy of them, or puts them back."""
+ERRORS = {"RuntimeError", "LinAlgError", "_LinAlgError", "ArithmeticError", "Exception", "BaseException"}
+"""What torch raises where numbers are such that it cannot compute, as of a matrix that is not positive."""
+BETWEEN = {"contextlib", "random", "torch.random"}
+"""Modules by which a generator is asked for its state."""
+THREADS = ("start_new_thread", "start_joinable_thread", "put")
+"""What is called where work goes to a thread: a new one, or by a queue to one that waits."""
 
 
 class Watch:
     """What was seen so far, while `watching`.
 
     hooks: a gradient may be changed on its way. reads: Python saw numbers of a tensor, and may act on them; place:
-    where that was first. draws, draws_elsewhere: torch's random numbers, numpy's or Python's were drawn. writes: what
-    has a gradient was written into a tensor that had none.
+    where that was first. draws, draws_elsewhere: torch's random numbers, numpy's or Python's were drawn, or the state
+    of their generators was read. writes: what has a gradient was written into a tensor that had none. threads: work
+    went to threads, in which nothing is seen. gradients: those of parameters were asked for. guards: functions of the
+    user's that catch what torch raises; catches: one of them called torch; catching: where that was first.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.hooks = self.reads = self.draws = self.draws_elsewhere = self.writes = False
-        self.place = ""
+        self.hooks = self.reads = self.draws = self.draws_elsewhere = self.writes = self.threads = False
+        self.gradients = self.catches = False
+        self.place = self.catching = ""
+        self.guards: set[CodeType] = set()
 
     @contextmanager
     def watching(self, key: int) -> Iterator[None]:
         """Where code is watched that begins with seeding all generators by `key`. What it does is not changed."""
-        with _Functions(self), _Operations(self), self._seeing_seeds():
+        with _Functions(self), _Operations(self), self._seeing_calls():
             yield
         drawn, elsewhere = torch_state(self.device), others_state()
         seed_all(key)
         self.draws |= drawn != torch_state(self.device)
         self.draws_elsewhere |= elsewhere != others_state()
+
+    def guarded(self) -> None:
+        """Note that torch is called, where that is within a function which catches what it raises."""
+        if self.guards and not self.catches and any(each in self.guards for each in _callers()):
+            self.catches, self.catching = True, place_now()
 
     def read(self) -> None:
         """Note that Python saw numbers, and where."""
@@ -60,19 +83,34 @@ class Watch:
             self.reads, self.place = True, place_now()
 
     @contextmanager
-    def _seeing_seeds(self) -> Iterator[None]:
-        """Where a seed that Python asks for counts as a number that it saw: no recording would ask again."""
-        usual = torch.initial_seed
+    def _seeing_calls(self) -> Iterator[None]:
+        """Where functions of C's are seen of which torch's modes know nothing, by whatever name they are called."""
+        usual, known = sys.getprofile(), set[CodeType]()
 
-        def initial_seed() -> int:
-            self.read()
-            return usual()
+        def called(frame: Any, event: str, function: Any) -> None:
+            if event == "c_call":
+                self._called(function.__name__, getattr(function, "__self__", None), frame)
+            elif event == "call" and frame.f_code not in known:
+                known.add(frame.f_code)
+                if _is_users(frame) and _catches(frame.f_code):
+                    self.guards.add(frame.f_code)
 
-        torch.initial_seed = initial_seed
+        sys.setprofile(called)
         try:
             yield
         finally:
-            torch.initial_seed = usual
+            sys.setprofile(usual)
+
+    def _called(self, name: str, of: Any, frame: FrameType) -> None:
+        """Note what a function does, a method of something or of a module. A seed that Python asks for counts as a
+        number that it saw: no recording would ask again."""
+        if name in THREADS:
+            self.threads |= of is _thread or isinstance(of, SimpleQueue)
+        elif name == "initial_seed" and any(of is each for each in SEEDED):
+            self.read()
+        elif name in STATES and any(of is each for each in SEEDED) and _asked_by_user(frame):
+            self.draws |= isinstance(of, torch.Generator)
+            self.draws_elsewhere |= not isinstance(of, torch.Generator)
 
 
 class _Functions(TorchFunctionMode):
@@ -82,10 +120,13 @@ class _Functions(TorchFunctionMode):
         self.made: list[Tensor] = []  # which lives as long as what it is compared with
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.watch.guarded()
         self.watch.hooks |= func in HOOKING
         self.watch.writes |= _writes(func, args, self.made)
-        if func in SHOWING:
+        if func in SHOWING and not _by_us():
             self.watch.read()
+        if func == GRADIENT and not _by_us():
+            self.watch.gradients = True
         result = func(*args, **(kwargs or {}))
         if func in MAKERS and isinstance(result, Tensor):
             self.made.append(result)
@@ -123,6 +164,39 @@ def _writes(func: Any, args: Any, made: Sequence[Tensor]) -> bool:
 
 def _is_of(view: Tensor, whole: Tensor) -> bool:
     return view is whole or view._base is whole
+
+
+def _asked_by_user(frame: FrameType | None) -> bool:
+    """Whether it is the user's code that asks. (torch's compiler leaves generators as they were.)"""
+    while frame and frame.f_globals.get("__name__") in BETWEEN:
+        frame = frame.f_back
+    return frame is not None and _is_users(frame)
+
+
+def _is_users(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] not in {*OTHERS, "thalweg"}
+
+
+def _callers() -> Iterator[CodeType]:
+    frame: FrameType | None = sys._getframe(1)
+    while frame:
+        yield frame.f_code
+        frame = frame.f_back
+
+
+def _catches(code: CodeType) -> bool:
+    """Whether a function has an `except` for what torch raises. (One trial of many may raise it.)"""
+    found = list[Any]()
+    for each in dis.get_instructions(code):
+        if each.opname == "CHECK_EXC_MATCH" and ERRORS & {*found[-6:]}:
+            return True
+        found.append(each.argval if isinstance(each.argval, str) else None)
+    return False
+
+
+def _by_us() -> bool:
+    """Whether it is our code that asks, which moves weights about in memory and takes their gradients."""
+    return str(sys._getframe(2).f_globals.get("__name__")).startswith("thalweg.")
 
 
 def _by_numbers(func: Any, args: Any) -> bool:

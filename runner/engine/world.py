@@ -96,6 +96,7 @@ class Look:
     bound: list[tuple[Holder, dict[str, Any]]]
     settings: tuple[Any, ...]
     holders: list[type | ModuleType]
+    cached: dict[str, int]
 
     @classmethod
     def at(cls, packages: Sequence[str]) -> Look:
@@ -106,7 +107,17 @@ class Look:
             if len(text) <= LARGEST:
                 held[id(place.holder), place.name] = place, copied_or_itself(place.value, memo), text
         bound = [(holder, dict(vars(holder))) for holder in _others(packages)]
-        return cls(held, bound, tuple(each.value for each in SETTINGS), _holders(packages))
+        sizes = {name: function.cache_info().currsize for name, function in caches(packages).items()}
+        return cls(held, bound, tuple(each.value for each in SETTINGS), _holders(packages), sizes)
+
+    def emptied(self, packages: Sequence[str]) -> list[str]:
+        """Empty the cached functions that kept nothing yet, and return which have been filled since."""
+        filled = []
+        for name, function in caches(packages).items():
+            if function.cache_info().currsize and not self.cached.get(name):
+                function.cache_clear()
+                filled.append(name)
+        return filled
 
     def changed(self, packages: Sequence[str]) -> World:
         """What has changed since, but for what has been imported since.
@@ -186,6 +197,11 @@ class World:
         """The world but for these places."""
         return World(tuple(part for part in self.parts if str(part.place) not in names))
 
+    def joined(self, other: World) -> World:
+        """The world with other places too."""
+        known = {str(part.place) for part in self.parts}
+        return World((*self.parts, *(part for part in other.parts if str(part.place) not in known)))
+
     def since(self, settled: Mapping[str, bytes]) -> World:
         """The world but for the places that hold what they held then."""
         now = self.texts()
@@ -250,6 +266,32 @@ class Shared:
         changed += [str(part.place) for part in self.late.rebound(packages)]
         if changed:
             raise ConfigError(f"training changes {changed[0]}, which all trials of a process share", HINT)
+
+
+def caches(packages: Sequence[str]) -> dict[str, Any]:
+    """The cached functions of these packages (`functools.lru_cache`), by the name of their place."""
+    found = {}
+    for place in _places(packages):
+        static = isinstance(place.value, staticmethod | classmethod)
+        function = place.value.__func__ if static else place.value
+        if isinstance(function, _lru_cache_wrapper):
+            found[str(place)] = function
+    return found
+
+
+def cached(packages: Sequence[str]) -> Iterator[tuple[str, Any, Any]]:
+    """(place, arguments, value) of all that cached functions of these packages keep."""
+    for place, function in caches(packages).items():
+        yield from ((place, key, value) for key, value in _kept_by(function))
+
+
+def _kept_by(function: Any) -> Iterator[tuple[Any, Any]]:
+    """Arguments and values in a cache: a dict of them, or one whose links stand beside keys and values."""
+    held = [each for each in gc.get_referents(function) if each is not vars(function)]
+    for table in (each for each in held if type(each) is dict):
+        for key, value in [*table.items()]:
+            beside = next((held[i + 1] for i, each in enumerate(held[:-1]) if each is key), value)
+            yield key, beside
 
 
 def _cached_by(function: Any) -> list[Any]:

@@ -5,7 +5,9 @@ Each takes (inputs, outputs) and 8×8 pictures `[B, 1, 8, 8]`.
 
 import asyncio
 import collections
+import concurrent.futures
 import contextvars
+import ctypes
 import functools
 import itertools
 import logging
@@ -26,6 +28,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 
@@ -1899,6 +1902,46 @@ def executed():
     return names["count"]
 
 
+class InCell:
+    def __init__(self):
+        self.cell = types.CellType(0)
+
+    def __call__(self, by):
+        self.cell.cell_contents += by
+        return self.cell.cell_contents
+
+
+class InView:
+    """All that is held of a dict."""
+
+    def __init__(self):
+        self.view = {"n": [0]}.values()
+
+    def __call__(self, by):
+        (box,) = self.view
+        box[0] += by
+        return box[0]
+
+
+class InArraysIterator:
+    """numpy's iterators show nothing of where they are."""
+
+    def __init__(self):
+        self.places = np.arange(1, 1000).flat
+
+    def __call__(self, by):
+        return next(self.places) if by else self.places.index
+
+
+class InPointed:
+    def __init__(self):
+        self.n = ctypes.pointer(ctypes.c_int(0))
+
+    def __call__(self, by):
+        self.n.contents.value += by
+        return self.n.contents.value
+
+
 HOLDERS = {
     "object": Sums,
     "says nothing": SaysNothing,
@@ -1915,6 +1958,10 @@ HOLDERS = {
     "database": InDatabase,
     "class": InMadeClass,
     "executed": executed,
+    "cell": InCell,
+    "view of a dict": InView,
+    "array's iterator": InArraysIterator,
+    "pointed": InPointed,
 }
 
 
@@ -2182,7 +2229,21 @@ SEEING = {
     "dlpack": lambda x: float(np.from_dlpack(x).sum()),
     "text": lambda x: len(f"{x[0, 0, 3]}"),
     "seed": lambda x: torch.initial_seed() % 1000,
+    "generator's seed": lambda x: torch.default_generator.initial_seed() % 1000,
+    "memory": lambda x: sum((ctypes.c_double * 64).from_address(x.data_ptr())),
+    "thread": lambda x: in_thread(lambda: float(x.sum())),
+    "waiting thread": lambda x: POOL.submit(lambda: float(x.sum())).result(),
 }
+POOL = concurrent.futures.ThreadPoolExecutor(1)
+POOL.submit(int).result()
+
+
+def in_thread(function):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(function()))
+    thread.start()
+    thread.join()
+    return found[0]
 
 
 # Modes, and who may say what is trained.
@@ -2524,3 +2585,223 @@ class Consumes(Net):
 
     def forward(self, x):
         return super().forward(x) / next(self.numbers)
+
+
+# What undoes itself, acts late, or depends on how a script is written.
+
+ON = [False]
+
+
+class Toggles(Net):
+    """Every other pass is another, so that after two it is as it was."""
+
+    def __init__(self, inputs, outputs, kind):
+        super().__init__(inputs, outputs)
+        self.on, self.kind, self.lock = [False], kind, threading.Lock()
+
+    def toggled(self):
+        if self.kind == "lock":
+            self.lock.release() if self.lock.locked() else self.lock.acquire()
+            return self.lock.locked()
+        on = ON if self.kind == "global" else self.on
+        on[0] = not on[0]
+        return on[0]
+
+    def forward(self, x):
+        in_any = self.kind == "global"
+        return super().forward(x) * (0.7 if (self.training or in_any) and self.toggled() else 1.0)
+
+
+class BufferByAnotherName(Net):
+    """A buffer that an attribute names too, read before it changes."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.register_buffer("mean", torch.zeros(8, dtype=torch.float64))
+        self.named = [self.mean]
+
+    def forward(self, x):
+        h = self.hidden(x)
+        out = self.z(h - self.named[0])
+        if self.training:
+            self.mean.lerp_(h.detach().mean(0), 0.1)
+        return out
+
+
+class PutsGeneratorBack(Net):
+    """Draws, and leaves no trace of it."""
+
+    def forward(self, x):
+        h = self.hidden(x)
+        with torch.random.fork_rng(devices=[]):
+            noise = torch.randn(8).to(h)
+        return self.z(h + 0.1 * noise * self.training)
+
+
+class DrawsFromCopy(Net):
+    def forward(self, x):
+        copied = random.Random()
+        copied.setstate(random.getstate())
+        return super().forward(x) * (1 + (0.1 * copied.random() if self.training else 0))
+
+
+class CountsMeasured(Net):
+    """Counts batches larger than those of training."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.seen = 0
+
+    def forward(self, x):
+        self.seen += len(x) > 64
+        return super().forward(x) / (1 + self.seen / 20)
+
+
+class CatchesErrors(Net):
+    """Goes another way where a matrix is not positive: one trial's, in a pass of all."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.w = nn.Parameter(0.01 * torch.eye(8))
+
+    def forward(self, x):
+        square = torch.eye(8).to(x) - 50 * self.w @ self.w.t()
+        try:
+            factor = torch.linalg.cholesky(square)
+        except RuntimeError:
+            factor = torch.eye(8).to(x) * self.w.abs().sum()
+        return self.z(self.hidden(x) @ factor)
+
+
+def is_there(name):
+    """As packages ask what there is."""
+    try:
+        return __import__(name) is not None
+    except Exception:
+        return False
+
+
+class AsksWhatIsThere(Net):
+    """Catches errors, of no operation."""
+
+    def forward(self, x):
+        return super().forward(x) * (1.0 if is_there("no_such_package") else 0.5)
+
+
+class Counts(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.n = 0
+
+    def __torch_dispatch__(self, func, kinds, args=(), kwargs=None):
+        self.n += 1
+        return func(*args, **(kwargs or {}))
+
+
+class OwnMode(Net):
+    """torch notes something on the mode's function when it calls it first."""
+
+    def forward(self, x):
+        with Counts() as counted:
+            out = super().forward(x)
+        return out * (counted.n > 0)
+
+
+class CountsModes(Late):
+    """Refused: how often a script calls `train()` would count."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.calls = 0
+
+    def train(self, mode=True):
+        self.calls = getattr(self, "calls", 0) + mode
+        return super().train(mode)
+
+    def count(self):
+        return self.calls
+
+
+class ReadsGradients(Net):
+    """Refused: scripts clear gradients before a forward pass, or after it."""
+
+    def forward(self, x):
+        grad = self.z.weight.grad
+        return super().forward(x) * (1 if grad is None or not self.training else 1 / (1 + grad.norm()))
+
+
+class AddsGradients(Net):
+    """Refused."""
+
+    def forward(self, x):
+        h = self.hidden(x)
+        if self.training:
+            (0.1 * h.square().mean()).backward(retain_graph=True)
+        return self.z(h)
+
+
+class CachesOwn(Net):
+    """Refused: what a cache keeps of a module, by the module or a weight of it."""
+
+    def __init__(self, inputs, outputs, kind):
+        super().__init__(inputs, outputs)
+        self.kind = kind
+
+    @functools.cache  # noqa: B019
+    def of_module(self):
+        return self.z.weight.detach().norm()
+
+    @functools.lru_cache  # noqa: B019
+    def of_some_modules(self):
+        return float(self.z.weight.detach().norm())
+
+    def forward(self, x):
+        norms = {"module": self.of_module, "bounded": self.of_some_modules, "weight": lambda: norm_of(self.z.weight)}
+        return super().forward(x) / (1 + norms[self.kind]())
+
+
+@functools.cache
+def norm_of(weight):
+    return weight.detach().norm()
+
+
+class CachesDrawn(Net):
+    """Refused: the first trial of a process would draw for all."""
+
+    def forward(self, x):
+        return self.z(self.hidden(x) + drawn(8))
+
+
+@functools.cache
+def drawn(n):
+    return torch.randn(n).double()
+
+
+class CachesParts(Net):
+    """Looks its layers up by a cache, and keeps what is the same for all."""
+
+    @functools.cache  # noqa: B019
+    def last(self):
+        return self.z
+
+    @functools.lru_cache  # noqa: B019
+    def places(self, n):
+        return torch.arange(n).double()
+
+    def forward(self, x):
+        return self.last()(self.hidden(x) * self.places(8))
+
+
+class CachesZeros(Net):
+    """Keeps what it could have written into."""
+
+    def forward(self, x):
+        h = self.hidden(x)
+        out = zeros_of(len(x)).clone()
+        out[:, :4] = h[:, 4:]
+        return self.z(out + h)
+
+
+@functools.cache
+def zeros_of(n):
+    return torch.zeros(n, 8).double()

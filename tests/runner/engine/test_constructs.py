@@ -38,6 +38,11 @@ NUMBER = itertools.count()
 FUSES = "fuses"
 ATTRIBUTES = "changes attributes of its own"
 NOT_SEEN = "holds sqlite3.Connection, whose state nobody sees"
+ITERATES = "holds numpy.flatiter, whose state nobody sees"
+POINTS = "LP_c_int, whose state nobody sees"
+THREADS = "computes in threads"
+CATCHES = "catches what torch raises"
+CACHES = "keeps tensors in a cache"
 EVALUATION = "is changed by evaluation"
 HOOKS = "has hooks"
 GRADIENTS = "hooks gradients in its forward pass"
@@ -99,6 +104,7 @@ WHY = {
         "FillsRegisterByClass", "Dispatched", "OwnOperation", "Profiled", "GeneratorInside", "OddTensors",
         "TrainReturnsNothing", "WritesInput: training", "WritesInput: evaluation", "WritesInput: both",
         "CachesEvaluated", "SharesActivation", "SharesElsewhere: activation", "UsesField",
+        "PutsGeneratorBack", "CachesParts", "AsksWhatIsThere", "OwnMode",
     ),
     ATTRIBUTES: (
         "Caches: identity", "Caches: version", "KeepsAlias", "CountsAndCaches", "HookOnce",
@@ -111,11 +117,28 @@ WHY = {
         "Alternates", "WakesLater", "Held: object", "Held: says nothing", "Held: leaves out", "Held: slots",
         "Held: view", "Held: shared memory", "Held: coroutine", "Held: partial", "Held: script", "OnParameter",
         "OnTensor", "EqualParts", "Held: awaited", "Held: mapped", "Held: shown", "Held: class", "Held: executed",
+        "Held: cell", "Held: view of a dict", "Toggles: attribute", "Toggles: lock",
     ),
     NOT_SEEN: (
         "Held: database",
     ),
+    ITERATES: (
+        "Held: array's iterator",
+    ),
+    POINTS: (
+        "Held: pointed",
+    ),
+    THREADS: (
+        "SeesNumbers: thread", "SeesNumbers: waiting thread",
+    ),
+    CATCHES: (
+        "CatchesErrors",
+    ),
+    CACHES: (
+        "CachesZeros",
+    ),
     OUTSIDE: (
+        "Toggles: global",
         "InClass", "InClassList", "InGlobal", "InGlobalDict", "NewGlobal", "CountsInstances", "GlobalGenerator",
         "GlobalTorchGenerator", "InNestedClass", "InPrivateGlobal", "InBackward",
         "FirstBatchInGlobal", "InAlias", "InWeakKeys", "in_made_class",
@@ -137,14 +160,14 @@ WHY = {
         "DefaultDtype",
     ),
     EVALUATION: (
-        "Grows", "MaxNorm", "EmbeddingMaxNorm",
+        "Grows", "MaxNorm", "EmbeddingMaxNorm", "CountsMeasured",
     ),
     DRAWN: (
         "SeedInAttribute", "SeedInList", "SharedMemory",
     ),
     DIFFERS: (
         "DecoratedByAutocast", "ListedParameters", "Functions: gumbel", "Functions: permutation",
-        "Functions: bernoulli",
+        "Functions: bernoulli", "BufferByAnotherName",
     ),
     HOOKS: (
         "ParameterHook", "RareParameterHook", "BackwardHook", "BackwardPreHook", "AccumulateHook",
@@ -159,13 +182,13 @@ WHY = {
         "ActNormByBuffer",
     ),
     DRAWS: (
-        "PythonRandom", "NumpyRandom", "LayerDropByRandom", "DrawsByName",
+        "PythonRandom", "NumpyRandom", "LayerDropByRandom", "DrawsByName", "DrawsFromCopy",
     ),
     READS: (
         "LayerDrop", "Experts", "Restless", "Functions: one_hot",
         "Functions: multinomial", "Functions: distribution", "Functions: item", "Functions: isfinite",
         "Functions: numpy", "SeesNumbers: list", "SeesNumbers: numpy", "SeesNumbers: method", "SeesNumbers: dlpack",
-        "SeesNumbers: text", "SeesNumbers: seed",
+        "SeesNumbers: text", "SeesNumbers: seed", "SeesNumbers: generator's seed", "SeesNumbers: memory",
     ),
 }
 # fmt: on
@@ -194,6 +217,13 @@ REFUSED = {
     "KeepsFloat": "holds kept.weight in float32, and weights are trained in float64",
     "CastsItself": "holds middle.weight in float32, and weights are trained in float64",
     "BuiltSmaller": r"is built with other sizes at other times: a.weight \[8, 64\], then \[4, 64\]",
+    "CountsModes": r"train\(\) of constructs.CountsModes changes what it holds",
+    "ReadsGradients": "asks for gradients in its forward pass",
+    "AddsGradients": "adds to gradients in its forward pass",
+    "CachesOwn: module": "constructs.CachesOwn.of_module keeps in its cache what it makes of the model's weights",
+    "CachesOwn: bounded": "constructs.CachesOwn.of_some_modules keeps in its cache",
+    "CachesOwn: weight": "constructs.norm_of keeps in its cache",
+    "CachesDrawn": "what constructs.drawn keeps in its cache is another for each trial",
     "HidesParameters": r"has other parameters\(\) than named_parameters\(\)",
 }
 # fmt: off
@@ -216,7 +246,9 @@ QUICK = (
     "InForeignList", "TrainReturnsNothing", "Held: database",
     "CopiesToItself", "CannotBeCopied", "DecoratedByAutocast", "EqualParts",
     "WritesInput: evaluation", "WritesInput: both", "CountsAndCaches", "Caches: version",
-    "HookOnce",
+    "HookOnce", "Toggles: attribute", "Toggles: global", "BufferByAnotherName", "PutsGeneratorBack", "CountsMeasured",
+    "CatchesErrors", "Held: array's iterator", "SeesNumbers: generator's seed", "SeesNumbers: thread", "CachesParts",
+    "CachesZeros",
 )
 # fmt: on
 
@@ -380,3 +412,9 @@ MIXES = {
 @pytest.mark.parametrize("name", MIXES)
 def test_a_model_that_mixes_examples_is_found_out(trial_of, name) -> None:
     assert prepared(trials_of(trial_of, name)[0].config, CPU).habits.mixes == MIXES[name]
+
+
+@pytest.mark.parametrize(("name", "draws"), [("PutsGeneratorBack", True), ("GeneratorInside", False), ("Plain", False)])
+def test_who_draws_and_puts_the_generator_back_is_found_out(trial_of, name, draws) -> None:
+    """Else trials of several seeds would share a pass, and the first one's numbers."""
+    assert prepared(trials_of(trial_of, name)[0].config, CPU).habits.draws == draws
