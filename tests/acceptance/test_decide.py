@@ -132,9 +132,11 @@ def test_a_mistake_is_one_sentence(decided: Desk, capsys, command: str, seen: st
 @pytest.mark.parametrize("verb", ["recommend", "refine"])
 def test_without_a_store_there_is_nothing_to_decide(tmp_path: Path, capsys, verb: str) -> None:
     path = tmp_path / "none.sqlite"
-    assert main([verb, "smoke", "--store", str(path)]) == 0
-    assert main([verb, "smoke", "--json", "--store", str(path)]) == 0
+    assert main([verb, "--store", str(path)]) == 0
+    assert main([verb, "--json", "--store", str(path)]) == 0
     assert json.loads(capsys.readouterr().out)["schema_version"] == 1
+    assert main([verb, "smoke", "--store", str(path)]) == 5
+    assert f"there is no store at {path}" in capsys.readouterr().err
     assert not path.exists()
 
 
