@@ -123,14 +123,21 @@ def test_what_is_no_store_is_refused_and_untouched(here, capsys, kind, command) 
     assert [each.name for each in here.iterdir()] == ["theirs"]
 
 
-@pytest.mark.parametrize("command", ["ls", "ls smoke", "show", "show abcd", "best", "sync", "plan smoke"])
+@pytest.mark.parametrize("command", ["ls", "show", "best", "sync", "plan smoke"])
 def test_reading_a_missing_store_is_empty_and_makes_none(here, capsys, command) -> None:
     assert main(command.split()) == 0
     assert str(here / "results" / "thalweg.sqlite") in capsys.readouterr().err
     assert list(here.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["ls", "ls smoke", "show", "best", "plan smoke"])
+@pytest.mark.parametrize("command", ["ls smoke", "show abcd", "best smoke", "sync smoke", "show smoke --json"])
+def test_what_is_named_is_missed_where_there_is_no_store(here, capsys, command) -> None:
+    assert main(command.split()) == 5
+    assert "there is no store at" in capsys.readouterr().err
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["ls", "show", "best", "plan smoke"])
 def test_json_of_a_missing_store_parses_and_has_a_version(here, capsys, command) -> None:
     assert main([*command.split(), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["schema_version"] == 1
