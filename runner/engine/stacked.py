@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from thalweg.runner.engine import forms, recurrent
-from thalweg.runner.engine.lanes import is_plain, stack_of, stacks_of, unstacked
+from thalweg.runner.engine.lanes import is_plain, outside, stack_of, stacks_of, unstacked
 
 
 def over_trials(function: Callable[..., Any], in_dims: Any = 0, *, writes: bool = False) -> Callable[..., Any]:
@@ -110,7 +110,8 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
     device = x.device.type
     if torch.is_autocast_enabled(device):  # which does not reach into the backward pass
         operands = tuple(None if each is None else each.to(torch.get_autocast_dtype(device)) for each in operands)
-    out_KBO: Tensor = _Linear.apply(*operands)
+    with outside():  # within, torch makes a batching rule at each call: two thirds of a pass of a liquid network
+        out_KBO: Tensor = _Linear.apply(*operands)
     return unstacked(out_KBO.view(*xs.shape[:-1], -1), 0)
 
 

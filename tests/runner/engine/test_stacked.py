@@ -243,3 +243,16 @@ def test_who_catches_an_error_of_one_trial_does_not_take_all_another_way() -> No
     assert torch.equal(stacked.over_trials(factor)(matrices[:1]), matrices[:1])
     with pytest.raises(RuntimeError, match="in the pass of all trials, of one maybe, and the model went on"):
         stacked.over_trials(factor)(matrices)
+
+
+def test_a_linear_layer_makes_no_batching_rule_at_each_call(monkeypatch) -> None:
+    """Which takes torch longer than all else that Python does for a layer."""
+
+    def made(*_: object) -> None:
+        raise AssertionError("a batching rule is made")
+
+    monkeypatch.setattr("torch._functorch.autograd_function.vmapify_autograd_function", made)
+    x, w = torch.randn(5, 4), torch.randn(3, 2, 4, requires_grad=True)
+    stacked.over_trials(lambda w: nn.functional.linear(x, w))(w).sum().backward()
+    assert w.grad is not None
+    assert torch.allclose(w.grad, x.sum(0).expand(3, 2, 4))
