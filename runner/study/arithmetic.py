@@ -73,6 +73,11 @@ def _kept_the_second_buffers(config: TrialConfig) -> bool:
     )
 
 
+def _took_parts(config: TrialConfig) -> bool:
+    """Whether a user's model or loss, which may hook gradients, was given batches in parts."""
+    return config.budget.accumulate > 1 and (isinstance(config.model, ModelTarget) or config.task.loss != "auto")
+
+
 REPAIRS: tuple[Repair, ...] = (
     _misread(1, "hidden"),
     _misread(2, "pictures"),
@@ -89,6 +94,11 @@ REPAIRS: tuple[Repair, ...] = (
         7,
         "with SAM and a model or a loss of your own, BatchNorm's statistics were those of the weights uphill",
         _kept_the_second_buffers,
+    ),
+    Repair(
+        8,
+        "with budget.accumulate and a model or a loss of your own, hooks on gradients saw other ones than in a script",
+        _took_parts,
     ),
 )
 

@@ -24,7 +24,7 @@ from thalweg.runner.study import arithmetic
 from thalweg.runner.study.arithmetic import Repair, earlier, stamped
 from thalweg.runner.study.study import expand
 from thalweg.runner.study.target import ModelTarget
-from thalweg.runner.study.trial import Trial
+from thalweg.runner.study.trial import Budget, Trial
 
 WORDS = (
     *("optimizer=sgd", "optimizer.lr=0.1,0.2", "seed=0,1", "model=mlp", "model.hidden=[4]", "dataset=digits"),
@@ -133,22 +133,26 @@ SAM = StandardSAMConfig(name="standard", rho=0.05)
 LOSS = TaskConfig(loss="mine.loss", label_smoothing=0.0)
 NORMED = MLPConfig(name="mlp", hidden=(4,), init_gain=1.0, norm="batch")
 OWN = ModelTarget(_target_="mine.Net", arguments=())
+PARTS = Budget(steps=8, batch_size=4, accumulate=2)
 TOUCHED: dict[str, tuple[dict[str, Any], int]] = {
     "SAM, a model of one's own": ({"model": OWN, "sam": SAM}, 7),
     "SAM, a loss of one's own, BatchNorm": ({"sam": SAM, "task": LOSS, "model": NORMED}, 7),
     "SAM, a loss of one's own": ({"sam": SAM, "task": LOSS}, 0),
     "SAM, BatchNorm": ({"sam": SAM, "model": NORMED}, 0),
+    "parts, a model of one's own": ({"model": OWN, "budget": PARTS}, 8),
+    "parts, a loss of one's own": ({"task": LOSS, "budget": PARTS}, 8),
+    "parts": ({"budget": PARTS}, 0),
     "a model of one's own": ({"model": OWN}, 6),
 }
 
 
 @pytest.mark.parametrize("name", TOUCHED)
-def test_statistics_of_the_step_uphill_were_kept_by_modules_of_a_trials_own_alone(name) -> None:
+def test_a_repair_of_modules_of_a_trials_own_touches_no_others(name) -> None:
     changes, number = TOUCHED[name]
     plain = expand(declare(Request(WORDS)).study)[0].trial.config
     assert stamped(plain) == plain
     made = stamped(replace(plain, **changes))
     assert made.arithmetic == number
-    if number == 7:
+    if number > 6:
         before = [trial.config.arithmetic for trial, _ in earlier(Trial(made))]
         assert before == ([0, 6] if changes.get("model") is OWN else [0])
