@@ -30,7 +30,7 @@ from thalweg.runner.engine.outputs import Pick
 from thalweg.runner.engine.streams import stream_key
 from thalweg.runner.engine.told import hearing
 from thalweg.runner.engine.watch import Watch
-from thalweg.runner.engine.world import HINT, Look, Shared, World, cached
+from thalweg.runner.engine.world import HINT, Look, Shared, World, asked_so_often, cached
 
 if TYPE_CHECKING:
     from thalweg.runner.engine.workload import Workload
@@ -160,6 +160,7 @@ class _Examination:
     def __init__(self, workload: Workload, packages: Sequence[str]) -> None:
         self.workload, self.name, self.packages = workload, workload.config.model.name, packages
         self.watch = Watch(workload.device)
+        self.asked = asked_so_often(packages)
         self.ours, self.plain = self._built(), self._built()
         self.shared = shared_parts(self.ours.module, self.plain.module)
         self.shared_at_first = [digest(each) for each in self.shared]
@@ -282,7 +283,8 @@ class _Examination:
         return found
 
     def _caches_tensors(self) -> bool:
-        values = [value for _, _, value in cached(self.packages)]
+        asked = {place for place, times in asked_so_often(self.packages).items() if times != self.asked.get(place, 0)}
+        values = [value for place, _, value in cached(self.packages) if place in asked]  # others may be another model's
         return any(isinstance(leaf, Tensor) for leaf in tree_leaves(values))
 
     def _step(self, step: int) -> None:

@@ -418,3 +418,8 @@ def test_a_model_that_mixes_examples_is_found_out(trial_of, name) -> None:
 def test_who_draws_and_puts_the_generator_back_is_found_out(trial_of, name, draws) -> None:
     """Else trials of several seeds would share a pass, and the first one's numbers."""
     assert prepared(trials_of(trial_of, name)[0].config, CPU).habits.draws == draws
+
+
+def test_what_another_model_caches_is_not_this_ones(trial_of) -> None:
+    alone = [prepared(trials_of(trial_of, n)[0].config, CPU).habits.alone for n in ("CachesZeros", "CachesEvaluated")]
+    assert alone == ["keeps tensors in a cache, and writes into tensors that it makes", None]
