@@ -6,7 +6,7 @@ import _thread
 import dis
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from types import CodeType, FrameType
 from typing import Any
@@ -39,6 +39,7 @@ STATES = ("get_state", "clone_state", "graphsafe_get_state", "getstate")
 """What generators are asked for by who draws from a copy of them, or puts them back."""
 ERRORS = {"RuntimeError", "LinAlgError", "_LinAlgError", "ArithmeticError", "Exception", "BaseException"}
 """What torch raises where numbers are such that it cannot compute, as of a matrix that is not positive."""
+SUPPRESSING = suppress.__init__.__code__
 BETWEEN = {"contextlib", "random", "torch.random"}
 """Modules by which a generator is asked for its state."""
 THREADS = ("start_new_thread", "start_joinable_thread", "put")
@@ -90,16 +91,25 @@ class Watch:
         def called(frame: Any, event: str, function: Any) -> None:
             if event == "c_call":
                 self._called(function.__name__, getattr(function, "__self__", None), frame)
-            elif event == "call" and frame.f_code not in known:
-                known.add(frame.f_code)
-                if _is_users(frame) and _catches(frame.f_code):
-                    self.guards.add(frame.f_code)
+            elif event == "call":
+                self._entered(frame, known)
 
         sys.setprofile(called)
         try:
             yield
         finally:
             sys.setprofile(usual)
+
+    def _entered(self, frame: FrameType, known: set[CodeType]) -> None:
+        """Note a function of the user's that catches or suppresses what torch raises. known: those looked at before."""
+        if frame.f_code is SUPPRESSING:
+            by, named = frame.f_back, {each.__name__ for each in frame.f_locals["exceptions"]}
+            if by is not None and _is_users(by) and ERRORS & named:
+                self.guards.add(by.f_code)
+        elif frame.f_code not in known:
+            known.add(frame.f_code)
+            if _is_users(frame) and _catches(frame.f_code):
+                self.guards.add(frame.f_code)
 
     def _called(self, name: str, of: Any, frame: FrameType) -> None:
         """Note what a function does, a method of something or of a module. A seed that Python asks for counts as a

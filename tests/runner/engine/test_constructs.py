@@ -132,7 +132,7 @@ WHY = {
         "SeesNumbers: thread", "SeesNumbers: waiting thread",
     ),
     CATCHES: (
-        "CatchesErrors",
+        "CatchesErrors", "SuppressesErrors",
     ),
     CACHES: (
         "CachesZeros",
