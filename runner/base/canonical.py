@@ -9,7 +9,7 @@ import hashlib
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from functools import cache
+from functools import cache, partial
 from json.encoder import encode_basestring_ascii
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -62,35 +62,49 @@ def tagged_hash_of_parts(tag: str, parts: Mapping[str, str]) -> str:
     return hashlib.sha256(f"{tag}\n{{{text}}}".encode()).hexdigest()
 
 
+class Texts:
+    """What is written of parts of configurations, once for each object.
+
+    A study's trials share most of their sections, and writing these anew for each took two thirds of a plan.
+    """
+
+    def __init__(self, write: Callable[[Any], str]) -> None:
+        self._write = write
+        self._written: dict[Hashable, tuple[Any, str]] = {}  # the object too, so that its number stays its own
+
+    def of(self, part: Any) -> str:
+        """The text of a part."""
+        kind = type(part)
+        key = (kind, part) if kind in _LEAVES else id(part)
+        known = self._written.get(key)
+        if known is None:
+            if len(self._written) >= _MOST_TEXTS:
+                self._written.clear()
+            known = self._written[key] = (part, self._write(part))
+        return known[1]
+
+
 _MOST_TEXTS = 10_000
 
 
 def identity_hash(tag: str, config: Any) -> str:
     """Return `tagged_hash(tag, identity_dict(config))`, of a schema none of whose own fields is spread."""
-    entries = []
-    for each, written in _entries(config.__class__):
-        value = getattr(config, each.name)
-        kind = type(value)
-        key = (kind, value) if kind in _LEAVES else id(value)
-        known = written.get(key)
-        if known is None:
-            if len(written) >= _MOST_TEXTS:
-                written.clear()
-            said = each.introduced_as is _NEVER or value != each.introduced_as
-            known = written[key] = (value, f'"{each.name}":{canonical_json(_identity(value))}' if said else "")
-        if known[1]:
-            entries.append(known[1])
+    entries = [text for name, texts in _entries(config.__class__) if (text := texts.of(getattr(config, name)))]
     return hashlib.sha256(f"{tag}\n{{{','.join(entries)}}}".encode()).hexdigest()
 
 
 @cache
-def _entries(schema: Any) -> list[tuple[_Field, dict[Hashable, tuple[Any, str]]]]:
-    """The fields of a schema in the order of their names. Each with what identities say of it, for each of its values.
-
-    The value stands beside it, so that its number stays its own.
-    """
+def _entries(schema: Any) -> list[tuple[str, Texts]]:
+    """The fields of a schema in the order of their names, each with what identities say of it."""
     assert not any(each.spread for each in _fields(schema))
-    return [(each, {}) for each in sorted(_fields(schema))]
+    return [(each.name, Texts(partial(_entry, each))) for each in sorted(_fields(schema))]
+
+
+def _entry(field: _Field, value: Any) -> str:
+    """Name and value of a field as identities have them; nothing where it is as it was introduced."""
+    if field.introduced_as is not _NEVER and value == field.introduced_as:
+        return ""
+    return f'"{field.name}":{canonical_json(_identity(value))}'
 
 
 def structure_hash(tag: str, config: Any) -> str:
@@ -137,29 +151,10 @@ def _structure_texts(config: Any) -> dict[str, str]:
     parts = {}
     for name, value, per_trial, introduced in _items(config):
         if not per_trial:
-            text = _structure_text(value)
-            if introduced is _NEVER or text != _structure_text(introduced):
+            text = _STRUCTURE.of(value)
+            if introduced is _NEVER or text != _STRUCTURE.of(introduced):
                 parts[name] = text
     return parts
-
-
-def _structure_text(part: Any) -> str:
-    """The canonical JSON of the structure of a part, written once for each object.
-
-    A study's trials share most of their sections, and writing these anew for each took two thirds of a plan.
-    """
-    kind = type(part)
-    key = (kind, part) if kind in _LEAVES else id(part)
-    known = _WRITTEN.get(key)
-    if known is None:
-        if len(_WRITTEN) >= _MOST_TEXTS:
-            _WRITTEN.clear()
-        known = _WRITTEN[key] = (part, canonical_json(part if kind in _LEAVES else _structure(part)))
-    return known[1]
-
-
-_WRITTEN: dict[Hashable, tuple[Any, str]] = {}
-"""Parts of configurations and their texts; the part too, so that its number stays its own."""
 
 
 def as_dict(config: Any) -> dict[str, Any]:
@@ -205,6 +200,9 @@ def structure_dict(config: Any) -> dict[str, Any]:
         if introduced is _NEVER or value != _structure(introduced):
             plain[name] = value
     return plain
+
+
+_STRUCTURE = Texts(lambda part: canonical_json(_structure(part)))
 
 
 def _items(config: Any) -> Iterator[tuple[str, Any, bool, Any]]:
