@@ -1,4 +1,5 @@
-"""Sees which functions and operations of torch a piece of code calls that say how it must be run, and what it draws."""
+"""Sees what a piece of code does that says how it must be run: which functions and operations of torch it calls, what
+it draws, whether it works in threads, and whether it catches what torch raises. Knows no executor."""
 
 from __future__ import annotations
 
@@ -51,9 +52,10 @@ class Watch:
 
     hooks: a gradient may be changed on its way. reads: Python saw numbers of a tensor, and may act on them; place:
     where that was first. draws, draws_elsewhere: torch's random numbers, numpy's or Python's were drawn, or the state
-    of their generators was read. writes: what has a gradient was written into a tensor that had none. threads: work
-    went to threads, in which nothing is seen. gradients: those of parameters were asked for. guards: functions of the
-    user's that catch what torch raises; catches: one of them called torch; catching: where that was first.
+    of their generators was read. writes: what may differ between trials was written into a tensor that is the same for
+    all. threads: work went to threads, in which nothing is seen. gradients: those of parameters were asked for.
+    guards: functions of the user's that catch what torch raises; catches: one of them called torch; catching: where
+    that was first.
     """
 
     def __init__(self, device: torch.device) -> None:

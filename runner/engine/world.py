@@ -1,4 +1,5 @@
-"""State that all models of a process share: attributes of classes and globals of modules, in the user's packages.
+"""State that all models of a process share: attributes of classes, globals of modules, and what cached functions keep,
+in the user's packages.
 
 Of what those packages use of others (torch's classes and functions, `math`, torch's own hooks for all modules) it is
 seen when a name is bound anew; what others' objects hold is not looked at. A trial's model may change all of this and
