@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from thalweg.runner.engine.examples import Batch, Examples
-from thalweg.runner.engine.generators import seed_all
+from thalweg.runner.engine.generators import seed_all, seed_torch
 from thalweg.runner.engine.stacked import over_trials
 from thalweg.runner.engine.state import State
 from thalweg.runner.engine.streams import stream_key
@@ -41,7 +41,7 @@ def evaluate(
         own = [_sums_of_own(workload, state, k, split, seeds[k]) for k in range(state.lanes)]
         return workload.task.finish(torch.cat(own))
     if seeds and workload.seeded:
-        torch.manual_seed(stream_key(seeds[0], STREAM))
+        seed_torch(stream_key(seeds[0], STREAM))
     with evaluating(workload):
         totals = _sums(workload, split, state.lanes, lambda batch: forward_all(workload, state, batch, executor))
     return workload.task.finish(totals)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from thalweg.runner.engine.accumulate import parts_of
-from thalweg.runner.engine.generators import seed_all
+from thalweg.runner.engine.generators import seed_all, seed_torch
 from thalweg.runner.engine.inputs import Feed
 from thalweg.runner.engine.parameters import ParameterLayout
 from thalweg.runner.engine.stacked import over_trials
@@ -45,7 +45,7 @@ def vmap_gradient(workload: Workload, shared: bool) -> Gradient:
         with torch.enable_grad():
             leaves = leaves_of(state)
             loss_K, buffers, told = of_trials(leaves, state.buffers, feed.batch, feed.label_smoothing)
-            grads = _gradients(loss_K, leaves, state.scale.factor if state.scale else torch.ones_like(loss_K))
+            grads = _gradients(loss_K, leaves, state.scale.factor if state.scale else None)
         losses = beside(loss_K.detach(), told)
         return losses, workload.layout.flatten(grads), {n: b.detach() for n, b in buffers.items()}
 
@@ -130,13 +130,17 @@ class _Leaves:
 
 def _gradients(loss: Tensor, leaves: dict[str, Tensor], times: Tensor | None) -> dict[str, Tensor]:
     """The gradient with respect to each leaf that trains; zero for one that is not used. times: what each loss is
-    multiplied by."""
+    multiplied by.
+
+    Of the losses' sum, not with `grad_outputs`: for these torch imports sympy, 0.3 s.
+    """
     training = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
-    grads = torch.autograd.grad(loss, list(training.values()), times, materialize_grads=True)
+    total = (loss if times is None else loss * times).sum()
+    grads = torch.autograd.grad(total, list(training.values()), materialize_grads=True)
     return dict(zip(training, grads, strict=True))
 
 
 def seed(feed: Feed) -> None:
     """Set torch's generators for a forward pass that draws random numbers."""
     if feed.key is not None:
-        torch.manual_seed(feed.key)
+        seed_torch(feed.key)

@@ -77,8 +77,8 @@ class Runner:
     """So many trials of the sample in their seats, as an executor trains them: takes steps and measures, and times it.
 
     The first steps never count: they may import, record, and check what was recorded (0.6 of the loop's speed was said
-    of what has 1.4). built: seconds until they sat. at_once: steps of a block, whose inputs are made and whose state
-    is put into a graph's memory and taken out of it together.
+    of what has 1.4). built: seconds until they sat. at_once: steps of a block, whose inputs are made, whose state is
+    put into a graph's memory and taken out of it, and whose modules are given their weights together.
     """
 
     def __init__(self, workload: Workload, question: Question, executor: str, lanes: int, *, at_once: int = 1) -> None:
@@ -90,7 +90,7 @@ class Runner:
         self.built = seconds_of(workload.device, self._sit)
         self.inputs = Inputs(sample, question.layout, workload)
         records = executor == "traced" or (executor == "loop" and not workload.foreign)
-        self.untimed, self.taken, self.best = 2 if records else 1, 0, math.inf
+        self.untimed, self.taken, self.at, self.best = 2 if records else 1, 0, 0, math.inf
         self.row_seconds = 0.0
 
     def _sit(self) -> None:
@@ -98,8 +98,8 @@ class Runner:
 
     def step(self) -> None:
         """Take a block of them, timed."""
-        at = self.taken * self.at_once % self.question.steps
-        stop = min(at + self.at_once, self.question.steps)
+        at = self.at if self.at < self.question.steps else 0
+        self.at = stop = min(at + self.at_once, self.question.steps)
         took = seconds_of(self.workload.device, lambda: self._run(at, stop)) / (stop - at)
         self.best = took if self.taken <= self.untimed else min(self.best, took)
         self.taken += 1
@@ -121,9 +121,8 @@ class Runner:
     def measure(self, most: float) -> None:
         """Time an evaluation of as many rows as are evaluated at once; of fewer, where that might take too long."""
         val, size = self.workload.splits["val"], self.workload.batch_size
-        rows = min(val.rows, rows_at_once(val))
-        if 2 * FORWARD * self.best * rows / size > most:
-            rows = min(rows, size)
+        affordable = int(most * size / (2 * FORWARD * self.best))
+        rows = min(val.rows, rows_at_once(val), max(size, affordable))
         some = few(self.workload, rows)
         seeds = [self.question.sample[i].config.seed for i in self.lane_of]
         run: Callable[[], object] = lambda: evaluate(some, self.state, "val", self.executor, seeds=seeds)  # noqa: E731
