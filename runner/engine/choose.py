@@ -34,18 +34,21 @@ FREE, SHARE = 0.5, 0.025
 its speed, may take as much again before it is given up."""
 FEWEST = 40
 """Steps of all trials together below which not even one is taken to find out."""
-ALIKE_STEPS = 20
+ALIKE_STEPS = 16
 """Steps of one trial that comparing gradients takes."""
 TIMED_STEPS = 9
-"""Steps of a recording that timing it takes: it is made, checked, and three are timed. As many are of the loop."""
+"""Steps of a recording that timing it takes: it is made, checked, and two are timed."""
 RECORDED = 0.5
 """What recording a gradient takes, as a share of comparing it."""
-ROUNDS = 7
+ROUNDS, FEWEST_ROUNDS = 7, 4
+"""Turns of a race that count; and how many it has at least, where they are long, with the two that do not count."""
 IN_A_ROW = 4
 """Steps that the loop takes in its turn. After a fused step its memory is another's, and a user's module is given its
 weights once a turn: by single steps it seemed slower by a seventh than it is."""
 MARGIN = 0.9
 """Share of the loop's time that fusing must stay below: the same steps, timed again, differ by a tenth."""
+CLEAR = 0.7
+"""Share of the loop's time that two trials fused must stay below where no more than their gradient can be timed."""
 ALIKE = 1.05
 """Of widths that differ by no more than this in speed the narrowest is taken, for its memory."""
 COMPILE_SECONDS = 15.0
@@ -88,6 +91,10 @@ def compiler_found() -> bool:
 
 class Looped(Exception):  # noqa: N818
     """Raised with the reason where a contest need go no further: the loop it is."""
+
+
+class TooLittle(Looped):
+    """Finding out more would take too much of the work that there is."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +159,12 @@ class _Contest:
     def _fastest(self) -> tuple[str, str]:
         """The fastest executor for the whole group, and why; or raise Looped."""
         self._fusable()
-        traced = self._time_traced()
+        widths = self._widths_that_fit()
+        pair = self._pair_seconds()
+        try:
+            traced = self._time_traced(widths, pair)
+        except TooLittle as little:
+            return self._by_two(pair, widths[0], little)
         busy, all_busy = (self.question.busy(width) for width in (self.width, LOOP_WIDTH))
         faster = self.loop.total / traced.total * busy / all_busy
         if MARGIN * faster < 1:
@@ -208,7 +220,7 @@ class _Contest:
     def _afford(self, seconds: float) -> None:
         """Raise Looped where so many seconds more would be too much for the work that there is."""
         if now(self.workload.device) - self.began + seconds > self.allowed:
-            raise Looped(f"{self.work}: too little to find out whether fusing pays")
+            raise TooLittle(f"{self.work}: too little to find out whether fusing pays")
 
     def _time_loop(self) -> None:
         """Take a few steps in the loop, from which it is known how long the work is."""
@@ -227,15 +239,34 @@ class _Contest:
         self.allowed = FREE + SHARE * self._loop_seconds
         self.work = f"about {self.question.size * self.loop.total:.1f} s of work"
 
-    def _time_traced(self) -> Runner:
-        """`traced` at the fastest width that can be timed, beside the loop; it is the width from now on."""
+    def _widths_that_fit(self) -> list[int]:
         fitting = self._fitting()
         widths = [width for width in self.widths if width <= fitting] or [fitting]
         if widths[0] < NARROWEST:
             raise Looped("two trials fused do not fit the memory")
+        return widths
+
+    def _by_two(self, pair: float, width: int, little: TooLittle) -> tuple[str, str]:
+        """`traced` untimed, where what two trials take leaves no doubt, and why; or raise `little`.
+
+        Wide layers, whose weights of eight trials fall out of the cache, belie it: the first step that counts decides.
+        """
+        self.width = width
+        busy, all_busy = (self.question.busy(each) for each in (width, LOOP_WIDTH))
+        took = pair * seats(self.workload, "traced", self.lanes, 0) / NARROWEST / self.lanes
+        faster = self.loop.step_seconds / max(took, 1e-9) * busy / all_busy
+        if CLEAR * faster < 1:
+            raise little
+        self.bar = Bar(self.loop.step_seconds * busy / all_busy, 0.0)
+        return "traced", f"{self.lanes} trials at once, by two of them {faster:.1f}× as fast as one by one"
+
+    def _time_traced(self, widths: list[int], pair: float) -> Runner:
+        """`traced` at the fastest width that can be timed, beside the loop; it is the width from now on.
+
+        pair: seconds of a gradient of two trials.
+        """
         timed: list[Runner] = []
         took: list[float] = []  # seconds of a trial, by the clock of all processes
-        pair = self._pair_seconds()
         for width in widths:
             lanes = min(width, self.question.size)
             try:
@@ -256,15 +287,16 @@ class _Contest:
         runner_seats = seats(self.workload, "traced", lanes, 0)
         known = (pair, NARROWEST) if before is None else (before.best, before.seats)
         in_a_row = min(IN_A_ROW, lanes)
-        self._afford(TIMED_STEPS * (known[0] * runner_seats / known[1] + in_a_row * self.loop.step_seconds))
+        beside = FEWEST_ROUNDS * in_a_row * self.loop.step_seconds
+        self._afford(TIMED_STEPS * known[0] * runner_seats / known[1] + beside)
         runner = Runner(self.workload, self.question, "traced", lanes)
         self.loop.at_once = in_a_row
         began = now(self.workload.device)
-        for rounds in range(runner.untimed + ROUNDS):
+        for rounds in range(1, runner.untimed + ROUNDS + 1):
             runner.step()
             self.loop.step()
             long = now(self.workload.device) - began > self.allowed / 10
-            if runner.taken > runner.untimed and long and rounds >= runner.untimed + 1:
+            if long and rounds >= FEWEST_ROUNDS:
                 break
         runner.measure(self.allowed / 10)
         return runner

@@ -133,10 +133,9 @@ def _gradients(loss: Tensor, leaves: dict[str, Tensor], times: Tensor | None) ->
     """The gradient with respect to each leaf that trains; zero for one that is not used. times: what each loss is
     multiplied by."""
     training = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
-    total = loss if times is None else loss * times
-    grads = torch.autograd.grad(
-        _Total.apply(total) if total.dim() else total, list(training.values()), materialize_grads=True
-    )
+    losses = loss if times is None else loss * times
+    total = _Total.apply(losses) if losses.dim() else losses
+    grads = torch.autograd.grad(total, list(training.values()), materialize_grads=True)
     return dict(zip(training, grads, strict=True))
 
 

@@ -128,6 +128,28 @@ def test_work_too_short_for_finding_out_loops_after_few_steps(grid_of, clock, se
     assert len(timed) * seconds <= 0.5 + 0.025 * 4 * steps * seconds + seconds
 
 
+@pytest.mark.parametrize(
+    ("pair", "trials", "executor", "said"),
+    [
+        (2.4e-2, 8, "traced", "8 trials at once, by two of them 1.7× as fast as one by one"),
+        (2.4e-2, 4, "traced", "4 trials at once, by two of them 1.7× as fast as one by one"),
+        (3.0e-2, 8, "loop", "about 9.6 s of work: too little to find out whether fusing pays"),
+        (2.4e-2, 1000, "traced", "8 trials at once, 2.0× as fast as one by one"),  # enough for a race
+    ],
+)
+def test_where_no_race_can_be_afforded_two_trials_may_leave_no_doubt(
+    grid_of, clock, monkeypatch, pair, trials, executor, said
+) -> None:
+    clock({"loop": 2e-2, ("traced", 4): 1e-2, ("traced", 8): 1e-2, "traced": 4e-2, "compiled": 4e-2})
+    monkeypatch.setattr(module._Contest, "_pair_seconds", lambda self: pair)
+    choice, bar = judged(grid_of(min(trials, 8), steps=60 if trials == 8 else 120), trials=trials)
+    assert (choice.executor, choice.reason[: len(said)]) == (executor, said)
+    assert (bar is not None) == (executor == "traced")
+    if trials <= 8 and bar:
+        assert bar == Bar(2e-2, 0.0)
+        assert choice.width == 8
+
+
 def test_nothing_is_recorded_where_comparing_left_too_little_for_a_race(grid_of, clock, monkeypatch) -> None:
     timed, spent = clock(MINUTE), [0.0]
     began = module.now
