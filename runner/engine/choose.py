@@ -19,19 +19,20 @@ from thalweg.runner.engine.examine import TOLERANCE
 from thalweg.runner.engine.gradient import vmap_gradient
 from thalweg.runner.engine.likeness import distance, objection
 from thalweg.runner.engine.memory import lanes_that_fit
-from thalweg.runner.engine.probing import Question, Runner
+from thalweg.runner.engine.probing import Question, Runner, pair_seconds
 from thalweg.runner.engine.recording import Recording
-from thalweg.runner.engine.seating import NARROWEST, example, pair_inputs, recorded_pair, seats, spare_lanes
-from thalweg.runner.engine.timing import now, seconds_of
+from thalweg.runner.engine.seating import NARROWEST, example, recorded_pair, seats, spare_lanes
+from thalweg.runner.engine.timing import now
 from thalweg.runner.engine.workload import WHOLE, Workload
 from thalweg.runner.facts.choice import LOOP_WIDTH, Bar, Choice
 
 CPU_WIDTHS = (8, 16, 32, 64)
 GPU_WIDTHS = (64, 256, 1024, 4096)
 """Widths to try. Convolutional networks fall out of a CPU core's cache after the first, perceptrons after the last."""
-FREE, SHARE = 0.5, 0.025
-"""What finding out may take: seconds, and a share of the loop's predicted time. The first fused cohort, which must show
-its speed, may take as much again before it is given up."""
+FREE, SHARE = 0.6, 0.035
+"""What finding out may take: seconds, and a share of the loop's predicted time."""
+TO_SHOW, SHARE_TO_SHOW = 0.4, 0.015
+"""What the first fused cohort, which must show its speed, may take before it is given up."""
 FEWEST = 40
 """Steps of all trials together below which not even one is taken to find out."""
 ALIKE_STEPS = 16
@@ -47,8 +48,8 @@ IN_A_ROW = 4
 weights once a turn: by single steps it seemed slower by a seventh than it is."""
 MARGIN = 0.9
 """Share of the loop's time that fusing must stay below: the same steps, timed again, differ by a tenth."""
-CLEAR = 0.7
-"""Share of the loop's time that two trials fused must stay below where no more than their gradient can be timed."""
+CLEAR = 0.8
+"""Share of the loop's time that two trials fused must stay below where no more than these can be timed."""
 ALIKE = 1.05
 """Of widths that differ by no more than this in speed the narrowest is taken, for its memory."""
 COMPILE_SECONDS = 15.0
@@ -160,7 +161,7 @@ class _Contest:
         """The fastest executor for the whole group, and why; or raise Looped."""
         self._fusable()
         widths = self._widths_that_fit()
-        pair = self._pair_seconds()
+        pair = pair_seconds(self.workload, self.question.sample[0]) or 2 * self.loop.step_seconds
         try:
             traced = self._time_traced(widths, pair)
         except TooLittle as little:
@@ -210,7 +211,7 @@ class _Contest:
 
     def _hold_against(self, seconds: float) -> None:
         """Let the first fused cohort show that its steps of one trial do not take longer."""
-        self.bar = Bar(seconds, FREE + SHARE * self._loop_seconds)
+        self.bar = Bar(seconds, TO_SHOW + SHARE_TO_SHOW * self._loop_seconds)
 
     @property
     def _loop_seconds(self) -> float:
@@ -263,7 +264,7 @@ class _Contest:
     def _time_traced(self, widths: list[int], pair: float) -> Runner:
         """`traced` at the fastest width that can be timed, beside the loop; it is the width from now on.
 
-        pair: seconds of a gradient of two trials.
+        pair: seconds of a step of two trials.
         """
         timed: list[Runner] = []
         took: list[float] = []  # seconds of a trial, by the clock of all processes
@@ -300,15 +301,6 @@ class _Contest:
                 break
         runner.measure(self.allowed / 10)
         return runner
-
-    def _pair_seconds(self) -> float:
-        """Seconds of a recorded gradient of two trials."""
-        recording, inputs = recorded_pair(self.workload), pair_inputs(self.workload)
-        try:
-            took = min(seconds_of(self.workload.device, lambda: recording(*inputs)) for _ in range(2))
-            return took * self.workload.parts
-        except RuntimeError:  # an operation that cannot be called again
-            return 2 * self.loop.step_seconds
 
     # beyond traced
 

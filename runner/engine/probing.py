@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg.runner.engine.accumulate import accumulated
 from thalweg.runner.engine.evaluate import evaluate, rows_at_once
 from thalweg.runner.engine.executors import EXECUTORS
-from thalweg.runner.engine.inputs import Inputs
+from thalweg.runner.engine.inputs import Feed, Inputs
 from thalweg.runner.engine.likeness import few
-from thalweg.runner.engine.seating import seats
-from thalweg.runner.engine.state import AVERAGE
+from thalweg.runner.engine.seating import recorded_pair, seats
+from thalweg.runner.engine.state import AVERAGE, State
+from thalweg.runner.engine.step import train_step
 from thalweg.runner.engine.timing import seconds_of
 from thalweg.runner.engine.workload import Workload
 from thalweg.runner.facts.choice import Layout, pieces
@@ -71,6 +73,25 @@ class Question:
         pools = self.seeds if self.layout == "shared" else 1
         wanted = math.ceil(2 * self.workers / pools)
         return min(self.idle, pools * pieces(math.ceil(self.size / pools), width, wanted))
+
+
+def pair_seconds(workload: Workload, trial: Trial) -> float | None:
+    """Seconds of a step of two trials by the gradient that was recorded of two; None where it cannot be done again."""
+    state = workload.start((trial, trial), "vmap")
+    block = Inputs((trial, trial), "shared", workload).block(0, 1, np.arange(2))
+    recording, feed = recorded_pair(workload), next(block.feeds(workload))
+
+    def replayed(state: State, feed: Feed) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        gradient: tuple[Tensor, Tensor, dict[str, Tensor]]
+        gradient = recording(state.theta, state.fixed, state.buffers, feed.batch)
+        return gradient
+
+    gradient, asking = accumulated(replayed, workload.parts, shared=True), workload.device.type == "cpu"
+    run: Callable[[], object] = lambda: train_step(workload.recipe, gradient, state, feed, asking=asking)  # noqa: E731
+    try:
+        return min(seconds_of(workload.device, run) for _ in range(2))
+    except RuntimeError:
+        return None
 
 
 class Runner:

@@ -58,8 +58,8 @@ def clock(monkeypatch):
         monkeypatch.setattr(module.Runner, "measure", lambda self, most: None)
         monkeypatch.setattr(module.Runner, "evaluation", 0.0)
         monkeypatch.setattr(module, "now", lambda device: now[0])
-        for each in (module, probing):
-            monkeypatch.setattr(each, "seconds_of", lambda device, run: (run() and 0.0) or 0.0)
+        monkeypatch.setattr(module, "pair_seconds", lambda workload, trial: 1e-9)
+        monkeypatch.setattr(probing, "seconds_of", lambda device, run: (run() and 0.0) or 0.0)
         monkeypatch.setattr(module, "_outside_products", lambda workload, lanes: outside)
         monkeypatch.setattr(module._Contest, "_agrees", lambda self, name: True)
         return timed
@@ -89,7 +89,7 @@ def test_what_was_timed_is_said_and_what_the_first_fused_steps_must_not_exceed(g
     assert choice.reason == "8 trials at once, 2.5× as fast as one by one"
     assert bar is not None
     assert bar.seconds == pytest.approx(1e-3)
-    assert bar.patience == pytest.approx(0.5 + 0.025 * 30)
+    assert bar.patience == pytest.approx(0.4 + 0.015 * 30)
 
 
 def test_what_is_faster_one_by_one_stays_a_loop(grid_of, clock) -> None:
@@ -133,7 +133,7 @@ def test_work_too_short_for_finding_out_loops_after_few_steps(grid_of, clock, se
     [
         (2.4e-2, 8, "traced", "8 trials at once, by two of them 1.7× as fast as one by one"),
         (2.4e-2, 4, "traced", "4 trials at once, by two of them 1.7× as fast as one by one"),
-        (3.0e-2, 8, "loop", "about 9.6 s of work: too little to find out whether fusing pays"),
+        (3.4e-2, 8, "loop", "about 9.6 s of work: too little to find out whether fusing pays"),
         (2.4e-2, 1000, "traced", "8 trials at once, 2.0× as fast as one by one"),  # enough for a race
     ],
 )
@@ -141,8 +141,8 @@ def test_where_no_race_can_be_afforded_two_trials_may_leave_no_doubt(
     grid_of, clock, monkeypatch, pair, trials, executor, said
 ) -> None:
     clock({"loop": 2e-2, ("traced", 4): 1e-2, ("traced", 8): 1e-2, "traced": 4e-2, "compiled": 4e-2})
-    monkeypatch.setattr(module._Contest, "_pair_seconds", lambda self: pair)
-    choice, bar = judged(grid_of(min(trials, 8), steps=60 if trials == 8 else 120), trials=trials)
+    monkeypatch.setattr(module, "pair_seconds", lambda workload, trial: pair)
+    choice, bar = judged(grid_of(min(trials, 8), steps=60), trials=trials)
     assert (choice.executor, choice.reason[: len(said)]) == (executor, said)
     assert (bar is not None) == (executor == "traced")
     if trials <= 8 and bar:
@@ -154,7 +154,7 @@ def test_nothing_is_recorded_where_comparing_left_too_little_for_a_race(grid_of,
     timed, spent = clock(MINUTE), [0.0]
     began = module.now
     monkeypatch.setattr(module, "now", lambda device: began(device) + spent[0])
-    monkeypatch.setattr(module, "objection", lambda *_: operator.setitem(spent, 0, 0.4))
+    monkeypatch.setattr(module, "objection", lambda *_: operator.setitem(spent, 0, 0.65))
     recorded: list[Workload] = []
 
     def spare(workload: Workload) -> int:
@@ -162,7 +162,7 @@ def test_nothing_is_recorded_where_comparing_left_too_little_for_a_race(grid_of,
         return 0
 
     monkeypatch.setattr(module, "spare_lanes", spare)
-    for trials, pays in ((10_000, True), (100, False)):  # 8 s to find out, or .575
+    for trials, pays in ((10_000, True), (100, False)):  # 11 s to find out, or .705
         spent[0] = 0.0
         recorded.clear()
         choice = ask(grid_of(8), trials=trials)
@@ -583,7 +583,7 @@ def test_a_gradient_that_jumps_by_rounding_alone_keeps_no_model_from_being_fused
 @pytest.mark.parametrize("fused", [0.4, 30.0])
 @pytest.mark.parametrize("step", [0.0005, 0.02, 0.5, 4.0])
 @pytest.mark.parametrize(("trials", "steps"), [(1000, 30), (8, 30), (8, 5), (64, 300)])
-def test_finding_out_takes_half_a_second_and_a_fortieth_of_the_loop(grid_of, monkeypatch, step, fused, trials, steps):
+def test_finding_out_takes_a_small_share_of_the_loop(grid_of, monkeypatch, step, fused, trials, steps):
     """Everything that it runs takes time here: steps, gradients that are compared, recordings, evaluations."""
     now = [0.0]
 
@@ -606,9 +606,8 @@ def test_finding_out_takes_half_a_second_and_a_fortieth_of_the_loop(grid_of, mon
     monkeypatch.setattr(module, "now", lambda device: now[0])
     monkeypatch.setattr(module.Runner, "measure", measured)
     monkeypatch.setattr(module, "objection", compared)
-    monkeypatch.setattr(module._Contest, "_pair_seconds", lambda self: 2 * fused * step)
-    for each in (module, probing):
-        monkeypatch.setattr(each, "seconds_of", lambda device, run: -now[0] + (run(), now[0])[1])
+    monkeypatch.setattr(module, "pair_seconds", lambda workload, trial: 2 * fused * step)
+    monkeypatch.setattr(probing, "seconds_of", lambda device, run: -now[0] + (run(), now[0])[1])
     monkeypatch.setattr(module, "compiler_found", lambda: False)
     monkeypatch.setattr(probing, "EXECUTORS", {"loop": takes(step), "traced": takes(fused * step)})
     choice = ask(grid_of(8, steps=steps, warmup=1), trials=trials)
