@@ -428,6 +428,46 @@ def test_a_block_of_steps_is_timed_by_the_step(grid_of, monkeypatch, steps, span
     assert runner.step_seconds == seconds / 2
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {},
+        {"sam": {"name": "standard", "rho": 0.1}},
+        {"task": {"loss": "auto", "label_smoothing": 0.1}},
+        {"budget": {"steps": 30, "batch_size": 16, "accumulate": 4}},
+        {"optimizer": "muon", "rule": {"decay_on": "all"}},
+    ],
+)
+def test_a_step_of_two_trials_is_timed_whole(grid_of, monkeypatch, parts) -> None:
+    (trial,) = grid_of(1, **parts)
+    workload = prepared(trial.config, torch.device("cpu"))
+    taken: list[Tensor] = []
+    honest = probing.train_step
+
+    def step(recipe, gradient, state, feed, **asking):
+        before = state.theta.clone()
+        losses = honest(recipe, gradient, state, feed, **asking)
+        taken.append((state.theta - before).norm(dim=1))
+        return losses
+
+    monkeypatch.setattr(probing, "train_step", step)
+    seconds = probing.pair_seconds(workload, trial)
+    assert seconds is not None
+    assert seconds > 0
+    assert len(taken) == 2
+    assert all(moved.shape == (2,) and bool((moved > 0).all()) for moved in taken[1:])
+
+
+def test_what_cannot_be_done_again_is_not_timed(grid_of, monkeypatch) -> None:
+    (trial,) = grid_of(1)
+
+    def raising(*_, **__):
+        raise RuntimeError("of a workspace that is gone")
+
+    monkeypatch.setattr(probing, "train_step", raising)
+    assert probing.pair_seconds(prepared(trial.config, torch.device("cpu")), trial) is None
+
+
 def test_in_a_race_the_loop_takes_several_steps_in_its_turn(grid_of, clock, monkeypatch) -> None:
     clock(MINUTE)
     turns: list[tuple[str, int]] = []
