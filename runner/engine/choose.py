@@ -32,7 +32,7 @@ GPU_WIDTHS = (64, 256, 1024, 4096)
 FREE, SHARE = 0.6, 0.035
 """What finding out may take: seconds, and a share of the loop's predicted time."""
 TO_SHOW, SHARE_TO_SHOW = 0.4, 0.015
-"""What the first fused cohort, which must show its speed, may take before it is given up."""
+"""What the first fused cohort, which must show its speed, may take before it is given up; of the share, compiling too."""
 FEWEST = 40
 """Steps of all trials together below which not even one is taken to find out."""
 ALIKE_STEPS = 16
@@ -352,7 +352,7 @@ class _Contest:
         saved, compiling = KEPT * traced.step_seconds * steps, self._compile_seconds()
         if saved >= 2 * compiling:  # else it need not be measured
             saved *= _outside_products(self.workload, self.lanes)
-        earned = ((1 + SHARE) * loop - traced.step_seconds) * steps
+        earned = ((1 + SHARE_TO_SHOW) * loop - traced.step_seconds) * steps
         lacking = max(2 * compiling / max(saved, 1e-9), compiling / max(earned, 1e-9))
         if lacking > 1:
             return "traced", gain
