@@ -95,7 +95,9 @@ def forward_all(workload: Workload, state: State, batch: Batch, executor: str) -
 
     views = state.parameters(workload.layout)
     if executor != "loop":
-        answers: Answers = over_trials(forward, writes=workload.habits.writes)(views, state.buffers)
+        habits = workload.habits
+        of_trials = over_trials(forward, writes=habits.writes, compiles=habits.compiles)
+        answers: Answers = of_trials(views, state.buffers)
         return answers
     return stacked(
         [

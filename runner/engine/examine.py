@@ -21,6 +21,7 @@ from thalweg.runner.engine.copying import Aside, aside, put_back, shared_parts
 from thalweg.runner.engine.digest import HOOKS, digest, tensor_digest, walked
 from thalweg.runner.engine.evaluate import rows_at_once
 from thalweg.runner.engine.examples import Batch
+from thalweg.runner.engine.forms import as_compiled
 from thalweg.runner.engine.generators import forked, others_state, seed_all, torch_state
 from thalweg.runner.engine.gradient import own_gradient
 from thalweg.runner.engine.habits import Habits
@@ -66,8 +67,7 @@ def examined(workload: Workload, look: Look, packages: Sequence[str]) -> tuple[H
         once = _set_once(workload, world, packages) if world.parts else frozenset()
         settled = {name: text for name, text in world.texts().items() if name in once}
         world = world.without(once)
-        world.restore()
-        if filled and first != _first_pass(workload, 0):
+        if filled and _differs_by_cache(workload, world, first):
             said = f"what {filled[0]} keeps in its cache is another for each trial, and all of a process share it"
             raise ConfigError(said, HINT)
         world.restore()
@@ -82,6 +82,17 @@ def examined(workload: Workload, look: Look, packages: Sequence[str]) -> tuple[H
             habits = replace(habits, alone=habits.alone or f"changes {late.shown}")
             world = world.joined(late)
     return habits, world
+
+
+def _differs_by_cache(workload: Workload, world: World, first: object) -> bool:
+    """Whether passes with what is cached are alike, and unlike the first, which found nothing."""
+    later = []
+    for _ in range(2):
+        world.restore()
+        later.append(_first_pass(workload, 0))
+        if later[0] == first:
+            return False
+    return later[0] == later[1]
 
 
 def _changed_by(workload: Workload, step: int, look: Look, packages: Sequence[str]) -> tuple[object, Look, World]:
@@ -183,18 +194,20 @@ class _Examination:
         apart, changed = self._measured()
         self._refuse_shared(self.shared if self.shared_at_first != [digest(each) for each in self.shared] else [])
         self._refuse_cached()
+        compiles = self.watch.reads and not self.watch.reads_own and self._compiles()
         return Habits(
             draws=self.watch.draws or self.watch.draws_elsewhere,
             steady=steady and not changed,
             unused=frozenset.intersection(*self.idle),
             apart=apart,
-            alone=self._alone(steady, changed),
+            alone=self._alone(steady, changed, compiles),
             writes=self.watch.writes,
             mixes=self._mixes(apart),
             tells=tuple(self.tells),
+            compiles=compiles,
         )
 
-    def _alone(self, steady: bool, changed: bool) -> str | None:
+    def _alone(self, steady: bool, changed: bool, compiles: bool) -> str | None:
         places, unseen = self.workload.world.shown, self.untouched.unseen
         reasons = {
             "has hooks": _has_hooks(self.untouched.module),
@@ -206,7 +219,7 @@ class _Examination:
             f"changes {places}": bool(places),
             "changes its weights in its forward pass": self.moves,
             f"acts on the numbers in its tensors{self.watch.place}; torch.where, or multiplying by a mask, "
-            "would be fused": self.watch.reads,
+            "would be fused": self.watch.reads and not compiles,
             f"catches what torch raises{self.watch.catching}, of one trial and not of all": self.watch.catches,
             "draws numpy's or Python's random numbers": self.watch.draws_elsewhere,
             "keeps tensors in a cache, and writes into tensors that it makes": self.watch.writes
@@ -215,6 +228,39 @@ class _Examination:
             "keeps in attributes what it drew when built": self._draws_attributes(),
         }
         return next((reason for reason, holds in reasons.items() if holds), None)
+
+    def _compiles(self) -> bool:
+        """Whether a model that reads numbers of the data, such as whether a mask is all ones, reads none and gives the
+        same where torch compiles it, as it finds out by `torch.compiler.is_compiling()`."""
+        told, (ours, plain) = Watch(self.workload.device), self._pair(0)
+        before = ours.kept()
+        try:
+            same = all(self._same_compiled(ours, plain, step, told) for step in (0, 1))
+        except Exception:  # whatever is said against it
+            return False
+        self.watch.writes |= told.writes
+        self.watch.draws |= told.draws
+        odd = told.reads or told.hooks or told.threads or told.catches or told.draws_elsewhere or told.gradients
+        return same and not odd and before == ours.kept()
+
+    def _same_compiled(self, ours: Lone, plain: Lone, step: int, told: Watch) -> bool:
+        """Whether a pass gives the same where torch compiles the model, and one in evaluation; both are then moved."""
+        feed = _feed(self.workload, step)
+        assert feed.key is not None
+        with as_compiled():
+            with told.watching(feed.key, ours.module), hearing(None) as heard:
+                loss, grads = _plain_pass(self.workload, ours, feed)
+            outputs = _outputs(self.workload, ours, watch=told)
+        expected, plain_grads = _plain_pass(self.workload, plain, feed)
+        pairs = [(loss, expected), (outputs, _outputs(self.workload, plain))]
+        same = {*heard.said} == {*self.tells}
+        for name, given in grads.items():
+            other = plain_grads[name]
+            same &= (given is None) == (other is None)
+            pairs += [] if given is None or other is None else [(given, other)]
+        for each in (ours, plain):
+            _moved(each)
+        return same and all(self._same(*pair) for pair in pairs)
 
     def _draws_attributes(self) -> bool:
         config = self.workload.config
@@ -291,7 +337,7 @@ class _Examination:
         """A pass of both, compared."""
         workload, feed, before = self.workload, _feed(self.workload, step), self.state.theta.clone()
         assert feed.key is not None
-        with self.ours.at_home(), self.watch.watching(feed.key), hearing(None) as heard:
+        with self.ours.at_home(), self.watch.watching(feed.key, self.ours.module), hearing(None) as heard:
             loss, grad, buffers = own_gradient(workload)(self.state, feed)
         self.tells |= dict.fromkeys(heard.said)
         self.idle.append(self.ours.idle)
@@ -482,7 +528,7 @@ def _outputs(
 ) -> Tensor:
     """What the module makes of the first examples in evaluation, or of others."""
     batch = _feed(workload, 0).batch if of is None else of
-    with lone.measured(apart) as module, watch.watching(EVALUATED) if watch else nullcontext():
+    with lone.measured(apart) as module, watch.watching(EVALUATED, module) if watch else nullcontext():
         seed_all(EVALUATED)
         return workload.answers(module, batch)[0]
 

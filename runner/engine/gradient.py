@@ -35,8 +35,8 @@ def vmap_gradient(workload: Workload, shared: bool) -> Gradient:
     importing torch's compiler.
     """
     batched = None if shared else 0
-    writes = workload.habits.writes
-    plain, smoothed = (over_trials(workload.loss, (0, 0, batched, each), writes=writes) for each in (None, 0))
+    does = {"writes": workload.habits.writes, "compiles": workload.habits.compiles}
+    plain, smoothed = (over_trials(workload.loss, (0, 0, batched, each), **does) for each in (None, 0))
     leaves_of = _Leaves(workload.layout)
 
     def gradient(state: State, feed: Feed) -> tuple[Tensor, Tensor, dict[str, Tensor]]:

@@ -42,7 +42,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
         self.constants: dict[str, Any] = {}
         self.reads_values = False
-        self.varying = {None, *(_memory(tensor) for tensor in inputs)}
+        self.varying = {None, *(memory_of(tensor) for tensor in inputs)}
         self.nodes: dict[int, fx.Node] = {}
         self.living: dict[int, weakref.ref[Tensor]] = {}
         for i, tensor in enumerate(inputs):
@@ -82,9 +82,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _varies(self, arguments: Any, result: Any) -> bool:
         """Whether an operation's result depends on the inputs: then all that lies in the same memory does."""
         given = [part for part in tree_leaves(arguments) if isinstance(part, Tensor)]
-        if not any(_memory(each) in self.varying for each in given):
+        if not any(memory_of(each) in self.varying for each in given):
             return False
-        self.varying |= {_memory(part) for part in tree_leaves(result) if isinstance(part, Tensor)}
+        self.varying |= {memory_of(part) for part in tree_leaves(result) if isinstance(part, Tensor)}
         return True
 
     def _note(self, result: Any, node: fx.Node) -> None:
@@ -188,7 +188,7 @@ class _Stopwatch(fx.Interpreter):
         return result
 
 
-def _memory(tensor: Tensor) -> StorageWeakRef | None:
+def memory_of(tensor: Tensor) -> StorageWeakRef | None:
     """What names the memory that a tensor lies in, alone or with others; None for one that has no single memory.
 
     It keeps no number alive, but the name: no other memory takes it as long as this is kept.

@@ -13,6 +13,7 @@ models nor training.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -26,14 +27,18 @@ from thalweg.runner.engine import forms, recurrent
 from thalweg.runner.engine.lanes import is_plain, outside, stack_of, stacks_of, unstacked
 
 
-def over_trials(function: Callable[..., Any], in_dims: Any = 0, *, writes: bool = False) -> Callable[..., Any]:
+def over_trials(
+    function: Callable[..., Any], in_dims: Any = 0, *, writes: bool = False, compiles: bool = False
+) -> Callable[..., Any]:
     """Return `function` of one trial as one of K trials: vmap. What it draws, it draws once for all of them.
 
     writes: whether it writes what differs between trials into tensors that it makes, of which each then has its own.
+    compiles: whether it is told that torch compiles it.
     """
 
     def stacking(*arguments: Any) -> Any:
-        with _Forms(_lanes(arguments) if writes else 0) as stacked, forms.in_place():
+        told = forms.as_compiled() if compiles else nullcontext()
+        with _Forms(_lanes(arguments) if writes else 0) as stacked, forms.in_place(), told:
             result = function(*arguments)
         if stacked.raised is not None:
             said = f"torch raised {stacked.raised} in the pass of all trials, of one maybe, and the model went on"

@@ -14,13 +14,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from thalweg.runner.engine.digest import OTHERS, SEEDED
 from thalweg.runner.engine.forms import MAKERS
 from thalweg.runner.engine.generators import others_state, seed_all, torch_state
-from thalweg.runner.engine.recording import READS
+from thalweg.runner.engine.recording import READS, memory_of
 from thalweg.runner.engine.user import place_now
 
 HOOKING = {
@@ -51,23 +53,26 @@ class Watch:
     """What was seen so far, while `watching`.
 
     hooks: a gradient may be changed on its way. reads: Python saw numbers of a tensor, and may act on them; place:
-    where that was first. draws, draws_elsewhere: torch's random numbers, numpy's or Python's were drawn, or the state
-    of their generators was read. writes: what may differ between trials was written into a tensor that is the same for
-    all. threads: work went to threads, in which nothing is seen. gradients: those of parameters were asked for.
+    where that was first; reads_own: of some that depend on weights, buffers or random numbers, own is their memory.
+    draws, draws_elsewhere: torch's random numbers, numpy's or Python's were drawn, or the state of their generators was
+    read. writes: what may differ between trials was written into a tensor that is the same for all. threads: work went
+    to threads, in which nothing is seen. gradients: those of parameters were asked for.
     guards: functions of the user's that catch what torch raises; catches: one of them called torch; catching: where
     that was first.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.hooks = self.reads = self.draws = self.draws_elsewhere = self.writes = self.threads = False
-        self.gradients = self.catches = False
+        self.hooks = self.reads = self.reads_own = self.draws = self.draws_elsewhere = self.writes = False
+        self.threads = self.gradients = self.catches = False
         self.place = self.catching = ""
         self.guards: set[CodeType] = set()
+        self.own: set[StorageWeakRef | None] = {None}
 
     @contextmanager
-    def watching(self, key: int) -> Iterator[None]:
+    def watching(self, key: int, module: nn.Module) -> Iterator[None]:
         """Where code is watched that begins with seeding all generators by `key`. What it does is not changed."""
+        self.own |= {memory_of(each) for each in (*module.parameters(), *module.buffers())}
         with _Functions(self), _Operations(self), self._seeing_calls():
             yield
         drawn, elsewhere = torch_state(self.device), others_state()
@@ -80,8 +85,9 @@ class Watch:
         if self.guards and not self.catches and any(each in self.guards for each in _callers()):
             self.catches, self.catching = True, place_now()
 
-    def read(self) -> None:
-        """Note that Python saw numbers, and where."""
+    def read(self, *, own: bool = True) -> None:
+        """Note that Python saw numbers, and where. own: they may be other numbers for each trial."""
+        self.reads_own |= own
         if not self.reads:
             self.reads, self.place = True, place_now()
 
@@ -156,9 +162,18 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        own = any(memory_of(each) in self.watch.own for each in _tensors_of((args, kwargs)))
+        own |= torch.Tag.nondeterministic_seeded in func.tags
         if READS & {*func.tags} and not _by_numbers(func, args) and not _by_batch_norm():
-            self.watch.read()
-        return func(*args, **(kwargs or {}))
+            self.watch.read(own=own)
+        result = func(*args, **(kwargs or {}))
+        if own:
+            self.watch.own |= {memory_of(each) for each in _tensors_of(result)}
+        return result
+
+
+def _tensors_of(tree: Any) -> Iterator[Tensor]:
+    return (each for each in tree_leaves(tree) if isinstance(each, Tensor))
 
 
 def _writes(func: Any, args: Any, made: Sequence[Tensor]) -> bool:

@@ -894,6 +894,19 @@ class Entropy(Net):
         return super().forward(x) * np.random.default_rng().uniform(0.5, 1.5)
 
 
+@functools.lru_cache
+def said_once(text):
+    return text
+
+
+class EntropyAndCache(Entropy):
+    """As transformers' Reformer, which is seeded by the machine and says so once."""
+
+    def forward(self, x):
+        said_once("a warning")
+        return super().forward(x)
+
+
 class EntropyAtFirst(Net):
     """Refused: no two builds are alike."""
 
@@ -2816,3 +2829,38 @@ class CachesZeros(Net):
 @functools.cache
 def zeros_of(n):
     return torch.zeros(n, 8).double()
+
+
+# Packages that read numbers unless torch compiles them.
+
+ASKS = """
+import torch
+
+def asks():
+    return torch.compiler.is_compiling()
+"""
+PACKAGE = {}
+exec(compile(ASKS, "/lib/site-packages/masking.py", "exec"), PACKAGE)
+
+
+class AsksWhetherCompiled(Net):
+    """As transformers leaves out a mask that is all ones. Some packages are wrong about what may be left out."""
+
+    def __init__(self, inputs, outputs, kind):
+        super().__init__(inputs, outputs)
+        self.kind = kind
+
+    def forward(self, x):
+        mask = x.flatten(1) > 0.2
+        asks = torch.compiler.is_compiling if self.kind == "itself" else PACKAGE["asks"]
+        h = self.hidden(x)
+        if self.kind == "weights" and not asks() and h.abs().max() > 1e3:
+            raise FloatingPointError("activations have run away")
+        if self.kind == "half" and not asks() and mask.any():
+            h = h * 0.5
+        if self.kind in ("draws", "keeps") and asks():
+            h = h + torch.rand_like(h) if self.kind == "draws" else h
+            self.seen = True
+        if not asks() and mask.all():
+            return self.z(h)
+        return self.z(h * mask.any(1, keepdim=True) + h * ~mask.any(1, keepdim=True))

@@ -105,6 +105,7 @@ WHY = {
         "TrainReturnsNothing", "WritesInput: training", "WritesInput: evaluation", "WritesInput: both",
         "CachesEvaluated", "SharesActivation", "SharesElsewhere: activation", "UsesField",
         "PutsGeneratorBack", "CachesParts", "AsksWhatIsThere", "OwnMode",
+        "AsksWhetherCompiled: data",
     ),
     ATTRIBUTES: (
         "Caches: identity", "Caches: version", "KeepsAlias", "CountsAndCaches", "HookOnce",
@@ -189,6 +190,8 @@ WHY = {
         "Functions: multinomial", "Functions: distribution", "Functions: item", "Functions: isfinite",
         "Functions: numpy", "SeesNumbers: list", "SeesNumbers: numpy", "SeesNumbers: method", "SeesNumbers: dlpack",
         "SeesNumbers: text", "SeesNumbers: seed", "SeesNumbers: generator's seed", "SeesNumbers: memory",
+        "AsksWhetherCompiled: weights", "AsksWhetherCompiled: half", "AsksWhetherCompiled: itself",
+        "AsksWhetherCompiled: draws", "AsksWhetherCompiled: keeps",
     ),
 }
 # fmt: on
@@ -200,6 +203,7 @@ REFUSED = {
     "LazyLayer": "leaves the shape of a.weight open",
     "LazyNorm": "leaves the shape of norm.running_mean open",
     "Entropy": "built from one seed, train differently: there is a difference of .* in loss at step 0",
+    "EntropyAndCache": "built from one seed, train differently: there is a difference of .* in loss at step 0",
     "EntropyAtFirst": "starts from other weights each time it is built from one seed",
     "the_same": "returns what it returned before",
     "UsesCounter": "training changes what constructs.COUNTER holds",
@@ -248,7 +252,7 @@ QUICK = (
     "WritesInput: evaluation", "WritesInput: both", "CountsAndCaches", "Caches: version",
     "HookOnce", "Toggles: attribute", "Toggles: global", "BufferByAnotherName", "PutsGeneratorBack", "CountsMeasured",
     "CatchesErrors", "Held: array's iterator", "SeesNumbers: generator's seed", "SeesNumbers: thread", "CachesParts",
-    "CachesZeros",
+    "CachesZeros", "AsksWhetherCompiled: data", "AsksWhetherCompiled: weights", "AsksWhetherCompiled: half",
 )
 # fmt: on
 
