@@ -44,7 +44,7 @@ def split_arrays(
     """
     if not isinstance(x, Rows):
         x = inputs_of(x, kind)
-    y = _targets(y, kind)
+    axes, y = y.shape[1:] if kind == "values" and y.ndim > 2 else (), _targets(y, kind)
     for name, array in fields(x).items():
         if len(array) != len(y):
             called = f"{name_of(x, name)} for {len(array):,} examples" if several(x) else f"{len(array):,} examples x"
@@ -72,6 +72,7 @@ def split_arrays(
         test=Split(mapped(lambda array: array[test], x), y[test]),
         kind=kind,
         outputs=outputs,
+        axes=axes,
     )
 
 

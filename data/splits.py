@@ -58,7 +58,8 @@ class Splits:
     """train: to fit; validation: to choose by; test: to report once, for what was chosen.
 
     kind says what the targets are; outputs is the number of classes, of values of an example, or of known tokens.
-    A text's examples are its windows of `context` tokens, one after another. pixels: given if x is uint8.
+    A text's examples are its windows of `context` tokens, one after another. pixels: given if x is uint8. axes: the
+    shape in which an example's values were given, where they lay along several.
     """
 
     train: Split
@@ -67,6 +68,7 @@ class Splits:
     kind: Kind
     outputs: int
     pixels: Pixels | None = None
+    axes: tuple[int, ...] = ()
 
     @property
     def features(self) -> tuple[int, ...]:

@@ -32,6 +32,7 @@ class Extent:
     outputs: classes, dimensions of the values, or tokens known. A model returns [B, outputs], or
     [B, context, outputs] where `tokens` are to be foretold. integers: whether examples hold them, as tokens do.
     fields: where an example is several arrays; then inputs are (), or the (context,) of the tokens to be foretold.
+    axes: the shape of an example's values where they lie along several, in which a model may return them, too.
     """
 
     inputs: tuple[int, ...]
@@ -39,6 +40,7 @@ class Extent:
     tokens: bool = False
     integers: bool = False
     fields: tuple[Field, ...] = ()
+    axes: tuple[int, ...] = ()
 
     @property
     def shown(self) -> str:
@@ -61,6 +63,11 @@ class Extent:
     def is_image(self) -> bool:
         """Whether an example is [channels, height, width]."""
         return len(self.inputs) == 3
+
+    @property
+    def maps(self) -> bool:
+        """Whether an image is made of an image."""
+        return self.is_image and len(self.axes) == 3
 
     @property
     def side(self) -> Size:
@@ -86,7 +93,7 @@ class Meaning:
     sure: names that always mean it. usual: names that mean it in most packages, the surest first; the first of them
     that a constructor has means it, if none of `sure` is there. rare: like usual where it has a default; without one
     it means something else as often. through: names that are tried on a constructor which takes any argument. of: the
-    size itself; None where such data have none.
+    size itself; None where such data have none. maps: names that mean channels where images are returned.
     """
 
     sure: tuple[str, ...]
@@ -94,6 +101,11 @@ class Meaning:
     through: tuple[str, ...]
     of: Callable[[Extent], Size | None]
     rare: tuple[str, ...] = ()
+    maps: tuple[str, ...] = ()
+
+    def size(self, name: str, extent: Extent) -> Size | None:
+        """What is filled in under one of the names."""
+        return extent.axes[0] if name in self.maps and extent.maps else self.of(extent)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -140,6 +152,7 @@ MEANINGS: tuple[Meaning, ...] = (
         ),
         ("num_classes", "num_labels"),
         lambda extent: extent.outputs,
+        maps=("out_channels",),
     ),
     Meaning(
         (),

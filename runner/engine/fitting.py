@@ -29,6 +29,7 @@ from thalweg.runner.engine.assembly import (
     tried,
 )
 from thalweg.runner.engine.calling import refuse_inputs
+from thalweg.runner.engine.outputs import in_rows
 from thalweg.runner.engine.user import REFUSED, named, resolved, takes
 from thalweg.runner.project.outline import refuse_call
 from thalweg.runner.project.project import Role
@@ -146,9 +147,9 @@ def _sizes(call: _Call, extent: Extent, usual: bool) -> dict[str, Size]:
     """The arguments of a call that are filled in; with usual names that have a default, or none at all, if so asked."""
     signature, found = takes(call.build), dict[str, Size]()
     for meaning in MEANINGS:
-        size = meaning.of(extent)
-        if size is not None:
-            found |= dict.fromkeys(_names(call, meaning, usual), size)
+        for name in _names(call, meaning, usual):
+            if (size := meaning.size(name, extent)) is not None:
+                found[name] = size
     if signature.open and call.build.__module__.startswith("torchvision."):
         found["num_classes"] = extent.outputs
     return {name: size for name, size in found.items() if name not in call.given}
@@ -172,7 +173,7 @@ def _fits(target: ModelTarget, extent: Extent, fills: Fills) -> bool:
         outputs = tried(assembled(target, fills), extent)
     except ConfigError:  # said when it is built to be trained
         return False
-    return isinstance(outputs, Tensor) and tuple(outputs.shape) == expected_shape(2, extent)
+    return isinstance(outputs, Tensor) and tuple(in_rows(outputs, extent.axes).shape) == expected_shape(2, extent)
 
 
 def _agreed(target: ModelTarget, extent: Extent, calls: Sequence[_Call], fills: Fills) -> Fills | None:
@@ -199,6 +200,8 @@ def _changed(names: dict[str, Size], said: str, extent: Extent) -> bool:
     if refused:
         return names.pop(refused[1], None) is not None
     needed = re.findall(r"'(\w+)'", lacking[1]) if lacking else []
-    sizes = {name: size for each in MEANINGS for name in each.names if name in needed and (size := each.of(extent))}
+    sizes = {
+        name: size for each in MEANINGS for name in each.names if name in needed and (size := each.size(name, extent))
+    }
     names |= sizes
     return bool(needed) and sizes.keys() >= set(needed)

@@ -58,18 +58,31 @@ def parts_of(outputs: Any) -> dict[str | int, Any]:
     return {name: value for name, value in held.items() if isinstance(value, Tensor)}
 
 
-def refuse_unlike(outputs: Any, shape: tuple[int, ...], examples: str) -> None:
-    """Raise ConfigError where outputs are not one tensor of this shape, with the part to pick if one is."""
-    if isinstance(outputs, Tensor) and tuple(outputs.shape) == shape:
+def in_rows(outputs: Any, axes: tuple[int, ...]) -> Any:
+    """Outputs `[B, *axes]` as the targets are held, a row an example; others as they are."""
+    if axes and isinstance(outputs, Tensor) and tuple(outputs.shape[1:]) == axes:
+        return outputs.flatten(1)
+    return outputs
+
+
+def refuse_unlike(outputs: Any, shape: tuple[int, ...], examples: str, axes: tuple[int, ...] = ()) -> None:
+    """Raise ConfigError where outputs are not one tensor of this shape, with the part to pick if one is.
+
+    axes: the shape of an example's outputs that does as well.
+    """
+    if isinstance(outputs, Tensor) and tuple(in_rows(outputs, axes).shape) == shape:
         return
-    expected = f"expected one tensor of shape {list(shape)}"
+    also = f" or {[shape[0], *axes]}" if axes else ""
+    expected = f"expected one tensor of shape {list(shape)}{also}"
     if isinstance(outputs, Tensor):
         hint = f"build it for {shape[-1]} outputs: the classes, values or tokens of the dataset"
         if outputs.shape[-1:] == shape[-1:]:
             hint = "return a row for each example, and of a text one for each place"
         got = f"outputs of shape {list(outputs.shape)}"
         raise ConfigError(f"the model returns {got} for {examples}; {expected}", hint)
-    raise ConfigError(f"the model returns {_described(outputs)} for {examples}; {expected}", _advice(outputs, shape))
+    raise ConfigError(
+        f"the model returns {_described(outputs)} for {examples}; {expected}", _advice(outputs, shape, axes)
+    )
 
 
 def refuse_parts(outputs: Any) -> None:
@@ -78,10 +91,10 @@ def refuse_parts(outputs: Any) -> None:
         raise ConfigError(f"the model returns {_described(outputs)} in training; expected a tensor", _advice(outputs))
 
 
-def _advice(outputs: Any, shape: tuple[int, ...] | None = None) -> str:
+def _advice(outputs: Any, shape: tuple[int, ...] | None = None, axes: tuple[int, ...] = ()) -> str:
     parts = parts_of(outputs)
     tensors = {word: part for word, part in parts.items() if isinstance(part, Tensor)}
-    fitting = [word for word, part in tensors.items() if shape is None or tuple(part.shape) == shape]
+    fitting = [word for word, part in tensors.items() if shape is None or tuple(in_rows(part, axes).shape) == shape]
     if fitting:
         return f"pick one: {KEY}={fitting[0]}"
     if tensors:

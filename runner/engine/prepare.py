@@ -106,9 +106,10 @@ def extent_of(arrays: Splits) -> Extent:
     if isinstance(x, dict | tuple):
         held: dict[str | int, NDArray[Any]] = fields(x)
         each = tuple(Field(name, array.shape[1:], HOLDS[array.dtype.kind]) for name, array in held.items())
-        return Extent(arrays.train.y.shape[1:] if tokens else (), arrays.outputs, tokens=tokens, fields=each)
+        places = arrays.train.y.shape[1:] if tokens else ()
+        return Extent(places, arrays.outputs, tokens=tokens, fields=each, axes=arrays.axes)
     integers = arrays.pixels is None and x.dtype.kind in "iub"
-    return Extent(arrays.features, arrays.outputs, tokens=tokens, integers=integers)
+    return Extent(arrays.features, arrays.outputs, tokens=tokens, integers=integers, axes=arrays.axes)
 
 
 @torch.no_grad()
@@ -123,7 +124,7 @@ def refuse_misfit(module: nn.Module, task: Task, train: Examples, extent: Extent
     outputs = called_with(module, x, {label: y} if label else {})
     module.train(was_training)
     expected = task.expected(len(y), extent.outputs, extent.inputs)
-    refuse_unlike(outputs, expected, f"{len(y)} examples of {extent.shown}")
+    refuse_unlike(outputs, expected, f"{len(y)} examples of {extent.shown}", extent.axes)
 
 
 @torch.no_grad()

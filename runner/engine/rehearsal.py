@@ -114,7 +114,7 @@ def _show(config: TrialConfig, extent: Extent) -> None:
     for training in (False, True):
         outputs = tried(module, extent, training)
         mode = " in training" if training else ""
-        refuse_unlike(outputs, expected_shape(2, extent), f"2 examples of {extent.shown}{mode}")
+        refuse_unlike(outputs, expected_shape(2, extent), f"2 examples of {extent.shown}{mode}", extent.axes)
 
 
 def _remark(config: TrialConfig, error: ThalwegError) -> Remark:

@@ -27,7 +27,7 @@ from thalweg.runner.engine.examples import Batch, Examples
 from thalweg.runner.engine.generators import forked
 from thalweg.runner.engine.habits import Habits
 from thalweg.runner.engine.lone import Lone, dense_buffers, tied
-from thalweg.runner.engine.outputs import Pick, refuse_parts, without_picks
+from thalweg.runner.engine.outputs import Pick, in_rows, refuse_parts, without_picks
 from thalweg.runner.engine.own import own_model
 from thalweg.runner.engine.parameters import ParameterLayout
 from thalweg.runner.engine.recipe import Recipe
@@ -300,6 +300,7 @@ class Workload:
         if self.pick is not None:
             outputs = self.pick(self.module, (), outputs)
         refuse_parts(outputs)
+        outputs = in_rows(outputs, self.extent.axes)
         picked: Tensor = outputs.to(self.dtype) if self.precision in ROUNDED else outputs
         return picked
 

@@ -54,6 +54,13 @@ def spoiled(how):
     return x, y
 
 
+def forecasts(n=120):
+    """Three values of each of two series after six of each: y has places and series."""
+    draws = np.random.default_rng(0)
+    x = draws.normal(size=(n, 9, 2)).cumsum(1)
+    return {"past": x[:, :6]}, x[:, 6:]
+
+
 class Items(Dataset):
     def __init__(self, how="named"):
         (self.x, self.y), self.how = arrays(), how
@@ -138,6 +145,17 @@ class Needs(Net):
 class One(Net):
     def forward(self, ids):
         return self.out(self.embedding(ids).mean(1))
+
+
+class Forecaster(nn.Module):
+    """Returns values as they are given: places, then series."""
+
+    def __init__(self):
+        super().__init__()
+        self.over_places, self.over_series = nn.Linear(6, 3), nn.Linear(2, 2)
+
+    def forward(self, past):
+        return self.over_series(torch.tanh(self.over_places(past.transpose(1, 2))).transpose(1, 2))
 
 
 class Writer(nn.Module):

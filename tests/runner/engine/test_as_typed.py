@@ -16,6 +16,7 @@ from thalweg.runner.engine.user import resolved
 from thalweg.runner.study.target import ModelTarget, gathered
 
 IMAGES, WIDE = Extent((3, 8, 8), 10), Extent((1, 8, 6), 10)
+MAPS = Extent((3, 8, 8), 128, axes=(2, 8, 8))
 ROWS = Extent((4,), 3)
 TEXT = Extent((16,), 40, tokens=True, integers=True)
 
@@ -406,6 +407,8 @@ def test_a_class_or_function_may_be_an_argument_to_be_called_later():
         ("zoo.Simple", IMAGES, {}, {"image_size": 8, "num_classes": 10}),
         ("zoo.resnet18", WIDE, {}, {"num_classes": 10, "n_input_channels": 1, "spatial_dims": 2}),
         ("zoo.Graph", ROWS, {}, {"in_channels": 4, "out_channels": 3}),
+        ("zoo.Graph", MAPS, {}, {"in_channels": 3, "out_channels": 2}),
+        ("zoo.Mlp", MAPS, {}, {"d_in": 192, "d_out": 128}),
     ],
 )
 def test_a_model_is_given_the_sizes_it_lacks(path, extent, arguments, filled):
@@ -484,6 +487,14 @@ def test_a_tensor_of_another_shape_is_refused_with_what_is_wrong_about_it():
     for shape in ((2, 1, 3), (3,), (1, 3)):
         assert "a row for each example" in sentence(refuse_unlike, torch.zeros(shape), (2, 3), "x")
     refuse_unlike(torch.zeros(2, 3), (2, 3), "x")
+
+
+def test_values_may_be_returned_as_they_are_given_or_in_a_row():
+    for fitting in ((2, 6), (2, 3, 2)):
+        refuse_unlike(torch.zeros(fitting), (2, 6), "x", (3, 2))
+    for shape in ((2, 2, 3), (2, 3, 2, 1)):
+        assert "of shape [2, 6] or [2, 3, 2]" in sentence(refuse_unlike, torch.zeros(shape), (2, 6), "x", (3, 2))
+    assert "pick one: model.output=map" in sentence(refuse_unlike, {"map": torch.zeros(2, 3, 2)}, (2, 6), "x", (3, 2))
 
 
 def test_a_part_that_is_not_there_is_refused_with_the_nearest():

@@ -131,6 +131,9 @@ CASES: dict[str, Any] = {
         lambda m, x, y: functional.cross_entropy(m(**x).flatten(0, 1), y.flatten())),
     "values, BatchNorm": (
         "vectors", "Product", {"kind": "values"}, lambda m, x, y: functional.mse_loss(m(*x), y)),
+    "values along two axes": (
+        "forecasts", "Forecaster", {"kind": "values"},
+        lambda m, x, y: functional.mse_loss(m(**x), y.view(-1, 3, 2))),
 }  # fmt: skip
 
 
