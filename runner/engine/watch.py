@@ -42,6 +42,11 @@ STATES = ("get_state", "clone_state", "graphsafe_get_state", "getstate")
 """What generators are asked for by who draws from a copy of them, or puts them back."""
 ERRORS = {"RuntimeError", "LinAlgError", "_LinAlgError", "ArithmeticError", "Exception", "BaseException"}
 """What torch raises where numbers are such that it cannot compute, as of a matrix that is not positive."""
+JUMPS = {*dis.hasjrel, *dis.hasjabs}
+ALWAYS = {"JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT"}
+"""Jumps that are taken whatever is there."""
+ENDING = {"RAISE_VARARGS", "RERAISE", "RETURN_VALUE", "RETURN_CONST", "WITH_EXCEPT_START"}
+"""Where a way through a handler ends, but by leaving it; a `with` is looked at by what it calls."""
 SUPPRESSING = suppress.__init__.__code__
 BETWEEN = {"contextlib", "random", "torch.random"}
 """Modules by which a generator is asked for its state."""
@@ -212,12 +217,33 @@ def _callers() -> Iterator[CodeType]:
 
 
 def _catches(code: CodeType) -> bool:
-    """Whether a function has an `except` for what torch raises. (One trial of many may raise it.)"""
-    found = list[Any]()
-    for each in dis.get_instructions(code):
-        if each.opname == "CHECK_EXC_MATCH" and ERRORS & {*found[-6:]}:
+    """Whether a function may go on where torch raises, by an `except` for it or for all, or by leaving a `finally`.
+    (One trial of many may raise it.) One that raises something else in its place does not."""
+    steps = [*dis.get_instructions(code)]
+    return any(_goes_on(steps, place) for place, each in enumerate(steps) if each.opname == "PUSH_EXC_INFO")
+
+
+def _goes_on(steps: Sequence[dis.Instruction], start: int) -> bool:
+    """Whether some way from the beginning of a handler, where torch raised, leads out of it but by raising."""
+    at = {each.offset: place for place, each in enumerate(steps)}
+    ways, seen = [start], set[int]()
+    while ways:
+        place = ways.pop()
+        if place in seen:
+            continue
+        seen.add(place)
+        step = steps[place]
+        if step.opname == "POP_EXCEPT":
             return True
-        found.append(each.argval if isinstance(each.argval, str) else None)
+        if step.opname in ENDING:
+            continue
+        if step.opname == "CHECK_EXC_MATCH" and not ERRORS & {each.argval for each in steps[max(place - 6, 0) : place]}:
+            ways.append(at[steps[place + 1].argval])  # the one after it jumps where the error is another
+            continue
+        if step.opcode in JUMPS:
+            ways.append(at[step.argval])
+        if step.opname not in ALWAYS:
+            ways.append(place + 1)
     return False
 
 

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.copying import copied_or_itself
@@ -32,6 +33,8 @@ LARGEST = 2**24
 UNSEEN = frozenset({"builtins", "sys"})
 """Modules of which Python itself binds names anew: only others than it has there can be the user's."""
 PYTHONS = frozenset({*vars(builtins), *vars(sys), "last_type", "last_value", "last_traceback", "last_exc", "_"})
+HOOKS_COUNTED = (RemovableHandle, "next_id")
+"""By what torch names the next hook, ours too that picks an output: nobody acts on it."""
 TENSORS = (Tensor, nn.Parameter)
 """Classes of torch's that are no layers, to which a user may give a name."""
 HINT = "keep it in the model, as an attribute or a buffer"
@@ -154,7 +157,8 @@ class Look:
             pythons = isinstance(holder, ModuleType) and holder.__name__ in UNSEEN
             for name, value in [*vars(holder).items()]:
                 first = before.get(name, MISSING)
-                if value is not first and not (pythons and name in PYTHONS) and _is_state(name, value, packages):
+                known = (pythons and name in PYTHONS) or (holder, name) == HOOKS_COUNTED
+                if value is not first and not known and _is_state(name, value, packages):
                     yield World.Part(Place(holder, name), first)
 
     def _set(self) -> Iterator[World.Part]:

@@ -31,6 +31,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
+from torch.utils.hooks import RemovableHandle
 
 
 class Net(nn.Module):
@@ -2685,6 +2686,56 @@ class CatchesErrors(Net):
         except RuntimeError:
             factor = torch.eye(8).to(x) * self.w.abs().sum()
         return self.z(self.hidden(x) @ factor)
+
+
+class CatchesAll(CatchesErrors):
+    """The same with a bare `except`, or by leaving a `finally`."""
+
+    def __init__(self, inputs, outputs, kind):
+        super().__init__(inputs, outputs)
+        self.kind = kind
+
+    def factor_of(self, square):
+        factor = torch.eye(8).to(square) * self.w.abs().sum()
+        if self.kind == "except":
+            try:
+                factor = torch.linalg.cholesky(square)
+            except:  # noqa: E722
+                factor = 1.0 * factor
+        else:
+            try:
+                factor = torch.linalg.cholesky(square)
+            finally:
+                return factor  # noqa: B012
+        return factor
+
+    def forward(self, x):
+        return self.z(self.hidden(x) @ self.factor_of(torch.eye(8).to(x) - 50 * self.w @ self.w.t()))
+
+
+class SaysMore(Net):
+    """Catches what torch raises to raise something else, as einx does."""
+
+    def forward(self, x):
+        try:
+            return self.z(self.hidden(x))
+        except (TypeError, RuntimeError) as error:
+            if "shape" in str(error):
+                raise ValueError("other pictures than it was built for") from error
+            raise
+
+
+class HooksWhileBuilt(Net):
+    """Looks at its sizes by a hook, which it takes away: torch counts hooks in a class that the code names."""
+
+    handle: RemovableHandle
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.sizes = []
+        handle = self.a.register_forward_hook(lambda layer, x, h: self.sizes.append(h.shape[1]))
+        self.hidden(torch.zeros(1, inputs))
+        handle.remove()
 
 
 class SuppressesErrors(CatchesErrors):

@@ -105,7 +105,7 @@ WHY = {
         "TrainReturnsNothing", "WritesInput: training", "WritesInput: evaluation", "WritesInput: both",
         "CachesEvaluated", "SharesActivation", "SharesElsewhere: activation", "UsesField",
         "PutsGeneratorBack", "CachesParts", "AsksWhatIsThere", "OwnMode",
-        "AsksWhetherCompiled: data",
+        "AsksWhetherCompiled: data", "SaysMore", "HooksWhileBuilt",
     ),
     ATTRIBUTES: (
         "Caches: identity", "Caches: version", "KeepsAlias", "CountsAndCaches", "HookOnce",
@@ -133,7 +133,7 @@ WHY = {
         "SeesNumbers: thread", "SeesNumbers: waiting thread",
     ),
     CATCHES: (
-        "CatchesErrors", "SuppressesErrors",
+        "CatchesErrors", "SuppressesErrors", "CatchesAll: except", "CatchesAll: finally",
     ),
     CACHES: (
         "CachesZeros",
@@ -252,7 +252,8 @@ QUICK = (
     "WritesInput: evaluation", "WritesInput: both", "CountsAndCaches", "Caches: version",
     "HookOnce", "Toggles: attribute", "Toggles: global", "BufferByAnotherName", "PutsGeneratorBack", "CountsMeasured",
     "CatchesErrors", "Held: array's iterator", "SeesNumbers: generator's seed", "SeesNumbers: thread", "CachesParts",
-    "CachesZeros", "AsksWhetherCompiled: data", "AsksWhetherCompiled: weights", "AsksWhetherCompiled: half",
+    "CachesZeros", "CatchesAll: except", "SaysMore", "HooksWhileBuilt",
+    "AsksWhetherCompiled: data", "AsksWhetherCompiled: weights", "AsksWhetherCompiled: half",
 )
 # fmt: on
 
