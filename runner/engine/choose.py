@@ -32,7 +32,7 @@ GPU_WIDTHS = (64, 256, 1024, 4096)
 FREE, SHARE = 0.6, 0.035
 """What finding out may take: seconds, and a share of the loop's predicted time."""
 TO_SHOW, SHARE_TO_SHOW = 0.4, 0.015
-"""What the first fused cohort, which must show its speed, may take before it is given up; of the share, compiling too."""
+"""What the first fused cohort, which must show its speed, may take before it is given up; the share, compiling too."""
 FEWEST = 40
 """Steps of all trials together below which not even one is taken to find out."""
 ALIKE_STEPS = 16
