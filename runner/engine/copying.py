@@ -61,6 +61,21 @@ def shared_parts(one: nn.Module, other: nn.Module) -> list[nn.Module | nn.Parame
     return [each for each in others if id(each) in ours]
 
 
+def copies_whole(module: nn.Module) -> bool:
+    """Whether a copy holds what the module does: its parts may say otherwise of themselves, or hold it by closures.
+    True of what cannot be copied at all."""
+    try:
+        twin = copied(module)
+    except Exception:  # whatever a part says against being copied
+        return True
+    return bool(shared_parts(twin, module)) or _shown(twin) == _shown(module)
+
+
+def _shown(module: nn.Module) -> bytes:
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    return walked(module, {id(each): f"tensor {name}" for name, each in tensors})
+
+
 Aside = Callable[[nn.Module], AbstractContextManager[nn.Module]]
 """What makes of a module one that may be changed."""
 

@@ -41,6 +41,8 @@ from torch import Tensor, nn
 TENSORS = ("_parameters", "_buffers", "_modules")
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 """Hooks that act in a pass, numbered through all modules of the process."""
+LEAF_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+"""Hooks on the gradient of a parameter."""
 COMPILED = "_torchdynamo_orig_callable"
 """Where torch.compile keeps what it was given. What it makes of that is no state."""
 UNCOMPILED = "__dynamo_disable"
@@ -62,6 +64,8 @@ POINTING: type = ctypes._SimpleCData.__mro__[-2]
 """What C keeps, and where it keeps more."""
 VIEWS: Any = tuple(type(getattr({}, view)()) for view in ("keys", "values", "items"))
 """Dicts' views, which may be all that is held of a dict."""
+DEEP = "objects within objects, too deep to be looked through"
+"""What stands for a value that Python cannot walk over. (Nor can it copy that.)"""
 TIMES = itertools.count()
 """How often something was digested that shows nothing of what it holds: it may be another each time."""
 
@@ -74,12 +78,15 @@ class _Walk(pickle.Pickler):
     """known: texts to take for objects of these ids, instead of looking into them.
 
     blind: the kinds of objects met that may hold what nobody sees, such as a hash in the making or a database.
+    caches: the cached functions met (`functools.lru_cache`), whose contents are not looked into. blank: whether to pass
+    over the numbers of tensors and arrays.
     """
 
-    def __init__(self, file: io.BytesIO, known: Mapping[int, str]) -> None:
+    def __init__(self, file: io.BytesIO, known: Mapping[int, str], blank: bool = False) -> None:
         super().__init__(file, protocol=4)
-        self.known = known
+        self.known, self.blank = known, blank
         self.blind: list[str] = []
+        self.caches: list[Any] = []
 
     def persistent_id(self, value: Any) -> Any:
         """Sets of names and numbers in one order: a copy, or another process, may have another."""
@@ -92,7 +99,9 @@ class _Walk(pickle.Pickler):
         if value is _Stand:
             return NotImplemented  # by its name, as pickle does
         if (name := self.known.get(id(value))) is not None:
-            return _Stand, (name,), vars(value)
+            return _Stand, (name,), _marks(value)
+        if self.blank and isinstance(value, Tensor | np.ndarray):
+            return _Stand, (type(value).__qualname__,)
         if any(value is each for each in SEEDED) or type(value).__module__.startswith(OPERATIONS):
             return _Stand, (type(value).__qualname__,)
         if isinstance(value, Tensor):
@@ -123,7 +132,10 @@ class _Walk(pickle.Pickler):
         if isinstance(value, type | ModuleType):
             return _Stand, (value.__name__,), None if _is_found(value) else _namespace(value)
         if isinstance(value, nn.Module):
-            return _Stand, (type(value),), _held(value)
+            script = isinstance(value, torch.jit.ScriptModule)  # a copy is of another class
+            return _Stand, (torch.jit.ScriptModule if script else type(value),), _held(value)
+        if isinstance(value, functools._lru_cache_wrapper):
+            self.caches.append(value)
         if (hidden := _hidden(value)) is not None:
             return _Stand, (type(value).__qualname__,), hidden
         return self._reduced(value)
@@ -177,6 +189,10 @@ def _hidden(value: Any) -> Any:
         return [_contents(value)]
     if isinstance(value, LockType):
         return value.locked()
+    if isinstance(value, torch.futures.Future):
+        return [value.value()] if value.done() else []
+    if isinstance(value, io.TextIOWrapper | io.BufferedWriter | io.BufferedRandom):
+        return [value.buffer if isinstance(value, io.TextIOWrapper) else value.raw]
     if isinstance(value, AsyncGeneratorType):
         return _locals(value.ag_frame), value.ag_await
     if isinstance(value, CoroutineType):
@@ -237,11 +253,24 @@ def walked(value: Any, known: Mapping[int, str] | None = None) -> bytes:
     return _walked(value, known)[0]
 
 
+def caches_in(value: Any, known: Mapping[int, str] | None = None) -> list[Any]:
+    """The cached functions (`functools.lru_cache`) within a value, each once, in the order in which they are met."""
+    return _walk(value, known, blank=True)[0].caches
+
+
 def _walked(value: Any, known: Mapping[int, str] | None) -> tuple[bytes, list[str]]:
+    walk, text = _walk(value, known)
+    return text, walk.blind
+
+
+def _walk(value: Any, known: Mapping[int, str] | None, blank: bool = False) -> tuple[_Walk, bytes]:
     file = io.BytesIO()
-    walk = _Walk(file, known or {})
-    walk.dump(value)
-    return file.getvalue(), walk.blind
+    walk = _Walk(file, known or {}, blank)
+    try:
+        walk.dump(value)
+    except RecursionError:  # as of a chain of thousands
+        walk.blind.append(DEEP)
+    return walk, file.getvalue()
 
 
 def tensor_digest(tensor: Tensor) -> str:
@@ -250,7 +279,8 @@ def tensor_digest(tensor: Tensor) -> str:
         return "of all trials"  # in a pass that is over
     if tensor.is_nested:
         return f"nested {[tensor_digest(each) for each in tensor.unbind()]}"
-    kind = f"{tensor.dtype} {tuple(tensor.shape)} {tensor.layout} {tensor.requires_grad}"
+    leaf = tensor.requires_grad and tensor.is_leaf  # a copy of what is none has no history
+    kind = f"{tensor.dtype} {tuple(tensor.shape)} {tensor.layout} {leaf}"
     if tensor.is_meta:
         return kind
     dense = tensor.detach().cpu()
@@ -261,6 +291,12 @@ def tensor_digest(tensor: Tensor) -> str:
     return f"{kind} {hashlib.sha256(raw.numpy().tobytes()).hexdigest()}"
 
 
+def _marks(value: Any) -> Any:
+    """What a known tensor carries that is not its numbers: attributes, and hooks on its gradient."""
+    hooks = [[*(getattr(value, name, None) or {}).values()] for name in LEAF_HOOKS]
+    return (vars(value), hooks) if any(hooks) else vars(value)
+
+
 def _beside(tensor: Tensor) -> Any:
     """What a tensor carries: attributes that somebody gave it, and the gradient that added up in a leaf."""
     return vars(tensor), tensor.grad if tensor.is_leaf and tensor.requires_grad else None
@@ -269,6 +305,7 @@ def _beside(tensor: Tensor) -> Any:
 def _held(module: nn.Module) -> list[Any]:
     own = {key: held for key, held in vars(module).items() if key not in PASSED and not _hooks_states(key)}
     if isinstance(module, torch.jit.ScriptModule):
+        own = {key: held for key, held in own.items() if not _is_scripts(key, held)}
         own |= {key: getattr(module, key, None) for key in _scripted(module)}
     tensors = [list(getattr(module, key).items()) for key in TENSORS]
     return [own, *tensors, *(list(getattr(module, key).values()) for key in HOOKS)]
@@ -277,6 +314,11 @@ def _held(module: nn.Module) -> list[Any]:
 def _hooks_states(key: str) -> bool:
     """Whether it is where torch keeps hooks of what is saved and loaded."""
     return key.startswith("_") and "state_dict" in key and key.endswith("hooks")
+
+
+def _is_scripts(key: str, held: Any) -> bool:
+    """Whether it is what torch itself keeps beside a script: methods once they are called, and the script in C++."""
+    return key.startswith("_") or isinstance(held, torch._C.ScriptMethod)
 
 
 def _scripted(module: torch.jit.ScriptModule) -> list[str]:

@@ -17,8 +17,8 @@ from torch.utils._pytree import tree_leaves
 
 from thalweg.data.fields import mapped
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.engine.copying import Aside, aside, put_back, shared_parts
-from thalweg.runner.engine.digest import HOOKS, digest, tensor_digest, walked
+from thalweg.runner.engine.copying import Aside, aside, copies_whole, put_back, shared_parts
+from thalweg.runner.engine.digest import HOOKS, LEAF_HOOKS, digest, tensor_digest, walked
 from thalweg.runner.engine.evaluate import rows_at_once
 from thalweg.runner.engine.examples import Batch
 from thalweg.runner.engine.forms import as_compiled
@@ -31,7 +31,7 @@ from thalweg.runner.engine.outputs import Pick
 from thalweg.runner.engine.streams import stream_key
 from thalweg.runner.engine.told import hearing
 from thalweg.runner.engine.watch import Watch
-from thalweg.runner.engine.world import HINT, Look, Shared, World, asked_so_often, cached
+from thalweg.runner.engine.world import HINT, Look, Shared, World, asked_so_often, cached, entries_of
 
 if TYPE_CHECKING:
     from thalweg.runner.engine.workload import Workload
@@ -43,7 +43,6 @@ SHIFT = 0.05
 """By how much of their size weights are moved between two passes. (An optimizer's first step may be nothing.)"""
 EVALUATED = 0
 """What generators are seeded with for evaluation here."""
-LEAF_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 def habits_of(workload: Workload) -> Habits:
@@ -186,6 +185,7 @@ class _Examination:
         kept = [self.ours.kept()]
         self._step(0)
         kept.append(self.ours.kept())  # which a second step may undo
+        cached_before = _cached_within(self.ours)
         self._step_elsewhere()
         kept.append(self.ours.kept())
         self._refuse_new_parameters()
@@ -195,6 +195,7 @@ class _Examination:
         self._refuse_shared(self.shared if self.shared_at_first != [digest(each) for each in self.shared] else [])
         self._refuse_cached()
         compiles = self.watch.reads and not self.watch.reads_own and self._compiles()
+        self._refuse_cached_within(cached_before)
         return Habits(
             draws=self.watch.draws or self.watch.draws_elsewhere,
             steady=steady and not changed,
@@ -214,6 +215,7 @@ class _Examination:
             "hooks gradients in its forward pass": self.watch.hooks,
             f"holds {unseen}, whose state nobody sees": unseen is not None,
             "changes attributes of its own": not steady,
+            "has parts that torch compiles, for a module each": self.watch.compiles,
             "computes in threads, where nobody sees what it does": self.watch.threads,
             "is changed by evaluation": changed,
             f"changes {places}": bool(places),
@@ -316,12 +318,24 @@ class _Examination:
                 said = f"{place} keeps in its cache what it makes of the model's weights, which then change"
                 raise ConfigError(said, f"{HINT} (functools.cached_property does)")
 
+    def _refuse_cached_within(self, before: Mapping[tuple[int, bytes], bytes]) -> None:
+        """The same of functions that the module itself holds; nor may what they keep change. before: a step ago."""
+        now = _cached_within(self.ours)
+        if now:
+            other = self.workload.lone(replace(self.workload.config, seed=self.workload.config.seed + 1))
+            _plain_pass(self.workload, other, _feed(self.workload, 1))
+            _outputs(self.workload, other)
+            elsewhere = _cached_within(other)
+            if any(now[key] != text for each in (before, elsewhere) for key, text in each.items() if key in now):
+                said = f"a function within {self.name} keeps in its cache what a trial's weights, seed or steps made"
+                raise ConfigError(f"{said}, which nobody copies", f"{HINT} (functools.cached_property does)")
+
     def _cached_of(self, built: Sequence[Lone]) -> dict[tuple[str, str], set[bytes]]:
         """What is cached for these modules or tensors of theirs, by function and the other arguments."""
         of = {id(each) for lone in built for each in (*lone.module.modules(), *lone.parameters.values())}
         known = {id(each): name for lone in built for name, each in (lone.parameters | lone.buffers_now()).items()}
         found: dict[tuple[str, str], set[bytes]] = {}
-        for place, key, value in cached(self.packages):
+        for place, _, key, value in cached(self.packages):
             parts = key if isinstance(key, tuple) else (key,)
             if any(id(part) in of for part in parts):
                 others = [type(part) if id(part) in of else part for part in parts]
@@ -329,8 +343,9 @@ class _Examination:
         return found
 
     def _caches_tensors(self) -> bool:
-        asked = {place for place, times in asked_so_often(self.packages).items() if times != self.asked.get(place, 0)}
-        values = [value for place, _, value in cached(self.packages) if place in asked]  # others may be another model's
+        asked = {each for each, times in asked_so_often(self.packages).items() if times != self.asked.get(each, 0)}
+        values = [value for _, of, _, value in cached(self.packages) if id(of) in asked]  # or they are another model's
+        values += [value for function in self.ours.caches for _, value in entries_of(function)]
         return any(isinstance(leaf, Tensor) for leaf in tree_leaves(values))
 
     def _step(self, step: int) -> None:
@@ -385,13 +400,12 @@ class _Examination:
         plain = _outputs(self.workload, self.plain)
         self._agree("outputs in evaluation", 2, {"": outputs}, {"": plain})
         _outputs(self.workload, self.ours, of=self._measured_at_once())  # which may be more than a step takes
-        if before == _whole(self.ours) and self._still_at_first():
+        seen = self.ours.unseen is None
+        if seen and before == _whole(self.ours) and self._still_at_first():
             return None, False
         for apart in (aside, put_back):
-            if self._leaves_alone(apart):
+            if self._leaves_alone(apart) and (seen or self._trains_on()):
                 return apart, True
-        if self._trains_on():
-            return None, True
         hint = "let no evaluation change what training then acts on"
         raise ConfigError(f"{self.name} is changed by being evaluated, and cannot be copied for it", hint)
 
@@ -428,6 +442,8 @@ class _Examination:
         return all(self._leaves(apart, *self._pair(steps)) for steps in (0, 1))
 
     def _leaves(self, apart: Aside, ours: Lone, plain: Lone) -> bool:
+        if apart is aside and not copies_whole(ours.module):
+            return False
         before = _whole(ours)
         try:
             outputs = _outputs(self.workload, ours, apart)
@@ -534,9 +550,17 @@ def _outputs(
 
 
 def _whole(lone: Lone) -> object:
-    """A digest of all that a module holds."""
+    """All that a module is seen to hold."""
     tensors = [*lone.parameters.values(), *(buffer for buffer in lone.buffers_now().values())]
-    return lone.kept(), [tensor_digest(tensor) for tensor in tensors]
+    return lone.shown(), [tensor_digest(tensor) for tensor in tensors]
+
+
+def _cached_within(lone: Lone) -> dict[tuple[int, bytes], bytes]:
+    """What cached functions keep that a module holds, by which of them and the arguments."""
+    known = {id(each): name for name, each in (lone.parameters | lone.buffers_now()).items()}
+    known |= {id(part): f"part {name}" for name, part in lone.module.named_modules()}
+    kept = ((place, each) for place, function in enumerate(lone.caches) for each in entries_of(function))
+    return {(place, walked(key, known)): walked(value, known) for place, (key, value) in kept}
 
 
 def _has_hooks(module: nn.Module) -> bool:

@@ -17,7 +17,7 @@ from torch.autograd.graph import increment_version
 
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.copying import Aside, refuse_other
-from thalweg.runner.engine.digest import digest, unseen_in
+from thalweg.runner.engine.digest import caches_in, digest, unseen_in, walked
 from thalweg.runner.engine.parameters import ParameterLayout
 from thalweg.runner.engine.world import World
 
@@ -43,6 +43,8 @@ class Lone:
         self._views: dict[str, Tensor] = {}
         self._versions: dict[str, int] = {}
         self._places: list[int] = []
+        self._parts = [*module.modules()]
+        self._modes: list[bool] | None = None
         self._at_first = self.kept()
 
     @contextmanager
@@ -74,7 +76,7 @@ class Lone:
             self._places = [parameter.data_ptr() for parameter in self.parameters.values()]
         for name, held in buffers.items():
             owner, key = self.owners[name]
-            if not _alike(owner._buffers.get(key), self.buffers[name]):
+            if not _alike(_held_by(owner, key), self.buffers[name]):
                 continue  # it grew: the module's alone
             if self.buffers[name].requires_grad:  # written to with a gradient
                 self.buffers[name] = self.buffers[name].detach()
@@ -122,6 +124,8 @@ class Lone:
                 grad = torch.zeros_like(parameter, requires_grad=False)
             grads[name] = (grad.to_dense() if grad.is_sparse else grad.detach())[None]
         self.idle = frozenset(idle)
+        if self._modes is None:
+            self._modes = self._modes_now()
         return grads
 
     def forget_gradients(self) -> None:
@@ -131,7 +135,7 @@ class Lone:
 
     def buffers_now(self) -> dict[str, Tensor]:
         """The buffers after a pass, as far as they kept their shapes."""
-        now = {name: owner._buffers.get(key) for name, (owner, key) in self.owners.items()}
+        now = {name: _held_by(owner, key) for name, (owner, key) in self.owners.items()}
         return {name: buffer for name, buffer in now.items() if _alike(buffer, self.buffers[name])}
 
     @property
@@ -141,12 +145,25 @@ class Lone:
 
     @property
     def holds_more(self) -> bool:
-        """Whether training changed what the module or its classes hold besides weights and buffers."""
-        return bool(self._own) or self._at_first != self.kept()
+        """Whether training changed what the module or its classes hold besides weights and buffers: modes too, where
+        they are not those that each pass leaves behind."""
+        return bool(self._own) or self._at_first != self.kept() or self._modes not in (None, self._modes_now())
+
+    def _modes_now(self) -> list[bool]:
+        return [part.training for part in self._parts]
 
     def kept(self) -> str:
         """A digest of what the module holds besides weights and buffers."""
         return digest(self.module, _known(self.parameters, self.buffers_now()))
+
+    def shown(self) -> bytes:
+        """That, as far as it is seen."""
+        return walked(self.module, _known(self.parameters, self.buffers_now()))
+
+    @property
+    def caches(self) -> list[Any]:
+        """The cached functions (`functools.lru_cache`) that the module holds."""
+        return caches_in(self.module, _known(self.parameters, self.buffers_now()))
 
     @property
     def unseen(self) -> str | None:
@@ -208,6 +225,11 @@ def _known(*tensors: Mapping[str, Tensor]) -> dict[int, str]:
 def _owner(module: nn.Module, name: str) -> tuple[nn.Module, str]:
     path, _, key = name.rpartition(".")
     return module.get_submodule(path), key
+
+
+def _held_by(owner: nn.Module, key: str) -> Tensor | None:
+    """A buffer, if it is there still. (What scripts keep theirs in is no dict.)"""
+    return owner._buffers[key] if key in owner._buffers else None  # noqa: SIM401
 
 
 def _alike(buffer: Tensor | None, held: Tensor) -> TypeGuard[Tensor]:

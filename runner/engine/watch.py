@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import _thread
 import dis
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,11 +20,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.digest import OTHERS, SEEDED
 from thalweg.runner.engine.forms import MAKERS
 from thalweg.runner.engine.generators import others_state, seed_all, torch_state
 from thalweg.runner.engine.recording import READS, memory_of
-from thalweg.runner.engine.user import place_now
+from thalweg.runner.engine.user import place_now, place_of
 
 HOOKING = {
     Tensor.register_hook,
@@ -38,6 +40,8 @@ SHOWING = {
     *(Tensor.apply_, Tensor.map_, Tensor.data_ptr, Tensor.untyped_storage, Tensor.storage, Tensor.__reduce_ex__),
 }
 """Ways for Python to see a tensor's numbers without an operation of torch's."""
+HIGHER = re.compile(r"HigherOrderOperator (\w+)")
+"""What torch says where a mode meets an operation that takes functions, as torch.cond does."""
 STATES = ("get_state", "clone_state", "graphsafe_get_state", "getstate")
 """What generators are asked for by who draws from a copy of them, or puts them back."""
 ERRORS = {"RuntimeError", "LinAlgError", "_LinAlgError", "ArithmeticError", "Exception", "BaseException"}
@@ -48,6 +52,8 @@ ALWAYS = {"JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT"}
 ENDING = {"RAISE_VARARGS", "RERAISE", "RETURN_VALUE", "RETURN_CONST", "WITH_EXCEPT_START"}
 """Where a way through a handler ends, but by leaving it; a `with` is looked at by what it calls."""
 SUPPRESSING = suppress.__init__.__code__
+COMPILING = "torch._dynamo.eval_frame"
+"""The module of torch's whose functions stand in for what torch.compile was given. They call it by a `callback`."""
 BETWEEN = {"contextlib", "random", "torch.random"}
 """Modules by which a generator is asked for its state."""
 THREADS = ("start_new_thread", "start_joinable_thread", "put")
@@ -62,6 +68,7 @@ class Watch:
     draws, draws_elsewhere: torch's random numbers, numpy's or Python's were drawn, or the state of their generators was
     read. writes: what may differ between trials was written into a tensor that is the same for all. threads: work went
     to threads, in which nothing is seen. gradients: those of parameters were asked for.
+    compiles: a function was called that torch compiles.
     guards: functions of the user's that catch what torch raises; catches: one of them called torch; catching: where
     that was first.
     """
@@ -69,17 +76,24 @@ class Watch:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.hooks = self.reads = self.reads_own = self.draws = self.draws_elsewhere = self.writes = False
-        self.threads = self.gradients = self.catches = False
+        self.threads = self.gradients = self.catches = self.compiles = False
         self.place = self.catching = ""
         self.guards: set[CodeType] = set()
         self.own: set[StorageWeakRef | None] = {None}
 
     @contextmanager
     def watching(self, key: int, module: nn.Module) -> Iterator[None]:
-        """Where code is watched that begins with seeding all generators by `key`. What it does is not changed."""
+        """Where code is watched that begins with seeding all generators by `key`. What it does is not changed. Raises
+        ConfigError for what no mode of torch's passes through."""
         self.own |= {memory_of(each) for each in (*module.parameters(), *module.buffers())}
-        with _Functions(self), _Operations(self), self._seeing_calls():
-            yield
+        try:
+            with _Functions(self), _Operations(self), self._seeing_calls():
+                yield
+        except NotImplementedError as error:
+            if found := HIGHER.search(str(error)):
+                said = f"{place_of(error)}the model calls torch.{found[1]}, whose parts torch compiles, unseen by us"
+                raise ConfigError(said, "an if on a number (.item()), or torch.where, does the same") from error
+            raise
         drawn, elsewhere = torch_state(self.device), others_state()
         seed_all(key)
         self.draws |= drawn != torch_state(self.device)
@@ -114,13 +128,15 @@ class Watch:
             sys.setprofile(usual)
 
     def _entered(self, frame: FrameType, known: set[CodeType]) -> None:
-        """Note a function of the user's that catches or suppresses what torch raises. known: those looked at before."""
+        """Note a function of the user's that catches or suppresses what torch raises, and one that torch compiles.
+        known: those looked at before."""
         if frame.f_code is SUPPRESSING:
             by, named = frame.f_back, {each.__name__ for each in frame.f_locals["exceptions"]}
             if by is not None and _is_users(by) and ERRORS & named:
                 self.guards.add(by.f_code)
         elif frame.f_code not in known:
             known.add(frame.f_code)
+            self.compiles |= frame.f_globals.get("__name__") == COMPILING and "callback" in frame.f_code.co_freevars
             if _is_users(frame) and _catches(frame.f_code):
                 self.guards.add(frame.f_code)
 

@@ -26,12 +26,14 @@ from torch.utils.hooks import RemovableHandle
 
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.copying import copied_or_itself
-from thalweg.runner.engine.digest import walked
+from thalweg.runner.engine.digest import caches_in, walked
 
 LARGEST = 2**24
 """Bytes of a value above which it is taken for data, which nobody changes."""
 UNSEEN = frozenset({"builtins", "sys"})
 """Modules of which Python itself binds names anew: only others than it has there can be the user's."""
+COMPILERS = ("torch._dynamo", "torch._inductor", "torch._functorch", "torch._higher_order_ops", "torch._subclasses")
+"""What torch compiles with, which keeps much of its own and nothing of the user's."""
 PYTHONS = frozenset({*vars(builtins), *vars(sys), "last_type", "last_value", "last_traceback", "last_exc", "_"})
 HOOKS_COUNTED = (RemovableHandle, "next_id")
 """By what torch names the next hook, ours too that picks an output: nobody acts on it."""
@@ -100,7 +102,7 @@ class Look:
     bound: list[tuple[Holder, dict[str, Any]]]
     settings: tuple[Any, ...]
     holders: list[type | ModuleType]
-    cached: dict[str, int]
+    cached: dict[int, int]
 
     @classmethod
     def at(cls, packages: Sequence[str]) -> Look:
@@ -111,14 +113,14 @@ class Look:
             if len(text) <= LARGEST:
                 held[id(place.holder), place.name] = place, copied_or_itself(place.value, memo), text
         bound = [(holder, dict(vars(holder))) for holder in _others(packages)]
-        sizes = {name: function.cache_info().currsize for name, function in caches(packages).items()}
+        sizes = {id(function): function.cache_info().currsize for _, function in caches(packages)}
         return cls(held, bound, tuple(each.value for each in SETTINGS), _holders(packages), sizes)
 
     def emptied(self, packages: Sequence[str]) -> list[str]:
         """Empty the cached functions that kept nothing yet, and return which have been filled since."""
         filled = []
-        for name, function in caches(packages).items():
-            if function.cache_info().currsize and not self.cached.get(name):
+        for name, function in caches(packages):
+            if function.cache_info().currsize and not self.cached.get(id(function)):
                 function.cache_clear()
                 filled.append(name)
         return filled
@@ -253,13 +255,11 @@ class Shared:
         """That of these packages as it is now, the first look past."""
         known = {id(holder) for holder in look.holders}
         found: list[tuple[str, Callable[[], Any]]] = [("the environment's variables", lambda: os.environ)]
+        for name, function in caches(packages):
+            values = _cached_by(function)
+            found += [(f"what {name} keeps in its cache", lambda value=value: value) for value in values]  # type: ignore[misc]
         for place in _places(packages):
-            static = isinstance(place.value, staticmethod | classmethod)
-            function = place.value.__func__ if static else place.value
-            if isinstance(function, _lru_cache_wrapper):
-                values = _cached_by(function)
-                found += [(f"what {place} keeps in its cache", lambda value=value: value) for value in values]  # type: ignore[misc]
-            elif id(place.holder) not in known:
+            if id(place.holder) not in known and not _is_cache(place.value):
                 found.append((f"what {place} holds", lambda place=place: place.value))  # type: ignore[misc]
         before = {id(holder) for holder, _ in look.bound}
         late = [(holder, dict(vars(holder))) for holder in _others(packages) if id(holder) not in before]
@@ -273,30 +273,30 @@ class Shared:
             raise ConfigError(f"training changes {changed[0]}, which all trials of a process share", HINT)
 
 
-def caches(packages: Sequence[str]) -> dict[str, Any]:
-    """The cached functions of these packages (`functools.lru_cache`), by the name of their place."""
-    found = {}
-    for place in _places(packages):
-        static = isinstance(place.value, staticmethod | classmethod)
-        function = place.value.__func__ if static else place.value
-        if isinstance(function, _lru_cache_wrapper):
-            found[str(place)] = function
-    return found
+def caches(packages: Sequence[str]) -> list[tuple[str, Any]]:
+    """The cached functions of these packages (`functools.lru_cache`), with the name of the place where each is found:
+    as such, or in what is there."""
+    found = {id(function): (str(place), function) for place in _places(packages) for function in caches_in(place.value)}
+    return [*found.values()]
 
 
-def asked_so_often(packages: Sequence[str]) -> dict[str, int]:
-    """How often each cached function was called since it was last emptied, by the name of its place."""
-    seen = {place: function.cache_info() for place, function in caches(packages).items()}
-    return {place: info.hits + info.misses for place, info in seen.items()}
+def asked_so_often(packages: Sequence[str]) -> dict[int, int]:
+    """How often each cached function was called since it was last emptied, by its id."""
+    seen = {id(function): function.cache_info() for _, function in caches(packages)}
+    return {each: info.hits + info.misses for each, info in seen.items()}
 
 
-def cached(packages: Sequence[str]) -> Iterator[tuple[str, Any, Any]]:
-    """(place, arguments, value) of all that cached functions of these packages keep."""
-    for place, function in caches(packages).items():
-        yield from ((place, key, value) for key, value in _kept_by(function))
+def cached(packages: Sequence[str]) -> Iterator[tuple[str, Any, Any, Any]]:
+    """(place, function, arguments, value) of all that cached functions of these packages keep."""
+    for place, function in caches(packages):
+        yield from ((place, function, key, value) for key, value in entries_of(function))
 
 
-def _kept_by(function: Any) -> Iterator[tuple[Any, Any]]:
+def _is_cache(value: Any) -> bool:
+    return isinstance(value.__func__ if isinstance(value, staticmethod | classmethod) else value, _lru_cache_wrapper)
+
+
+def entries_of(function: Any) -> Iterator[tuple[Any, Any]]:
     """Arguments and values in a cache: a dict of them, or one whose links stand beside keys and values."""
     held = [each for each in gc.get_referents(function) if each is not vars(function)]
     for table in (each for each in held if type(each) is dict):
@@ -347,7 +347,7 @@ def _others(packages: Sequence[str]) -> list[Holder]:
         parent, _, name = path.rpartition(".")
         if parent in named and name in names:
             named.add(path)
-    found = [sys.modules.get(path) for path in sorted(named)]
+    found = [sys.modules.get(path) for path in sorted(named) if not path.startswith(COMPILERS)]
     modules = [each for each in found if isinstance(each, ModuleType) and not _within(each.__name__, packages)]
     within = [value for module in modules for name, value in vars(module).items() if name in names]
     named_classes = [each for each in [*values, *within] if isinstance(each, type)]

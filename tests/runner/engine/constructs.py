@@ -10,12 +10,14 @@ import contextlib
 import contextvars
 import ctypes
 import functools
+import io
 import itertools
 import logging
 import math
 import mmap
 import multiprocessing
 import os
+import queue
 import random
 import sqlite3
 import sys
@@ -1500,6 +1502,8 @@ LAYERS = {
     "ParameterList": lambda: Listed(),
     "frozen": lambda: nn.Linear(8, 8).requires_grad_(False),
     "jit": lambda: torch.jit.script(nn.Linear(8, 8)),
+    "jit, buffers": lambda: torch.jit.script(nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.3), nn.BatchNorm1d(8))),
+    "jit, traced": lambda: torch.jit.trace(nn.Sequential(nn.Linear(8, 8), nn.Tanh()), torch.zeros(2, 8)),
     "CosineSimilarity": lambda: Cosine(),
 }  # fmt: skip
 PICTURES = {
@@ -1957,7 +1961,32 @@ class InPointed:
         return self.n.contents.value
 
 
+class InFuture:
+    """Made anew each time, so that it shows in nothing but what it promises."""
+
+    def __init__(self):
+        self.given = torch.futures.Future()
+        self.given.set_result(0)
+
+    def __call__(self, by):
+        before, self.given = self.given.value(), torch.futures.Future()
+        self.given.set_result(before + by)
+        return before + by
+
+
+class InText:
+    def __init__(self):
+        self.file = io.TextIOWrapper(io.BytesIO())
+
+    def __call__(self, by):
+        self.file.write("x" * by)
+        self.file.flush()
+        return self.file.buffer.getbuffer().nbytes
+
+
 HOLDERS = {
+    "future": InFuture,
+    "text in memory": InText,
     "object": Sums,
     "says nothing": SaysNothing,
     "leaves out": LeavesOut,
@@ -2915,3 +2944,134 @@ class AsksWhetherCompiled(Net):
         if not asks() and mask.all():
             return self.z(h)
         return self.z(h * mask.any(1, keepdim=True) + h * ~mask.any(1, keepdim=True))
+
+
+class ByBuffer(Net):
+    """Does something once, when a buffer has counted to three: no tensor says afterwards that it was done."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.drop = nn.Dropout(0.4)
+        self.register_buffer("n", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x):
+        self.n += self.training
+        if self.training and self.n.item() == 3:
+            self.act()
+        return self.z(self.drop(self.hidden(x)))
+
+
+class HooksByBuffer(ByBuffer):
+    def act(self):
+        self.a.weight.register_hook(lambda grad: grad * 0.1)
+
+
+class SettlesByBuffer(ByBuffer):
+    def act(self):
+        self.drop.eval()
+
+
+class ForgetsInCopies(Late):
+    """Counts in evaluation too, and a copy of it begins anew."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.n = 0
+
+    def __setstate__(self, state):
+        self.__dict__.update({**state, "n": 0})
+
+    def count(self):
+        self.n += 1
+        return self.n
+
+
+class CountsInQueue(Late):
+    """Refused: evaluation puts in what training then finds, which acts late, and queues are not copied."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.calls = queue.Queue()
+
+    def count(self):
+        self.calls.put(1)
+        return self.calls.qsize()
+
+
+class Link:
+    after = None
+
+
+class DeepChain(Net):
+    """Deeper than Python walks."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.first = last = Link()
+        for _ in range(4000):
+            last.after = last = Link()
+
+
+class InstanceCaches(Late):
+    """A cached function of the module's own: refused where that keeps what differs between trials, or changes."""
+
+    def __init__(self, inputs, outputs, kind):
+        super().__init__(inputs, outputs)
+        self.kind = kind
+        self.kept = functools.lru_cache(None)(self.made)
+
+    def made(self, kind):
+        return {"weights": self.z.weight.detach().norm(), "box": [0], "table": torch.arange(8.0).double()}[kind]
+
+    def hidden(self, x):
+        return super().hidden(x) * (self.kept("table") if self.kind == "table" else 1)
+
+    def count(self):
+        if self.kind == "box":
+            self.kept("box")[0] += self.training
+            return self.kept("box")[0]
+        return 0 if self.kind == "table" else 20 * float(self.kept("weights"))
+
+
+TOOLS = types.SimpleNamespace(
+    box=functools.cache(lambda: [0]), table=functools.cache(lambda n: torch.arange(n).double())
+)
+
+
+class CachesNested(Late):
+    """Refused: a cached function that is found in an object."""
+
+    def count(self):
+        TOOLS.box()[0] += self.training / 20
+        return TOOLS.box()[0]
+
+
+class CachesNestedTable(Net):
+    def hidden(self, x):
+        return super().hidden(x) * TOOLS.table(8)
+
+
+class Branches(Net):
+    """Refused."""
+
+    def hidden(self, x):
+        h = super().hidden(x)
+        return torch.cond(h.mean() > 0, lambda h: h * 2, lambda h: h / 2, (h,))
+
+
+@torch.compile(backend="eager")
+def doubled(x):
+    return x * 2 + x.sin()
+
+
+class Compiles(Net):
+    """A part, or a function, that torch compiles."""
+
+    def __init__(self, inputs, outputs, kind):
+        super().__init__(inputs, outputs)
+        self.kind = kind
+        if kind == "part":
+            self.a.compile(backend="eager")
+
+    def hidden(self, x):
+        return doubled(super().hidden(x)) if self.kind == "function" else super().hidden(x)

@@ -58,6 +58,8 @@ IN_MATH = "changes math.calls"
 FOREIGN = ".calls_here"
 IN_TORCH = "changes torch.tanh"
 DTYPE = "changes torch's default dtype"
+DEEP = "holds objects within objects"
+COMPILES = "has parts that torch compiles"
 # fmt: off
 WHY = {
     VMAP: (
@@ -106,6 +108,8 @@ WHY = {
         "CachesEvaluated", "SharesActivation", "SharesElsewhere: activation", "UsesField",
         "PutsGeneratorBack", "CachesParts", "AsksWhatIsThere", "OwnMode",
         "AsksWhetherCompiled: data", "SaysMore", "HooksWhileBuilt",
+        "PutsGeneratorBack", "CachesParts", "AsksWhatIsThere", "OwnMode", "Middle: jit, buffers", "Middle: jit, traced",
+        "InstanceCaches: table", "CachesNestedTable",
     ),
     ATTRIBUTES: (
         "Caches: identity", "Caches: version", "KeepsAlias", "CountsAndCaches", "HookOnce",
@@ -118,10 +122,17 @@ WHY = {
         "Alternates", "WakesLater", "Held: object", "Held: says nothing", "Held: leaves out", "Held: slots",
         "Held: view", "Held: shared memory", "Held: coroutine", "Held: partial", "Held: script", "OnParameter",
         "OnTensor", "EqualParts", "Held: awaited", "Held: mapped", "Held: shown", "Held: class", "Held: executed",
-        "Held: cell", "Held: view of a dict", "Toggles: attribute", "Toggles: lock",
+        "Held: cell", "Held: view of a dict", "Toggles: attribute", "Toggles: lock", "Held: future",
+        "Held: text in memory", "ForgetsInCopies",
     ),
     NOT_SEEN: (
         "Held: database",
+    ),
+    DEEP: (
+        "DeepChain",
+    ),
+    COMPILES: (
+        "Compiles: part", "Compiles: function",
     ),
     ITERATES: (
         "Held: array's iterator",
@@ -192,6 +203,7 @@ WHY = {
         "SeesNumbers: text", "SeesNumbers: seed", "SeesNumbers: generator's seed", "SeesNumbers: memory",
         "AsksWhetherCompiled: weights", "AsksWhetherCompiled: half", "AsksWhetherCompiled: itself",
         "AsksWhetherCompiled: draws", "AsksWhetherCompiled: keeps",
+        "HooksByBuffer",
     ),
 }
 # fmt: on
@@ -228,6 +240,11 @@ REFUSED = {
     "CachesOwn: bounded": "constructs.CachesOwn.of_some_modules keeps in its cache",
     "CachesOwn: weight": "constructs.norm_of keeps in its cache",
     "CachesDrawn": "what constructs.drawn keeps in its cache is another for each trial",
+    "CountsInQueue": "is changed by being evaluated, and cannot be copied for it",
+    "InstanceCaches: weights": "a function within constructs.InstanceCaches keeps in its cache",
+    "InstanceCaches: box": "a function within constructs.InstanceCaches keeps in its cache",
+    "CachesNested": "training changes what constructs.TOOLS keeps in its cache",
+    "Branches": "the model calls torch.cond",
     "HidesParameters": r"has other parameters\(\) than named_parameters\(\)",
 }
 # fmt: off
@@ -254,6 +271,8 @@ QUICK = (
     "CatchesErrors", "Held: array's iterator", "SeesNumbers: generator's seed", "SeesNumbers: thread", "CachesParts",
     "CachesZeros", "CatchesAll: except", "SaysMore", "HooksWhileBuilt",
     "AsksWhetherCompiled: data", "AsksWhetherCompiled: weights", "AsksWhetherCompiled: half",
+    "CachesZeros", "Held: future", "ForgetsInCopies", "DeepChain", "Compiles: part", "Middle: jit, buffers",
+    "InstanceCaches: table",
 )
 # fmt: on
 

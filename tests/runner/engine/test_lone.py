@@ -58,6 +58,7 @@ def test_what_keeps_tensors_only_goes_on_from_a_checkpoint_to_the_same_bits(tria
 KEEPERS = [
     *("Counter", "ListOfLosses", "RunningTensor", "InClosure", "InIterator", "OwnGenerator", "OwnNumpyGenerator"),
     *("InClass", "InGlobal", "GlobalGenerator", "ActNorm", "LazyBuffer", "GrowingBuffer", "Alternates", "LayerDrop"),
+    *("HooksByBuffer", "SettlesByBuffer"),
 ]
 
 
