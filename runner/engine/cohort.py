@@ -119,6 +119,7 @@ def train(
         course = _Course(cohort, workload, tick, resume, jury)
         course.handing, course.lasting = handing, lasting
         course.run(keeping, pausing.step if pausing else None)
+        workload.late()
         if jury:
             jury.end()
     seconds = (time.monotonic() - started) / len(cohort.trials)

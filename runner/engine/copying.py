@@ -148,6 +148,10 @@ def converted(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn
     """
 
     def to(tensor: Tensor) -> Tensor:
+        if tensor.is_meta:
+            return tensor
+        if any(stride == 0 and size > 1 for stride, size in zip(_strides(tensor), tensor.shape, strict=False)):
+            tensor = tensor.contiguous()  # expanded, so that nobody could write into it
         if tensor.is_complex():
             return tensor.to(device, COMPLEX[dtype])
         return tensor.to(device, dtype) if tensor.is_floating_point() else tensor.to(device)
@@ -156,6 +160,10 @@ def converted(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn
     for name, parameter in converted.named_parameters():
         refuse_other(name, parameter, dtype)
     return converted
+
+
+def _strides(tensor: Tensor) -> tuple[int, ...]:
+    return tensor.stride() if tensor.layout is torch.strided and not tensor.is_nested else ()
 
 
 def refuse_other(name: str, parameter: Tensor, dtype: torch.dtype) -> None:

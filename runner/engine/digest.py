@@ -19,6 +19,7 @@ import pickle
 import random
 import sys
 import threading
+import weakref
 from _thread import LockType
 from collections.abc import Mapping
 from types import (
@@ -150,8 +151,8 @@ class _Walk(pickle.Pickler):
             if not own and (not memory or isinstance(value, POINTING)) and package not in STATELESS:
                 self.blind.append(f"{type(value).__module__}.{type(value).__qualname__}")
             return _Stand, (type(value),), (own, memory)
-        if isinstance(reduced, str):
-            return _Stand, (reduced,)
+        if isinstance(reduced, str):  # one of a kind, which others know by a name
+            return _Stand, (reduced,), own
         if not own or package in sys.stdlib_module_names:
             return reduced
         state = reduced[2] if len(reduced) > 2 else None
@@ -175,6 +176,8 @@ def _hidden(value: Any) -> Any:
         return value.fget, value.fset, value.fdel
     if isinstance(value, functools._lru_cache_wrapper):
         return value.__wrapped__
+    if isinstance(value, weakref.ref):  # a copy's is of what was copied
+        return [of] if isinstance(of := value(), nn.Module | Tensor) else []
     if isinstance(value, threading.local):
         return vars(value)
     if isinstance(value, contextvars.ContextVar):

@@ -212,10 +212,10 @@ class _Examination:
         places, unseen = self.workload.world.shown, self.untouched.unseen
         reasons = {
             "has hooks": _has_hooks(self.untouched.module),
+            "has parts that torch compiles": self.watch.compiles,
             "hooks gradients in its forward pass": self.watch.hooks,
             f"holds {unseen}, whose state nobody sees": unseen is not None,
             "changes attributes of its own": not steady,
-            "has parts that torch compiles, for a module each": self.watch.compiles,
             "computes in threads, where nobody sees what it does": self.watch.threads,
             "is changed by evaluation": changed,
             f"changes {places}": bool(places),

@@ -6,7 +6,6 @@ from its own weights. Knows neither data nor tasks.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeGuard
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import increment_version
 
 from thalweg.runner.base.errors import ConfigError
-from thalweg.runner.engine.copying import Aside, refuse_other
+from thalweg.runner.engine.copying import Aside, copied_or_itself, refuse_other
 from thalweg.runner.engine.digest import caches_in, digest, unseen_in, walked
 from thalweg.runner.engine.parameters import ParameterLayout
 from thalweg.runner.engine.world import World
@@ -174,7 +173,8 @@ class Lone:
     def measured(self, apart: Aside | None) -> Iterator[nn.Module]:
         """The module in evaluation, its numbers in place: itself, or what `apart` makes of it."""
         taken = apart(self.module) if apart else nullcontext(self.module)
-        with self._world.of(copy.deepcopy(self._own)), taken as module:
+        memo = dict[int, Any]()
+        with self._world.of([copied_or_itself(each, memo) for each in self._own]), taken as module:
             modes = {part: part.training for part in module.modules()}
             try:
                 module.eval()
@@ -186,11 +186,12 @@ class Lone:
 
 
 def dense_buffers(module: nn.Module) -> dict[str, Tensor]:
-    """The buffers that a step may hold beside others of their kind, by name; not sparse, quantized or nested ones."""
+    """The buffers that a step may hold beside others of their kind, by name; not sparse, quantized or nested ones, nor
+    those without numbers."""
     return {
         name: buffer
         for name, buffer in module.named_buffers()
-        if buffer.layout is torch.strided and not buffer.is_quantized and not buffer.is_nested
+        if buffer.layout is torch.strided and not (buffer.is_quantized or buffer.is_nested or buffer.is_meta)
     }
 
 

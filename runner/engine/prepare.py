@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -86,10 +87,11 @@ def prepared(
     habits, world = examined(workload, look, packages) if look else (habits_of(workload), World())
     if isinstance(task, Own):
         refuse_measured(habits.tells or (), task.names)
+    late = partial(Look.at(packages).refuse_late, packages) if look and habits.alone else workload.late
     recipe = replace(workload.recipe.sparing(habits.unused, like), logged=habits.tells or ())
     if recipe.frozen and not habits.alone:  # a model that acts on more than tensors may write into any parameter
         recipe = recipe.apart(like)
-    return replace(workload, habits=habits, world=world, recipe=recipe, layout=recipe.layout)
+    return replace(workload, habits=habits, world=world, late=late, recipe=recipe, layout=recipe.layout)
 
 
 def _packages(config: TrialConfig) -> tuple[str, ...]:

@@ -27,7 +27,13 @@ UNSEEN = "profiler"
 PLAIN = (int, float, complex, str, torch.dtype, torch.device, torch.layout, torch.memory_format, type(None))
 """What a program's text can say of an operation's arguments, bool being an int."""
 READS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
-"""Marks of operations whose result Python may branch on, and a recording would not."""
+UNMARKED = {aten._pack_padded_sequence.default}
+"""Marks of operations whose result Python may branch on, and a recording would not; and those that bear none."""
+
+
+def reads(func: Any) -> bool:
+    """Whether Python learns something of a tensor's numbers from an operation's result."""
+    return bool(READS & {*func.tags}) or func in UNMARKED
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -55,7 +61,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        self.reads_values |= bool(READS & {*func.tags})
+        self.reads_values |= reads(func)
         if func in ALIASES:
             self._name(result, self.node_of(args[0]))
         elif func.namespace != UNSEEN:

@@ -24,7 +24,7 @@ from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.digest import OTHERS, SEEDED
 from thalweg.runner.engine.forms import MAKERS
 from thalweg.runner.engine.generators import others_state, seed_all, torch_state
-from thalweg.runner.engine.recording import READS, memory_of
+from thalweg.runner.engine.recording import memory_of, reads
 from thalweg.runner.engine.user import place_now, place_of
 
 HOOKING = {
@@ -185,7 +185,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         own = any(memory_of(each) in self.watch.own for each in _tensors_of((args, kwargs)))
         own |= torch.Tag.nondeterministic_seeded in func.tags
-        if READS & {*func.tags} and not _by_numbers(func, args) and not _by_batch_norm():
+        if reads(func) and not _by_numbers(func, args) and not _by_batch_norm():
             self.watch.read(own=own)
         result = func(*args, **(kwargs or {}))
         if own:

@@ -72,6 +72,7 @@ class Workload:
     config: TrialConfig  # of one of the trials
     habits: Habits = field(default_factory=Habits)
     world: World = field(default_factory=World)
+    late: Callable[[], None] = lambda: None  # raises where a trial changed more of what all share
     beginning: Beginning | None = None
     label: str | None = None
     programs: dict[object, Any] = field(default_factory=dict)  # recorded and compiled steps, by what they are for

@@ -91,7 +91,19 @@ class Setting:
         return self.said
 
 
-SETTINGS = (Setting("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),)
+def _rounding() -> tuple[bool, torch.dtype]:
+    return torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+
+
+def _round(how: tuple[bool, torch.dtype]) -> None:
+    torch.set_autocast_enabled("cpu", how[0])
+    torch.set_autocast_dtype("cpu", how[1])
+
+
+SETTINGS = (
+    Setting("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
+    Setting("torch's autocast", _rounding, _round),
+)
 
 
 @dataclass(frozen=True)
@@ -112,7 +124,7 @@ class Look:
             text = walked(place.value)
             if len(text) <= LARGEST:
                 held[id(place.holder), place.name] = place, copied_or_itself(place.value, memo), text
-        bound = [(holder, dict(vars(holder))) for holder in _others(packages)]
+        bound = [(holder, dict(vars(holder))) for holder in [*_others(packages), *_holders(packages)]]
         sizes = {id(function): function.cache_info().currsize for _, function in caches(packages)}
         return cls(held, bound, tuple(each.value for each in SETTINGS), _holders(packages), sizes)
 
@@ -144,6 +156,15 @@ class Look:
         new = [part for part in new if not isinstance(part.place.value, FunctionType | type)]
         return World((*old, *new, *self.rebound(packages), *self._set()))
 
+    def refuse_late(self, packages: Sequence[str]) -> None:
+        """Raise ConfigError where training changed something since that it left alone in its first steps: all trials of
+        the process had it in common. It is put back."""
+        late = self.settled(packages).changed(packages)
+        late.restore()
+        if late.parts:
+            said = f"training changes {late.shown}, and did not in its first steps, so that trials found each other's"
+            raise ConfigError(said, HINT)
+
     def settled(self, packages: Sequence[str]) -> Look:
         """The same, but for what objects of other packages' that cannot be copied found out when they were first used,
         as a logger does and a field of numbers of sympy's."""
@@ -154,8 +175,12 @@ class Look:
         return replace(self, held={key: now(*each) for key, each in self.held.items()})
 
     def rebound(self, packages: Sequence[str]) -> Iterator[World.Part]:
-        """What stands for something else now, in the classes and modules of others."""
+        """What stands for something else now, in the classes and modules of others; and in the user's, names of
+        classes, modules and functions of which nothing else is held."""
         for holder, before in self.bound:
+            if _is_of_user(holder, packages):
+                yield from _renamed(holder, before, packages)
+                continue
             pythons = isinstance(holder, ModuleType) and holder.__name__ in UNSEEN
             for name, value in [*vars(holder).items()]:
                 first = before.get(name, MISSING)
@@ -363,6 +388,19 @@ def _hooks_of_all() -> list[Place]:
     """Where hooks for all modules of a process are kept."""
     holder = nn.modules.module
     return [Place(holder, name) for name in vars(holder) if name.startswith("_global_")]
+
+
+def _renamed(holder: Holder, before: Mapping[str, Any], packages: Sequence[str]) -> Iterator[World.Part]:
+    """What stood for a class, a module or a function of others in a user's module or class, and no longer does."""
+    for name, first in before.items():
+        now = vars(holder).get(name, MISSING)
+        special = name.startswith("__") and name.endswith("__")
+        if now is not first and now is not MISSING and not special and not _is_state(name, first, packages):
+            yield World.Part(Place(holder, name), first)
+
+
+def _is_of_user(holder: Holder, packages: Sequence[str]) -> bool:
+    return _within(holder.__name__ if isinstance(holder, ModuleType) else holder.__module__, packages)
 
 
 def _is_others(value: Any, packages: Sequence[str]) -> bool:

@@ -1984,7 +1984,17 @@ class InText:
         return self.file.buffer.getbuffer().nbytes
 
 
+class OneOfAKind(Sums):
+    """Known to others by a name, in copies too."""
+
+    def __reduce__(self):
+        return "ONE"
+
+
+ONE = OneOfAKind()
+
 HOLDERS = {
+    "one of a kind": OneOfAKind,
     "future": InFuture,
     "text in memory": InText,
     "object": Sums,
@@ -2126,6 +2136,17 @@ class DefaultDtype(Net):
 
     def forward(self, x):
         return self.z(self.hidden(x) + torch.rand(8) * self.training)
+
+
+class SetsAutocast(Net):
+    """For all that follows, as DefaultDtype does."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        torch.set_autocast_enabled("cpu", True)
+
+    def forward(self, x):
+        return super().forward(x).to(x)
 
 
 class InStatic(Late):
@@ -3075,3 +3096,101 @@ class Compiles(Net):
 
     def hidden(self, x):
         return doubled(super().hidden(x)) if self.kind == "function" else super().hidden(x)
+
+
+class InOneOfAKind(Late):
+    """Refused: one of a kind is not copied."""
+
+    def count(self):
+        return ONE(int(self.training))
+
+
+ACT = torch.tanh
+
+
+class Cold:
+    factor = 1.0
+
+
+class Hot(Cold):
+    factor = 0.7
+
+
+class TogglesName(Net):
+    """Lets a name stand for another function of torch's, in a module or a class, or for another class, and back."""
+
+    stage, act = Cold, staticmethod(F.silu)
+
+    def __init__(self, inputs, outputs, kind):
+        super().__init__(inputs, outputs)
+        self.kind = kind
+
+    def toggle(self):
+        global ACT
+        if self.kind == "function":
+            ACT = torch.sin if ACT is torch.tanh else torch.tanh
+        elif self.kind == "static":
+            type(self).act = staticmethod(F.gelu if self.act is F.silu else F.silu)
+        else:
+            type(self).stage = Hot if self.stage is Cold else Cold
+
+    def forward(self, x):
+        out = self.z(self.act(ACT(self.a(x.flatten(1))))) * self.stage.factor
+        if self.training:
+            self.toggle()
+        return out
+
+
+class ChangesLate(Net):
+    """Refused once it has trained: it leaves alone in its first steps what all trials share."""
+
+    stage = Cold
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.n = 0
+
+    def forward(self, x):
+        self.n += self.training
+        if self.n > 6:
+            type(self).stage = Hot
+        return super().forward(x) * self.stage.factor
+
+
+class SeesPacked(Net):
+    """Reads how many places there are in a batch, which are as many as its numbers say."""
+
+    def forward(self, x):
+        lengths = (x[:, 0].sum(2) > 0).sum(1).clamp(min=1)
+        packed = nn.utils.rnn.pack_padded_sequence(x[:, 0], lengths, batch_first=True, enforce_sorted=False)
+        return super().forward(x) * (1.3 if len(packed.data) % 3 == 1 else 1.0)
+
+
+class Buffers(Net):
+    def __init__(self, inputs, outputs, kind):
+        super().__init__(inputs, outputs)
+        self.register_buffer("meta", torch.zeros(3, device="meta") if kind == "meta" else None)
+        self.register_buffer("places", torch.arange(8).expand(3, 8))
+
+    def forward(self, x):
+        return self.z(self.hidden(x) * self.places[0])
+
+
+class CountsPart(Late):
+    """By a part, which a copy has another of; in evaluation too."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.counted = weakref.WeakKeyDictionary()
+
+    def count(self):
+        self.counted[self.a] = self.counted.get(self.a, 0) + 1
+        return self.counted[self.a]
+
+
+class OnMeta(Net):
+    """Refused: a template without numbers."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.template = nn.Linear(8, 8, device="meta")

@@ -58,6 +58,7 @@ IN_MATH = "changes math.calls"
 FOREIGN = ".calls_here"
 IN_TORCH = "changes torch.tanh"
 DTYPE = "changes torch's default dtype"
+AUTOCAST = "changes torch's autocast"
 DEEP = "holds objects within objects"
 COMPILES = "has parts that torch compiles"
 # fmt: off
@@ -106,10 +107,9 @@ WHY = {
         "FillsRegisterByClass", "Dispatched", "OwnOperation", "Profiled", "GeneratorInside", "OddTensors",
         "TrainReturnsNothing", "WritesInput: training", "WritesInput: evaluation", "WritesInput: both",
         "CachesEvaluated", "SharesActivation", "SharesElsewhere: activation", "UsesField",
-        "PutsGeneratorBack", "CachesParts", "AsksWhatIsThere", "OwnMode",
         "AsksWhetherCompiled: data", "SaysMore", "HooksWhileBuilt",
         "PutsGeneratorBack", "CachesParts", "AsksWhatIsThere", "OwnMode", "Middle: jit, buffers", "Middle: jit, traced",
-        "InstanceCaches: table", "CachesNestedTable",
+        "InstanceCaches: table", "CachesNestedTable", "Buffers: expanded", "Buffers: meta",
     ),
     ATTRIBUTES: (
         "Caches: identity", "Caches: version", "KeepsAlias", "CountsAndCaches", "HookOnce",
@@ -123,7 +123,7 @@ WHY = {
         "Held: view", "Held: shared memory", "Held: coroutine", "Held: partial", "Held: script", "OnParameter",
         "OnTensor", "EqualParts", "Held: awaited", "Held: mapped", "Held: shown", "Held: class", "Held: executed",
         "Held: cell", "Held: view of a dict", "Toggles: attribute", "Toggles: lock", "Held: future",
-        "Held: text in memory", "ForgetsInCopies",
+        "Held: text in memory", "Held: one of a kind", "ForgetsInCopies", "CountsPart",
     ),
     NOT_SEEN: (
         "Held: database",
@@ -153,7 +153,8 @@ WHY = {
         "Toggles: global",
         "InClass", "InClassList", "InGlobal", "InGlobalDict", "NewGlobal", "CountsInstances", "GlobalGenerator",
         "GlobalTorchGenerator", "InNestedClass", "InPrivateGlobal", "InBackward",
-        "FirstBatchInGlobal", "InAlias", "InWeakKeys", "in_made_class",
+        "FirstBatchInGlobal", "InAlias", "InWeakKeys", "in_made_class", "TogglesName: function", "TogglesName: static",
+        "TogglesName: class",
     ),
     ELSEWHERE: (
         "InLayerOfTorch", "HooksAll",
@@ -170,6 +171,9 @@ WHY = {
     ),
     DTYPE: (
         "DefaultDtype",
+    ),
+    AUTOCAST: (
+        "SetsAutocast",
     ),
     EVALUATION: (
         "Grows", "MaxNorm", "EmbeddingMaxNorm", "CountsMeasured",
@@ -203,7 +207,7 @@ WHY = {
         "SeesNumbers: text", "SeesNumbers: seed", "SeesNumbers: generator's seed", "SeesNumbers: memory",
         "AsksWhetherCompiled: weights", "AsksWhetherCompiled: half", "AsksWhetherCompiled: itself",
         "AsksWhetherCompiled: draws", "AsksWhetherCompiled: keeps",
-        "HooksByBuffer",
+        "HooksByBuffer", "SeesPacked",
     ),
 }
 # fmt: on
@@ -245,6 +249,8 @@ REFUSED = {
     "InstanceCaches: box": "a function within constructs.InstanceCaches keeps in its cache",
     "CachesNested": "training changes what constructs.TOOLS keeps in its cache",
     "Branches": "the model calls torch.cond",
+    "InOneOfAKind": "training changes what constructs.ONE holds",
+    "OnMeta": "has the parameter template.weight on the meta device",
     "HidesParameters": r"has other parameters\(\) than named_parameters\(\)",
 }
 # fmt: off
@@ -269,10 +275,11 @@ QUICK = (
     "WritesInput: evaluation", "WritesInput: both", "CountsAndCaches", "Caches: version",
     "HookOnce", "Toggles: attribute", "Toggles: global", "BufferByAnotherName", "PutsGeneratorBack", "CountsMeasured",
     "CatchesErrors", "Held: array's iterator", "SeesNumbers: generator's seed", "SeesNumbers: thread", "CachesParts",
-    "CachesZeros", "CatchesAll: except", "SaysMore", "HooksWhileBuilt",
+    "CatchesAll: except", "SaysMore", "HooksWhileBuilt",
     "AsksWhetherCompiled: data", "AsksWhetherCompiled: weights", "AsksWhetherCompiled: half",
     "CachesZeros", "Held: future", "ForgetsInCopies", "DeepChain", "Compiles: part", "Middle: jit, buffers",
-    "InstanceCaches: table",
+    "InstanceCaches: table", "TogglesName: function", "TogglesName: static", "SeesPacked", "Buffers: expanded",
+    "CountsPart", "Held: one of a kind",
 )
 # fmt: on
 
@@ -324,6 +331,7 @@ def as_a_new_process():
         hooks.clear()
         torch.tanh = tanh
         torch.set_default_dtype(dtype)
+        torch.set_autocast_enabled("cpu", False)
         classes = torch.nn.Linear, torch.nn.Module, torch.Tensor, torch.optim.SGD
         for holder in (*classes, math, sys, torch.nn.init, functional.relu, torch.nn.Linear.forward):
             for name in {"calls", "calls_here"} & {*vars(holder)}:

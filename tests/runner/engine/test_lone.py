@@ -70,6 +70,14 @@ def test_what_keeps_more_than_tensors_has_no_checkpoint_and_starts_again(trial_o
     assert all(each.outcome is Outcome.FINISHED for each in ended)
 
 
+def test_what_changes_late_what_all_trials_share_is_refused_and_put_back(trial_of) -> None:
+    for _ in range(2):
+        with pytest.raises(
+            ConfigError, match=r"training changes constructs.ChangesLate.stage, and did not in its first"
+        ):
+            run(trials_of(trial_of, "ChangesLate"))
+
+
 @pytest.mark.parametrize("name", ["PythonRandom", "NumpyRandom", "TorchRandom", "SeedsItself", "AlwaysDropout"])
 def test_the_callers_random_numbers_are_put_back(trial_of, name) -> None:
     before = torch.get_rng_state(), numpys_state(), random.getstate()
