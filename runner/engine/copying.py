@@ -148,13 +148,12 @@ def converted(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn
     """
 
     def to(tensor: Tensor) -> Tensor:
-        if tensor.is_meta:
-            return tensor
+        home = tensor.device if tensor.is_meta else device
         if any(stride == 0 and size > 1 for stride, size in zip(_strides(tensor), tensor.shape, strict=False)):
             tensor = tensor.contiguous()  # expanded, so that nobody could write into it
         if tensor.is_complex():
-            return tensor.to(device, COMPLEX[dtype])
-        return tensor.to(device, dtype) if tensor.is_floating_point() else tensor.to(device)
+            return tensor.to(home, COMPLEX[dtype])
+        return tensor.to(home, dtype) if tensor.is_floating_point() else tensor.to(home)
 
     converted: nn.Module = module._apply(to)  # type: ignore[no-untyped-call]
     for name, parameter in converted.named_parameters():

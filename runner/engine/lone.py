@@ -185,13 +185,14 @@ class Lone:
                     part.training = training
 
 
-def dense_buffers(module: nn.Module) -> dict[str, Tensor]:
-    """The buffers that a step may hold beside others of their kind, by name; not sparse, quantized or nested ones, nor
-    those without numbers."""
+def dense_buffers(module: nn.Module, *, blank: bool = False) -> dict[str, Tensor]:
+    """The buffers that a step may hold beside others of their kind, by name; not sparse, quantized or nested ones, and
+    where they are not asked for, none without numbers, on the meta device."""
     return {
         name: buffer
         for name, buffer in module.named_buffers()
-        if buffer.layout is torch.strided and not (buffer.is_quantized or buffer.is_nested or buffer.is_meta)
+        if buffer.layout is torch.strided
+        and not (buffer.is_quantized or buffer.is_nested or (buffer.is_meta and not blank))
     }
 
 

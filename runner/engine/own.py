@@ -129,7 +129,8 @@ def _trainable(name: str, module: nn.Module, extent: Extent) -> nn.Module:
         raise ConfigError(f"{name} has no parameters, so there is nothing to train")
     if lazy := [each for each, tensor in [*parameters.items(), *module.named_buffers()] if is_lazy(tensor)]:
         raise ConfigError(f"{name} leaves the shape of {lazy[0]} open", "give the layer its sizes; no lazy modules")
-    if blank := [each for each, parameter in parameters.items() if parameter.is_meta]:
+    blank = [each for each, parameter in parameters.items() if parameter.is_meta]
+    if 0 < len(blank) < len(parameters):  # of a model that is built to be looked at, all are
         seen = f"{name} has the parameter {blank[0]} on the meta device, where it has no numbers"
         raise ConfigError(seen, "keep such a template in a list, or build it in the forward pass")
     if made := [each for each, parameter in parameters.items() if parameter.is_complex()]:

@@ -67,7 +67,10 @@ def size(config: TrialConfig) -> Size | None:
     once, trained = (
         number * sum(each.numel() for name, each in named.items() if (name in frozen) is of) for of in (True, False)
     )
-    buffers = sum(b.numel() * (number if b.is_floating_point() else b.itemsize) for b in dense_buffers(module).values())
+    buffers = sum(
+        b.numel() * (number if b.is_floating_point() else b.itemsize)
+        for b in dense_buffers(module, blank=True).values()
+    )
     slots = len(rule_for(config.optimizer).slots) + (config.average.name != "none")
     state = (1 + slots) * trained + buffers + 8 * common_steps(config) if common_steps(config) else 0
     return Size(trained + buffers + state, once)
