@@ -96,7 +96,7 @@ def forward_all(workload: Workload, state: State, batch: Batch, executor: str) -
     views = state.parameters(workload.layout)
     if executor != "loop":
         habits = workload.habits
-        of_trials = over_trials(forward, writes=habits.writes, compiles=habits.compiles)
+        of_trials = over_trials(forward, writes=habits.writes, as_compiled=habits.as_compiled)
         answers: Answers = of_trials(views, state.buffers)
         return answers
     return stacked(

@@ -205,7 +205,7 @@ class _Examination:
             writes=self.watch.writes,
             mixes=self._mixes(apart),
             tells=tuple(self.tells),
-            compiles=compiles,
+            as_compiled=compiles,
         )
 
     def _alone(self, steady: bool, changed: bool, compiles: bool) -> str | None:

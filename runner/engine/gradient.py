@@ -35,7 +35,7 @@ def vmap_gradient(workload: Workload, shared: bool) -> Gradient:
     importing torch's compiler.
     """
     batched = None if shared else 0
-    does = {"writes": workload.habits.writes, "compiles": workload.habits.compiles}
+    does = {"writes": workload.habits.writes, "as_compiled": workload.habits.as_compiled}
     plain, smoothed = (over_trials(workload.loss, (0, 0, batched, each), **does) for each in (None, 0))
     leaves_of = _Leaves(workload.layout)
 

@@ -16,7 +16,7 @@ class Habits:
     each trial needs a module of its own, in words that follow "the model"; None where they may share one. writes: it
     writes what depends on its weights into tensors that it makes. mixes: in evaluation too, its answer for an example
     depends on the others beside it. tells: the names under which it logs numbers of a step, None before it was seen.
-    compiles: it reads numbers of the data, and where torch compiles it none, with the same result: it is told so.
+    as_compiled: it reads numbers of the data, and where torch compiles it none, with the same result: it is told so.
     """
 
     draws: bool = False
@@ -27,4 +27,4 @@ class Habits:
     writes: bool = False
     mixes: bool = False
     tells: tuple[str, ...] | None = None
-    compiles: bool = False
+    as_compiled: bool = False

@@ -28,16 +28,16 @@ from thalweg.runner.engine.lanes import is_plain, outside, stack_of, stacks_of, 
 
 
 def over_trials(
-    function: Callable[..., Any], in_dims: Any = 0, *, writes: bool = False, compiles: bool = False
+    function: Callable[..., Any], in_dims: Any = 0, *, writes: bool = False, as_compiled: bool = False
 ) -> Callable[..., Any]:
     """Return `function` of one trial as one of K trials: vmap. What it draws, it draws once for all of them.
 
     writes: whether it writes what differs between trials into tensors that it makes, of which each then has its own.
-    compiles: whether it is told that torch compiles it.
+    as_compiled: whether it is told that torch compiles it.
     """
 
     def stacking(*arguments: Any) -> Any:
-        told = forms.as_compiled() if compiles else nullcontext()
+        told = forms.as_compiled() if as_compiled else nullcontext()
         with _Forms(_lanes(arguments) if writes else 0) as stacked, forms.in_place(), told:
             result = function(*arguments)
         if stacked.raised is not None:
