@@ -33,15 +33,21 @@ that rounds once, a root or a division of another library."""
 
 
 def compiled(function: Callable[..., Any], inputs: Any) -> Recording:
-    """Compile a function for inputs of these shapes; imports torch's compiler (2 s)."""
+    """Compile a function for inputs of these shapes; imports torch's compiler (2 s).
+
+    That turns off, for the whole process, that distributions look at their parameters: a model that draws from one of
+    NaN would then diverge where it else raises.
+    """
     from torch._inductor import config
 
+    looked = torch.distributions.Distribution._validate_args
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it misses CUDA aloud on a CPU
     config.fallback_random = True
     config.compile_threads = 1
     own = tree_map_only(Tensor, torch.clone, inputs)
     recorded = Recording(function, own)
     recorded.program = torch.compile(recorded.program, dynamic=False)
+    torch.distributions.Distribution.set_default_validate_args(looked)
     return recorded
 
 

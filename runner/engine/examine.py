@@ -406,6 +406,8 @@ class _Examination:
         for apart in (aside, put_back):
             if self._leaves_alone(apart) and (seen or self._trains_on()):
                 return apart, True
+        if seen and self._trains_on():
+            return None, True
         hint = "let no evaluation change what training then acts on"
         raise ConfigError(f"{self.name} is changed by being evaluated, and cannot be copied for it", hint)
 
@@ -452,7 +454,7 @@ class _Examination:
         return before == _whole(ours) and self._same(outputs, _outputs(self.workload, plain))
 
     def _trains_on(self) -> bool:
-        """Whether a step is the same after evaluation as without; the first one as well."""
+        """Whether a step is the same after evaluation as without, and all that it leaves; the first one as well."""
         return all(self._trains_alike(*self._pair(steps)) for steps in (0, 1))
 
     def _trains_alike(self, ours: Lone, plain: Lone) -> bool:
@@ -461,7 +463,8 @@ class _Examination:
             _plain_pass(self.workload, each, _feed(self.workload, 1)) for each in (ours, plain)
         )
         pairs = [(loss, other), *((given, others[name]) for name, given in grads.items())]
-        return all(a is b if a is None or b is None else self._same(a, b) for a, b in pairs)
+        alike = all(a is b if a is None or b is None else self._same(a, b) for a, b in pairs)
+        return alike and (ours.unseen is not None or _whole(ours) == _whole(plain))
 
     def _pair(self, steps: int) -> tuple[Lone, Lone]:
         """Two alike, after so many steps: none or one."""

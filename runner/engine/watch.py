@@ -136,7 +136,9 @@ class Watch:
                 self.guards.add(by.f_code)
         elif frame.f_code not in known:
             known.add(frame.f_code)
-            self.compiles |= frame.f_globals.get("__name__") == COMPILING and "callback" in frame.f_code.co_freevars
+            if frame.f_globals.get("__name__") == COMPILING and "callback" in frame.f_code.co_freevars:
+                self.compiles = True
+                _left_uncompiled()
             if _is_users(frame) and _catches(frame.f_code):
                 self.guards.add(frame.f_code)
 
@@ -159,6 +161,8 @@ class _Functions(TorchFunctionMode):
         self.made: list[Tensor] = []  # which lives as long as what it is compared with
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.watch.compiles:
+            return func(*args, **(kwargs or {}))
         self.watch.guarded()
         self.watch.hooks |= func in HOOKING
         self.watch.writes |= _writes(func, args, self.made)
@@ -183,6 +187,8 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.watch.compiles:  # which decides
+            return func(*args, **(kwargs or {}))
         own = any(memory_of(each) in self.watch.own for each in _tensors_of((args, kwargs)))
         own |= torch.Tag.nondeterministic_seeded in func.tags
         if reads(func) and not _by_numbers(func, args) and not _by_batch_norm():
@@ -191,6 +197,14 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if own:
             self.watch.own |= {memory_of(each) for each in _tensors_of(result)}
         return result
+
+
+def _left_uncompiled() -> None:
+    """Let torch compile no function of ours that is called from within what it compiles."""
+    from torch._dynamo.decorators import skip
+
+    for ours in (_Functions.__torch_function__, _Operations.__torch_dispatch__):
+        skip(ours)
 
 
 def _tensors_of(tree: Any) -> Iterator[Tensor]:

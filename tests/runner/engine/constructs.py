@@ -1583,7 +1583,9 @@ FUNCTIONS = {
     "gumbel": lambda x, w: F.gumbel_softmax(x * w, hard=True) if x.requires_grad else (x * w).softmax(1),
     "multinomial": lambda x, w: x * w + F.one_hot(x.detach().softmax(1).multinomial(1)[:, 0], 8).to(x),
     "permutation": lambda x, w: x[torch.randperm(len(x))] * w if x.requires_grad else x * w,
-    "distribution": lambda x, w: torch.distributions.Normal(x, w).rsample() if x.requires_grad else x,
+    "distribution": lambda x, w: (
+        torch.distributions.Normal(x, w, validate_args=True).rsample() if x.requires_grad else x
+    ),
     "bernoulli": lambda x, w: x * w * torch.bernoulli(torch.full((len(x), 1), 0.7).to(x)) if x.requires_grad else x * w,
     "item": lambda x, w: x * w * (2.0 if w.sum().item() > 8 else 1.0),
     "shape": lambda x, w: x * w * (2.0 if x.shape[0] > 8 else 1.0),

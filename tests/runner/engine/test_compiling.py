@@ -43,6 +43,13 @@ RULES: dict[str, dict] = {
 QUICK = ("adamw", "lion")
 
 
+def test_distributions_look_at_their_parameters_as_before(monkeypatch) -> None:
+    for looked in (True, False):
+        monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", looked)
+        module.compiled(lambda x: x + 1, [torch.zeros(2)])
+        assert torch.distributions.Distribution._validate_args is looked
+
+
 @pytest.fixture
 def tabled(trial_of):
     """Tables for five lanes of a structure: their coefficients do not begin at 16 bytes unless they are made to."""
