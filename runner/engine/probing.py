@@ -142,8 +142,8 @@ class Runner:
     def measure(self, most: float) -> None:
         """Time an evaluation of as many rows as are evaluated at once; of fewer, where that might take too long."""
         val, size = self.workload.splits["val"], self.workload.batch_size
-        affordable = int(most * size / (2 * FORWARD * self.best))
-        rows = min(val.rows, rows_at_once(val), max(size, affordable))
+        affordable = most * size / (2 * FORWARD * self.best)
+        rows = int(min(val.rows, rows_at_once(val), max(size, affordable)))
         some = few(self.workload, rows)
         seeds = [self.question.sample[i].config.seed for i in self.lane_of]
         run: Callable[[], object] = lambda: evaluate(some, self.state, "val", self.executor, seeds=seeds)  # noqa: E731

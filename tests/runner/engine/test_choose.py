@@ -484,7 +484,7 @@ def test_in_a_race_the_loop_takes_several_steps_in_its_turn(grid_of, clock, monk
     assert set(turns[first:]) == {("loop", 4), ("traced", 1)}
 
 
-@pytest.mark.parametrize(("most", "rows"), [(0.0, 16), (2e-3, 48), (1.0, 200)])
+@pytest.mark.parametrize(("most", "rows"), [(0.0, 16), (2e-3, 48), (1.0, 200), (math.inf, 200)])
 def test_as_many_rows_are_evaluated_as_the_time_allows(grid_of, monkeypatch, most, rows) -> None:
     sample = grid_of(2)
     workload = prepared(sample[0].config, torch.device("cpu"))
