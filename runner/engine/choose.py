@@ -29,7 +29,7 @@ from thalweg.runner.facts.choice import LOOP_WIDTH, Bar, Choice
 CPU_WIDTHS = (8, 16, 32, 64)
 GPU_WIDTHS = (64, 256, 1024, 4096)
 """Widths to try. Convolutional networks fall out of a CPU core's cache after the first, perceptrons after the last."""
-FREE, SHARE = 0.6, 0.035
+FREE, SHARE = 0.5, 0.03
 """What finding out may take: seconds, and a share of the loop's predicted time."""
 TO_SHOW, SHARE_TO_SHOW = 0.4, 0.015
 """What the first fused cohort, which must show its speed, may take before it is given up; the share, compiling too."""
