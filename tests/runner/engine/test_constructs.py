@@ -277,7 +277,7 @@ QUICK = (
     "CatchesErrors", "Held: array's iterator", "SeesNumbers: generator's seed", "SeesNumbers: thread", "CachesParts",
     "CatchesAll: except", "SaysMore", "HooksWhileBuilt",
     "AsksWhetherCompiled: data", "AsksWhetherCompiled: weights", "AsksWhetherCompiled: half",
-    "CachesZeros", "Held: future", "ForgetsInCopies", "DeepChain", "Compiles: part", "Middle: jit, buffers",
+    "CachesZeros", "Held: future", "ForgetsInCopies", "DeepChain", "Middle: jit, buffers",
     "InstanceCaches: table", "TogglesName: function", "TogglesName: static", "SeesPacked", "Buffers: expanded",
     "CountsPart", "Held: one of a kind",
 )

@@ -47,6 +47,7 @@ print(choice.executor, [name for name in ("sympy", "torch._dynamo", "pandas", "s
 """
 
 
+@pytest.mark.long
 def test_finding_out_and_training_import_no_more_than_they_need() -> None:
     folder, root = Path(__file__).parent, Path(__file__).parents[3]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root / "src"), str(folder), str(root / "tests")])}
