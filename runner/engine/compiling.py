@@ -35,8 +35,8 @@ that rounds once, a root or a division of another library."""
 def compiled(function: Callable[..., Any], inputs: Any) -> Recording:
     """Compile a function for inputs of these shapes; imports torch's compiler (2 s).
 
-    That turns off, for the whole process, that distributions look at their parameters: a model that draws from one of
-    NaN would then diverge where it else raises.
+    The compiler turns off, for the whole process, that distributions look at their parameters, which is put back: a
+    model that draws from one of NaN would else diverge where it raises now.
     """
     from torch._inductor import config
 

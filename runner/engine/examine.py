@@ -194,25 +194,25 @@ class _Examination:
         apart, changed = self._measured()
         self._refuse_shared(self.shared if self.shared_at_first != [digest(each) for each in self.shared] else [])
         self._refuse_cached()
-        compiles = self.watch.reads and not self.watch.reads_own and self._compiles()
+        spared = self.watch.reads and not self.watch.reads_own and self._reads_none_compiled()
         self._refuse_cached_within(cached_before)
         return Habits(
             draws=self.watch.draws or self.watch.draws_elsewhere,
             steady=steady and not changed,
             unused=frozenset.intersection(*self.idle),
             apart=apart,
-            alone=self._alone(steady, changed, compiles),
+            alone=self._alone(steady, changed, spared),
             writes=self.watch.writes,
             mixes=self._mixes(apart),
             tells=tuple(self.tells),
-            as_compiled=compiles,
+            as_compiled=spared,
         )
 
-    def _alone(self, steady: bool, changed: bool, compiles: bool) -> str | None:
+    def _alone(self, steady: bool, changed: bool, spared: bool) -> str | None:
         places, unseen = self.workload.world.shown, self.untouched.unseen
         reasons = {
             "has hooks": _has_hooks(self.untouched.module),
-            "has parts that torch compiles": self.watch.compiles,
+            "has parts that torch compiles": self.watch.compiled,
             "hooks gradients in its forward pass": self.watch.hooks,
             f"holds {unseen}, whose state nobody sees": unseen is not None,
             "changes attributes of its own": not steady,
@@ -221,7 +221,7 @@ class _Examination:
             f"changes {places}": bool(places),
             "changes its weights in its forward pass": self.moves,
             f"acts on the numbers in its tensors{self.watch.place}; torch.where, or multiplying by a mask, "
-            "would be fused": self.watch.reads and not compiles,
+            "would be fused": self.watch.reads and not spared,
             f"catches what torch raises{self.watch.catching}, of one trial and not of all": self.watch.catches,
             "draws numpy's or Python's random numbers": self.watch.draws_elsewhere,
             "keeps tensors in a cache, and writes into tensors that it makes": self.watch.writes
@@ -231,7 +231,7 @@ class _Examination:
         }
         return next((reason for reason, holds in reasons.items() if holds), None)
 
-    def _compiles(self) -> bool:
+    def _reads_none_compiled(self) -> bool:
         """Whether a model that reads numbers of the data, such as whether a mask is all ones, reads none and gives the
         same where torch compiles it, as it finds out by `torch.compiler.is_compiling()`."""
         told, (ours, plain) = Watch(self.workload.device), self._pair(0)

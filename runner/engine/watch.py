@@ -1,5 +1,5 @@
 """Sees what a piece of code does that says how it must be run: which functions and operations of torch it calls, what
-it draws, whether it works in threads, and whether it catches what torch raises. Knows no executor."""
+it draws, whether it works in threads, catches what torch raises, or has torch compile parts. Knows no executor."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Watch:
     draws, draws_elsewhere: torch's random numbers, numpy's or Python's were drawn, or the state of their generators was
     read. writes: what may differ between trials was written into a tensor that is the same for all. threads: work went
     to threads, in which nothing is seen. gradients: those of parameters were asked for.
-    compiles: a function was called that torch compiles.
+    compiled: a function was called that torch compiles.
     guards: functions of the user's that catch what torch raises; catches: one of them called torch; catching: where
     that was first.
     """
@@ -76,7 +76,7 @@ class Watch:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.hooks = self.reads = self.reads_own = self.draws = self.draws_elsewhere = self.writes = False
-        self.threads = self.gradients = self.catches = self.compiles = False
+        self.threads = self.gradients = self.catches = self.compiled = False
         self.place = self.catching = ""
         self.guards: set[CodeType] = set()
         self.own: set[StorageWeakRef | None] = {None}
@@ -137,7 +137,7 @@ class Watch:
         elif frame.f_code not in known:
             known.add(frame.f_code)
             if frame.f_globals.get("__name__") == COMPILING and "callback" in frame.f_code.co_freevars:
-                self.compiles = True
+                self.compiled = True
                 _left_uncompiled()
             if _is_users(frame) and _catches(frame.f_code):
                 self.guards.add(frame.f_code)
@@ -161,8 +161,6 @@ class _Functions(TorchFunctionMode):
         self.made: list[Tensor] = []  # which lives as long as what it is compared with
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self.watch.compiles:
-            return func(*args, **(kwargs or {}))
         self.watch.guarded()
         self.watch.hooks |= func in HOOKING
         self.watch.writes |= _writes(func, args, self.made)
@@ -187,7 +185,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self.watch.compiles:  # which decides
+        if self.watch.compiled:  # no more need be known of tensors, and torch would compile what follows, too
             return func(*args, **(kwargs or {}))
         own = any(memory_of(each) in self.watch.own for each in _tensors_of((args, kwargs)))
         own |= torch.Tag.nondeterministic_seeded in func.tags
