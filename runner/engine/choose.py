@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import shutil
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 
@@ -17,8 +18,9 @@ from thalweg.runner.base.errors import first_line
 from thalweg.runner.engine.compiling import kernel_hindrance
 from thalweg.runner.engine.examine import TOLERANCE
 from thalweg.runner.engine.gradient import vmap_gradient
+from thalweg.runner.engine.hindrance import uncaptured
 from thalweg.runner.engine.likeness import distance, objection
-from thalweg.runner.engine.memory import lanes_that_fit
+from thalweg.runner.engine.memory import is_out_of_memory, lanes_that_fit
 from thalweg.runner.engine.probing import Question, Runner, pair_seconds
 from thalweg.runner.engine.recording import Recording
 from thalweg.runner.engine.seating import NARROWEST, example, recorded_pair, seats, spare_lanes
@@ -61,6 +63,7 @@ OF_UPDATE = 0.5
 """Share of a graphed step that compiling update and guard can save: of the bytes of a perceptron's, half."""
 PROBED = 10
 """Steps of a block that a graph is timed at, and what it is held against: on a GPU a block costs, too."""
+GRAPHS = ("graphed", "graphed_compiled")
 PRODUCTS = ("mm", "convolution", "matmul")
 """Parts of the names of operations that compiling leaves to the same libraries."""
 KEPT = 0.8
@@ -146,8 +149,8 @@ class _Contest:
     def _as_asked(self, asked: str) -> Choice:
         """An executor asked for by name, or why it is another."""
         executor, reason = asked, "asked for"
-        if hindrance := _hindrance(self.workload, asked):
-            graphs = asked == "graphed_compiled" and not _hindrance(self.workload, "graphed")
+        if hindrance := self._hindrance(asked):
+            graphs = asked == "graphed_compiled" and not self._hindrance("graphed")
             executor, reason = "graphed" if graphs else "traced", f"{asked} was asked for, but {hindrance}"
         fitting = self._fitting()
         return self._choice(executor, max((w for w in self.widths if w <= fitting), default=max(1, fitting)), reason)
@@ -185,7 +188,7 @@ class _Contest:
         if _hindrance(self.workload, "graphed"):
             raise Looped("a single trial")
         self._fusable()
-        if self._fitting() < NARROWEST:
+        if self._fitting() < NARROWEST or self._uncaptured:
             raise Looped("a single trial")
         self.width = 1
         loop, graph = self._beside_a_graph(self.loop)
@@ -312,6 +315,8 @@ class _Contest:
     def _graphed_or_traced(self, traced: Runner, gain: str) -> tuple[str, str]:
         if _hindrance(self.workload, "graphed"):
             return "traced", gain
+        if self._uncaptured:
+            return "traced", f"{gain}; {self._uncaptured}"
         _, graph = self._beside_a_graph(traced)
         if graph is None:
             return "traced", gain
@@ -376,16 +381,32 @@ class _Contest:
             runner.step()
         return runner.step_seconds
 
-    def _agrees(self, executor: str) -> bool:
+    def _agrees(self, executor: str, lanes: int | None = None) -> bool:
         """Whether a step leaves the slots that traced leaves."""
-        runners = [Runner(self.workload, self.question, name, self.lanes) for name in ("traced", executor)]
+        runners = [Runner(self.workload, self.question, name, lanes or self.lanes) for name in ("traced", executor)]
         slots = [runner.slots_after_the_second() for runner in runners]
         return distance(*slots) <= 2 * TOLERANCE[self.workload.precision]
+
+    def _hindrance(self, executor: str) -> str | None:
+        """Why an executor cannot take the step, or None."""
+        found = _hindrance(self.workload, executor)
+        return found or (self._uncaptured if executor in GRAPHS else None)
+
+    @cached_property
+    def _uncaptured(self) -> str | None:
+        """Why a CUDA graph cannot hold the step, or None. Two lanes tell: what waits for the device waits for any."""
+        try:
+            alike = self._agrees("graphed", NARROWEST)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            return uncaptured(error)
+        return None if alike else "as a CUDA graph it would not be the same training"
 
 
 def _hindrance(workload: Workload, executor: str) -> str | None:
     """Why an executor cannot run here. Both compile or capture the whole step, seeds of random draws included."""
-    if executor in ("graphed", "graphed_compiled") and workload.device.type != "cuda":
+    if executor in GRAPHS and workload.device.type != "cuda":
         return "CUDA graphs need a CUDA device"
     if executor in WHOLE and workload.recipe.scaling:
         return "scaling=dynamic asks at each step whose gradient is finite"

@@ -1,4 +1,4 @@
-"""Why vmap cannot take a model, in one sentence: where in the user's code, what is there, and what would be fused.
+"""Why vmap or a CUDA graph cannot take a model, in a sentence: where in the user's code, what is there, what could be.
 
 What torch says of it is long, speaks of its own insides, and asks for a report to its authors.
 """
@@ -34,6 +34,11 @@ FUSABLE = (
 )  # fmt: skip
 """(what torch's words have in them, what that means for who wrote the model)."""
 
+WAITS = (
+    "Python waits there for the GPU, as for .item(), a boolean mask, torch.tensor(…, device=…) or a check of "
+    "torch.linalg; a registered buffer, or arithmetic on tensors, could be captured"
+)
+
 
 def hindrance(error: BaseException) -> str:
     """Say what of a model cannot be fused, and where it is."""
@@ -42,6 +47,14 @@ def hindrance(error: BaseException) -> str:
         if found := re.search(pattern, said):
             return f"vmap cannot take this model: {place_of(error)}{meaning.format(*found.groups())}"
     return f"vmap cannot take this model: {place_of(error)}{_short(error)}"
+
+
+def uncaptured(error: BaseException) -> str:
+    """Say why no CUDA graph holds a step, and where: what capturing says last speaks of an error before it."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    said = WAITS if "capturing" in str(error) else _short(error)
+    return f"a CUDA graph cannot hold its step: {place_of(error)}{said}"
 
 
 def _short(error: BaseException) -> str:

@@ -1,4 +1,7 @@
-"""How many lanes fit the memory: told by a recorded gradient and evaluation, or on a GPU by some that were run."""
+"""How many lanes fit the memory, told by a recorded gradient and evaluation, or on a GPU by some that were run.
+
+And whether it was memory that ran out.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,11 @@ RECORDED_ROWS = (2, 4)
 APART, WIDEST_TRIED = 4, 1024
 """How many times one lane's memory a program must take to tell what each lane takes, and lanes tried for it at most."""
 
+OUT_OF_MEMORY = (
+    "not enough memory", "out of memory", "can't allocate memory", "bad_alloc",
+    "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUSOLVER_STATUS_ALLOC_FAILED",
+)  # fmt: skip
+
 
 def lanes_that_fit(workload: Workload, sharing: int, enough: float = math.inf) -> int:
     """The widest program that this process should try, one of so many that share the device; at least 1.
@@ -38,6 +46,26 @@ def lanes_that_fit(workload: Workload, sharing: int, enough: float = math.inf) -
     if surely >= enough and not workload.habits.mixes:  # what mixes rows may make more than in proportion to them
         return int(surely)
     return max(1, int(room / (max(gradient, _of_evaluation(workload)) + state)))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, in any of the ways in which torch, its libraries and Python say so.
+
+    Also where that was what led to the error: leaving a capture that memory ended raises one of its own.
+    """
+    seen: set[int] = set()
+    while id(error) not in seen:
+        seen.add(id(error))
+        if _says_out_of_memory(error):
+            return True
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__) or error
+    return False
+
+
+def _says_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def _of_state(workload: Workload) -> int:

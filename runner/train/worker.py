@@ -62,10 +62,6 @@ if TYPE_CHECKING:
     from thalweg.runner.facts.weights import Weights
 
 PROGRESS_SECONDS = 0.2
-OUT_OF_MEMORY = (
-    "not enough memory", "out of memory", "can't allocate memory", "bad_alloc",
-    "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUSOLVER_STATUS_ALLOC_FAILED",
-)  # fmt: skip
 MIXED = (
     "its answer for an example depends on the others of the batch, in evaluation too; if that is not meant, look at "
     "what it takes for the batch (nn.LSTM reads [batch, numbers] as one sequence; batch_first=True)"
@@ -129,6 +125,8 @@ class Bench:
             choice, bar = choose(workload, question)
             return Chosen(ask.group_id, choice, bar)
         except BaseException as error:  # training will meet the same error and record it with each trial
+            from thalweg.runner.engine.memory import is_out_of_memory
+
             half = narrower(self.device, width) if is_out_of_memory(error) and len(ask.sample) > 1 else None
             reason = f"probing failed: {last_line(told(error))}"
         if half:  # not in the block above: as long as it lasts, the error's frames hold what was too much
@@ -177,6 +175,8 @@ class Bench:
         except TooSlow as slow:
             return Slower(slow.speed)
         except BaseException as error:  # a model may call sys.exit; recorded with each trial, and the sweep goes on
+            from thalweg.runner.engine.memory import is_out_of_memory
+
             reason, too_large = told(error), is_out_of_memory(error)
         if too_large:  # not in the block above, as in `_chosen`
             self._forget()
@@ -410,28 +410,6 @@ def told(error: BaseException) -> str:
 
     whole = "".join(traceback.format_exception(error))
     return f"{whole}{said_by(error)}" if place_of(error) else whole
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, in any of the ways in which torch, its libraries and Python say so.
-
-    Also where that was what led to the error: leaving a capture that memory ended raises one of its own.
-    """
-    seen: set[int] = set()
-    while id(error) not in seen:
-        seen.add(id(error))
-        if _says_out_of_memory(error):
-            return True
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__) or error
-    return False
-
-
-def _says_out_of_memory(error: BaseException) -> bool:
-    import torch
-
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def _device(wanted: str) -> tuple[torch.device, Hello]:

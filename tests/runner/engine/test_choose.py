@@ -61,7 +61,7 @@ def clock(monkeypatch):
         monkeypatch.setattr(module, "pair_seconds", lambda workload, trial: 1e-9)
         monkeypatch.setattr(probing, "seconds_of", lambda device, run: (run() and 0.0) or 0.0)
         monkeypatch.setattr(module, "_outside_products", lambda workload, lanes: outside)
-        monkeypatch.setattr(module._Contest, "_agrees", lambda self, name: True)
+        monkeypatch.setattr(module._Contest, "_agrees", lambda self, name, lanes=None: True)
         return timed
 
     return use
@@ -233,7 +233,7 @@ def test_a_compiled_step_that_is_slower_or_another_training_is_not_used(grid_of,
     clock({**MINUTE, "compiled": 5e-4})
     assert ask(grid_of(8), trials=10_000).reason == "8 trials at once, 2.5× as fast as one by one; compiled it has 2.0×"
     clock(MINUTE)
-    monkeypatch.setattr(module._Contest, "_agrees", lambda self, name: False)
+    monkeypatch.setattr(module._Contest, "_agrees", lambda self, name, lanes=None: False)
     assert ask(grid_of(8), trials=10_000).executor == "traced"
 
 
@@ -300,7 +300,7 @@ def test_one_of_each_seed_is_no_single_trial_and_a_graph_that_is_another_trainin
 ) -> None:
     clock({**MINUTE, "graphed": 1e-4})
     assert ask(grid_of(1, steps=1000), trials=3).reason == "a single trial of each seed"
-    monkeypatch.setattr(module._Contest, "_agrees", lambda self, name: False)
+    monkeypatch.setattr(module._Contest, "_agrees", lambda self, name, lanes=None: False)
     assert ask(grid_of(1, steps=1000), trials=1).executor == "loop"
 
 
@@ -354,10 +354,10 @@ def test_a_compiled_update_that_is_another_training_or_cannot_be_made_is_not_use
     grid_of, clock, on_a_gpu, monkeypatch
 ) -> None:
     clock(GRAPHED)
-    monkeypatch.setattr(module._Contest, "_agrees", lambda self, name: name != "graphed_compiled")
+    monkeypatch.setattr(module._Contest, "_agrees", lambda self, name, lanes=None: name != "graphed_compiled")
     assert ask(grid_of(8, steps=1000), trials=1000).executor == "graphed"
 
-    def refused(self, name):
+    def refused(self, name, lanes=None):
         if name == "graphed_compiled":
             raise RuntimeError("the compiled update is 99 roundings off the rule's")
         return True
@@ -366,6 +366,43 @@ def test_a_compiled_update_that_is_another_training_or_cannot_be_made_is_not_use
     choice = ask(grid_of(8, steps=1000), trials=1000)
     assert choice.executor == "graphed"
     assert choice.reason.endswith("; its update is not compiled: the compiled update is 99 roundings off the rule's")
+
+
+def waits_in_a_capture(*_):
+    """What torch raises of a step that waits for the device while it is captured."""
+    try:
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+    except RuntimeError:
+        raise RuntimeError("CUDA error: operation failed due to a previous error during capture")  # noqa: B904
+
+
+def test_a_step_that_no_graph_can_hold_is_fused_without_and_the_reason_is_said(
+    grid_of, clock, on_a_gpu, monkeypatch
+) -> None:
+    clock(GRAPHED)
+    monkeypatch.setattr(module._Contest, "_agrees", waits_in_a_capture)
+    chosen = ask(grid_of(8, steps=1000), trials=1000)
+    assert chosen.executor == "traced"  # "probing failed", and the loop, when it was not expected
+    assert "a CUDA graph cannot hold its step: test_choose.py, line " in chosen.reason
+    assert ask(grid_of(1, steps=1000), trials=1).executor == "loop"
+    for asked in ("graphed", "graphed_compiled"):
+        told = ask(grid_of(8), asked)
+        assert told.executor == "traced"
+        assert told.reason.startswith(f"{asked} was asked for, but a CUDA graph cannot hold its step: ")
+        assert "Python waits there for the GPU" in told.reason
+
+
+def test_a_graph_that_memory_ends_is_no_step_that_none_can_hold(grid_of, clock, on_a_gpu, monkeypatch) -> None:
+    def ended(*_):
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        except RuntimeError:
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")  # noqa: B904
+
+    clock(GRAPHED)
+    monkeypatch.setattr(module._Contest, "_agrees", ended)
+    with pytest.raises(RuntimeError, match="previous error during capture"):
+        ask(grid_of(8, steps=1000), trials=1000)
 
 
 def test_what_hinders_a_compiled_update_hinders_it_when_asked_for(grid_of, monkeypatch) -> None:

@@ -13,6 +13,7 @@ import torch
 from store_cases import make_trial
 
 from thalweg.runner.engine.choose import narrower
+from thalweg.runner.engine.memory import is_out_of_memory
 from thalweg.runner.engine.probing import Question
 from thalweg.runner.engine.workload import Workload
 from thalweg.runner.facts.choice import Bar, Choice
@@ -145,8 +146,8 @@ def test_a_failed_attempt_holds_no_memory_when_the_next_begins(bench, monkeypatc
 
 
 def test_an_ordinary_error_is_not_taken_for_a_lack_of_memory() -> None:
-    assert not worker.is_out_of_memory(RuntimeError("size mismatch"))
-    assert not worker.is_out_of_memory(ValueError("out of memory"))
+    assert not is_out_of_memory(RuntimeError("size mismatch"))
+    assert not is_out_of_memory(ValueError("out of memory"))
 
 
 def led_to(*errors: BaseException, cause: bool) -> BaseException:
@@ -165,21 +166,21 @@ def led_to(*errors: BaseException, cause: bool) -> BaseException:
 def test_a_librarys_lack_of_memory_and_what_it_led_to_are_told(words, cause) -> None:
     lack = RuntimeError(words)
     masked = RuntimeError("operation failed due to a previous error during capture")
-    assert worker.is_out_of_memory(lack)
-    assert not worker.is_out_of_memory(masked)
-    assert worker.is_out_of_memory(led_to(lack, masked, ValueError("x"), cause=cause))
+    assert is_out_of_memory(lack)
+    assert not is_out_of_memory(masked)
+    assert is_out_of_memory(led_to(lack, masked, ValueError("x"), cause=cause))
 
 
 def test_what_was_said_to_come_of_nothing_else_does_not() -> None:
     error = led_to(MemoryError(), ValueError("no such column"), cause=False)
     error.__cause__ = None  # as `from None` does
-    assert not worker.is_out_of_memory(error)
+    assert not is_out_of_memory(error)
 
 
 def test_errors_that_led_to_each_other_end_the_search() -> None:
     one, other = ValueError("one"), ValueError("other")
     one.__context__, other.__context__ = other, one
-    assert not worker.is_out_of_memory(one)
+    assert not is_out_of_memory(one)
 
 
 def test_a_checkpoint_that_cannot_be_written_is_said_and_training_goes_on(bench, monkeypatch, tmp_path) -> None:
