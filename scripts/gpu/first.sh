@@ -15,7 +15,7 @@ command -v gcc cc
 timeout 30 "$python" -P -m thalweg doctor
 
 echo "== GPU tests"
-timeout 50 "$python" -P -m pytest -v --tb=line -m gpu -p no:cacheprovider tests/runner/engine 2>&1 |
+timeout 50 "$python" -P -m pytest -v --tb=line -m gpu -p no:cacheprovider tests/runner/engine/test_cuda.py 2>&1 |
     sed -u 's/^\(.\{200\}\).*/\1/' | tee "$out/pytest.txt" | tail -n 30
 
 echo "== checks"

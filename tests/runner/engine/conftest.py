@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +21,8 @@ from thalweg.runner.facts.observation import Observations
 from thalweg.runner.study.trial import Trial, TrialConfig
 
 ADAPTER = TypeAdapter(TrialConfig)
+ROOT = Path(__file__).resolve().parents[3]
+HOLLOW = ROOT / "scripts" / "gpu" / "hollow"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -98,3 +103,24 @@ def constructs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(Path(__file__).with_name("constructs.py"), folder)
     (folder / "thalweg.yaml").write_text("code: [constructs]")
     return folder
+
+
+@pytest.fixture(scope="session")
+def hollow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a process whose CUDA runtime is the hollow one, with 20 GB."""
+    if sys.platform != "linux" or torch.version.cuda is None or not shutil.which("g++") or not shutil.which("nm"):
+        pytest.skip("NOT RUN: the hollow CUDA runtime needs Linux, g++, nm and a torch made for CUDA")
+    folder = tmp_path_factory.mktemp("hollow")
+    environ = os.environ | {"PYTHON": sys.executable}
+    built = subprocess.run(
+        ["sh", HOLLOW / "build.sh", folder], env=environ, capture_output=True, text=True, timeout=300
+    )
+    if built.returncode:
+        pytest.skip(f"NOT RUN: the hollow CUDA runtime could not be built: {built.stderr[-300:]}")
+    return environ | {
+        "LD_LIBRARY_PATH": str(folder),
+        "LD_PRELOAD": str(folder / "libfake.so"),
+        "TORCH_CUDNN_V8_API_DISABLED": "1",
+        "FAKE_GB": "20",
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "src", ROOT / "scripts", HOLLOW))),
+    }

@@ -1,15 +1,13 @@
 """What the engine asks of a GPU, counted under a CUDA runtime whose kernels do nothing (scripts/gpu/hollow).
 
-Torch's own code for CUDA runs: launches, waits, copies, captures and memory are real. No value that a GPU would compute
-is, so that none is looked at; values are test_tabled.py's and test_cuda.py's to say. Skipped aloud where the runtime
-cannot be built: it needs g++, Linux, and a torch that is made for CUDA.
+Torch's own code for CUDA runs: launches, waits, copies, captures and memory are real. No value that a GPU would
+compute is, so that none is looked at; values are test_computed.py's and test_tabled.py's to say. Skipped aloud where
+the runtime cannot be built: it needs g++, Linux, and a torch that is made for CUDA.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,31 +17,11 @@ import torch
 
 pytestmark = pytest.mark.long
 
-ROOT = Path(__file__).resolve().parents[3]
-HOLLOW = ROOT / "scripts" / "gpu" / "hollow"
-PATHS = (ROOT / "src", ROOT / "scripts", HOLLOW)
-
 
 @pytest.fixture(scope="module")
-def facts(tmp_path_factory) -> dict[str, object]:
-    if sys.platform != "linux" or torch.version.cuda is None or not shutil.which("g++") or not shutil.which("nm"):
-        pytest.skip("NOT RUN: the hollow CUDA runtime needs Linux, g++, nm and a torch made for CUDA")
-    folder = tmp_path_factory.mktemp("hollow")
-    environ = os.environ | {"PYTHON": sys.executable}
-    built = subprocess.run(
-        ["sh", HOLLOW / "build.sh", folder], env=environ, capture_output=True, text=True, timeout=300
-    )
-    if built.returncode:
-        pytest.skip(f"NOT RUN: the hollow CUDA runtime could not be built: {built.stderr[-300:]}")
-    environ |= {
-        "LD_LIBRARY_PATH": str(folder),
-        "LD_PRELOAD": str(folder / "libfake.so"),
-        "TORCH_CUDNN_V8_API_DISABLED": "1",
-        "FAKE_GB": "20",
-        "PYTHONPATH": os.pathsep.join(map(str, PATHS)),
-    }
+def facts(hollow) -> dict[str, object]:
     command = [sys.executable, "-P", "-W", "ignore", str(Path(__file__).with_name("hollow_facts.py"))]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, env=hollow, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
