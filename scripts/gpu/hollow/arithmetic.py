@@ -104,6 +104,7 @@ class Operation:
         """Compute, or note on the tape; return tensors of the device."""
         if self._tells(args, kwargs):
             wait()
+        self._refuse_other_devices(args, kwargs)
         self._make_room(args, kwargs)
         own_args, own_kwargs = tree_map_only(Tensor, twin, (args, kwargs))
         if not torch.cuda.is_current_stream_capturing():
@@ -117,6 +118,15 @@ class Operation:
         places = tree_map_only(Tensor, twin, self._fresh(answer))
         tapes[-1].append(lambda: _write(places, self._fresh(self._computed(own_args, own_kwargs))))
         return answer
+
+    def _refuse_other_devices(self, args: Any, kwargs: Any) -> None:
+        """What lies on the host is a number or says which rows: RuntimeError, in torch's own words, of all else."""
+        if "indices" not in self.names:
+            for each in tree_leaves((args, kwargs)):
+                if isinstance(each, Tensor) and each.dim() and not each.is_cuda:
+                    raise RuntimeError(
+                        f"Expected all tensors to be on the same device, but got {self.op} of cpu and cuda"
+                    )
 
     def _make_room(self, args: Any, kwargs: Any) -> None:
         """Give outputs that have none yet the room that they need."""
@@ -198,7 +208,7 @@ def _empty_like(tensor: Tensor, device: str) -> Tensor:
 
 def _write(places: Any, made: Any) -> None:
     for place, value in zip(tree_leaves(places), tree_leaves(made), strict=True):
-        if isinstance(place, Tensor) and place.numel():
+        if isinstance(place, Tensor) and place.numel() and value.numel():
             place.copy_(value)
 
 
@@ -320,6 +330,14 @@ def _waits() -> None:
         holder.synchronize = waiting(holder.synchronize)
 
 
+def _unseen() -> None:
+    """Let torch's compiler, which looks at all Python that is called, pass over what is written here."""
+    frames = torch._C._dynamo.eval_frame
+    skip = frames._FrameExecStrategy(frames._FrameAction.SKIP, frames._FrameAction.SKIP)
+    for function in (Operation.__call__, *OWN.values()):
+        frames.set_code_exec_strategy(function.__code__, skip)
+
+
 def left_hollow() -> list[str]:
     """The kernels that were launched all the same, and computed nothing: there must be none."""
     with tempfile.NamedTemporaryFile("r") as file:
@@ -340,6 +358,7 @@ with warnings.catch_warnings():
     _kernels(LIBRARY)
 _graphs()
 _waits()
+_unseen()
 interpreted.prepare(twin, put)
 torch.backends.cudnn.enabled = False
 torch.backends.cuda.enable_flash_sdp(False)
