@@ -12,20 +12,20 @@ here=$(cd -- "$1" && pwd) && mkdir -p -- "$2" && out=$(cd -- "$2" && pwd) || exi
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
 ls /dev/nvidia*
 command -v gcc cc
-timeout 30 "$python" -P -m thalweg doctor
+timeout 20 "$python" -P -m thalweg doctor
 
 echo "== GPU tests"
-timeout 50 "$python" -P -m pytest -v --tb=line -m gpu -p no:cacheprovider tests/runner/engine/test_cuda.py 2>&1 |
+timeout 45 "$python" -P -m pytest -v --tb=line -m gpu -p no:cacheprovider tests/runner/engine/test_cuda.py 2>&1 |
     sed -u 's/^\(.\{200\}\).*/\1/' | tee "$out/pytest.txt" | tail -n 30
 
 echo "== checks"
-timeout 95 "$python" -P "$here/first.py" "$out/first.json" 80 2>&1 |
+timeout 85 "$python" -P "$here/first.py" "$out/first.json" 72 2>&1 |
     sed -u -e /Warning/d -e 's/^\(.\{420\}\).*/\1/' | tee "$out/first.txt"
 
 sweep() {
     store=$1
     shift
-    timeout 17 "$python" -P -m thalweg sweep "$@" tracker=none --yes --store "$store.sqlite" 2>&1 |
+    timeout 15 "$python" -P -m thalweg sweep "$@" tracker=none --yes --store "$store.sqlite" 2>&1 |
         grep --line-buffered -E 'traced|graphed|loop|lr·wd|separable|finished|error|NOT' |
         sed -u 's/^\(.\{160\}\).*/\1/' | tee -a "$out/sweeps.txt"
 }
