@@ -31,8 +31,10 @@ UNMARKED = {aten._pack_padded_sequence.default}
 """Marks of operations whose result Python may branch on, and a recording would not; and those that bear none."""
 
 
-def reads(func: Any) -> bool:
+def reads(func: Any, args: Any) -> bool:
     """Whether Python learns something of a tensor's numbers from an operation's result."""
+    if func is aten.index.Tensor:  # unlike a mask, row numbers say beforehand how many rows there will be
+        return any(each.dtype in (torch.bool, torch.uint8) for each in args[1] if each is not None)
     return bool(READS & {*func.tags}) or func in UNMARKED
 
 
@@ -61,7 +63,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        self.reads_values |= reads(func)
+        self.reads_values |= reads(func, args)
         if func in ALIASES:
             self._name(result, self.node_of(args[0]))
         elif func.namespace != UNSEEN:

@@ -189,7 +189,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return func(*args, **(kwargs or {}))
         own = any(memory_of(each) in self.watch.own for each in _tensors_of((args, kwargs)))
         own |= torch.Tag.nondeterministic_seeded in func.tags
-        if reads(func) and not _by_numbers(func, args) and not _by_batch_norm():
+        if reads(func, args) and not _by_batch_norm():
             self.watch.read(own=own)
         result = func(*args, **(kwargs or {}))
         if own:
@@ -278,13 +278,6 @@ def _goes_on(steps: Sequence[dis.Instruction], start: int) -> bool:
 def _by_us() -> bool:
     """Whether it is our code that asks, which moves weights about in memory and takes their gradients."""
     return str(sys._getframe(2).f_globals.get("__name__")).startswith("thalweg.")
-
-
-def _by_numbers(func: Any, args: Any) -> bool:
-    """Whether something is indexed by row numbers: unlike a mask, they say beforehand how many rows there will be."""
-    if func is not torch.ops.aten.index.Tensor:
-        return False
-    return all(index is None or index.dtype not in (torch.bool, torch.uint8) for index in args[1])
 
 
 def _by_batch_norm() -> bool:

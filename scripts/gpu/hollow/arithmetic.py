@@ -19,6 +19,7 @@ Random numbers are others than a GPU's; they depend on the generator's seed and 
 from __future__ import annotations
 
 import ctypes
+import os
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -360,6 +361,7 @@ _graphs()
 _waits()
 _unseen()
 interpreted.prepare(twin, put)
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", "")  # what torch's compiler does when shapes are first asked for
 torch.backends.cudnn.enabled = False
 torch.backends.cuda.enable_flash_sdp(False)
 torch.backends.cuda.enable_mem_efficient_sdp(False)

@@ -81,3 +81,25 @@ def test_what_only_lets_profilers_know_is_no_part_of_a_recording() -> None:
     assert [each.name for each in recording.operations()] == ["mul"]
     assert torch.equal(recording(torch.ones(3)), torch.full((3,), 2.0))
     assert not recording.reads_values
+
+
+ROWS = torch.tensor([2, 0])
+
+
+@pytest.mark.parametrize(
+    ("picked", "reads"),
+    [
+        (lambda x: x[ROWS], False),
+        (lambda x: x[:, ROWS], False),
+        (lambda x: x[:, None, ROWS], False),
+        (lambda x: x[x.sum(1) > 0], True),
+        (lambda x: x[:, torch.tensor([True, False, True])], True),
+    ],
+)
+def test_rows_may_be_picked_by_number_and_not_by_mask(picked, reads) -> None:
+    """How many a mask picks Python learns, and may act on."""
+    recording = Recording(picked, [torch.ones(4, 3)])
+    assert recording.reads_values is reads
+    if not reads:
+        other = torch.linspace(2, -2, 12).view(4, 3)
+        assert torch.equal(recording(other), picked(other))
