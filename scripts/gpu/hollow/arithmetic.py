@@ -12,7 +12,8 @@ Triton's programs are run by its interpreter (interpreted.py).
 
 It proves what the host makes of the numbers: which operations, of which memory, in which order; that a graph is the
 step and not the one step it was captured at; that nothing it needs was given away. It says nothing of a GPU's own
-kernels: how they round, how fast they are, what other streams see of them. cuDNN is off, attention is written out.
+kernels: how they round, how fast they are, what other streams see of them. cuDNN is off, attention is written out, and
+sparse tensors end in a segmentation fault (cuSPARSE asks the driver for more than there is).
 Random numbers are others than a GPU's; they depend on the generator's seed and place as a GPU's do.
 """
 
