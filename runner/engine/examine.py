@@ -6,6 +6,7 @@ step for step, whatever the reason that they might not. What only a module of it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -69,10 +70,11 @@ def examined(workload: Workload, look: Look, packages: Sequence[str]) -> tuple[H
         if filled and _differs_by_cache(workload, world, first):
             said = f"what {filled[0]} keeps in its cache is another for each trial, and all of a process share it"
             raise ConfigError(said, HINT)
+        undetermined = _undetermined(workload)
         world.restore()
         shared = Shared.at(packages, look)
         examination = _Examination(replace(workload, world=world), packages)
-        habits = examination.habits()
+        habits = replace(examination.habits(), undetermined=undetermined)
         shared.refuse_changed(packages)
         late = look.changed(packages).since(settled)  # while the modules live, by which something may be kept
         late = late.without(frozenset(str(part.place) for part in world.parts))
@@ -113,6 +115,22 @@ def _first_pass(workload: Workload, step: int, then: Callable[[], None] = lambda
     then()
     _outputs(workload, lone)
     return tensor_digest(loss), drawn
+
+
+def _undetermined(workload: Workload) -> str | None:
+    """The first operation of a step of which torch has no deterministic kernel on this GPU; None if it has all."""
+    if workload.device.type != "cuda":
+        return None
+    mode = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("error")
+    try:
+        _first_pass(workload, 0)
+    except Exception as error:  # any other will be met again
+        found = re.match(r"(\S+) does not have a deterministic implementation", str(error))
+        return found and found[1]
+    finally:
+        torch.set_deterministic_debug_mode(mode)
+    return None
 
 
 def _set_once(workload: Workload, world: World, packages: Sequence[str]) -> frozenset[str]:

@@ -17,6 +17,7 @@ class Habits:
     writes what depends on its weights into tensors that it makes. mixes: in evaluation too, its answer for an example
     depends on the others beside it. tells: the names under which it logs numbers of a step, None before it was seen.
     as_compiled: it reads numbers of the data, and where torch compiles it none, with the same result: it is told so.
+    undetermined: an operation of its step that rounds otherwise each time on this device; None where none is known.
     """
 
     draws: bool = False
@@ -28,3 +29,4 @@ class Habits:
     mixes: bool = False
     tells: tuple[str, ...] | None = None
     as_compiled: bool = False
+    undetermined: str | None = None

@@ -104,6 +104,7 @@ class _Round:
     def __init__(self, trials: Sequence[Recorded], source: Source, backend: Backend, listener: Listener) -> None:
         self.trials, self.source, self.backend, self.listener = trials, source, backend, listener
         self.observed: dict[str, Observations] = {}
+        self.rounding: dict[str, str] = {}
         self.hello: Hello | None = None
         self.wish: Wish | None = None
 
@@ -127,7 +128,8 @@ class _Round:
             return cannot(stored.record, barred, trainable=True)
         if observed is None:
             return cannot(stored.record, "it was not tried: trials of its structure failed before it")
-        return verdict(stored, observed, doubts(stored.cohort, versions))
+        doubted = (doubts(stored.cohort, versions), self.rounding.get(stored.trial.id, ""))
+        return verdict(stored, observed, ", ".join(filter(None, doubted)))
 
     def _train(self, trials: Sequence[Recorded]) -> None:
         if not trials:
@@ -151,6 +153,9 @@ class _Round:
                 self._carry_out(self.schedule.heard(slot, event))
                 if isinstance(event, Progress | Trained):
                     self._show()
+                if isinstance(event, Trained) and event.undetermined:
+                    rounds = f"torch's {event.undetermined} rounds otherwise each time on this device"
+                    self.rounding |= {each.trial_id: rounds for each in event.observations}
 
     def _groups(self, trials: Sequence[Recorded]) -> Iterable[tuple[Group, Settled]]:
         """Trials that train as one program, and how: as they were. On a GPU, with all that were in their cohorts."""

@@ -158,12 +158,13 @@ class Slower:
 class Trained:
     """A cohort's observations, one per trial that ended, in order; failed ones carry the traceback.
 
-    reached: those of the others, which came to a rung.
+    reached: those of the others, which came to a rung. undetermined: an operation that rounds otherwise each time.
     """
 
     observations: tuple[Observations, ...]
     peak_bytes: int
     reached: tuple[Reached, ...] = ()
+    undetermined: str | None = None
 
 
 Said = Hello | Chosen | Progress | Note | Held | Slower | Trained | OutOfMemory

@@ -66,6 +66,10 @@ MIXED = (
     "its answer for an example depends on the others of the batch, in evaluation too; if that is not meant, look at "
     "what it takes for the batch (nn.LSTM reads [batch, numbers] as one sequence; batch_first=True)"
 )
+UNDETERMINED = (
+    "torch has no deterministic {} here: it rounds otherwise each time, so that the last bits of its trials are not "
+    "their own, and a replay that gives others proves nothing"
+)
 SEEDS_TRIED = 4
 """Seeds with which a model may fail to be built before its whole cohort fails."""
 
@@ -120,6 +124,8 @@ class Bench:
             workload = self._workload_of(ask, ask.sample[0])
             if workload.habits.mixes and width is None:
                 self.pipe.send(Note(f"{workload.config.model.name}: {MIXED}"))
+            if (operation := workload.habits.undetermined) and width is None:
+                self.pipe.send(Note(f"{workload.config.model.name}: {UNDETERMINED.format(operation)}"))
             if workload.beginning and workload.beginning.note and width is None:
                 self.pipe.send(Note(workload.beginning.note))
             choice, bar = choose(workload, question)
@@ -171,7 +177,8 @@ class Bench:
                 pausing=rung.pausing,
                 lasting=self._lasting(work),
             )
-            return Trained(tuple(observations), self._peak_bytes(), tuple(rung.reached))
+            undetermined = workload.habits.undetermined
+            return Trained(tuple(observations), self._peak_bytes(), tuple(rung.reached), undetermined)
         except TooSlow as slow:
             return Slower(slow.speed)
         except BaseException as error:  # a model may call sys.exit; recorded with each trial, and the sweep goes on
@@ -193,13 +200,15 @@ class Bench:
     def _train_in_parts(self, parts: Sequence[Train]) -> Trained | Slower | OutOfMemory:
         observations: list[Observations] = []
         reached: list[Reached] = []
+        undetermined = None
         for part in parts:
             trained = self._train(part)
             if not isinstance(trained, Trained):
                 return trained
             observations += trained.observations
             reached += trained.reached
-        return Trained(tuple(observations), self._peak_bytes(), tuple(reached))
+            undetermined = undetermined or trained.undetermined
+        return Trained(tuple(observations), self._peak_bytes(), tuple(reached), undetermined)
 
     def _measured(self, work: Train, cohort: Cohort, workload: Workload) -> list[Observations]:
         """What is measured of kept weights, if that is all that is to be done; nothing where it cannot be."""

@@ -6,10 +6,13 @@ says. No number that a kernel would have computed means anything here.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import sys
+import tempfile
 import traceback
+from pathlib import Path
 
 import torch
 from counts import BLOCK, GPU, MLP, Case, by_kernel, counted, peak, trials_for  # type: ignore[import-not-found]
@@ -211,7 +214,36 @@ def alone() -> dict[str, object]:
     return {"executor": choice.executor, "width": choice.width, "bar": bar is not None, "made": made, **asks}
 
 
+NETS = """
+from torch import nn
+
+class Pooled(nn.Module):
+    def __init__(self, outputs, pool):
+        super().__init__()
+        pools = {"adaptive": nn.AdaptiveAvgPool2d(2), "usual": nn.MaxPool2d(3)}
+        self.before, self.pool, self.after = nn.Conv2d(1, 4, 3), pools[pool], nn.Linear(16, outputs)
+
+    def forward(self, x):
+        return self.after(self.pool(self.before(x.view(-1, 1, 8, 8))).flatten(1))
+"""
+
+
+def undetermined() -> dict[str, str | None]:
+    """What torch says of a user's pooling, of which it has a deterministic kernel or not."""
+    folder = Path(tempfile.mkdtemp())
+    (folder / "nets.py").write_text(NETS)
+    (folder / "thalweg.yaml").write_text("code: [nets]")
+    with contextlib.chdir(folder):
+        words = {
+            each: f"model=target model._target_=nets.Pooled +model.pool={each} dataset=digits optimizer=adamw"
+            for each in POOLS
+        }
+        return {each: prepared(trials_for(words[each], 1)[0].config, GPU).habits.undetermined for each in POOLS}
+
+
+POOLS = ("adaptive", "usual")
 FACTS = {
+    "undetermined": undetermined,
     "cross-entropy": lambda: steps(ADAMW, 64, "traced"),
     "graph": lambda: steps(ADAMW, 64, "graphed"),
     "graph, compiled update": lambda: steps(ADAMW, 64, "graphed_compiled"),

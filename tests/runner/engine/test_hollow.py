@@ -106,6 +106,10 @@ def test_an_evaluation_of_few_lanes_takes_more_rows_and_less_memory_than_a_step(
     assert found["evaluation"] < found["step"]
 
 
+def test_what_rounds_otherwise_each_time_is_asked_of_torch(fact) -> None:
+    assert fact("undetermined") == {"adaptive": "adaptive_avg_pool2d_backward_cuda", "usual": None}
+
+
 def test_a_users_metric_may_answer_on_the_host(fact) -> None:
     assert fact("own metric") == "cuda:0"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -179,6 +180,25 @@ def test_a_worker_that_dies_and_memory_that_runs_out_change_no_verdict(trained: 
 
     assert only(replayed(trained, does=troubled)).verdict is Verdict.MATCH
     assert not troubles
+
+
+@pytest.mark.parametrize("operation", [None, "cumsum_cuda_kernel"])
+def test_what_rounds_otherwise_each_time_proves_nothing(copy, operation) -> None:
+    path, trial_id = copy(f"UPDATE trials SET weight_hash = {FLIPPED_HASH} WHERE seq = :seq")
+    copied = sqlite3.connect(path)
+    copied.create_function("flipped", 2, flipped, deterministic=True)
+    where = "trial = (SELECT seq FROM trials WHERE id = ?) AND name = 'train/batch_loss'"
+    copied.execute(f"UPDATE series SET points = flipped(points, 68) WHERE {where}", (trial_id,))
+    copied.commit()
+    copied.close()
+    does = bench()
+
+    def rounding(work: Work) -> Iterator[Event]:
+        return iter([replace(each, undetermined=operation) for each in does(work)])
+
+    (found,) = replayed(path, trial_id, does=rounding)
+    assert found.verdict is (Verdict.CANNOT_VERIFY if operation else Verdict.MISMATCH)
+    assert ("torch's cumsum_cuda_kernel rounds otherwise each time on this device" in found.why) is bool(operation)
 
 
 def test_cohorts_of_a_gpu_are_trained_whole_and_in_their_order(trained: Path, copy) -> None:
