@@ -93,6 +93,7 @@ class Operation:
         self.numbers = [place for place, each in enumerate(arguments) if str(each.type) == "Tensor"]
         self.outs = [each.name for each in arguments if each.is_out]
         written = {place: each.alias_info for place, each in enumerate(arguments) if _is_written(each.alias_info)}
+        self.written = [*written]
         self.returned = [
             next((place for place, info in written.items() if _share(of.alias_info, info)), None)
             for of in op._schema.returns
@@ -111,6 +112,7 @@ class Operation:
         own_args, own_kwargs = tree_map_only(Tensor, twin, (args, kwargs))
         if not torch.cuda.is_current_stream_capturing():
             made = self._drawn(own_args, own_kwargs) if self.draws else self._computed(own_args, own_kwargs)
+            self._count_writes(args, kwargs)
             answer = self._answer(made, args, kwargs)
             _write(tree_map_only(Tensor, twin, self._fresh(answer)), self._fresh(made))
             return answer
@@ -129,6 +131,12 @@ class Operation:
                     raise RuntimeError(
                         f"Expected all tensors to be on the same device, but got {self.op} of cpu and cuda"
                     )
+
+    def _count_writes(self, args: Any, kwargs: Any) -> None:
+        """Let tensors of a list know that they were written into, which for others torch does before the kernel."""
+        if self.op._schema.name.startswith("aten::_foreach"):
+            written = (self._argument(place, args, kwargs) for place in self.written)
+            torch.autograd.graph.increment_version([each for each in tree_leaves([*written]) if each is not None])
 
     def _make_room(self, args: Any, kwargs: Any) -> None:
         """Give outputs that have none yet the room that they need."""
