@@ -38,6 +38,8 @@ COMPOSED = ("copy_", "convolution", "convolution_backward")
 """Operations that choose a kernel of the device by themselves, unless there is one of theirs."""
 CHECKS = ("aten::_linalg_check_errors",)
 """Operations that raise for what the device found."""
+OF_HOST = ("indices", "lengths")
+"""Arguments that may lie on the host, whatever their shape."""
 PLACES = 4
 """By how much a generator's place moves: torch wants a multiple of four."""
 MIXER = 1_000_003
@@ -105,9 +107,9 @@ class Operation:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute, or note on the tape; return tensors of the device."""
+        self._refuse_host(args, kwargs)
         if self._tells(args, kwargs):
             wait()
-        self._refuse_other_devices(args, kwargs)
         self._make_room(args, kwargs)
         own_args, own_kwargs = tree_map_only(Tensor, twin, (args, kwargs))
         if not torch.cuda.is_current_stream_capturing():
@@ -123,14 +125,13 @@ class Operation:
         tapes[-1].append(lambda: _write(places, self._fresh(self._computed(own_args, own_kwargs))))
         return answer
 
-    def _refuse_other_devices(self, args: Any, kwargs: Any) -> None:
-        """What lies on the host is a number or says which rows: RuntimeError, in torch's own words, of all else."""
-        if "indices" not in self.names:
-            for each in tree_leaves((args, kwargs)):
-                if isinstance(each, Tensor) and each.dim() and not each.is_cuda:
-                    raise RuntimeError(
-                        f"Expected all tensors to be on the same device, but got {self.op} of cpu and cuda"
-                    )
+    def _refuse_host(self, args: Any, kwargs: Any) -> None:
+        """Raise as torch does for a tensor of the host: only a single number that is read may lie there."""
+        for place, name in enumerate(self.names):
+            for each in tree_leaves(self._argument(place, args, kwargs)) if name not in OF_HOST else ():
+                if isinstance(each, Tensor) and not each.is_cuda and (each.dim() or place in self.written):
+                    said = f"found at least two devices, {DEVICE} and {each.device}!"
+                    raise RuntimeError(f"Expected all tensors to be on the same device, but {said} ({self.op}: {name})")
 
     def _count_writes(self, args: Any, kwargs: Any) -> None:
         """Let tensors of a list know that they were written into, which for others torch does before the kernel."""
@@ -149,11 +150,12 @@ class Operation:
                 kwargs[name].resize_(like[name].shape)
 
     def _tells(self, args: Any, kwargs: Any) -> bool:
-        """Whether the host must know numbers of the device: an index does where it is a mask."""
+        """Whether the host waits for the device: for its numbers, as those of a mask, or to send it an index."""
         if "indices" not in self.names:
             return self.told
         indices = tree_leaves(self._argument(self.names.index("indices"), args, kwargs))
-        return any(isinstance(each, Tensor) and each.dtype in (torch.bool, torch.uint8) for each in indices)
+        tensors = [each for each in indices if isinstance(each, Tensor)]
+        return any(each.dtype in (torch.bool, torch.uint8) or not each.is_cuda for each in tensors)
 
     def _computed(self, args: Any, kwargs: Any) -> Any:
         with torch._C._AutoDispatchBelowAutograd():
@@ -233,10 +235,15 @@ def _copy(to: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     elif to.is_cuda:
         put(lambda: here.copy_(there))
     else:
-        now = there.clone()
-        here.view(torch.uint8).fill_(255) if here.is_contiguous() and here.dim() else here.fill_(-1)
-        coming.append(lambda: here.copy_(now))
+        put(lambda: _send(here, there))
     return to
+
+
+def _send(here: Tensor, there: Tensor) -> None:
+    """Begin a copy to the host."""
+    now = there.clone()
+    here.view(torch.uint8).fill_(255) if here.is_contiguous() and here.dim() else here.fill_(-1)
+    coming.append(lambda: here.copy_(now))
 
 
 # The cells of torch.nn's recurrent layers where there is no cuDNN: of these the CPU has no kernel.
