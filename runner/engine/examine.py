@@ -603,11 +603,11 @@ def _equal(one: Tensor, other: Tensor) -> bool:
 
 def deviation(ours: Mapping[str, Tensor], plain: Mapping[str, Tensor]) -> float:
     """‖ours − plain‖ / ‖plain‖ over all that plain has; what is not finite in both alike is left out."""
-    if all(torch.equal(ours[name].reshape(b.shape), b) for name, b in plain.items()):
+    pairs = [(ours[name].detach().reshape(b.shape).to(b.device), b.detach()) for name, b in plain.items()]
+    if all(torch.equal(a, b) for a, b in pairs):
         return 0.0
     apart = length = 0.0
-    for name, b in plain.items():
-        a, b = ours[name].detach().reshape(b.shape), b.detach()
+    for a, b in pairs:
         a, b = (each.to(torch.complex128 if each.is_complex() else torch.float64) for each in (a, b))
         odd = ~(a.isfinite() & b.isfinite())
         if not _equal(a[odd], b[odd]):

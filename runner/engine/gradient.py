@@ -98,7 +98,7 @@ def own_gradient(workload: Workload, parts: int = 1) -> Gradient:
                 scaled.backward()  # type: ignore[no-untyped-call]
             lone.moved()
             told.append(beside(loss.detach(), heard.numbers(loss.detach())))
-        now = {name: buffer.detach() for name, buffer in lone.buffers_now().items()}
+        now = {name: buffer.detach().to(workload.device) for name, buffer in lone.buffers_now().items()}
         buffers = {name: (buffer.clone() if copies else buffer)[None] for name, buffer in now.items()}
         mean = torch.stack(told).mean(0) if parts > 1 else told[0]
         return mean[None], workload.layout.flatten(lone.gradients()), buffers

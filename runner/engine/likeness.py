@@ -33,9 +33,9 @@ NUDGE, NUDGES = 1e-3, 3
 def objection(workload: Workload, sample: Sequence[Trial], layout: Layout) -> str | None:
     """Why these trials must not be fused, or None: two are fused, and their gradient is compared with each one's own.
 
-    A user's model is compared at other weights too than its template was built with, and in evaluation. A gradient
-    jumps where an activation is 0 but for rounding: what differs there counts no more if it is the same a little
-    beside it, and everywhere in float64.
+    A user's model is compared at other weights too than its template was built with, and in evaluation, as is what the
+    user measures of all that a model returns. A gradient jumps where an activation is 0 but for rounding: what differs
+    there counts no more if it is the same a little beside it, and everywhere in float64.
     """
     if workload.habits.alone:
         return f"the model {workload.habits.alone}"
@@ -80,7 +80,7 @@ def _unlike(workload: Workload, pair: tuple[Trial, ...], block: Block, states: t
     (fused, alone), tolerance = states, TOLERANCE[workload.precision]
     try:
         fused_KP, buffers = _fused_pass(workload, fused, block)
-        measured_K = _val_loss(workload, fused, "vmap", pair) if workload.foreign else None
+        measured_K = _val_loss(workload, fused, "vmap", pair) if workload.foreign or workload.of_all else None
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever torch says against fusing this model is the reason

@@ -75,10 +75,11 @@ class Lone:
             self._places = [parameter.data_ptr() for parameter in self.parameters.values()]
         for name, held in buffers.items():
             owner, key = self.owners[name]
-            if not _alike(_held_by(owner, key), self.buffers[name]):
+            if not _alike(now := _held_by(owner, key), self.buffers[name]):
                 continue  # it grew: the module's alone
             if self.buffers[name].requires_grad:  # written to with a gradient
                 self.buffers[name] = self.buffers[name].detach()
+            self.buffers[name] = self.buffers[name].to(now.device)  # it may have put one of the host in its place
             owner._buffers[key] = self.buffers[name].copy_(held[0])
 
     def hold(self, fixed: Mapping[str, Tensor]) -> None:

@@ -245,14 +245,14 @@ class Workload:
         module, tensors = self._bound(parameters, buffers)
         with self.hearing() as heard:
             loss = self.loss_of(module, batch, label_smoothing)
-        return loss, {name: tensors[name] for name in buffers}, heard.numbers(loss)
+        return loss, {name: tensors[name].to(self.device) for name in buffers}, heard.numbers(loss)
 
     def loss_of(self, module: Callable[..., Any], batch: Batch, label_smoothing: Tensor | None = None) -> Tensor:
-        """The mean loss on a batch of a module, or of what stands for one."""
+        """The mean loss on a batch of a module, or of what stands for one. The user's may be computed on the host."""
         (x, y), of_all = (batch := self._lent(batch)), self.of_all.get("loss")
         if of_all is None:
-            return self.task.loss(self.outputs(module, x), y, label_smoothing)
-        return of_all(self._answer(module, batch), y, x).to(self.dtype)
+            return self.task.loss(self.outputs(module, x), y, label_smoothing).to(self.device)
+        return of_all(self._answer(module, batch), y, x).to(self.device, self.dtype)
 
     def forward(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch) -> Answers:
         """One trial's answers. Its buffers stay as they are."""

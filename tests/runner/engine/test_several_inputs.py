@@ -187,6 +187,27 @@ def test_accumulation_takes_parts_of_each_input(trials) -> None:
             np.testing.assert_allclose(each.metrics["val/loss"], like.metrics["val/loss"], rtol=1e-10)
 
 
+@pytest.mark.parametrize("executor", ["vmap", "auto"])
+def test_what_is_measured_of_all_outputs_by_numpy_is_measured_trial_by_trial(grid_of, executor) -> None:
+    """Of a model of ours, of which nothing else of the user's is compared."""
+    metrics, made = ("several.hits",), tuple(grid_of(16, steps=60))
+    workload = prepared(made[0].config, CPU, metrics)
+    choice, _ = choose(workload, Question(made, "shared", executor))
+    assert (choice.executor, "several.py, line" in choice.reason) == ("loop", True)
+    (one,) = train(Cohort(made[:1], "loop", "shared", 2), workload)
+    assert one.metrics["val/hits"] == pytest.approx(one.metrics["val/accuracy"])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("executor", EXECUTORS)
+@pytest.mark.parametrize("loss", ["on_the_host", "all_on_the_host"])
+def test_a_loss_of_the_users_may_be_computed_on_the_host(trials, loss, executor) -> None:
+    made = trials("named", "Net", task={**TASK, "loss": f"several.{loss}"})
+    there = Cohort(tuple(made), executor, "shared", 2), prepared(made[0].config, torch.device("cuda"))
+    for one, other in zip(train(*there), trained(made, executor), strict=True):
+        np.testing.assert_allclose(one.series["train/batch_loss"].values, other.series["train/batch_loss"].values)
+
+
 @pytest.mark.parametrize("executor", ["loop", "traced"])
 def test_a_cohort_goes_on_from_a_checkpoint_to_the_same_bits(trials, executor) -> None:
     made = trials("named", "Several", output="logits", task={**TASK, "loss": "model"}, steps=60)
