@@ -4,13 +4,13 @@ it draws, whether it works in threads, catches what torch raises, or has torch c
 from __future__ import annotations
 
 import _thread
-import dis
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import _GeneratorContextManager, contextmanager, suppress
 from queue import SimpleQueue
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from thalweg.runner.base.errors import ConfigError
+from thalweg.runner.engine.catching import Handling, stopped
 from thalweg.runner.engine.digest import OTHERS, SEEDED
 from thalweg.runner.engine.forms import MAKERS
 from thalweg.runner.engine.generators import others_state, seed_all, torch_state
@@ -44,14 +45,10 @@ HIGHER = re.compile(r"HigherOrderOperator (\w+)")
 """What torch says where a mode meets an operation that takes functions, as torch.cond does."""
 STATES = ("get_state", "clone_state", "graphsafe_get_state", "getstate")
 """What generators are asked for by who draws from a copy of them, or puts them back."""
-ERRORS = {"RuntimeError", "LinAlgError", "_LinAlgError", "ArithmeticError", "Exception", "BaseException"}
-"""What torch raises where numbers are such that it cannot compute, as of a matrix that is not positive."""
-JUMPS = {*dis.hasjrel, *dis.hasjabs}
-ALWAYS = {"JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT"}
-"""Jumps that are taken whatever is there."""
-ENDING = {"RAISE_VARARGS", "RERAISE", "RETURN_VALUE", "RETURN_CONST", "WITH_EXCEPT_START"}
-"""Where a way through a handler ends, but by leaving it; a `with` is looked at by what it calls."""
 SUPPRESSING = suppress.__init__.__code__
+BEGUN = _GeneratorContextManager.__enter__.__code__
+"""What begins a generator that `@contextmanager` makes a context of."""
+NOTHING = Handling()
 COMPILING = "torch._dynamo.eval_frame"
 """The module of torch's whose functions stand in for what torch.compile was given. They call it by a `callback`."""
 BETWEEN = {"contextlib", "random", "torch.random"}
@@ -69,8 +66,8 @@ class Watch:
     read. writes: what may differ between trials was written into a tensor that is the same for all. threads: work went
     to threads, in which nothing is seen. gradients: those of parameters were asked for.
     compiled: a function was called that torch compiles.
-    guards: functions of the user's that catch what torch raises; catches: one of them called torch; catching: where
-    that was first.
+    handling: functions of the user's that do something with errors; catches: torch was called where what it raises
+    is caught; catching: where that was first.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -78,7 +75,7 @@ class Watch:
         self.hooks = self.reads = self.reads_own = self.draws = self.draws_elsewhere = self.writes = False
         self.threads = self.gradients = self.catches = self.compiled = False
         self.place = self.catching = ""
-        self.guards: set[CodeType] = set()
+        self.handling: dict[CodeType, Handling] = {}
         self.own: set[StorageWeakRef | None] = {None}
 
     @contextmanager
@@ -100,9 +97,17 @@ class Watch:
         self.draws_elsewhere |= elsewhere != others_state()
 
     def guarded(self) -> None:
-        """Note that torch is called, where that is within a function which catches what it raises."""
-        if self.guards and not self.catches and any(each in self.guards for each in _callers()):
-            self.catches, self.catching = True, place_now()
+        """Note that torch is called, where that is within a function which catches what it raises, or what another
+        raises in its place."""
+        if self.catches or not self.handling:
+            return
+        turned = False
+        for code in _callers():
+            does = self.handling.get(code, NOTHING)
+            turned |= does.turns
+            if does.stops or (turned and does.others):
+                self.catches, self.catching = True, place_now()
+                return
 
     def read(self, *, own: bool = True) -> None:
         """Note that Python saw numbers, and where. own: they may be other numbers for each trial."""
@@ -113,7 +118,7 @@ class Watch:
     @contextmanager
     def _seeing_calls(self) -> Iterator[None]:
         """Where functions of C's are seen of which torch's modes know nothing, by whatever name they are called."""
-        usual, known = sys.getprofile(), set[CodeType]()
+        usual, known = sys.getprofile(), dict[CodeType, Handling]()
 
         def called(frame: Any, event: str, function: Any) -> None:
             if event == "c_call":
@@ -127,20 +132,31 @@ class Watch:
         finally:
             sys.setprofile(usual)
 
-    def _entered(self, frame: FrameType, known: set[CodeType]) -> None:
-        """Note a function of the user's that catches or suppresses what torch raises, and one that torch compiles.
+    def _entered(self, frame: FrameType, known: dict[CodeType, Handling]) -> None:
+        """Note what a function of the user's does with errors, itself or by a `with`, and one that torch compiles.
         known: those looked at before."""
-        if frame.f_code is SUPPRESSING:
-            by, named = frame.f_back, {each.__name__ for each in frame.f_locals["exceptions"]}
-            if by is not None and _is_users(by) and ERRORS & named:
-                self.guards.add(by.f_code)
-        elif frame.f_code not in known:
-            known.add(frame.f_code)
-            if frame.f_globals.get("__name__") == COMPILING and "callback" in frame.f_code.co_freevars:
+        code, by = frame.f_code, frame.f_back
+        if code not in known:
+            names = ChainMap(frame.f_globals, frame.f_builtins)
+            known[code] = Handling.of(code, names) if _is_users(names) else NOTHING
+            self._handles(code, known[code])
+            if frame.f_globals.get("__name__") == COMPILING and "callback" in code.co_freevars:
                 self.compiled = True
                 _left_uncompiled()
-            if _is_users(frame) and _catches(frame.f_code):
-                self.guards.add(frame.f_code)
+        if by is None:
+            return
+        if by.f_code is BEGUN:
+            self._handles(_whose(by), known[code])
+        elif code is SUPPRESSING:
+            self._handles(_whose(by), Handling(stops=stopped(frame.f_locals["exceptions"]), others=True))
+        elif code.co_name == "__enter__" and (leave := _leave_of(frame)):
+            self._handles(_whose(by), Handling.by(leave))
+
+    def _handles(self, code: CodeType | None, does: Handling) -> None:
+        """Note that a function does this with errors, beside what else it does."""
+        if code and any(does):
+            before = self.handling.get(code, NOTHING)
+            self.handling[code] = Handling(*(a or b for a, b in zip(before, does, strict=True)))
 
     def _called(self, name: str, of: Any, frame: FrameType) -> None:
         """Note what a function does, a method of something or of a module. A seed that Python asks for counts as a
@@ -230,11 +246,26 @@ def _asked_by_user(frame: FrameType | None) -> bool:
     """Whether it is the user's code that asks. (torch's compiler leaves generators as they were.)"""
     while frame and frame.f_globals.get("__name__") in BETWEEN:
         frame = frame.f_back
-    return frame is not None and _is_users(frame)
+    return frame is not None and _is_users(frame.f_globals)
 
 
-def _is_users(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__")).partition(".")[0] not in {*OTHERS, "thalweg"}
+def _whose(frame: FrameType | None) -> CodeType | None:
+    """The function of the user's that opens a context, maybe by an ExitStack; None where none of theirs does."""
+    while frame and frame.f_globals.get("__name__") == "contextlib":
+        frame = frame.f_back
+    return frame.f_code if frame and _is_users(frame.f_globals) else None
+
+
+def _leave_of(frame: FrameType) -> FunctionType | None:
+    """The `__exit__` of what is entered, if it is the user's."""
+    entered = frame.f_locals.get(next(iter(frame.f_code.co_varnames), ""))
+    leave = getattr(type(entered), "__exit__", None)
+    return leave if isinstance(leave, FunctionType) and _is_users(leave.__globals__) else None
+
+
+def _is_users(scope: Mapping[str, Any]) -> bool:
+    """Whether these are the globals of the user's code."""
+    return str(scope.get("__name__")).partition(".")[0] not in {*OTHERS, "thalweg"}
 
 
 def _callers() -> Iterator[CodeType]:
@@ -242,37 +273,6 @@ def _callers() -> Iterator[CodeType]:
     while frame:
         yield frame.f_code
         frame = frame.f_back
-
-
-def _catches(code: CodeType) -> bool:
-    """Whether a function may go on where torch raises, by an `except` for it or for all, or by leaving a `finally`.
-    (One trial of many may raise it.) One that raises something else in its place does not."""
-    steps = [*dis.get_instructions(code)]
-    return any(_goes_on(steps, place) for place, each in enumerate(steps) if each.opname == "PUSH_EXC_INFO")
-
-
-def _goes_on(steps: Sequence[dis.Instruction], start: int) -> bool:
-    """Whether some way from the beginning of a handler, where torch raised, leads out of it but by raising."""
-    at = {each.offset: place for place, each in enumerate(steps)}
-    ways, seen = [start], set[int]()
-    while ways:
-        place = ways.pop()
-        if place in seen:
-            continue
-        seen.add(place)
-        step = steps[place]
-        if step.opname == "POP_EXCEPT":
-            return True
-        if step.opname in ENDING:
-            continue
-        if step.opname == "CHECK_EXC_MATCH" and not ERRORS & {each.argval for each in steps[max(place - 6, 0) : place]}:
-            ways.append(at[steps[place + 1].argval])  # the one after it jumps where the error is another
-            continue
-        if step.opcode in JUMPS:
-            ways.append(at[step.argval])
-        if step.opname not in ALWAYS:
-            ways.append(place + 1)
-    return False
 
 
 def _by_us() -> bool:

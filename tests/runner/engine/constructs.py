@@ -29,6 +29,7 @@ from random import randrange
 import numpy as np
 import torch
 from torch import nn
+from torch.linalg import LinAlgError as NotPositive
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -2763,6 +2764,102 @@ class CatchesAll(CatchesErrors):
 
     def forward(self, x):
         return self.z(self.hidden(x) @ self.factor_of(torch.eye(8).to(x) - 50 * self.w @ self.w.t()))
+
+
+FAILURES = (KeyError, NotPositive)
+
+
+class Forgives:
+    """Leaves what it is left by, if that is an error of torch's."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        return kind is not None and issubclass(kind, RuntimeError)
+
+
+@contextlib.contextmanager
+def forgiven():
+    try:  # noqa: SIM105
+        yield
+    except RuntimeError:
+        pass
+
+
+def factor_or_key(square):
+    try:
+        return torch.linalg.cholesky(square)
+    except RuntimeError as error:
+        raise KeyError("not positive") from error
+
+
+class CatchesBy(CatchesAll):
+    """The same by classes that have other names or are one of many, behind a long handler for another error, by
+    contexts, and by what is raised in place of torch's; and where a row is not there."""
+
+    def factor_of(self, square):
+        return getattr(self, f"by_{self.kind}")(square, torch.eye(8).to(square) * self.w.abs().sum())
+
+    def by_name(self, square, factor):
+        try:
+            return torch.linalg.cholesky(square)
+        except NotPositive:
+            return factor
+
+    def by_list(self, square, factor):
+        try:
+            return torch.linalg.cholesky(square)
+        except FAILURES:
+            return factor
+
+    def by_many(self, square, factor):
+        try:
+            return torch.linalg.cholesky(square)
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError, OSError, EOFError):
+            return factor
+
+    def by_second(self, square, factor):
+        try:
+            return torch.linalg.cholesky(square)
+        except KeyError as error:
+            told = [f"{error} of {square.shape[0]} by {square.shape[1]}, in {self.kind}", str(error.args), "a", "b"]
+            told += [each.upper() for each in told if each not in self.kind and each != self.kind + "s"]
+            more = {"what": told, "where": self.kind, "shape": square.shape, "weights": [*self.w.shape], "one": 1}
+            more |= {f"{key}, too": (value, factor.shape, square.dtype, self.training) for key, value in more.items()}
+            more |= {f"{key}, again": (value, factor.dtype, square.shape, self.kind) for key, value in more.items()}
+            raise ValueError(" ".join([*told, *map(str, more), f"{more['what']} {more['where']!r}"])) from error
+        except RuntimeError:
+            return factor
+
+    def by_exit(self, square, factor):
+        with Forgives():
+            return torch.linalg.cholesky(square)
+        return factor
+
+    def by_stack(self, square, factor):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(Forgives())
+            return torch.linalg.cholesky(square)
+        return factor
+
+    def by_generator(self, square, factor):
+        with forgiven():
+            return torch.linalg.cholesky(square)
+        return factor
+
+    def by_turn(self, square, factor):
+        try:
+            return factor_or_key(square)
+        except KeyError:
+            return factor
+
+    def by_index(self, square, factor):
+        row = 7 + (1 - square.diagonal().amin().detach()).clamp(min=0).mul(2).long()
+        try:
+            return factor * square.index_select(0, row.reshape(1))
+        except IndexError:
+            return factor
 
 
 class SaysMore(Net):

@@ -144,7 +144,9 @@ WHY = {
         "SeesNumbers: thread", "SeesNumbers: waiting thread",
     ),
     CATCHES: (
-        "CatchesErrors", "SuppressesErrors", "CatchesAll: except", "CatchesAll: finally",
+        "CatchesErrors", "SuppressesErrors", "CatchesAll: except", "CatchesAll: finally", "CatchesBy: name",
+        "CatchesBy: list", "CatchesBy: many", "CatchesBy: second", "CatchesBy: exit", "CatchesBy: stack",
+        "CatchesBy: generator", "CatchesBy: turn", "CatchesBy: index",
     ),
     CACHES: (
         "CachesZeros",
@@ -445,6 +447,11 @@ def test_what_would_train_otherwise_is_refused_in_a_sentence(trial_of, name) -> 
 def test_what_is_not_finite_in_both_alike_is_no_deviation(ours, plain, expected) -> None:
     ours, plain = ({"": torch.tensor([1.0, each])} for each in (ours, plain))
     assert deviation(ours, plain) == expected
+
+
+@pytest.mark.parametrize("name", WHY[CATCHES])
+def test_who_catches_what_torch_raises_is_found_out_before_it_does(trial_of, name) -> None:
+    assert CATCHES in (prepared(trials_of(trial_of, name)[0].config, CPU).habits.alone or "")
 
 
 MIXES = {
