@@ -6,8 +6,12 @@ Nothing is trained, and nothing is fetched. Modules are made on torch's meta dev
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from thalweg.data.files import class_folders
 from thalweg.data.load import load_splits
@@ -96,7 +100,7 @@ def _said_of_sizes(target: ModelTarget, extent: Extent) -> Iterator[Remark]:
 def _shown_examples(config: TrialConfig, extent: Extent) -> Iterator[Remark]:
     """Build on the meta device; what fails there must fail on the CPU as well to count."""
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _tables_read_whole_numbers():
             _show(config, extent)
         return
     except ConfigError as error:
@@ -107,6 +111,21 @@ def _shown_examples(config: TrialConfig, extent: Extent) -> Iterator[Remark]:
             yield Remark(config.model.name, f"not looked at, as {' '.join(why.split())[:200]}", wrong=False)
             return
     _show(config, extent)
+
+
+@contextmanager
+def _tables_read_whole_numbers() -> Iterator[None]:
+    """Where an nn.Embedding raises for rows that are fractions: without its weights torch 2.11 lets them pass."""
+
+    def refuse(module: nn.Module, given: tuple[Any, ...]) -> None:
+        if isinstance(module, nn.Embedding) and any(map(torch.is_floating_point, filter(torch.is_tensor, given))):
+            raise TypeError("fractions for rows of a table")
+
+    hook = register_module_forward_pre_hook(refuse)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _show(config: TrialConfig, extent: Extent) -> None:
