@@ -3293,23 +3293,3 @@ class OnMeta(Net):
     def __init__(self, inputs, outputs):
         super().__init__(inputs, outputs)
         self.template = nn.Linear(8, 8, device="meta")
-
-
-class AsItGoes(Net):
-    """What a CUDA graph cannot hold: where Python sends the device numbers, or waits for it."""
-
-    def __init__(self, inputs, outputs, kind):
-        super().__init__(inputs, outputs)
-        self.kind = kind
-
-    def forward(self, x):
-        h = self.hidden(x)
-        if self.kind == "constant":
-            h = h * torch.tensor([0.5, 1.0] * 4, dtype=h.dtype, device=h.device)
-        if self.kind == "solve":
-            h = torch.linalg.solve(self.a.weight[:, :8] + 9 * torch.eye(8, device=h.device, dtype=h.dtype), h.mT).mT
-        if self.kind == "number" and float(h.detach().abs().max()) > 0:
-            h = h + 1
-        if self.kind == "synchronized" and h.is_cuda:
-            torch.cuda.synchronize()
-        return self.z(h)
