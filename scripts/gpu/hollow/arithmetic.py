@@ -20,10 +20,12 @@ Random numbers are others than a GPU's; they depend on the generator's seed and 
 from __future__ import annotations
 
 import ctypes
+import getpass
 import os
 import tempfile
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import interpreted  # type: ignore[import-not-found]
@@ -377,7 +379,10 @@ _graphs()
 _waits()
 _unseen()
 interpreted.prepare(twin, put)
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", "")  # what torch's compiler does when shapes are first asked for
+# What torch's compiler sets as it is imported, which here asking for shapes does: a model would seem to have done it.
+os.environ.setdefault(
+    "TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}")
+)
 torch.backends.cudnn.enabled = False
 torch.backends.cuda.enable_flash_sdp(False)
 torch.backends.cuda.enable_mem_efficient_sdp(False)
