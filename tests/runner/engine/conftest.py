@@ -14,6 +14,7 @@ import torch
 from pydantic import TypeAdapter
 from sections import OPTIMIZERS
 
+from thalweg.runner.engine import choose, probing
 from thalweg.runner.engine.cohort import Cohort, train
 from thalweg.runner.engine.determinism import prepare
 from thalweg.runner.engine.prepare import prepared
@@ -124,3 +125,33 @@ def hollow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "FAKE_GB": "20",
         "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "src", ROOT / "scripts", HOLLOW))),
     }
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Executors that take the seconds they are said to, of which a share lies outside matrix products.
+
+    seconds: of a step of one trial by (executor, lanes), or by executor. Nothing else takes any time.
+    """
+    timed: list[tuple[str, int]] = []
+
+    def use(seconds: dict, outside: float = 0.6) -> list[tuple[str, int]]:
+        now = [0.0]
+
+        def step(self):
+            timed.append((self.executor, self.lanes))
+            self.taken += 1
+            self.best = self.lanes * seconds.get((self.executor, self.lanes), seconds.get(self.executor))
+            now[0] += self.best
+
+        monkeypatch.setattr(choose.Runner, "step", step)
+        monkeypatch.setattr(choose.Runner, "measure", lambda self, most: None)
+        monkeypatch.setattr(choose.Runner, "evaluation", 0.0)
+        monkeypatch.setattr(choose, "now", lambda device: now[0])
+        monkeypatch.setattr(choose, "pair_seconds", lambda workload, trial: 1e-9)
+        monkeypatch.setattr(probing, "seconds_of", lambda device, run: (run() and 0.0) or 0.0)
+        monkeypatch.setattr(choose, "_outside_products", lambda workload, lanes: outside)
+        monkeypatch.setattr(choose._Contest, "_agrees", lambda self, name, lanes=None: True)
+        return timed
+
+    return use
