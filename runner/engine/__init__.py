@@ -21,8 +21,12 @@
     world        what a user's classes and modules hold, for each trial apart
     lone         a trial's own module
     watch        sees what of torch a piece of code calls
+    catching     what of torch's errors a function stops
     told         numbers that a user's model tells of a step
     habits       what a model was seen to do besides computing
+    deviation    how far tensors are from what they should be
+    passes       passes of a user's module by plain autograd
+    firsts       what a process finds out at its first step
     examine      a user's model's first steps, beside plain torch
     recipe       what a step does with a gradient: SAM, clipping, the decay's mask, the rule
     accumulate   a step's gradient from its batch in parts
@@ -56,7 +60,7 @@
     memory       how many lanes fit
     likeness     whether fused trials train as each would alone
     probing      trials of a group as an executor trains them, timed
-    hindrance    why vmap cannot take a model, and what would be fused
+    hindrance    why vmap or a CUDA graph cannot take a model, and what could be
     choose       which executor, batch layout and width a group of trials gets
 
 Shape legend, everywhere: K trials (always first), P parameters of a trial, T steps, B examples of a batch,

@@ -16,7 +16,7 @@ import torch
 
 from thalweg.runner.base.errors import first_line
 from thalweg.runner.engine.compiling import kernel_hindrance
-from thalweg.runner.engine.examine import TOLERANCE
+from thalweg.runner.engine.deviation import TOLERANCE
 from thalweg.runner.engine.gradient import vmap_gradient
 from thalweg.runner.engine.hindrance import uncaptured
 from thalweg.runner.engine.likeness import distance, objection

@@ -6,11 +6,9 @@ step for step, whatever the reason that they might not. What only a module of it
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -19,17 +17,18 @@ from torch.utils._pytree import tree_leaves
 from thalweg.data.fields import mapped
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.copying import Aside, aside, copies_whole, put_back, shared_parts
+from thalweg.runner.engine.deviation import TOLERANCE, deviation, equal
 from thalweg.runner.engine.digest import HOOKS, LEAF_HOOKS, digest, tensor_digest, walked
 from thalweg.runner.engine.evaluate import rows_at_once
 from thalweg.runner.engine.examples import Batch
+from thalweg.runner.engine.firsts import changed_by, differs_by_cache, set_once, undetermined_by
 from thalweg.runner.engine.forms import as_compiled
-from thalweg.runner.engine.generators import forked, others_state, seed_all, torch_state
+from thalweg.runner.engine.generators import forked, torch_state
 from thalweg.runner.engine.gradient import own_gradient
 from thalweg.runner.engine.habits import Habits
-from thalweg.runner.engine.inputs import Feed
 from thalweg.runner.engine.lone import Lone, kept_by
 from thalweg.runner.engine.outputs import Pick
-from thalweg.runner.engine.streams import stream_key
+from thalweg.runner.engine.passes import feed_of, moved, outputs_of, plain_pass, refuse_gradients
 from thalweg.runner.engine.told import hearing
 from thalweg.runner.engine.watch import Watch
 from thalweg.runner.engine.world import HINT, Look, Shared, World, asked_so_often, cached, entries_of
@@ -37,21 +36,13 @@ from thalweg.runner.engine.world import HINT, Look, Shared, World, asked_so_ofte
 if TYPE_CHECKING:
     from thalweg.runner.engine.workload import Workload
 
-TOLERANCE = {"float32": 1e-4, "tf32": 1e-2, "bf16": 1e-1, "fp16": 1e-2, "float64": 1e-10}
-"""Largest ‖fused − loop‖ / ‖loop‖ of a trial's gradient that counts as the same gradient, by precision. Rounding to
-bf16 alone makes .03 of three convolutions; so that nothing hides in it, such a model must agree in float32 as well."""
-SHIFT = 0.05
-"""By how much of their size weights are moved between two passes. (An optimizer's first step may be nothing.)"""
-EVALUATED = 0
-"""What generators are seeded with for evaluation here."""
-
 
 def habits_of(workload: Workload) -> Habits:
     """The habits of a model of ours, by a forward pass."""
     module = workload.module
     with forked(workload.device), torch.no_grad():
         numbers, kept = torch_state(workload.device), kept_by(module)
-        workload.forward(dict(module.named_parameters()), dict(module.named_buffers()), _feed(workload, 0).batch)
+        workload.forward(dict(module.named_parameters()), dict(module.named_buffers()), feed_of(workload, 0).batch)
         draws = numbers != torch_state(workload.device)
     return Habits(draws=draws, steady=kept == kept_by(module))
 
@@ -63,14 +54,14 @@ def examined(workload: Workload, look: Look, packages: Sequence[str]) -> tuple[H
     """
     with forked(workload.device), workload.numerics():
         filled = look.emptied(packages)  # by the pass that showed what fits
-        first, look, world = _changed_by(workload, 0, look, packages)
-        once = _set_once(workload, world, packages) if world.parts else frozenset()
+        first, look, world = changed_by(workload, 0, look, packages)
+        once = set_once(workload, world, packages) if world.parts else frozenset()
         settled = {name: text for name, text in world.texts().items() if name in once}
         world = world.without(once)
-        if filled and _differs_by_cache(workload, world, first):
+        if filled and differs_by_cache(workload, world, first):
             said = f"what {filled[0]} keeps in its cache is another for each trial, and all of a process share it"
             raise ConfigError(said, HINT)
-        undetermined = _undetermined(workload)
+        undetermined = undetermined_by(workload)
         world.restore()
         shared = Shared.at(packages, look)
         examination = _Examination(replace(workload, world=world), packages)
@@ -83,103 +74,6 @@ def examined(workload: Workload, look: Look, packages: Sequence[str]) -> tuple[H
             habits = replace(habits, alone=habits.alone or f"changes {late.shown}")
             world = world.joined(late)
     return habits, world
-
-
-def _differs_by_cache(workload: Workload, world: World, first: object) -> bool:
-    """Whether passes with what is cached are alike, and unlike the first, which found nothing."""
-    later = []
-    for _ in range(2):
-        world.restore()
-        later.append(_first_pass(workload, 0))
-        if later[0] == first:
-            return False
-    return later[0] == later[1]
-
-
-def _changed_by(workload: Workload, step: int, look: Look, packages: Sequence[str]) -> tuple[object, Look, World]:
-    """What a first pass gives, the look once that is settled which it found out, and what it changed since: evaluation
-    may undo what training did."""
-    seen = list[World]()
-    given = _first_pass(workload, step, lambda: seen.append(look.settled(packages).changed(packages)))
-    look = look.settled(packages)
-    return given, look, seen[0].joined(look.changed(packages))
-
-
-def _first_pass(workload: Workload, step: int, then: Callable[[], None] = lambda: None) -> object:
-    """Build a module, and take that step of a seed of its own as its first one; then evaluate. Returns the loss, and
-    what generators are at."""
-    seed = workload.config.seed + step
-    lone = workload.lone(replace(workload.config, seed=seed))
-    loss, _, _ = own_gradient(workload)(workload.start_own((lone,)), _feed(workload, step))
-    drawn = torch_state(workload.device), others_state()
-    then()
-    _outputs(workload, lone)
-    return tensor_digest(loss), drawn
-
-
-def _undetermined(workload: Workload) -> str | None:
-    """The first operation of a step of which torch has no deterministic kernel on this GPU; None if it has all."""
-    if workload.device.type != "cuda":
-        return None
-    mode = torch.get_deterministic_debug_mode()
-    torch.set_deterministic_debug_mode("error")
-    try:
-        _first_pass(workload, 0)
-    except Exception as error:  # any other will be met again
-        found = re.match(r"(\S+) does not have a deterministic implementation", str(error))
-        return found and found[1]
-    finally:
-        torch.set_deterministic_debug_mode(mode)
-    return None
-
-
-def _set_once(workload: Workload, world: World, packages: Sequence[str]) -> frozenset[str]:
-    """Places that the first module of a process sets, whatever its seed and its data, and no later one: no state.
-
-    As registers of classes, and what a package finds out when it is first used.
-    """
-    first, look = world.texts(), Look.at(packages)
-    try:
-        _, _, changed = _changed_by(workload, 1, look, packages)
-        again, later = {str(part.place) for part in changed.parts}, world.texts()
-        imported = _set_by_imports(workload, world) - again
-        world = world.without(imported)
-        world.restore()
-        _first_pass(workload, 1)
-    except Exception:  # what cannot be built or taken from there, a trial of it will say
-        return frozenset()
-    kept = {name for name, text in world.texts().items() if text == first[name] == later[name]}
-    return imported | (kept - again)
-
-
-def _set_by_imports(workload: Workload, world: World) -> frozenset[str]:
-    """Places that the first pass of a process sets, and the same from the same state no more: what it imported did.
-
-    Where such a place is as it was, the pass misses a name, which its error says, or leaves the place so.
-    """
-    after, missed = world.values(), set[str]()
-    while True:
-        world.without(frozenset(missed)).restore()
-        before = world.texts()
-        try:
-            _first_pass(workload, 0)
-            break
-        except Exception as error:
-            name = _missing_name(error)
-            found = {place for place in after if place.rpartition(".")[2] == name and place not in missed}
-            if not found:
-                raise
-            missed |= found
-            world.put(after, found)
-    left = {name for name, text in world.texts().items() if text == before[name]} | missed
-    world.put(after, left)
-    return frozenset(left)
-
-
-def _missing_name(error: BaseException) -> str | None:
-    """The name that was not there, of an error of a user's code."""
-    cause = error if isinstance(error, NameError | AttributeError) else error.__cause__
-    return cause.name if isinstance(cause, NameError | AttributeError) else None
 
 
 class _Examination:
@@ -265,21 +159,21 @@ class _Examination:
 
     def _same_compiled(self, ours: Lone, plain: Lone, step: int, told: Watch) -> bool:
         """Whether a pass gives the same where torch compiles the model, and one in evaluation; both are then moved."""
-        feed = _feed(self.workload, step)
+        feed = feed_of(self.workload, step)
         assert feed.key is not None
         with as_compiled():
             with told.watching(feed.key, ours.module), hearing(None) as heard:
-                loss, grads = _plain_pass(self.workload, ours, feed)
-            outputs = _outputs(self.workload, ours, watch=told)
-        expected, plain_grads = _plain_pass(self.workload, plain, feed)
-        pairs = [(loss, expected), (outputs, _outputs(self.workload, plain))]
+                loss, grads = plain_pass(self.workload, ours, feed)
+            outputs = outputs_of(self.workload, ours, watch=told)
+        expected, plain_grads = plain_pass(self.workload, plain, feed)
+        pairs = [(loss, expected), (outputs, outputs_of(self.workload, plain))]
         same = {*heard.said} == {*self.tells}
         for name, given in grads.items():
             other = plain_grads[name]
             same &= (given is None) == (other is None)
             pairs += [] if given is None or other is None else [(given, other)]
         for each in (ours, plain):
-            _moved(each)
+            moved(each)
         return same and all(self._same(*pair) for pair in pairs)
 
     def _draws_attributes(self) -> bool:
@@ -295,7 +189,7 @@ class _Examination:
 
     def _compare_builds(self) -> None:
         self._refuse_shared([each for each in self.shared if not _is_bare(each)])
-        if any(not _equal(one, self.plain.parameters[name]) for name, one in self.ours.parameters.items()):
+        if any(not equal(one, self.plain.parameters[name]) for name, one in self.ours.parameters.items()):
             hint = "draw them by torch, numpy.random or random, from no seed or generator of your own"
             raise ConfigError(f"{self.name} starts from other weights each time it is built from one seed", hint)
         self.state = self.workload.start_own((self.ours,))
@@ -330,7 +224,7 @@ class _Examination:
         built = [self.ours, self.plain]
         if self._cached_of(built):
             built.append(self.workload.lone(replace(self.workload.config, seed=self.workload.config.seed + 1)))
-            _plain_pass(self.workload, built[-1], _feed(self.workload, 1))
+            plain_pass(self.workload, built[-1], feed_of(self.workload, 1))
         for (place, _), texts in self._cached_of(built).items():
             if len(texts) > 1:
                 said = f"{place} keeps in its cache what it makes of the model's weights, which then change"
@@ -341,8 +235,8 @@ class _Examination:
         now = _cached_within(self.ours)
         if now:
             other = self.workload.lone(replace(self.workload.config, seed=self.workload.config.seed + 1))
-            _plain_pass(self.workload, other, _feed(self.workload, 1))
-            _outputs(self.workload, other)
+            plain_pass(self.workload, other, feed_of(self.workload, 1))
+            outputs_of(self.workload, other)
             elsewhere = _cached_within(other)
             if any(now[key] != text for each in (before, elsewhere) for key, text in each.items() if key in now):
                 said = f"a function within {self.name} keeps in its cache what a trial's weights, seed or steps made"
@@ -368,16 +262,16 @@ class _Examination:
 
     def _step(self, step: int) -> None:
         """A pass of both, compared."""
-        workload, feed, before = self.workload, _feed(self.workload, step), self.state.theta.clone()
+        workload, feed, before = self.workload, feed_of(self.workload, step), self.state.theta.clone()
         assert feed.key is not None
         with self.ours.at_home(), self.watch.watching(feed.key, self.ours.module), hearing(None) as heard:
             loss, grad, buffers = own_gradient(workload)(self.state, feed)
         self.tells |= dict.fromkeys(heard.said)
         self.idle.append(self.ours.idle)
-        self.moves |= not _equal(before, self.state.theta)
+        self.moves |= not equal(before, self.state.theta)
         for name, buffer in buffers.items():
             self.state.buffers[name].copy_(buffer)
-        plain_loss, grads = _plain_pass(workload, self.plain, feed)
+        plain_loss, grads = plain_pass(workload, self.plain, feed)
         idle = {name for name, given in grads.items() if given is None}
         if idle != self.ours.idle:
             self._refuse(f"{min(idle ^ self.ours.idle)} has a gradient in one of them only", step)
@@ -397,7 +291,7 @@ class _Examination:
             raise
         except Exception as error:
             try:
-                _plain_pass(self.workload, self.plain, _feed(self.workload, 1))
+                plain_pass(self.workload, self.plain, feed_of(self.workload, 1))
             except type(error):
                 self.state.theta.copy_(here)
                 for name, view in self.workload.layout.views(here).items():
@@ -408,16 +302,16 @@ class _Examination:
     def _shift(self) -> None:
         """Move the weights of both alike."""
         views = self.workload.layout.views(self.state.theta)
-        for name, noise in _moved(self.plain).items():
+        for name, noise in moved(self.plain).items():
             views[name][0].add_(noise)
 
     def _measured(self) -> tuple[Aside | None, bool]:
         """(how it is measured, whether evaluation changes the module)."""
         before = _whole(self.ours)
-        outputs = _outputs(self.workload, self.ours, watch=self.watch)
-        plain = _outputs(self.workload, self.plain)
+        outputs = outputs_of(self.workload, self.ours, watch=self.watch)
+        plain = outputs_of(self.workload, self.plain)
         self._agree("outputs in evaluation", 2, {"": outputs}, {"": plain})
-        _outputs(self.workload, self.ours, of=self._measured_at_once())  # which may be more than a step takes
+        outputs_of(self.workload, self.ours, of=self._measured_at_once())  # which may be more than a step takes
         seen = self.ours.unseen is None
         if seen and before == _whole(self.ours) and self._still_at_first():
             return None, False
@@ -439,13 +333,13 @@ class _Examination:
 
         Both halves: what is read one way, as a sequence by an LSTM, does not know of later examples.
         """
-        x, y = _feed(self.workload, 0).batch
+        x, y = feed_of(self.workload, 0).batch
         half = len(y) // 2
         later = mapped(lambda each: torch.cat([each[:half], each[half : half + 1].expand_as(each[half:])]), x)
         earlier = mapped(lambda each: torch.cat([each[:1].expand_as(each[:half]), each[half:]]), x)
         try:
             out, out_later, out_earlier = (
-                _outputs(self.workload, self.plain, apart, of=(each, y)) for each in (x, later, earlier)
+                outputs_of(self.workload, self.plain, apart, of=(each, y)) for each in (x, later, earlier)
             )
         except Exception:  # such data it was never given
             return False
@@ -454,7 +348,7 @@ class _Examination:
     def _still_at_first(self) -> bool:
         """Whether evaluation before the first step leaves the module as it was built."""
         before = _whole(self.untouched)
-        _outputs(self.workload, self.untouched)
+        outputs_of(self.workload, self.untouched)
         return before == _whole(self.untouched)
 
     def _leaves_alone(self, apart: Aside) -> bool:
@@ -466,19 +360,19 @@ class _Examination:
             return False
         before = _whole(ours)
         try:
-            outputs = _outputs(self.workload, ours, apart)
+            outputs = outputs_of(self.workload, ours, apart)
         except Exception:  # whatever a part says against being copied
             return False
-        return before == _whole(ours) and self._same(outputs, _outputs(self.workload, plain))
+        return before == _whole(ours) and self._same(outputs, outputs_of(self.workload, plain))
 
     def _trains_on(self) -> bool:
         """Whether a step is the same after evaluation as without, and all that it leaves; the first one as well."""
         return all(self._trains_alike(*self._pair(steps)) for steps in (0, 1))
 
     def _trains_alike(self, ours: Lone, plain: Lone) -> bool:
-        _outputs(self.workload, ours)
+        outputs_of(self.workload, ours)
         (loss, grads), (other, others) = (
-            _plain_pass(self.workload, each, _feed(self.workload, 1)) for each in (ours, plain)
+            plain_pass(self.workload, each, feed_of(self.workload, 1)) for each in (ours, plain)
         )
         pairs = [(loss, other), *((given, others[name]) for name, given in grads.items())]
         alike = all(a is b if a is None or b is None else self._same(a, b) for a, b in pairs)
@@ -488,8 +382,8 @@ class _Examination:
         """Two alike, after so many steps: none or one."""
         pair = self._built(), self._built()
         for each in pair[: 2 * steps]:
-            _plain_pass(self.workload, each, _feed(self.workload, 0))
-            _moved(each)
+            plain_pass(self.workload, each, feed_of(self.workload, 0))
+            moved(each)
         return pair
 
     def _same(self, ours: Tensor, plain: Tensor) -> bool:
@@ -502,72 +396,11 @@ class _Examination:
 
     def _refuse(self, what: str, step: int) -> None:
         if self.watch.gradients:
-            _refuse_gradients(self.name, "asks for")
+            refuse_gradients(self.name, "asks for")
         raise ConfigError(
             f"two modules of {self.name}, built from one seed, train differently: {what} at step {step}",
             "draw random numbers by torch, numpy.random or random, and let no other tensor share a parameter's memory",
         )
-
-
-@torch.no_grad()
-def _moved(lone: Lone) -> dict[str, Tensor]:
-    """Move a module's weights, in place as an optimizer does, and not in proportion; return by how much."""
-    generator, moves = torch.Generator().manual_seed(0), {}
-    for name, parameter in lone.parameters.items():
-        size = float(parameter.square().mean().sqrt().nan_to_num()) if parameter.numel() else 0.0
-        noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype).to(parameter.device)
-        moves[name] = noise * (SHIFT * (size or 0.1))
-        parameter.add_(moves[name])
-    return moves
-
-
-def _feed(workload: Workload, step: int) -> Feed:
-    """The examples of a step in their order, with the random numbers of the first trial's seed."""
-    train = workload.splits["train"]
-    first, size = step * workload.batch_size, min(workload.batch_size, train.rows)
-    batch = train.take(torch.arange(first, first + size, device=train.home) % train.rows)
-    return Feed(batch, {}, None, torch.tensor(step), stream_key(workload.config.seed, "forward", step))
-
-
-def _refuse_gradients(name: str, does: str) -> NoReturn:
-    said = f"{name} {does} gradients in its forward pass, before which some scripts clear them, and others after it"
-    raise ConfigError(said, "keep what it needs of them in attributes or buffers, or add to the loss instead")
-
-
-def _plain_pass(workload: Workload, lone: Lone, feed: Feed) -> tuple[Tensor, dict[str, Tensor | None]]:
-    """Loss and gradients as a script would take them: which may set the mode for each pass, or once for all, and clear
-    the gradients of the pass before, or clear them only now."""
-    assert feed.key is not None
-    lone.module.train()
-    seed_all(feed.key)
-    with lone.at_home(), torch.enable_grad():
-        before = {name: parameter.grad for name, parameter in lone.parameters.items()}
-        loss = workload.loss_of(lone.module, feed.batch)
-        if any(before[name] is not parameter.grad for name, parameter in lone.parameters.items()):
-            _refuse_gradients(workload.config.model.name, "adds to")
-        for parameter in lone.parameters.values():
-            parameter.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
-    grads = {name: parameter.grad for name, parameter in lone.parameters.items()}
-    return loss.detach(), {
-        n: grad.to_dense() if grad is not None and grad.is_sparse else grad for n, grad in grads.items()
-    }
-
-
-@torch.no_grad()
-def _outputs(
-    workload: Workload,
-    lone: Lone,
-    apart: Aside | None = None,
-    *,
-    watch: Watch | None = None,
-    of: Batch | None = None,
-) -> Tensor:
-    """What the module makes of the first examples in evaluation, or of others."""
-    batch = _feed(workload, 0).batch if of is None else of
-    with lone.measured(apart) as module, watch.watching(EVALUATED, module) if watch else nullcontext():
-        seed_all(EVALUATED)
-        return workload.answers(module, batch)[0]
 
 
 def _whole(lone: Lone) -> object:
@@ -595,23 +428,3 @@ def _is_bare(part: nn.Module | nn.Parameter) -> bool:
     if isinstance(part, nn.Parameter) or [*part.parameters(), *part.buffers()]:
         return False
     return all(type(each).__module__.startswith("torch.nn.") for each in part.modules())
-
-
-def _equal(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
-
-
-def deviation(ours: Mapping[str, Tensor], plain: Mapping[str, Tensor]) -> float:
-    """‖ours − plain‖ / ‖plain‖ over all that plain has; what is not finite in both alike is left out."""
-    pairs = [(ours[name].detach().reshape(b.shape).to(b.device), b.detach()) for name, b in plain.items()]
-    if all(torch.equal(a, b) for a, b in pairs):
-        return 0.0
-    apart = length = 0.0
-    for a, b in pairs:
-        a, b = (each.to(torch.complex128 if each.is_complex() else torch.float64) for each in (a, b))
-        odd = ~(a.isfinite() & b.isfinite())
-        if not _equal(a[odd], b[odd]):
-            return float("inf")
-        apart += float((a - b)[~odd].abs().square().sum())
-        length += float(b[~odd].abs().square().sum())
-    return (apart / length) ** 0.5 if length else float(apart > 0)

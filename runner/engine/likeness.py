@@ -15,11 +15,12 @@ from torch import Tensor
 
 from thalweg.data.fields import mapped
 from thalweg.runner.engine.accumulate import accumulated
+from thalweg.runner.engine.deviation import TOLERANCE, deviation
 from thalweg.runner.engine.evaluate import evaluate, rows_at_once
-from thalweg.runner.engine.examine import SHIFT, TOLERANCE, deviation
 from thalweg.runner.engine.gradient import own_gradient, solo_gradient, vmap_gradient
 from thalweg.runner.engine.hindrance import hindrance
 from thalweg.runner.engine.inputs import Block, Inputs
+from thalweg.runner.engine.passes import SHIFT
 from thalweg.runner.engine.state import State
 from thalweg.runner.engine.workload import ROUNDED, Workload
 from thalweg.runner.facts.choice import Layout

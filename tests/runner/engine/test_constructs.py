@@ -22,8 +22,8 @@ from thalweg.optim.schedule import warmup_cosine
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.choose import choose
 from thalweg.runner.engine.cohort import Cohort, train
+from thalweg.runner.engine.deviation import deviation
 from thalweg.runner.engine.evaluate import rows_at_once
-from thalweg.runner.engine.examine import deviation
 from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.probing import Question
 from thalweg.runner.engine.streams import batch_indices, stream_key
