@@ -21,11 +21,12 @@ import sys
 import threading
 import weakref
 from _thread import LockType
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import (
     AsyncGeneratorType,
     BuiltinFunctionType,
     CellType,
+    CodeType,
     CoroutineType,
     FrameType,
     FunctionType,
@@ -118,7 +119,7 @@ class _Walk(pickle.Pickler):
             if DISPATCH in vars(value):  # by functools.singledispatch, which remembers what it was called with
                 return _Stand, (value.__module__, value.__qualname__), [*value.registry.values()]  # type: ignore[attr-defined]
             cells = [
-                _contents(cell)
+                contents_of(cell)
                 for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
                 if name != "__class__"  # of who defines it, for super()
             ]
@@ -189,7 +190,7 @@ def _hidden(value: Any) -> Any:
     if isinstance(value, VIEWS):
         return [*value]
     if isinstance(value, CellType):
-        return [_contents(value)]
+        return [contents_of(value)]
     if isinstance(value, LockType):
         return value.locked()
     if isinstance(value, torch.futures.Future):
@@ -224,7 +225,16 @@ def _globals_of(function: FunctionType) -> dict[str, Any]:
     home = function.__globals__.get("__name__")  # a wrapper's __module__ is that of what it wraps
     if function.__globals__ is own_attributes(sys.modules.get(home or "")):
         return {}
-    return {name: function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__}
+    return {name: function.__globals__[name] for name in named_by(function.__code__) if name in function.__globals__}
+
+
+def named_by(code: CodeType) -> Iterator[str]:
+    """The names in a function's code and in that of the functions within it, of which Python 3.11 makes each
+    comprehension one."""
+    yield from code.co_names
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from named_by(inner)
 
 
 def _locals(frame: FrameType | None) -> dict[str, Any]:
@@ -330,8 +340,9 @@ def _scripted(module: torch.jit.ScriptModule) -> list[str]:
     return [key for key in (kinds.get_attributes() if kinds else ()) if key not in PASSED]
 
 
-def _contents(cell: Any) -> Any:
+def contents_of(cell: Any) -> Any:
+    """What a function finds in a cell; None in an empty one."""
     try:
         return cell.cell_contents
-    except ValueError:  # an empty one
+    except ValueError:
         return None

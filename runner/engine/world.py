@@ -10,10 +10,11 @@ nor training.
 from __future__ import annotations
 
 import builtins
+import functools
 import gc
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import _lru_cache_wrapper
@@ -26,7 +27,7 @@ from torch.utils.hooks import RemovableHandle
 
 from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.copying import copied_or_itself
-from thalweg.runner.engine.digest import caches_in, walked
+from thalweg.runner.engine.digest import caches_in, contents_of, named_by, walked
 
 LARGEST = 2**24
 """Bytes of a value above which it is taken for data, which nobody changes."""
@@ -366,7 +367,7 @@ def _others(packages: Sequence[str]) -> list[Holder]:
     """Layers of torch's and others', tensors, and the modules that the user's modules and functions name, with the
     functions of these that are named."""
     values = [value for holder in _holders(packages) for value in vars(holder).values()]
-    names = {name for value in values if isinstance(value, FunctionType) for name in value.__code__.co_names} | UNSEEN
+    names = {name for function in _functions_in(values) for name in named_by(function.__code__)} | UNSEEN
     named = {value.__name__ for value in values if isinstance(value, ModuleType)} | (names & sys.modules.keys())
     for path in sorted(sys.modules):  # parents first
         parent, _, name = path.rpartition(".")
@@ -382,6 +383,25 @@ def _others(packages: Sequence[str]) -> list[Holder]:
     called = [each for each in (*values, *within, *methods) if isinstance(each, FunctionType)]
     holders: list[Holder] = [*foreign, *modules, *(f for f in called if not _within(f.__module__, packages))]
     return [*{id(each): each for each in holders}.values()]
+
+
+def _functions_in(values: Iterable[Any]) -> Iterator[FunctionType]:
+    """The functions among these, and those behind what they are decorated with, as a property or a wrapper."""
+    waiting, seen = [*values], set[int]()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, FunctionType):
+            yield value
+            waiting += [vars(value).get("__wrapped__"), *(contents_of(cell) for cell in value.__closure__ or ())]
+        elif isinstance(value, staticmethod | classmethod | _lru_cache_wrapper):
+            waiting.append(value.__wrapped__)
+        elif isinstance(value, property):
+            waiting += [value.fget, value.fset, value.fdel]
+        elif isinstance(value, functools.partial):
+            waiting.append(value.func)
 
 
 def _hooks_of_all() -> list[Place]:

@@ -69,3 +69,12 @@ def test_what_nobody_sees_into_is_never_held_to_be_the_same() -> None:
     base = sqlite3.connect(":memory:")
     assert digest([base]) != digest([base])
     assert digest([threading.Lock()]) == digest([threading.Lock()])
+
+
+@pytest.mark.parametrize("body", ["box", "[box for _ in 'a']", "(lambda: box)()", "sum(each for each in box)"])
+def test_a_function_of_no_module_holds_the_globals_that_it_names_anywhere(body: str) -> None:
+    scope: dict[str, Any] = {"box": [1]}
+    exec(f"def made():\n    return {body}", scope)
+    before = digest(scope["made"])
+    scope["box"].append(2)
+    assert digest(scope["made"]) != before
