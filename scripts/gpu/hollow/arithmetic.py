@@ -248,7 +248,7 @@ def _send(here: Tensor, there: Tensor) -> None:
     coming.append(lambda: here.copy_(now))
 
 
-# The cells of torch.nn's recurrent layers where there is no cuDNN: of these the CPU has no kernel.
+# Of what follows the CPU has no kernel: the cells of recurrent layers where there is no cuDNN, and a norm's gradient.
 
 
 def _lstm(inputs: Tensor, hidden: Tensor, cx: Tensor, *biases: Tensor | None) -> tuple[Tensor, ...]:
@@ -290,12 +290,23 @@ def _gru_backward(of_hy: Tensor, workspace: Tensor, biased: bool) -> tuple[Tenso
     return inputs, hidden, of_hy * z, inputs.sum(0) if biased else None, hidden.sum(0) if biased else None
 
 
+def _rms_norm_backward(
+    of_out: Tensor, x: Tensor, shape: list[int], rstd: Tensor, weight: Tensor | None, wanted: list[bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    last, first = list(range(-len(shape), 0)), list(range(x.dim() - len(shape)))
+    unit = x * rstd
+    through = of_out if weight is None else of_out * weight
+    of_x = rstd * (through - unit * (through * unit).mean(last, keepdim=True))
+    return of_x, (of_out * unit).sum(first) if wanted[1] else None
+
+
 OWN: dict[str, Callable[..., Any]] = {
     "copy_": _copy,
     "_thnn_fused_lstm_cell": _lstm,
     "_thnn_fused_lstm_cell_backward_impl": _lstm_backward,
     "_thnn_fused_gru_cell": _gru,
     "_thnn_fused_gru_cell_backward": _gru_backward,
+    "_fused_rms_norm_backward": _rms_norm_backward,
 }
 
 
