@@ -35,8 +35,8 @@ FUSABLE = (
 """(what torch's words have in them, what that means for who wrote the model)."""
 
 WAITS = (
-    "Python waits there for the GPU, as for .item(), a boolean mask, torch.tensor(…, device=…) or a check of "
-    "torch.linalg; a registered buffer, or arithmetic on tensors, could be captured"
+    "Python waits there for the GPU, as for .item(), a boolean mask, a check of torch.linalg, or a tensor that is made "
+    "or kept on the host and sent there; a registered buffer, or arithmetic on tensors, could be captured"
 )
 
 
