@@ -1,4 +1,4 @@
-"""What of torch's errors a function stops, read from its bytecode: that of CPython 3.11 to 3.13, which the tests know.
+"""What of torch's errors a function stops, read from its bytecode: that of CPython 3.11 to 3.14, which the tests know.
 What cannot be read counts as stopping them. Knows neither torch's operations nor who calls whom."""
 
 from __future__ import annotations
