@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from thalweg.data.schema import (
 from thalweg.data.splits import Splits, repeated
 from thalweg.data.unseen import Unseen, unseen_arrays, unseen_rows, unseen_scaled, unseen_text
 from thalweg.runner.base.child import HASH_SEED, ORDER, walks_in_order
-from thalweg.runner.base.errors import MismatchError, UsageError, last_line
+from thalweg.runner.base.errors import ConfigError, MismatchError, UsageError, last_line
 from thalweg.runner.engine.evaluate import STREAM, evaluate, rows_at_once
 from thalweg.runner.engine.examples import as_held
 from thalweg.runner.engine.generators import forked, seed_all
@@ -42,7 +43,7 @@ from thalweg.runner.study.start import FRESH
 from thalweg.runner.study.target import DatasetTarget
 from thalweg.runner.study.trial import Trial, TrialConfig
 
-CPU = torch.device("cpu")
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 GREY = DigitsConfig | FashionMNISTConfig | MNISTConfig
 """Datasets of grey pictures, which may be given in three channels."""
 CLOSE = {"float64": 1e-9, "float32": 1e-3, "tf32": 1e-2, "bf16": 3e-2, "fp16": 1e-2}
@@ -51,7 +52,7 @@ CLOSE = {"float64": 1e-9, "float32": 1e-3, "tf32": 1e-2, "bf16": 3e-2, "fp16": 1
 
 @dataclass(frozen=True)
 class Loaded:
-    """A module in its evaluating mode, on the CPU, and what its trial's data are."""
+    """A module in its evaluating mode, and what its trial's data are. It is on the CPU, if it is the same there."""
 
     workload: Workload
     module: nn.Module
@@ -65,13 +66,13 @@ class Loaded:
     def outputs(self, x: Inputs[np.ndarray]) -> np.ndarray:
         """What the module makes of examples as a split holds them: logits, or values as they are trained."""
         like, seed = self.workload.splits["val"], self.workload.config.seed
-        held = mapped(lambda each: as_held(each, CPU, like.dtype), x)
+        held = mapped(lambda each: as_held(each, like.home, like.dtype), x)
         rows = len(next(iter(fields(held).values())))
         examples = replace(like, x=held, y=like.y[:1].expand(rows, *like.y.shape[1:]))
-        with self.workload.numerics(), forked(CPU):
+        with self.workload.numerics(), forked(self.workload.device):
             seed_all(stream_key(seed, STREAM))
             parts = [self.workload.outputs(self.module, x) for x, _ in examples.chunks(rows_at_once(examples))]
-            return torch.cat(parts).double().numpy()
+            return torch.cat(parts).double().cpu().numpy()
 
     def unseen(self, file: Path) -> Unseen:
         """Examples of a file, made ready as the trial's own; grey pictures are given as they are."""
@@ -105,9 +106,24 @@ def _unseen(data: Any, file: Path) -> Unseen:
 def loaded(config: TrialConfig, state_dict: Mapping[str, np.ndarray], loss: float | None) -> Loaded:
     """Build a trial's module and load its weights, strictly. loss: the stored validation loss, None if there is none.
 
-    Raises MismatchError where the module gives another, or cannot hold the weights.
+    On the CPU; on a GPU that is there where it fails on the CPU, as one that calls `.cuda()`, or is another there, as
+    one that draws random numbers in evaluation. Raises MismatchError where the module gives another loss, or cannot
+    hold the weights.
     """
-    workload = prepared(replace(config, init=FRESH), CPU)
+    try:
+        return _loaded(config, state_dict, loss, CPU)
+    except (ConfigError, MismatchError):
+        if not torch.cuda.is_available():
+            raise
+        with suppress(ConfigError, MismatchError):
+            return _loaded(config, state_dict, loss, GPU)
+        raise
+
+
+def _loaded(
+    config: TrialConfig, state_dict: Mapping[str, np.ndarray], loss: float | None, device: torch.device
+) -> Loaded:
+    workload = prepared(replace(config, init=FRESH), device)
     trial = Trial(config)
     with workload.numerics(), workload.apart():
         lone = workload.lone(config)

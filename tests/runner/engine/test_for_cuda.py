@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from handed import handed_over
 from torch.nn import functional
 
 from thalweg.optim.schedule import warmup_cosine
@@ -16,6 +17,7 @@ from thalweg.runner.base.errors import ConfigError
 from thalweg.runner.engine.choose import choose
 from thalweg.runner.engine.cohort import Cohort, train
 from thalweg.runner.engine.generators import seed_all
+from thalweg.runner.engine.loaded import loaded
 from thalweg.runner.engine.prepare import prepared
 from thalweg.runner.engine.probing import Question
 from thalweg.runner.engine.streams import batch_indices, stream_key
@@ -99,6 +101,16 @@ def test_it_trains_as_in_a_plain_loop_on_the_gpu(trial_of, name) -> None:
         observed = train(Cohort(trials, each, "shared", 3), workload)
         for trial, found in zip(trials, observed, strict=True):
             np.testing.assert_allclose(found.series["train/batch_loss"].values, plain(trial, workload), rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["MakesOnDevice", "BuiltThere", "AsksWhere", "DrawsThere"])
+def test_its_weights_predict_there_if_they_do_not_on_the_cpu(trial_of, name) -> None:
+    trial = trials_of(trial_of, name)[0]
+    (observed,), (weights,) = handed_over([trial], prepared(trial.config, torch.device("cuda")), "traced")
+    ready = loaded(trial.config, weights.state_dict, observed.metrics["val/loss"])
+    assert ready.workload.device.type == ("cpu" if name == "MakesOnDevice" else "cuda")
+    outputs, y = ready.outputs(ready.splits.validation.x), ready.splits.validation.y
+    assert (outputs.argmax(1) == y).mean() == pytest.approx(observed.metrics["val/accuracy"])
 
 
 @pytest.mark.parametrize(("name", "line"), [("MakesOnHost", 31), ("HoldsOnHost", 51)])
