@@ -25,7 +25,7 @@ from thalweg.runner.engine.workload import initialised
 from thalweg.runner.study.target import ModelTarget
 from thalweg.runner.study.trial import Trial
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.long]
 STEPS = 12
 WAITS = "Python waits there for the GPU"
 DRAWS = "draws random numbers in its forward pass"

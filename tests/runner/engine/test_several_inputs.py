@@ -198,6 +198,7 @@ def test_what_is_measured_of_all_outputs_by_numpy_is_measured_trial_by_trial(gri
     assert one.metrics["val/hits"] == pytest.approx(one.metrics["val/accuracy"])
 
 
+@pytest.mark.long
 @pytest.mark.gpu
 @pytest.mark.parametrize("executor", EXECUTORS)
 @pytest.mark.parametrize("loss", ["on_the_host", "all_on_the_host"])
