@@ -149,6 +149,7 @@ def test_a_sweep_whose_terminal_is_closed_keeps_what_it_has(desk: Desk, undistur
         stdout=its,
         stderr=its,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # ignored behind nohup
     )
     os.close(its)
     os.set_blocking(ours, False)
