@@ -64,6 +64,7 @@ OF_UPDATE = 0.5
 PROBED = 10
 """Steps of a block that a graph is timed at, and what it is held against: on a GPU a block costs, too."""
 GRAPHS = ("graphed", "graphed_compiled")
+"""Executors by which a whole step is captured."""
 PRODUCTS = ("mm", "convolution", "matmul")
 """Parts of the names of operations that compiling leaves to the same libraries."""
 KEPT = 0.8

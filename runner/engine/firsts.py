@@ -1,4 +1,7 @@
-"""What a process finds out once, when it first takes a step of a user's model: by its imports, by its torch."""
+"""What a process finds out once, when it first takes a step of a user's model: by its imports, by its torch.
+
+Compares no module with another: `examine` does.
+"""
 
 from __future__ import annotations
 
